@@ -1,0 +1,123 @@
+"""The column dictionary: unit and meaning of every column in the files of a run."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """Unit (``1`` for counts and ratios, ``-`` for text) and meaning of one column."""
+
+    unit: str
+    meaning: str
+
+
+def _operands(suffix: str, unit: str, meaning: str) -> dict[str, Column]:
+    return {f"{operand}_{suffix}": Column(unit, f"{operand}s: {meaning}") for operand in ("weight", "input", "output")}
+
+
+RECORD = {
+    "index": Column(
+        "1", "running number of the design in its search, from 0; in exact_front.csv its number in the space"
+    ),
+    "generation": Column("1", "generation that proposed the design, from 1; 0 in an exhaustive sweep"),
+    "source": Column("-", "search that proposed the design: the algorithm, random, or exhaustive"),
+    "feasible": Column("-", "True where every constraint is at most 0"),
+    "constraint_fits": Column("1", "the network cannot run on the design: bytes over / capacity; 0 where it can"),
+    "evaluations": Column("1", "unique designs evaluated so far"),
+    "front_size": Column("1", "feasible non-dominated designs so far, equal objectives counted once"),
+    "hypervolume": Column("1", "dominated share of the box in the manifest's normalisation; 1 is its ideal corner"),
+}
+
+PARAMETERS = {
+    "rows": Column("PE", "rows of the PE array"),
+    "cols": Column("PE", "columns of the PE array"),
+    "macs_per_pe": Column("MAC/cycle", "multipliers of a PE, a dot product over input channels"),
+    "dataflow": Column("-", "which loops unroll over the array and which operand stays put"),
+    "interconnect": Column("-", "broadcast (buses) or systolic (neighbour to neighbour)"),
+    "overlap_skew": Column("-", "a systolic array hides fill and drain behind work"),
+    **_operands("register_bytes", "byte", "registers in each PE"),
+    "buffers": Column("-", "which operands share an on-chip buffer: + joins, / separates"),
+    **_operands("buffer_kib", "KiB", "capacity of the on-chip buffer (share of it where joined)"),
+    **_operands("buffer_width_bytes", "byte/cycle", "port width of the on-chip buffer (share of it where joined)"),
+    **_operands("buffer_banks", "1", "banks of the on-chip buffer (share of them where joined)"),
+    "double_buffered": Column("-", "operands whose tiles are held twice, so that loading overlaps computing"),
+    "bypass": Column("-", "operands that may skip the buffers"),
+    "resident_activation_fraction": Column("1", "share of the input buffer that keeps activations between layers"),
+    "resident_weights": Column("-", "weights that all fit stay on chip for the next inference"),
+    "dram_gbps": Column("GB/s", "off-chip bandwidth, reads and writes together (1e9 bytes/s)"),
+    "clock_ghz": Column("GHz", "clock"),
+    "weight_bits": Column("bit", "width of a weight"),
+    "activation_bits": Column("bit", "width of an activation"),
+    "accumulator_bits": Column("bit", "width of a partial sum"),
+    "vector_lanes": Column("1/cycle", "scalar operations a cycle of the vector unit"),
+}
+"""Parameters of `Accelerator`; a space's columns are those that vary."""
+
+AREA_BLOCKS = (
+    "macs", "registers", "control", "interconnect", "weight_buffer", "input_buffer", "output_buffer", "vector_unit",
+    "dram_interface", "fixed",
+)  # fmt: skip
+ENERGY_PARTS = ("mac", "register", "interconnect", "buffer", "dram", "vector", "leakage")
+
+METRICS = {
+    "latency_s": Column("s", "time of one inference of the batch"),
+    "cycles": Column("cycle", "the same in clock cycles"),
+    "energy_j": Column("J", "energy of one inference of the batch, leakage included"),
+    "area_mm2": Column("mm2", "area of the chip"),
+    "power_w": Column("W", "mean power: energy / latency"),
+    "macs": Column("1", "multiply-accumulates of the network"),
+    "utilisation": Column("1", "macs / (cycles x peak MACs per cycle)"),
+    "dram_bytes": Column("byte", "off-chip traffic, reads and writes"),
+    "overflow": Column("1", "bytes over / capacity summed over layers; 0 where the network can run"),
+    "latency_bound_s": Column("s", "latency that no mapping on this design can beat"),
+    "energy_bound_j": Column("J", "energy that no mapping on this design can beat"),
+    "ideal_cycles": Column("cycle", "waterfall: macs / peak"),
+    "spatial_loss_cycles": Column("cycle", "waterfall: PEs idle at the edges of layers"),
+    "vector_stall_cycles": Column("cycle", "waterfall: vector operations"),
+    "buffer_stall_cycles": Column("cycle", "waterfall: waiting for buffer ports"),
+    "dram_stall_cycles": Column("cycle", "waterfall: waiting for DRAM"),
+    "fill_drain_cycles": Column("cycle", "waterfall: first tiles in, last tiles out, array skew"),
+    **{f"area_{b}_mm2": Column("mm2", f"area: {b.replace('_', ' ')}") for b in AREA_BLOCKS},
+    **{f"energy_{p}_j": Column("J", f"energy: {p}") for p in ENERGY_PARTS},
+}
+"""Metric columns of the batch evaluator."""
+
+DERIVED = {
+    "edp_js": Column("J s", "energy x delay"),
+    "ed2p_js2": Column("J s2", "energy x delay squared"),
+    "area_delay_mm2_s": Column("mm2 s", "area x delay"),
+    "latency_gap": Column("1", "latency / its bound"),
+    "energy_gap": Column("1", "energy / its bound"),
+}
+"""Objectives that are computed from metrics."""
+
+COLUMNS = {**RECORD, **PARAMETERS, **METRICS, **DERIVED}
+"""Every column known beforehand; a problem's own objectives and constraints join through `dictionary`."""
+
+_UNITS = (
+    ("_cycles", "cycle"), ("_bytes", "byte"), ("_mm2", "mm2"), ("_gbps", "GB/s"), ("_ghz", "GHz"), ("_kib", "KiB"),
+    ("_bits", "bit"), ("_js", "J s"), ("_pj", "pJ"), ("_s", "s"), ("_j", "J"), ("_w", "W"),
+)  # fmt: skip
+
+
+def dictionary(names: tuple[str, ...], problem: object) -> dict[str, Column]:
+    """Unit and meaning of each named column.
+
+    An objective, constraint or metric that `COLUMNS` does not know is described by the unit its name carries and
+    by the first line of the problem's docstring.
+    """
+    about = (inspect.getdoc(type(problem)) or type(problem).__name__).split("\n")[0]
+    found = {}
+    for name in names:
+        if name in COLUMNS:
+            found[name] = COLUMNS[name]
+        elif name.startswith("constraint_"):
+            found[name] = Column("1", f"at most 0 where feasible, scaled by its limit; {about}")
+        else:
+            unit = next((unit for suffix, unit in _UNITS if name.endswith(suffix)), "1")
+            kind = "objective" if name in problem.objective_names else "column"
+            found[name] = Column(unit, f"{kind} of {type(problem).__name__}: {about}")
+    return found

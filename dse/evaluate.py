@@ -1,0 +1,335 @@
+"""Evaluation: one design with every detail, or batches of designs in parallel.
+
+`evaluate` answers "how does this design run this network, and why"; `BatchEvaluator` turns parameter
+columns of many designs into metric columns, the same bits whatever the batch split or number of workers.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass
+
+import joblib
+import numpy as np
+import pandas as pd
+from joblib.parallel import get_active_backend
+
+from dse import kernels as k
+from dse.accelerator import Accelerator, buffer_groups
+from dse.area import AREA_BLOCKS, area_blocks_mm2, sum_blocks
+from dse.layers import LOOPS, Layer, MacLayer, Network
+from dse.mapping import Mapping
+from dse.model import TILE_SIZES, NetworkTables, design_rows, mapper_mode, network_tables, parameter_columns
+from dse.technology import Technology
+
+WATERFALL = {
+    "ideal": k.IDEAL,
+    "spatial_loss": k.SPATIAL_LOSS,
+    "vector_stall": k.VECTOR_STALL,
+    "buffer_stall": k.BUFFER_STALL,
+    "dram_stall": k.DRAM_STALL,
+    "fill_drain": k.FILL_DRAIN,
+}
+"""Parts of the cycles, in order; they sum to the total."""
+
+ENERGY_PARTS = {
+    "mac": k.PJ_TOTAL_MAC,
+    "register": k.PJ_TOTAL_REGISTER,
+    "interconnect": k.PJ_TOTAL_INTERCONNECT,
+    "buffer": k.PJ_TOTAL_BUFFER,
+    "dram": k.PJ_TOTAL_DRAM,
+    "vector": k.PJ_TOTAL_VECTOR,
+    "leakage": k.PJ_TOTAL_LEAKAGE,
+}
+"""Parts of the energy by level; they sum to the total."""
+
+LAYER_BYTES = {
+    "dram_weight_bytes": k.DRAM_W,
+    "dram_input_bytes": k.DRAM_I,
+    "dram_output_read_bytes": k.DRAM_O_READ,
+    "dram_output_write_bytes": k.DRAM_O_WRITE,
+    "dram_fused_bytes": k.DRAM_FUSED,
+    "buffer_weight_read_bytes": k.BUFFER_W_READ,
+    "buffer_weight_write_bytes": k.BUFFER_W_WRITE,
+    "buffer_input_read_bytes": k.BUFFER_I_READ,
+    "buffer_input_write_bytes": k.BUFFER_I_WRITE,
+    "buffer_output_read_bytes": k.BUFFER_O_READ,
+    "buffer_output_write_bytes": k.BUFFER_O_WRITE,
+    "array_weight_bytes": k.ARRAY_W,
+    "array_input_bytes": k.ARRAY_I,
+    "array_output_read_bytes": k.ARRAY_O_READ,
+    "array_output_write_bytes": k.ARRAY_O_WRITE,
+    "register_weight_bytes": k.REGISTER_W,
+    "register_input_bytes": k.REGISTER_I,
+    "register_output_bytes": k.REGISTER_O,
+}
+"""Bytes moved per operand and level, one repeat of a layer."""
+
+_DRAM = (k.DRAM_W, k.DRAM_I, k.DRAM_O_READ, k.DRAM_O_WRITE, k.DRAM_FUSED)
+_SUMMARY = ("latency_s", "cycles", "energy_j", "area_mm2", "power_w", "latency_bound_s", "energy_bound_j", "overflow")
+_SECONDS_A_TASK = 0.03  # joblib polls every 10 ms: below this a batch is faster without it
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one design does on one network.
+
+    Attributes
+    ----------
+    latency_s, cycles, energy_j, area_mm2, power_w : [s], [cycles], [J], [mm2], [W].
+    bound : what bounds most of the time: ``compute``, ``buffer_<operands>``, ``dram``, ``vector`` or ``fill``.
+    latency_bound_s, energy_bound_j : no mapping can do better [s], [J].
+    overflow : 0 when every layer fits, else bytes over / capacity summed over layers.
+    layers : one row a layer (per repeat): operator, MACs, cycles and their waterfall, utilisation, bytes per
+        operand and level, energy per level, bound and mapping.
+    mappings : the best mapping of each MAC layer, by layer name.
+    area : area by block [mm2].
+    """
+
+    design: Accelerator
+    network: Network
+    technology: Technology
+    latency_s: float
+    cycles: float
+    energy_j: float
+    area_mm2: float
+    power_w: float
+    bound: str
+    latency_bound_s: float
+    energy_bound_j: float
+    overflow: float
+    layers: pd.DataFrame
+    mappings: dict[str, Mapping]
+    area: dict[str, float]
+
+    @property
+    def feasible(self) -> bool:
+        """Whether every layer fits the registers and buffers."""
+        return self.overflow == 0
+
+    @property
+    def utilisation(self) -> float:
+        """MACs done / MACs possible in the time [1]."""
+        return self.network.macs / (self.cycles * self.design.macs_per_cycle)
+
+    def waterfall(self) -> dict[str, float]:
+        """Cycles by cause, summed over layers and repeats; the values sum to `cycles`."""
+        return {part: float((self.layers[f"{part}_cycles"] * self.layers["repeats"]).sum()) for part in WATERFALL}
+
+    def energy(self) -> dict[str, float]:
+        """Energy by level, summed over layers and repeats [J]; the values sum to `energy_j`."""
+        return {part: float((self.layers[f"{part}_pj"] * self.layers["repeats"]).sum()) * 1e-12 for part in ENERGY_PARTS}
+
+
+def as_network(network_or_layers: Network | Layer | Iterable[Layer]) -> Network:
+    """A network of what was given: a network, one layer, or several independent layers."""
+    if isinstance(network_or_layers, Network):
+        return network_or_layers
+    if isinstance(network_or_layers, Layer):
+        network_or_layers = [network_or_layers]
+    return Network.from_layers(network_or_layers)
+
+
+def bound_names(design: Accelerator) -> list[str]:
+    """Names of the kernel's bounds on this design, in its order."""
+    buffers = [f"buffer_{group}" for group in buffer_groups(design.buffers)]
+    return ["compute", *(buffers + [""] * 3)[:3], "dram", "vector", "fill"]
+
+
+def evaluate(
+    design: Accelerator,
+    network_or_layers: Network | Layer | Iterable[Layer],
+    *,
+    technology: Technology | None = None,
+    objective: str = "latency",
+    slack: float = 0.0,
+) -> Evaluation:
+    """Run every layer of a network on a design under its best mapping.
+
+    Parameters
+    ----------
+    objective : what the mapper minimises for each layer: ``"latency"``, ``"energy"`` or ``"edp"``.
+    slack : with ``"latency"``, take the least energy among the mappings at most this fraction above the
+        least latency [1]; 0 = ties only.
+    """
+    network = as_network(network_or_layers)
+    technology = technology or Technology.at(45)
+    mode, limit = mapper_mode(objective, slack)
+    columns = parameter_columns(design)
+    rows, options = design_rows(columns, technology)
+    tables = network_tables(network)
+    n = len(tables.layers)
+    done = np.zeros((n, 16), dtype=bool)
+    results, maps = np.zeros((n, 16, k.N_RESULT)), np.zeros((n, 16, k.N_MAP))
+    variants, totals = np.zeros(len(tables.steps), dtype=np.int64), np.zeros(k.N_RESULT)
+    k.evaluate_network(
+        rows[0], options, *tables.arguments, TILE_SIZES, mode, limit, done, results, maps, variants, totals
+    )
+    steps = _step_results(rows[0], tables, results, variants)
+    layers, mappings = _layer_table(design, network, tables, steps, maps, variants)
+    time_cycles = steps[:, k.CYCLES] * tables.steps[:, k.STEP_REPEATS]
+    by_bound = np.bincount(steps[:, k.BOUND].astype(int), weights=time_cycles, minlength=7)
+    metrics = metric_columns(columns, totals[None], technology)
+    return Evaluation(
+        design=design,
+        network=network,
+        technology=technology,
+        bound=bound_names(design)[int(by_bound.argmax())],
+        layers=layers,
+        mappings=mappings,
+        area={name: float(metrics[f"area_{name}_mm2"][0]) for name in AREA_BLOCKS},
+        **{name: float(metrics[name][0]) for name in _SUMMARY},
+    )
+
+
+def _step_results(design_row: np.ndarray, tables: NetworkTables, results: np.ndarray, variants: np.ndarray) -> np.ndarray:
+    """Kernel result of every layer, one repeat each, (n_steps, N_RESULT)."""
+    steps = np.zeros((len(tables.steps), k.N_RESULT))
+    resident = np.zeros(len(tables.tensors), dtype=bool)
+    k.resident_tensors(design_row, tables.tensors, len(tables.steps), resident)
+    for i, step in enumerate(tables.steps):
+        index = int(step[k.STEP_INDEX])
+        if step[k.STEP_IS_VECTOR]:
+            k.vector_step(design_row, tables.vectors[index], step, tables.inputs, tables.tensors, resident, steps[i])
+        else:
+            steps[i] = results[index, variants[i]]
+    return steps
+
+
+def _layer_table(
+    design: Accelerator,
+    network: Network,
+    tables: NetworkTables,
+    steps: np.ndarray,
+    maps: np.ndarray,
+    variants: np.ndarray,
+) -> tuple[pd.DataFrame, dict[str, Mapping]]:
+    """The per-layer table and the mappings of `Evaluation`."""
+    names = bound_names(design)
+    mappings = {
+        layer.name: Mapping.from_row(maps[int(tables.steps[i, k.STEP_INDEX]), variants[i]])
+        for i, layer in enumerate(network.layers)
+        if isinstance(layer, MacLayer)
+    }
+    macs, cycles = steps[:, k.MACS], steps[:, k.CYCLES]
+    table = {
+        "layer": [layer.name for layer in network.layers],
+        "operator": [layer.operator for layer in network.layers],
+        "repeats": [layer.repeats for layer in network.layers],
+        **{d: [getattr(layer, d, 0) for layer in network.layers] for d in LOOPS},
+        "macs": macs,
+        "cycles": cycles,
+        **{f"{part}_cycles": steps[:, column] for part, column in WATERFALL.items()},
+        "utilisation": np.divide(macs, cycles * design.macs_per_cycle, out=np.zeros_like(macs), where=cycles > 0),
+        "bound": [names[int(b)] for b in steps[:, k.BOUND]],
+        "bound_cycles": steps[:, k.BOUND_CYCLES],
+        "dram_bytes": steps[:, _DRAM].sum(axis=1),
+        **{name: steps[:, column] for name, column in LAYER_BYTES.items()},
+        "energy_pj": steps[:, k.ENERGY_PJ],
+        **{f"{part}_pj": steps[:, column] for part, column in ENERGY_PARTS.items()},
+        "overflow": steps[:, k.OVERFLOW],
+        "mapping": [str(mappings.get(layer.name, "")) for layer in network.layers],
+    }
+    return pd.DataFrame(table), mappings
+
+
+def metric_columns(
+    columns: MappingType[str, np.ndarray], totals: np.ndarray, technology: Technology
+) -> dict[str, np.ndarray]:
+    """Named metrics of a batch from kernel totals, each (n,); `dse.columns.METRICS` says what each means."""
+    clock_hz = np.asarray(columns["clock_ghz"], dtype=float) * 1e9
+    blocks = area_blocks_mm2(columns, technology)
+    latency_s = totals[:, k.CYCLES] / clock_hz
+    energy_j = totals[:, k.ENERGY_PJ] * 1e-12
+    peak = columns["rows"] * columns["cols"] * columns["macs_per_pe"]
+    metrics = {
+        "latency_s": latency_s,
+        "cycles": totals[:, k.CYCLES],
+        "energy_j": energy_j,
+        "area_mm2": sum_blocks(blocks),
+        "power_w": energy_j / latency_s,
+        "macs": totals[:, k.MACS],
+        "utilisation": totals[:, k.MACS] / (totals[:, k.CYCLES] * peak),
+        "dram_bytes": totals[:, _DRAM].sum(axis=1),
+        "overflow": totals[:, k.OVERFLOW],
+        "latency_bound_s": totals[:, k.BOUND_CYCLES] / clock_hz,
+        "energy_bound_j": totals[:, k.BOUND_PJ] * 1e-12,
+        **{f"{part}_cycles": totals[:, column] for part, column in WATERFALL.items()},
+        **{f"energy_{part}_j": totals[:, column] * 1e-12 for part, column in ENERGY_PARTS.items()},
+        **{f"area_{name}_mm2": blocks[name] for name in AREA_BLOCKS},
+    }
+    return {name: np.ascontiguousarray(value, dtype=float) for name, value in metrics.items()}
+
+
+def _kernel_totals(rows: np.ndarray, options: np.ndarray, arguments: tuple, mode: int, slack: float) -> np.ndarray:
+    """Kernel totals of a chunk of designs, (n, N_RESULT); importable, so that any joblib backend can send it."""
+    totals = np.empty((len(rows), k.N_RESULT))
+    k.evaluate_designs(rows, options, *arguments, TILE_SIZES, mode, slack, totals)
+    return totals
+
+
+class BatchEvaluator:
+    """Evaluates batches of designs on one network.
+
+    Parameters
+    ----------
+    network : a `Network` (or layers).
+    technology : constants; 45 nm when omitted.
+    objective, slack : see `evaluate`.
+    n_jobs : workers; -1 = all cores.  Threads by default (the kernel releases the GIL); inside
+        ``joblib.parallel_config(backend="loky" | "dask" | "ray", n_jobs=...)`` that backend is used instead.
+
+    Calling it with parameter columns (see `DesignSpace.columns`) of n designs returns named metrics, each (n,).
+    Every design is computed alone, so the bits depend on neither the batch split nor the workers.
+    """
+
+    def __init__(
+        self,
+        network: Network | Layer | Iterable[Layer],
+        technology: Technology | None = None,
+        *,
+        objective: str = "latency",
+        slack: float = 0.0,
+        n_jobs: int = 1,
+    ) -> None:
+        if n_jobs == 0 or n_jobs < -1:
+            raise ValueError(f"n_jobs must be a number of workers >= 1, or -1 for all cores; got {n_jobs}")
+        self.network = as_network(network)
+        self.technology = technology or Technology.at(45)
+        self.objective, self.slack = objective, slack
+        self.n_jobs = (os.cpu_count() or 1) if n_jobs == -1 else n_jobs
+        self._mode, self._slack = mapper_mode(objective, slack)
+        self._arguments = network_tables(self.network).arguments
+        self._seconds_a_design = 0.0
+
+    def __call__(self, columns: MappingType[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Metrics of the designs in `columns`."""
+        rows, options = design_rows(columns, self.technology)
+        return metric_columns(columns, self._totals(rows, options), self.technology)
+
+    def _totals(self, rows: np.ndarray, options: np.ndarray) -> np.ndarray:
+        task = (options, self._arguments, self._mode, self._slack)
+        if not k.evaluate_designs.signatures:
+            _kernel_totals(rows[:0], *task)  # compile once here: workers racing for a cold cache can crash
+        workers, n_jobs = _workers(self.n_jobs)
+        small = len(rows) * self._seconds_a_design < _SECONDS_A_TASK * workers
+        if workers == 1 or len(rows) < 2 or (n_jobs is not None and small):
+            start = time.perf_counter()
+            totals = _kernel_totals(rows, *task)
+            self._seconds_a_design = (time.perf_counter() - start) / max(1, len(rows))
+            return totals
+        chunks = np.array_split(rows, min(len(rows), 4 * workers))
+        parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads")
+        return np.concatenate(parallel(joblib.delayed(_kernel_totals)(chunk, *task) for chunk in chunks))
+
+
+def _workers(n_jobs: int) -> tuple[int, int | None]:
+    """Workers to use and the `n_jobs` to ask joblib for: None where an active `parallel_config` decides."""
+    backend, context_jobs = get_active_backend()
+    chosen = context_jobs is not None or backend.__class__.__name__ not in ("LokyBackend", "ThreadingBackend")
+    if not chosen or backend.nesting_level:
+        return n_jobs, n_jobs
+    return backend.effective_n_jobs(context_jobs if context_jobs is not None else -1), None

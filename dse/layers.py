@@ -1,0 +1,250 @@
+"""Layers and networks: the normal form every deep neural network is brought to.
+
+A MAC layer is a loop nest over ``B G K C OY OX FY FX`` (batch, groups, output channels per group,
+input channels per group, output rows and columns, filter rows and columns).  A matrix product
+``M x K_red x N`` is ``OX=M, C=K_red, K=N``.  Everything else is a vector operation that is known by
+its operation count and the elements it reads and writes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+
+LOOPS = ("B", "G", "K", "C", "OY", "OX", "FY", "FX")
+"""Names of the eight loop bounds, in the order in which every array of loop bounds holds them."""
+
+OPERANDS = ("W", "I", "O")
+"""Weights, inputs, outputs (partial sums are ``O`` at accumulator width)."""
+
+
+def distinct_positions(outputs: int, taps: int, stride: int, dilation: int) -> int:
+    """Distinct input positions that `outputs` neighbouring outputs read through `taps` filter taps.
+
+    Counts the values of ``o * stride + f * dilation`` without repeats: ``t + f - 1`` for stride and
+    dilation 1, ``outputs`` for a 1-tap filter of any stride.  With ``g = gcd(stride, dilation)`` two
+    pairs meet exactly when they differ by a multiple of ``(dilation / g, -stride / g)``.
+    """
+    g = math.gcd(stride, dilation)
+    return outputs * taps - max(0, outputs - dilation // g) * max(0, taps - stride // g)
+
+
+def _check_whole(owner: str, name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{owner}: {name} must be a whole number >= {least}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class MacLayer:
+    """One multiply-accumulate loop nest.
+
+    Parameters
+    ----------
+    name : unique within its network.
+    operator : the operator of the source file (``Conv``, ``Gemm``, ``MatMul`` ...).
+    B, G, K, C, OY, OX, FY, FX : loop bounds [1], each at least 1.
+    stride_y, stride_x, dilation_y, dilation_x : of the filter [input elements].
+    pad_y, pad_x : zero rows above, zero columns left of the input [elements]; padding is never fetched.
+    IY, IX : input rows and columns that exist [elements]; 0 means "just enough for every tap".
+    static_weights : the second operand is a constant of the network, not an activation.
+    repeats : how often the nest runs one after the other (recurrent steps).
+    vector_operations : element-wise operations fused into the output path [operations, per repeat].
+    fused_input_elements : activations that the fused operations read besides the MAC results
+        (the shortcut of a residual addition) [elements, per repeat].
+    inputs : names of the activation tensors read; the first is operand ``I``.
+    fused_input : name of the tensor that the fused operations read, or "".
+    output : name of the tensor written.
+    weight : name of the constant that is operand ``W`` (equal names share bytes), or "".
+    """
+
+    name: str
+    operator: str = "MatMul"
+    B: int = 1
+    G: int = 1
+    K: int = 1
+    C: int = 1
+    OY: int = 1
+    OX: int = 1
+    FY: int = 1
+    FX: int = 1
+    stride_y: int = 1
+    stride_x: int = 1
+    dilation_y: int = 1
+    dilation_x: int = 1
+    pad_y: int = 0
+    pad_x: int = 0
+    IY: int = 0
+    IX: int = 0
+    static_weights: bool = True
+    repeats: int = 1
+    vector_operations: int = 0
+    fused_input_elements: int = 0
+    inputs: tuple[str, ...] = ()
+    fused_input: str = ""
+    output: str = ""
+    weight: str = ""
+    fused: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        owner = f"layer {self.name!r}"
+        for name in (*LOOPS, "stride_y", "stride_x", "dilation_y", "dilation_x", "repeats"):
+            _check_whole(owner, name, getattr(self, name), 1)
+        for name in ("pad_y", "pad_x", "IY", "IX", "vector_operations", "fused_input_elements"):
+            _check_whole(owner, name, getattr(self, name), 0)
+        for axis in "yx":
+            if not getattr(self, "I" + axis.upper()):
+                least = self._span(axis) - getattr(self, "pad_" + axis)
+                if least < 1:
+                    raise ValueError(f"{owner}: pad_{axis} leaves no input to read; give I{axis.upper()}")
+                object.__setattr__(self, "I" + axis.upper(), least)
+        if self.input_elements < 1:
+            raise ValueError(f"{owner}: every filter tap falls on padding; check pad_y, pad_x, IY and IX")
+
+    def _span(self, axis: str) -> int:
+        """Input positions from the first to the last tap, gaps and padding included."""
+        outputs, taps = (self.OY, self.FY) if axis == "y" else (self.OX, self.FX)
+        stride, dilation = getattr(self, "stride_" + axis), getattr(self, "dilation_" + axis)
+        return (outputs - 1) * stride + (taps - 1) * dilation + 1
+
+    def touched(self, axis: str) -> int:
+        """Input rows (``axis="y"``) or columns (``"x"``) that some output reads [elements].
+
+        Pixels that a stride skips and padding do not count.
+        """
+        outputs, taps = (self.OY, self.FY) if axis == "y" else (self.OX, self.FX)
+        stride, dilation = getattr(self, "stride_" + axis), getattr(self, "dilation_" + axis)
+        pad, size = getattr(self, "pad_" + axis), getattr(self, "I" + axis.upper())
+        if pad == 0 and size >= self._span(axis):
+            return distinct_positions(outputs, taps, stride, dilation)
+        seen = {o * stride + f * dilation - pad for o in range(outputs) for f in range(taps)}
+        return sum(0 <= position < size for position in seen)
+
+    @property
+    def loop_bounds(self) -> tuple[int, ...]:
+        """The eight loop bounds in the order of `LOOPS`."""
+        return tuple(getattr(self, name) for name in LOOPS)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations, all repeats [MACs]."""
+        return math.prod(self.loop_bounds) * self.repeats
+
+    @property
+    def weight_elements(self) -> int:
+        """Volume of the second operand [elements]; see `static_weights`."""
+        return self.G * self.K * self.C * self.FY * self.FX
+
+    @property
+    def input_elements(self) -> int:
+        """Input elements that some output reads, one repeat [elements]."""
+        return self.B * self.G * self.C * self.touched("y") * self.touched("x")
+
+    @property
+    def output_elements(self) -> int:
+        """Output elements, one repeat [elements]."""
+        return self.B * self.G * self.K * self.OY * self.OX
+
+    @property
+    def shape_key(self) -> tuple:
+        """What the cost model sees: two layers of equal key cost the same on every design."""
+        skip = {"name", "operator", "inputs", "fused_input", "output", "weight", "fused", "repeats"}
+        return tuple(getattr(self, f.name) for f in fields(self) if f.name not in skip)
+
+
+@dataclass(frozen=True)
+class VectorLayer:
+    """An operation of the vector unit: pooling, softmax, normalisation, element-wise work, look-up ...
+
+    Parameters
+    ----------
+    operations : scalar operations, one repeat [operations].
+    input_elements, output_elements : activations read and written, one repeat [elements].
+    weight_elements : constants read (scales, look-up rows), one repeat [elements].
+    """
+
+    name: str
+    operator: str
+    operations: int
+    input_elements: int
+    output_elements: int
+    weight_elements: int = 0
+    repeats: int = 1
+    inputs: tuple[str, ...] = ()
+    output: str = ""
+
+    macs = 0
+
+    def __post_init__(self) -> None:
+        owner = f"layer {self.name!r}"
+        for name in ("operations", "input_elements", "output_elements", "weight_elements"):
+            _check_whole(owner, name, getattr(self, name), 0)
+        _check_whole(owner, "repeats", self.repeats, 1)
+
+
+Layer = MacLayer | VectorLayer
+
+
+@dataclass(frozen=True)
+class Network:
+    """A DNN: layers in execution order with producer/consumer edges through tensor names.
+
+    Parameters
+    ----------
+    name : for tables and result directories.
+    layers : in an order in which every tensor is written before it is read.
+    parameters : trainable parameters of the source [elements]; 0 = unknown.
+    tensor_elements : size of each activation tensor [elements].
+    source : where the definition comes from.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    parameters: int = 0
+    tensor_elements: dict[str, int] = field(default_factory=dict, compare=False)
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if not self.layers:
+            raise ValueError(f"network {self.name!r} has no layers")
+        seen: set[str] = set()
+        for layer in self.layers:
+            if layer.name in seen:
+                raise ValueError(f"network {self.name!r}: two layers are called {layer.name!r}")
+            seen.add(layer.name)
+        if not self.macs:
+            raise ValueError(f"network {self.name!r} has no MAC layer (Conv, Gemm, MatMul ...): nothing to accelerate")
+
+    @classmethod
+    def from_layers(cls, layers: Iterable[Layer], name: str = "layers") -> Network:
+        """A network of independent layers (no edges)."""
+        return cls(name=name, layers=tuple(layers))
+
+    @property
+    def mac_layers(self) -> tuple[MacLayer, ...]:
+        """The MAC layers in order."""
+        return tuple(layer for layer in self.layers if isinstance(layer, MacLayer))
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations of one inference [MACs]."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def weight_elements(self) -> int:
+        """Constants that are operand ``W`` of some MAC layer, shared ones once [elements]."""
+        shared: dict[str, int] = {}
+        total = 0
+        for layer in self.mac_layers:
+            if not layer.static_weights:
+                continue
+            if layer.weight:
+                shared[layer.weight] = max(shared.get(layer.weight, 0), layer.weight_elements)
+            else:
+                total += layer.weight_elements
+        return total + sum(shared.values())
+
+    def renamed(self, name: str) -> Network:
+        """The same network under another name."""
+        return replace(self, name=name)

@@ -1,0 +1,172 @@
+"""Give every dynamic dimension of a graph's inputs a size.
+
+A dimension is addressed by its symbol (``seq``) or, named or not, by input and axis (``tokens.1``).  The
+batch dimension of an input is the one whose symbol says so (``batch``, ``batch_size``, ``N`` ...), else a
+dynamic leading dimension, else a leading dimension that the file fixes at 1.  An integer or boolean input
+of one element can be given as a value (``sampling_rate=16000``), which decides the branch of an ``If``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from onnx import ModelProto, TensorProto, ValueInfoProto, numpy_helper
+
+from dse.networks.errors import NetworkError
+from dse.networks.onnx_graph import is_standard
+
+NUMBERS_FOR_CHOICES = frozenset({TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL})
+OTHER_DIMENSIONS = ("seq", "len", "time", "step", "frame", "height", "width", "past")
+"""A leading dimension with one of these in its symbol is not taken for the batch."""
+
+
+def bind_inputs(model: ModelProto, batch: int | None, dims: Mapping[str, int]) -> bool:
+    """Bind the inputs of `model` in place; True if a size that the file fixes was rewritten.
+
+    Every dynamic dimension that stays without a size is named in one `NetworkError`.
+    """
+    if batch is not None and (not _is_whole(batch) or batch < 1):
+        raise NetworkError(f"batch must be a whole number >= 1, got {batch!r}")
+    for name, size in dims.items():
+        if not (_is_whole(size) or isinstance(size, bool)):
+            raise NetworkError(f"dims[{name!r}] must be a whole number >= 1, got {size!r}")
+    unused = set(dims)
+    _bind_values(model, dims, unused)
+    inputs = [entry for entry in model.graph.input if entry.type.HasField("tensor_type")]
+    sizes = _symbol_sizes(inputs, batch, dims)
+    rewritten = False
+    for entry in inputs:
+        for axis in range(len(entry.type.tensor_type.shape.dim)):
+            rewritten |= _bind_axis(entry, axis, batch, dims, sizes)
+            unused -= {f"{entry.name}.{axis}", *sizes}
+    _check_bound(inputs, unused, dims)
+    _forget_shapes(model, sizes, trust_vendors=not rewritten)
+    return rewritten
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+
+
+def _symbol(entry: ValueInfoProto, axis: int) -> str | None:
+    """Name of a dynamic dimension (``input.axis`` where the file gives none), None for a fixed size."""
+    dim = entry.type.tensor_type.shape.dim[axis]
+    if dim.HasField("dim_value") and dim.dim_value >= 0:
+        return None
+    name = dim.dim_param.strip()
+    return name if name.strip("?-_*") and not name.lstrip("-").isdigit() else f"{entry.name}.{axis}"
+
+
+def _says_batch(symbol: str | None) -> bool:
+    return symbol is not None and ("batch" in symbol.lower() or symbol in ("N", "n", "bs", "B", "b"))
+
+
+def _says_other(symbol: str) -> bool:
+    return any(word in symbol.lower() for word in OTHER_DIMENSIONS)
+
+
+def _bind_values(model: ModelProto, dims: Mapping[str, int], unused: set[str]) -> None:
+    """Turn inputs of one whole number that `dims` names into constants."""
+    graph = model.graph
+    for entry in list(graph.input):
+        tensor_type = entry.type.tensor_type
+        single = all(dim.dim_value == 1 for dim in tensor_type.shape.dim)
+        if entry.name in dims and tensor_type.elem_type in NUMBERS_FOR_CHOICES and single:
+            unused.discard(entry.name)
+            kind = onnx.helper.tensor_dtype_to_np_dtype(tensor_type.elem_type)
+            value = np.full([1] * len(tensor_type.shape.dim), dims[entry.name], kind)
+            graph.initializer.append(numpy_helper.from_array(value, entry.name))
+            graph.input.remove(entry)
+
+
+def _symbol_sizes(inputs: list[ValueInfoProto], batch: int | None, dims: Mapping[str, int]) -> dict[str, int]:
+    """Size of every dynamic dimension that `dims` or the batch settles, by symbol; one symbol has one size."""
+    sizes: dict[str, int] = {}
+    for entry in inputs:
+        symbols = [_symbol(entry, axis) for axis in range(len(entry.type.tensor_type.shape.dim))]
+        batches = [symbol for symbol in symbols if _says_batch(symbol)]
+        if not batches and symbols and symbols[0] is not None and not _says_other(symbols[0]):
+            batches = symbols[:1]
+        for symbol in symbols:
+            if symbol in dims:
+                sizes[symbol] = dims[symbol]
+            elif symbol in batches and batch is not None:
+                sizes[symbol] = batch
+    return sizes
+
+
+def _bind_axis(
+    entry: ValueInfoProto, axis: int, batch: int | None, dims: Mapping[str, int], sizes: Mapping[str, int]
+) -> bool:
+    """Give one axis of one input its size, if it has one by now; True if that changes what the file fixes."""
+    dim = entry.type.tensor_type.shape.dim[axis]
+    symbol = _symbol(entry, axis)
+    if f"{entry.name}.{axis}" in dims:
+        size = dims[f"{entry.name}.{axis}"]
+    elif symbol is None:
+        size = _fixed_size(entry, axis, batch)
+    elif symbol in sizes:
+        size = sizes[symbol]
+    else:
+        return False
+    if isinstance(size, bool) or size < 1:
+        raise NetworkError(f"input {entry.name!r}: dimension {axis} has size {size}; every size must be >= 1")
+    rewritten = symbol is None and size != dim.dim_value
+    dim.ClearField("dim_param")
+    dim.dim_value = size
+    return rewritten
+
+
+def _fixed_size(entry: ValueInfoProto, axis: int, batch: int | None) -> int:
+    """Size of a dimension that the file fixes: a leading 1 becomes the batch, another number must equal it."""
+    dims = entry.type.tensor_type.shape.dim
+    size = dims[axis].dim_value
+    batch_elsewhere = any(_says_batch(_symbol(entry, other)) for other in range(len(dims)))
+    if axis > 0 or batch is None or batch_elsewhere or len(dims) < 2 or size in (0, batch):
+        return size
+    if size == 1:
+        return batch
+    raise NetworkError(
+        f"input {entry.name!r} has its leading dimension fixed at {size}, but batch={batch} was asked: "
+        f"give batch={size}, or batch=None to keep the sizes of the file"
+    )
+
+
+def _check_bound(inputs: list[ValueInfoProto], unused: set[str], dims: Mapping[str, int]) -> None:
+    """One error for all dimensions without a size, one for names in `dims` that are no dimension."""
+    missing: dict[str, str] = {}
+    for entry in inputs:
+        if not entry.type.tensor_type.HasField("shape"):
+            raise NetworkError(f"input {entry.name!r} has no shape at all; export the model with an input shape")
+        for axis in range(len(entry.type.tensor_type.shape.dim)):
+            symbol = _symbol(entry, axis)
+            if symbol is not None:
+                missing.setdefault(symbol, entry.name)
+    unknown = f"dims names {sorted(unused)}, which is no dimension of any input" if unused else ""
+    if missing:
+        where = ", ".join(f"{symbol!r} of input {name!r}" for symbol, name in missing.items())
+        given = ", ".join(f"{symbol!r}: 128" for symbol in missing)
+        flags = " ".join(f"--dim {symbol}=128" for symbol in missing)
+        also = f" ({unknown})" if unknown else ""
+        raise NetworkError(f"dynamic dimensions without a size: {where}; give dims={{{given}}} or {flags}{also}")
+    if unknown:
+        names = ", ".join(entry.name for entry in inputs)
+        raise NetworkError(f"{unknown}; a fixed one is addressed by input and axis, like 'x.2' (inputs: {names})")
+
+
+def _forget_shapes(model: ModelProto, sizes: Mapping[str, int], trust_vendors: bool) -> None:
+    """Drop every shape written in the file, except of vendor operators, which shape inference cannot know."""
+    graph = model.graph
+    vendor = {name for node in graph.node if not is_standard(node) for name in node.output if trust_vendors}
+    kept = [entry for entry in graph.value_info if entry.name in vendor]
+    for entry in kept:
+        for dim in entry.type.tensor_type.shape.dim:
+            if dim.dim_param in sizes:
+                dim.dim_value = sizes[dim.dim_param]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
+    for entry in graph.output:
+        if entry.type.HasField("tensor_type") and entry.name not in vendor:
+            entry.type.tensor_type.ClearField("shape")

@@ -1,0 +1,138 @@
+"""From an ONNX file to a `Network`: operators become MAC and vector layers with producer/consumer edges."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from onnx import NodeProto
+
+from dse.layers import Layer, Network
+from dse.networks import mac_operators as mac
+from dse.networks.errors import NetworkError
+from dse.networks.fusion import fuse
+from dse.networks.onnx_bind import bind_inputs
+from dse.networks.onnx_fold import resolve
+from dse.networks.onnx_graph import flatten, is_standard, node_title, read_model, subgraphs
+from dse.networks.onnx_reader import Reader, title
+from dse.networks.onnx_vendor import take_apart
+from dse.networks.recurrent import recurrent
+from dse.networks.vector_operators import ELEMENTWISE, alias_of, vector_layers
+
+logger = logging.getLogger("dse")
+
+Converter = Callable[[Reader, NodeProto], list[Layer]]
+
+CONVERTERS: dict[str, Converter] = {
+    "Conv": mac.convolution,
+    "ConvInteger": lambda reader, node: mac.convolution(reader, node, bias=len(node.input)),
+    "QLinearConv": lambda reader, node: mac.convolution(reader, node, weight=3, bias=8),
+    "ConvTranspose": mac.transposed_convolution,
+    "Gemm": mac.gemm,
+    "MatMul": mac.matmul,
+    "MatMulInteger": mac.matmul,
+    "QLinearMatMul": lambda reader, node: mac.matmul(reader, node, second=3),
+    "LSTM": recurrent,
+    "GRU": recurrent,
+    "RNN": recurrent,
+}
+"""Operators of the ONNX standard that do MACs, and what converts them."""
+
+
+def import_onnx(
+    path: Path, batch: int | None = 1, dims: Mapping[str, int] | None = None, name: str = "", source: str = ""
+) -> Network:
+    """Read an ONNX file, with or without its weights, as a `Network`.
+
+    Parameters
+    ----------
+    path : the file; external weight files may be absent.
+    batch : size of the batch dimension of every input [1]; None keeps what the file fixes.
+    dims : sizes of other dynamic dimensions by symbol (``{"seq": 128}``) or by input and axis (``{"x.2": 640}``).
+    name, source : of the network; by default the file's stem and its name.
+
+    Raises
+    ------
+    NetworkError : one line that says what is wrong with the file or the sizes, and the fix.
+    """
+    model = read_model(path)
+    try:
+        model, stored = flatten(model, path.parent)
+        take_apart(model)
+        rewritten = bind_inputs(model, batch, dims or {})
+        graph = resolve(model, stored, (batch or 1) if rewritten else None, name or path.stem)
+        reader = Reader(graph)
+        layers = _layers(reader)
+        sizes = _tensor_sizes(reader, layers)
+        outputs = {reader.tensor(output) for output in graph.outputs}
+        layers = fuse(layers, ELEMENTWISE, sizes, outputs)
+        return Network(
+            name=name or path.stem,
+            layers=layers,
+            parameters=reader.parameters,
+            tensor_elements=_tensor_sizes(reader, layers),
+            source=source or path.name,
+        )
+    except ValueError as error:  # ours, or a layer or network that refuses its numbers
+        one_line = " ".join(str(error).split())
+        raise NetworkError(f"{path.name}: {one_line}") from error
+
+
+def _layers(reader: Reader) -> tuple[Layer, ...]:
+    """Layers of all nodes in order, nothing fused yet; warns once about operators without a cost of their own."""
+    layers: list[Layer] = []
+    unknown: dict[str, int] = {}
+    for node in reader.graph.nodes:
+        _refuse_unsupported(node)
+        try:
+            layers += _convert(reader, node, unknown)
+        except (TypeError, IndexError, KeyError, AttributeError, ZeroDivisionError) as error:
+            raise NetworkError(
+                f"{title(node)} does not follow the definition of its operator; check the file with onnx.checker"
+            ) from error
+    if unknown:
+        listed = ", ".join(f"{kind} ({count}x)" for kind, count in sorted(unknown.items()))
+        logger.warning(
+            "%s: no exact cost known for %s; taken as 1 operation per output element (per input element where the "
+            "output's size depends on the data)", reader.graph.name, listed,
+        )  # fmt: skip
+    return tuple(layers)
+
+
+def _convert(reader: Reader, node: NodeProto, unknown: dict[str, int]) -> list[Layer]:
+    """The layers of one node: none if it is only another name for a tensor."""
+    behind = alias_of(reader, node)
+    if behind is not None:
+        for output in node.output:
+            reader.alias(output, behind)
+        return []
+    if is_standard(node) and node.op_type in CONVERTERS:
+        return CONVERTERS[node.op_type](reader, node)
+    return vector_layers(reader, node, unknown)
+
+
+def _refuse_unsupported(node: NodeProto) -> None:
+    """Raise on a node whose MACs cannot be counted."""
+    if mac.is_unsupported_mac(node, is_standard(node)):
+        raise NetworkError(f"{title(node)}: this MAC operator is not supported; supported are {', '.join(CONVERTERS)}")
+    for graph in subgraphs(node):
+        for inner in graph.node:
+            if inner.op_type in CONVERTERS or mac.is_unsupported_mac(inner, is_standard(inner)):
+                condition = f"give its value in dims if {node.input[0]!r} is an input" if node.op_type == "If" else ""
+                raise NetworkError(
+                    f"{title(node)}: holds MAC operator {node_title(inner)!r} ({inner.op_type}), and how often it runs "
+                    f"is decided while running; {condition or 'unroll the loop before exporting'}"
+                )
+            _refuse_unsupported(inner)
+
+
+def _tensor_sizes(reader: Reader, layers: tuple[Layer, ...]) -> dict[str, int]:
+    """Elements of every tensor that a layer names and whose size is known."""
+    sizes: dict[str, int] = {}
+    for layer in layers:
+        for name in (*layer.inputs, getattr(layer, "fused_input", ""), layer.output):
+            elements = reader.elements(name) if name else None
+            if elements is not None:
+                sizes[name] = elements
+    return sizes

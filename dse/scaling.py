@@ -1,0 +1,96 @@
+"""Area and energy from one technology node to another: Stillmaker and Baas, Integration 58 (2017).
+
+Area is a published matrix.  Energy is a published polynomial in the supply voltage for each node and
+transistor type; a ratio of two polynomials, each at its node's nominal voltage, scales an energy.
+Nodes between two published ones are interpolated log-log in the node's name.  DRAM, its interface and
+leakage do not follow these laws and are not scaled with them.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from functools import cache
+from importlib.resources import files
+
+NOMINAL_VDD_V = {65: 1.1, 45: 1.0, 32: 0.9, 20: 0.9, 16: 0.85, 14: 0.8, 10: 0.75, 7: 0.7}
+"""Supply at which each node's energy polynomial is read [V]: the nominal voltages of the high-performance
+predictive models (PTM, PTM-MG) that Stillmaker and Baas simulated."""
+
+NODES_NM = (65, 45, 28, 16, 7)
+"""Nodes offered by name; 28 nm is interpolated between 32 and 20 nm."""
+
+SOURCE = "Stillmaker and Baas, Integration 58 (2017)"
+
+
+def _rows(file: str) -> list[dict[str, str]]:
+    text = (files("dse") / "data" / file).read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
+
+
+@cache
+def area_matrix() -> dict[int, dict[int, float]]:
+    """``area_matrix()[from_nm][to_nm]``: the factor on an area [1], 180 to 7 nm, as published."""
+    return {
+        int(row["from_nm"]): {int(k.removeprefix("to_")): float(v) for k, v in row.items() if k.startswith("to_")}
+        for row in _rows("node_scaling_area.csv")
+    }
+
+
+@cache
+def energy_polynomials() -> dict[str, tuple[float, float, float]]:
+    """Coefficients (b2, b1, b0) of ``energy(V) = b2 V^2 + b1 V + b0`` [fJ] by node name, such as ``HP45`` or ``65``."""
+    return {
+        row["node"]: tuple(float(row[f"energy_b{i}"]) for i in (2, 1, 0))  # type: ignore[misc]
+        for row in _rows("node_scaling_polynomials.csv")
+    }
+
+
+def switching_energy_fj(node_nm: int, vdd_v: float) -> float:
+    """Energy of the reference circuit at a published node and voltage [fJ], high-performance transistors."""
+    table = energy_polynomials()
+    b2, b1, b0 = table[f"HP{node_nm}"] if f"HP{node_nm}" in table else table[str(node_nm)]
+    return b2 * vdd_v**2 + b1 * vdd_v + b0
+
+
+def _published(node_nm: int, base_nm: int, quantity: str) -> float:
+    if quantity == "area":
+        return area_matrix()[base_nm][node_nm]
+    energy = {n: switching_energy_fj(n, NOMINAL_VDD_V[n]) for n in (node_nm, base_nm)}
+    return energy[node_nm] / energy[base_nm]
+
+
+def scale_factor(quantity: str, node_nm: float, base_nm: int = 45) -> float:
+    """Factor [1] that brings an ``"area"`` or ``"energy"`` from `base_nm` to `node_nm`.
+
+    A published node is its cell of the table; a node between two published ones is interpolated
+    log-log between its neighbours (power law in the node's name through both).
+    """
+    if base_nm not in NOMINAL_VDD_V:
+        raise ValueError(f"no scaling from {base_nm} nm; the published nodes are {_listed(NOMINAL_VDD_V)}")
+    if node_nm == base_nm:
+        return 1.0
+    if node_nm in NOMINAL_VDD_V:
+        return _published(int(node_nm), base_nm, quantity)
+    above = [n for n in NOMINAL_VDD_V if n > node_nm]
+    below = [n for n in NOMINAL_VDD_V if n < node_nm]
+    if not (above and below):
+        raise ValueError(f"node_nm={node_nm!r} is outside the published range of 7 to 65 nm")
+    high, low = min(above), max(below)
+    share = math.log(high / node_nm) / math.log(high / low)
+    ends = [1.0 if n == base_nm else _published(n, base_nm, quantity) for n in (high, low)]
+    return ends[0] * (ends[1] / ends[0]) ** share
+
+
+def nominal_vdd_v(node_nm: float) -> float:
+    """Supply voltage that goes with `scale_factor` [V]; linear between published nodes."""
+    if node_nm in NOMINAL_VDD_V:
+        return NOMINAL_VDD_V[int(node_nm)]
+    high = min(n for n in NOMINAL_VDD_V if n > node_nm)
+    low = max(n for n in NOMINAL_VDD_V if n < node_nm)
+    share = (high - node_nm) / (high - low)
+    return NOMINAL_VDD_V[high] * (1 - share) + NOMINAL_VDD_V[low] * share
+
+
+def _listed(nodes: object) -> str:
+    return ", ".join(str(n) for n in nodes)  # type: ignore[attr-defined]

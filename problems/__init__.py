@@ -1,0 +1,7 @@
+"""Search problems: what is minimised, under which constraints, for which networks."""
+
+from problems.base import AcceleratorProblem, Columns, ProblemError
+from problems.resume import rebuild, resume
+from problems.single import SingleDNN, known_objectives
+
+__all__ = ["AcceleratorProblem", "Columns", "ProblemError", "SingleDNN", "known_objectives", "rebuild", "resume"]

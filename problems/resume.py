@@ -1,0 +1,72 @@
+"""`resume`: continue a run from nothing but its directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dse.exploration import Exploration, Progress
+from dse.manifest import RunDirectoryError, read_manifest
+from dse.search import explore
+from dse.space import DesignSpace
+from dse.technology import Technology
+from problems.single import SingleDNN
+
+
+def rebuild(directory: str | os.PathLike, n_jobs: int | None = None) -> SingleDNN:
+    """The problem of a run, from its manifest and `space.toml`.
+
+    Only a plain `SingleDNN` made from the network's name or path can be rebuilt; a problem class of your own is in
+    your script, so run that again.
+
+    Parameters
+    ----------
+    directory : of the run.
+    n_jobs : workers; default as in the run.
+    """
+    path = Path(directory)
+    content = read_manifest(path)
+    arguments = content.get("rebuild")
+    if arguments is None or not (path / "space.toml").is_file():
+        name = content["identity"].get("problem", {}).get("class", "its problem")
+        raise RunDirectoryError(
+            f"{path} cannot be resumed from its manifest alone: {name} is not in it. Run the script that started it "
+            "again: it continues"
+        )
+    return SingleDNN(
+        arguments["network"],
+        space=DesignSpace.from_toml(path / "space.toml"),
+        technology=Technology(**arguments["technology"]),
+        objectives=tuple(arguments["objectives"]),
+        n_jobs=arguments["n_jobs"] if n_jobs is None else n_jobs,
+        mapping_objective=arguments["mapping_objective"],
+    )
+
+
+def resume(
+    directory: str | os.PathLike,
+    *,
+    n_jobs: int | None = None,
+    time_limit_s: float | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Exploration:
+    """Continue an interrupted run, or return a finished one; parameters as in `rebuild` and `explore`."""
+    path = Path(directory)
+    content = read_manifest(path)
+    problem = rebuild(path, n_jobs)
+    chosen: dict[str, Any] = content["identity"]
+    return explore(
+        problem,
+        evaluations=chosen["evaluations"],
+        population=chosen["population"],
+        seed=chosen["seed"],
+        algorithm=chosen["algorithm"],
+        out=path,
+        time_limit_s=time_limit_s,
+        random_twin=chosen["random_twin"],
+        exhaustive=chosen["exhaustive"],
+        progress=progress,
+        warm_start=content.get("warm_start"),
+    )

@@ -1,0 +1,105 @@
+"""One DNN on one accelerator: by default latency against area."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from dse.evaluate import BatchEvaluator
+
+from dse.columns import DERIVED, METRICS
+from dse.manifest import hash_of
+from dse.networks import load_network
+from dse.space import DesignSpace, default_space
+from dse.technology import Technology
+from problems.base import AcceleratorProblem, Columns, ProblemError
+
+
+def _derived(name: str, m: Columns) -> np.ndarray:
+    if name == "edp_js":
+        return m.energy_j * m.latency_s
+    if name == "ed2p_js2":
+        return m.energy_j * m.latency_s * m.latency_s
+    if name == "area_delay_mm2_s":
+        return m.area_mm2 * m.latency_s
+    if name == "latency_gap":
+        return m.latency_s / m.latency_bound_s
+    return m.energy_j / m.energy_bound_j
+
+
+def known_objectives() -> tuple[str, ...]:
+    """Every name that `SingleDNN(objectives=...)` takes."""
+    return (*METRICS, *DERIVED)
+
+
+class SingleDNN(AcceleratorProblem):
+    """The best accelerators for one network.
+
+    Parameters
+    ----------
+    network : name, path of an ONNX file, or a `Network`.
+    space : `DesignSpace`; default: the default space.
+    technology : `Technology`; default 45 nm.
+    objectives : names of metric columns or of `dse.columns.DERIVED`, minimised; default ``latency_s, area_mm2``.
+    n_jobs : workers of the evaluator; does not change a bit of the result.
+    mapping_objective : what the mapper minimises in each layer: ``"latency"``, ``"energy"`` or ``"edp"``.
+
+    A subclass that overrides `objectives` sets `objective_names` itself.
+    """
+
+    objective_names = ("latency_s", "area_mm2")
+
+    def __init__(
+        self,
+        network: Any,
+        space: DesignSpace | None = None,
+        technology: Technology | None = None,
+        objectives: tuple[str, ...] | None = None,
+        n_jobs: int = 1,
+        mapping_objective: str = "latency",
+    ) -> None:
+        own = type(self).objectives is not SingleDNN.objectives
+        if objectives is not None:
+            if own:
+                raise ProblemError(f"{type(self).__name__} defines its objectives itself; leave out objectives=")
+            self.objective_names = (objectives,) if isinstance(objectives, str) else tuple(objectives)
+        if not own:
+            unknown = [name for name in self.objective_names if name not in known_objectives()]
+            if unknown:
+                raise ProblemError(
+                    f"unknown objective {unknown[0]!r}; the known ones are {', '.join(known_objectives())}. "
+                    "For another one override objectives() in a subclass"
+                )
+        self.network = load_network(network) if isinstance(network, str | Path) else network
+        self.network_name = str(network) if isinstance(network, str | Path) else None
+        self.technology = Technology.at() if technology is None else technology
+        self.mapping_objective = mapping_objective
+        self.n_jobs = n_jobs
+        evaluator = BatchEvaluator(self.network, self.technology, objective=mapping_objective, n_jobs=n_jobs)
+        super().__init__(evaluator, default_space() if space is None else space)
+
+    def objectives(self, m: Columns) -> tuple[np.ndarray, ...]:
+        """The columns named by `objective_names`."""
+        return tuple(_derived(n, m) if n in DERIVED else getattr(m, n) for n in self.objective_names)
+
+    def describe(self) -> dict[str, Any]:
+        """As the base class, with the content of the network and of the technology."""
+        return super().describe() | {
+            "network": getattr(self.network, "name", None) or self.network_name,
+            "network_sha256": hash_of(repr(self.network).encode()),
+            "technology_sha256": self.technology.hash,
+        }
+
+    def rebuild(self) -> dict[str, Any] | None:
+        """Arguments from which `resume` makes this problem again; None where names do not suffice."""
+        if type(self) is not SingleDNN or self.network_name is None:
+            return None
+        return {
+            "network": self.network_name,
+            "technology": {k: v for k, v in asdict(self.technology).items() if k != "notes"},
+            "objectives": list(self.objective_names),
+            "mapping_objective": self.mapping_objective,
+            "n_jobs": self.n_jobs,
+        }

@@ -1,0 +1,199 @@
+"""Random small layers, designs and mappings, and the bridge from named quantities to columns of the kernel."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from hypothesis import strategies as st
+
+from dse import kernels as k
+from dse.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, Accelerator, buffer_groups
+from dse.dataflow import DATAFLOWS, Dataflow, SpatialOption
+from dse.formulas import BOUNDS, RESIDENT
+from dse.layers import LOOPS, MacLayer
+from dse.mapping import DRAM_ORDERS, GROUPS, Mapping
+from dse.model import design_rows, layer_row, option_rows, parameter_columns
+from dse.technology import Technology
+
+TECHNOLOGY = Technology()
+
+RESULT_COLUMNS = {
+    "cycles": k.CYCLES, "energy_pj": k.ENERGY_PJ, "ideal_cycles": k.IDEAL, "spatial_loss_cycles": k.SPATIAL_LOSS,
+    "vector_stall_cycles": k.VECTOR_STALL, "buffer_stall_cycles": k.BUFFER_STALL, "dram_stall_cycles": k.DRAM_STALL,
+    "fill_drain_cycles": k.FILL_DRAIN, "overflow": k.OVERFLOW, "dram_w": k.DRAM_W, "dram_i": k.DRAM_I,
+    "dram_o_read": k.DRAM_O_READ, "dram_o_write": k.DRAM_O_WRITE, "dram_fused": k.DRAM_FUSED,
+    "buffer_w_read": k.BUFFER_W_READ, "buffer_w_write": k.BUFFER_W_WRITE, "buffer_i_read": k.BUFFER_I_READ,
+    "buffer_i_write": k.BUFFER_I_WRITE, "buffer_o_read": k.BUFFER_O_READ, "buffer_o_write": k.BUFFER_O_WRITE,
+    "array_w": k.ARRAY_W, "array_i": k.ARRAY_I, "array_o_read": k.ARRAY_O_READ, "array_o_write": k.ARRAY_O_WRITE,
+    "register_w": k.REGISTER_W, "register_i": k.REGISTER_I, "register_o": k.REGISTER_O, "mac_pj": k.PJ_TOTAL_MAC,
+    "register_pj": k.PJ_TOTAL_REGISTER, "interconnect_pj": k.PJ_TOTAL_INTERCONNECT, "buffer_pj": k.PJ_TOTAL_BUFFER,
+    "dram_pj": k.PJ_TOTAL_DRAM, "vector_pj": k.PJ_TOTAL_VECTOR, "leakage_pj": k.PJ_TOTAL_LEAKAGE, "folds": k.FOLDS,
+    "array_cycles": k.ARRAY_CYCLES, "port_0": k.PORT_0, "port_1": k.PORT_1, "port_2": k.PORT_2,
+    "dram_cycles": k.DRAM_CYCLES, "vector_cycles": k.VECTOR_CYCLES, "macs": k.MACS, "skew_cycles": k.SKEW,
+    "bound_cycles": k.BOUND_CYCLES, "bound_pj": k.BOUND_PJ,
+}  # fmt: skip
+"""Kernel column of each quantity of `dse.formulas`; the one missing is ``bound``, a name."""
+
+WATERFALL = (k.IDEAL, k.SPATIAL_LOSS, k.VECTOR_STALL, k.BUFFER_STALL, k.DRAM_STALL, k.FILL_DRAIN)
+
+
+def variant_of(resident: frozenset[str]) -> int:
+    """Residency bits of the kernel."""
+    bits = {
+        "inputs": k.IN_RESIDENT, "outputs": k.OUT_RESIDENT, "fused_input": k.FUSED_RESIDENT, "weights": k.WEIGHTS_RESIDENT
+    }  # fmt: skip
+    return sum(bits[name] for name in resident)
+
+
+def kernel_rows(layer: MacLayer, design: Accelerator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Layer row, design row and option rows."""
+    rows, options = design_rows(parameter_columns(design), TECHNOLOGY)
+    return layer_row(layer), rows[0], options
+
+
+def kernel_cost(layer: MacLayer, design: Accelerator, mapping: Mapping, resident=frozenset()) -> dict[str, float | str]:
+    """`evaluate_mapping` under the names of `dse.formulas`."""
+    layer_numbers, design_numbers, _ = kernel_rows(layer, design)
+    out = np.full(k.N_RESULT, np.nan)
+    option = option_rows(design.dataflow)[mapping.option]
+    k.evaluate_mapping(layer_numbers, design_numbers, option, mapping.to_row(), variant_of(resident), out)
+    return {name: float(out[column]) for name, column in RESULT_COLUMNS.items()} | {"bound": BOUNDS[int(out[k.BOUND])]}
+
+
+@st.composite
+def layers(draw, most_macs: int = 600, most: int = 9, depth: int = 8) -> MacLayer:
+    """A small MAC layer of any kind: strides, dilations, padding, groups, depthwise, batch, matrix product."""
+    kind = draw(st.sampled_from(("conv", "conv", "conv", "grouped", "depthwise", "matrix", "line")))
+    left = most_macs
+
+    def size(limit: int) -> int:
+        nonlocal left
+        value = draw(st.integers(1, max(1, min(limit, left))))
+        left //= value
+        return value
+
+    loops = dict.fromkeys(LOOPS, 1)
+    order = {
+        "conv": ("OX", "FX", "OY", "FY", "K", "C", "B"), "grouped": ("G", "OX", "FX", "K", "C", "OY", "FY"),
+        "depthwise": ("G", "OX", "FX", "OY", "FY", "B"), "matrix": ("C", "K", "OX", "B"), "line": ("OX", "FX", "C", "K"),
+    }[kind]  # fmt: skip
+    for d in order[:depth]:
+        loops[d] = size(4 if d in ("FY", "FX", "B", "G") else most)
+    geometry = {}
+    for axis in "yx":
+        o, f = loops[f"O{axis.upper()}"], loops[f"F{axis.upper()}"]
+        stride, dilation = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+        span = (o - 1) * stride + (f - 1) * dilation + 1
+        pad = draw(st.integers(0, min(3, span - 1)))
+        spare = draw(st.integers(-3, 2))  # below 0: padding at the far end
+        geometry |= {f"stride_{axis}": stride, f"dilation_{axis}": dilation, f"pad_{axis}": pad}
+        geometry[f"I{axis.upper()}"] = max(1, span - pad + spare)
+        met = {i * stride + j * dilation - pad for i in range(o) for j in range(f)}
+        if not any(0 <= p < geometry[f"I{axis.upper()}"] for p in met):
+            geometry |= {f"pad_{axis}": 0, f"I{axis.upper()}": span}
+    return MacLayer(
+        "small", **loops, **geometry,
+        static_weights=draw(st.booleans()), vector_operations=draw(st.sampled_from((0, 0, 7, 400, 9000))),
+        fused_input_elements=draw(st.sampled_from((0, 0, 40))),
+    )  # fmt: skip
+
+
+@st.composite
+def spatial_options(draw) -> SpatialOption:
+    """Any spatial option: up to three loops an axis, flattened or not, columns passed along or not."""
+    flatten = draw(st.integers(0, 3)) == 0
+    allowed = tuple(d for d in LOOPS if not (flatten and d in ("FY", "FX")))
+    rows, cols = (draw(st.lists(st.sampled_from(allowed), unique=True, max_size=3)) for _ in range(2))
+    stationary = draw(st.sampled_from(("W", "I", "O", "WO", "WI", "IO", "WIO")))
+    return SpatialOption(tuple(rows), tuple(cols), tuple(stationary), flatten, draw(st.booleans()))
+
+
+def dataflows() -> st.SearchStrategy[Dataflow]:
+    """The named dataflows, and random ones of one or two options."""
+    made = st.lists(spatial_options(), min_size=1, max_size=2).map(lambda options: Dataflow("made up", tuple(options)))
+    return st.one_of(st.sampled_from(tuple(DATAFLOWS.values())), made)
+
+
+def subsets(of: str) -> st.SearchStrategy[str]:
+    """Any subset of some letters, in their order."""
+    return st.integers(0, 2 ** len(of) - 1).map(lambda bits: "".join(x for i, x in enumerate(of) if bits >> i & 1))
+
+
+@st.composite
+def accelerators(draw, dataflow=None, least_bytes: int = 16, most_bytes: int = 4096) -> Accelerator:
+    """A small design of any kind; buffers of some hundred bytes, so that layers need several tiles."""
+    dataflow = draw(dataflow or dataflows())
+    arrangement = draw(st.sampled_from(BUFFER_ARRANGEMENTS))
+    values = {}
+    for name in OPERAND_NAMES.values():
+        values[f"{name}_buffer_kib"] = draw(st.integers(least_bytes, most_bytes)) / 1024
+        values[f"{name}_buffer_width_bytes"] = draw(st.sampled_from((1, 2, 3, 5, 7.5, 16)))
+        values[f"{name}_buffer_banks"] = draw(st.integers(1, 2))
+        values[f"{name}_register_bytes"] = draw(st.sampled_from((0.5, 1, 2, 3, 4, 6, 8, 12, 16, 40, 200)))
+    for operands in buffer_groups(arrangement):  # at least one word of the port
+        least = sum(values[f"{OPERAND_NAMES[x]}_buffer_width_bytes"] for x in operands) / 1024
+        first = f"{OPERAND_NAMES[operands[0]]}_buffer_kib"
+        values[first] = max(values[first], least)
+    return Accelerator(
+        rows=draw(st.integers(1, 5)), cols=draw(st.integers(1, 5)), macs_per_pe=draw(st.integers(1, 4)),
+        dataflow=dataflow, interconnect=draw(st.sampled_from(("broadcast", "systolic"))),
+        overlap_skew=draw(st.booleans()), buffers=arrangement, **values,
+        double_buffered=draw(subsets("WIO")), bypass=draw(subsets("WIO")),
+        resident_activation_fraction=draw(st.sampled_from((0.0, 0.0, 0.25))),
+        dram_gbps=draw(st.sampled_from((0.3, 1, 3, 16, 700))), clock_ghz=draw(st.sampled_from((0.5, 1.0, 1.3))),
+        weight_bits=draw(st.sampled_from((4, 8, 16))), activation_bits=draw(st.sampled_from((4, 8, 16))),
+        accumulator_bits=draw(st.sampled_from((16, 20, 32))), vector_lanes=draw(st.integers(1, 16)),
+    )  # fmt: skip
+
+
+@st.composite
+def spatial_factors(draw, layer: MacLayer, design: Accelerator, option: SpatialOption) -> tuple[dict[str, int], int]:
+    """Spatial factors that fit the array, and lanes: as many as the rule of the kernel takes, or fewer."""
+    reduction = layer.C * (layer.FY * layer.FX if option.flatten_reduction else 1)
+    full = draw(st.booleans())
+
+    def factor(limit: int) -> int:
+        return limit if full else draw(st.integers(1, limit))
+
+    lanes = factor(min(reduction, design.macs_per_pe))
+    factors = dict.fromkeys(LOOPS, 1) | {"C": lanes}
+    for loops, left in ((option.rows, design.rows), (option.cols, design.cols)):
+        for d in loops:
+            extent = reduction if d == "C" else getattr(layer, d)
+            taken = factor(min(left, math.ceil(extent / factors[d])))
+            factors[d] *= taken
+            left //= taken
+    return factors, lanes
+
+
+@st.composite
+def mappings(draw, layer: MacLayer, design: Accelerator) -> Mapping:
+    """Any mapping the wires allow: tiles of any size (beyond the loop too), any order; it may overflow a memory."""
+    index = draw(st.integers(0, len(design.dataflow.options) - 1))
+    option = design.dataflow.options[index]
+    factors, lanes = draw(spatial_factors(layer, design, option))
+    register, buffer = {}, {}
+    for d in LOOPS:
+        bound = getattr(layer, d)
+        buffer[d] = draw(st.integers(1, bound + 1)) if bound > 1 else draw(st.integers(1, 2))
+        if option.flatten_reduction and d in ("FY", "FX"):
+            buffer[d] = bound
+            continue
+        extent = buffer[d] * (layer.FY * layer.FX if option.flatten_reduction and d == "C" else 1)
+        register[d] = draw(st.integers(1, min(4, math.ceil(extent / factors[d]) + 1)))
+    return Mapping(
+        factors, register, buffer, lanes, draw(st.sampled_from(DRAM_ORDERS)), draw(st.sampled_from(option.stationary)),
+        draw(subsets(design.bypass)), index,
+    )  # fmt: skip
+
+
+def residencies(layer: MacLayer) -> st.SearchStrategy[frozenset[str]]:
+    """Any subset of what may be resident; half of the time nothing."""
+    return st.one_of(st.just(frozenset()), st.frozensets(st.sampled_from(RESIDENT)))
+
+
+def relevant_loops(operand: str) -> tuple[str, ...]:
+    """Loops that change the operand."""
+    skip = {"W": "P", "I": "K", "O": "R"}[operand]
+    return tuple(d for group, loops in GROUPS.items() if group != skip for d in loops)

@@ -1,0 +1,197 @@
+"""The mapper finds the optimum: equal to a full enumeration of its stated candidates, written again here."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from strategies import accelerators, kernel_rows, layers, residencies, variant_of
+
+from dse import kernels as k
+from dse.accelerator import Accelerator
+from dse.dataflow import Dataflow, SpatialOption
+from dse.layers import LOOPS, MacLayer
+from dse.mapping import Mapping
+from dse.model import TILE_SIZES, mapper_mode
+
+OBJECTIVES = (("latency", 0.0), ("latency", 0.05), ("energy", 0.0), ("edp", 0.0))
+MOST_CANDIDATES = 60_000
+
+
+def best_mapping(layer_numbers, design_numbers, options, objective, slack, variant):
+    """The kernel's choice: mapping row and result row."""
+    row, out = np.zeros(k.N_MAP), np.full(k.N_RESULT, np.nan)
+    mode, slack = mapper_mode(objective, slack)
+    k.map_layer(layer_numbers, design_numbers, options, TILE_SIZES, mode, slack, variant, row, out)
+    return row, out
+
+
+def spatial_rule(layer: MacLayer, design: Accelerator, option: SpatialOption) -> tuple[dict[str, int], int]:
+    """The rule of `SpatialOption`: in-PE lanes over C, then each axis: the first loop fills it, the next what is left."""
+    extent = {d: getattr(layer, d) for d in LOOPS}
+    if option.flatten_reduction:
+        extent["C"] *= layer.FY * layer.FX
+    lanes = min(extent["C"], design.macs_per_pe)
+    factors = dict.fromkeys(LOOPS, 1) | {"C": lanes}
+    for loops, left in ((option.rows, design.rows), (option.cols, design.cols)):
+        for d in loops:
+            taken = min(left, math.ceil(extent[d] / factors[d]))
+            factors[d] *= taken
+            left //= taken
+    return factors, lanes
+
+
+def sizes_up_to(steps: int) -> list[int]:
+    """Buffer tiles in spatial steps: the stated sizes, and all."""
+    return sorted({int(size) for size in TILE_SIZES if size < steps} | {steps})
+
+
+def doublings(steps: int) -> list[int]:
+    """Register tiles in spatial steps: powers of two, and all."""
+    return [2**i for i in range(20) if 2**i < steps] + [steps]
+
+
+def buffer_tiles(layer: MacLayer, option: SpatialOption, s: dict[str, int]) -> list[dict[str, int]]:
+    """Stated sizes of B K C OY OX; the filter whole, one step of rows x whole width, or one step; one step of G."""
+    taps = [(layer.FY, layer.FX)]
+    if not option.flatten_reduction:
+        taps += [(s["FY"], layer.FX), (s["FY"], s["FX"])]
+    sizes = {}
+    for d in ("B", "K", "C", "OY", "OX"):
+        step = 1 if option.flatten_reduction and d == "C" else s[d]
+        sizes[d] = [step * n for n in sizes_up_to(math.ceil(getattr(layer, d) / step))]
+    tiles = [dict(zip(sizes, chosen, strict=True)) for chosen in product(*sizes.values())]
+    return [{"G": s["G"], **tile, "FY": fy, "FX": fx} for tile in tiles for fy, fx in sorted(set(taps))]
+
+
+def register_tiles(layer: MacLayer, option: SpatialOption, s: dict[str, int]) -> list[dict[str, int]]:
+    """Powers of two, or all, of K and C; of pixels in row order; no taps, a row of taps, or all taps."""
+    steps = {d: math.ceil(getattr(layer, d) / s[d]) for d in LOOPS}
+    taps = {(1, 1), (1, steps["FX"]), (steps["FY"], steps["FX"])}
+    if option.flatten_reduction:
+        steps["C"] = math.ceil(layer.C * layer.FY * layer.FX / s["C"])
+        taps = {(1, 1)}
+    pixels = {(1, ox) for ox in doublings(steps["OX"])} | {(oy, steps["OX"]) for oy in doublings(steps["OY"])}
+    return [
+        {"B": 1, "G": 1, "K": of_k, "C": of_c, "OY": oy, "OX": ox, "FY": fy, "FX": fx}
+        for of_k, of_c, (oy, ox), (fy, fx) in product(
+            doublings(steps["K"]), doublings(steps["C"]), sorted(pixels), sorted(taps)
+        )
+    ]
+
+
+def inside(register: int, tile: int, steps: int) -> int:
+    """A register tile inside a buffer tile [spatial steps]: a power of two that divides it, or any within all steps."""
+    if tile >= steps:
+        return min(register, steps)
+    return max(2**i for i in range(20) if 2**i <= register and tile % 2**i == 0)
+
+
+def candidates(layer, design, orders=(0, 1, 2)):
+    """Every candidate as (option index, mapping row).  A register tile must fit before it is cut to the buffer tile."""
+    numbers, design_numbers, options = kernel_rows(layer, design)
+    bypasses = [b for b in range(8) if not b & ~int(design_numbers[k.BYPASS])]
+    for index, option in enumerate(design.dataflow.options):
+        s, lanes = spatial_rule(layer, design, option)
+        tiles = buffer_tiles(layer, option, s)
+        for stationary in option.stationary:
+            seen = set()
+            for r in register_tiles(layer, option, s):
+                row = Mapping(s, r, s, lanes, stationary=stationary, option=index).to_row()
+                if k.register_overflow(numbers, design_numbers, options[index], row) > 0:
+                    continue
+                for t in tiles:
+                    cut = dict(r)
+                    for d in LOOPS:
+                        flat = layer.FY * layer.FX if option.flatten_reduction and d == "C" else 1
+                        if option.flatten_reduction and d in ("FY", "FX"):
+                            continue
+                        steps = math.ceil(getattr(layer, d) * flat / s[d])
+                        cut[d] = inside(r[d], math.ceil(t[d] * flat / s[d]), steps)
+                    key = (*cut.values(), *t.values())
+                    if key not in seen:
+                        seen.add(key)
+                        row = Mapping(s, cut, t, lanes, stationary=stationary, option=index).to_row()
+                        for order, bypass in product(orders, bypasses):
+                            row[k.MAP_DRAM_ORDER], row[k.MAP_BYPASS] = order, bypass
+                            yield index, row
+
+
+def enumerate_costs(layer, design, variant, orders=(0, 1, 2)) -> np.ndarray:
+    """(cycles, energy) of every candidate that fits, (n, 2)."""
+    numbers, design_numbers, options = kernel_rows(layer, design)
+    out, costs = np.full(k.N_RESULT, np.nan), []
+    for count, (index, row) in enumerate(candidates(layer, design, orders)):
+        assume(count < MOST_CANDIDATES)
+        k.evaluate_mapping(numbers, design_numbers, options[index], row, variant, out)
+        if out[k.OVERFLOW] <= 0:
+            costs.append((out[k.CYCLES], out[k.ENERGY_PJ]))
+    return np.array(costs).reshape(-1, 2)
+
+
+def optimum(costs: np.ndarray, objective: str, slack: float) -> tuple[float, float]:
+    """(cycles, energy) of the best of all candidates, by the definition of the objective."""
+    cycles, energy = costs.T
+    if objective == "edp":
+        return tuple(costs[np.argmin(cycles * energy)])
+    if objective == "latency":
+        near = cycles <= cycles.min() * (1 + slack)
+        cycles, energy = cycles[near], energy[near]
+    return cycles[energy == energy.min()].min(), energy.min()
+
+
+def assert_optimal(layer, design, variant, costs):
+    """The kernel's choice equals the optimum for every objective, and its cost is that of the mapping it returns."""
+    numbers, design_numbers, options = kernel_rows(layer, design)
+    again = np.full(k.N_RESULT, np.nan)
+    for objective, slack in OBJECTIVES:
+        row, out = best_mapping(numbers, design_numbers, options, objective, slack, variant)
+        cycles, energy = optimum(costs, objective, slack)
+        where = (objective, slack, layer, design, variant, row)
+        assert out[k.OVERFLOW] == 0, where
+        if objective == "edp":
+            assert out[k.CYCLES] * out[k.ENERGY_PJ] == pytest.approx(cycles * energy, rel=1e-12), where
+        else:
+            assert out[k.CYCLES] == pytest.approx(cycles, rel=1e-12), where
+            assert out[k.ENERGY_PJ] == pytest.approx(energy, rel=1e-12), where
+        k.evaluate_mapping(numbers, design_numbers, options[int(row[k.MAP_OPTION])], row, variant, again)
+        assert np.array_equal(out, again), where
+
+
+small_layers = layers(most_macs=200, most=6, depth=4)
+few_options = st.sampled_from((
+    Dataflow("one", (SpatialOption(("C",), ("K",), ("W", "O")),)),
+    Dataflow("pixels", (SpatialOption(("OX", "OY"), ("K",), ("O", "I"), forwards_inputs=True),)),
+    Dataflow("rows", (SpatialOption(("FY", "C"), ("OY", "K"), ("W",), forwards_inputs=True),)),
+    Dataflow("im2col", (SpatialOption(("C",), ("K",), ("W",), flatten_reduction=True),)),
+    Dataflow("two", (SpatialOption(("C",), ("K", "G"), ("W",)), SpatialOption(("OX",), ("K",), ("I",)))),
+))  # fmt: skip
+
+
+@settings(max_examples=220)
+@given(small_layers, accelerators(few_options), st.data())
+def test_mapper_equals_full_enumeration(layer, design, data):
+    variant = variant_of(data.draw(residencies(layer)))
+    costs = enumerate_costs(layer, design, variant)
+    if len(costs):
+        assert_optimal(layer, design, variant, costs)
+        return
+    numbers, design_numbers, options = kernel_rows(layer, design)
+    for objective, slack in OBJECTIVES:  # nothing fits: a graded overflow and a finite cost
+        _, out = best_mapping(numbers, design_numbers, options, objective, slack, variant)
+        assert out[k.OVERFLOW] > 0
+        assert np.isfinite(out).all()
+
+
+@settings(max_examples=40)
+@given(small_layers, accelerators(few_options))
+def test_three_dram_orders_are_enough(layer, design):
+    three = enumerate_costs(layer, design, 0)
+    every = enumerate_costs(layer, design, 0, range(6))
+    assume(len(three))
+    for objective, slack in OBJECTIVES:
+        assert optimum(every, objective, slack) == optimum(three, objective, slack)

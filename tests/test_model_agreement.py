@@ -1,0 +1,70 @@
+"""Three independent routes to every number agree: compiled kernel, plain formulas, brute-force walker."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import TECHNOLOGY, RESULT_COLUMNS, accelerators, kernel_cost, layers, mappings, residencies
+from walker import bytes_moved
+
+from dse import kernels as k
+from dse.accelerator import Accelerator
+from dse.formulas import mapping_cost, vector_cost
+from dse.layers import MacLayer, VectorLayer
+from dse.mapping import DRAM_ORDERS, Mapping
+from dse.model import design_rows, parameter_columns
+from dse.traffic import tile_bytes, word_bytes
+
+EXACT = ("array_cycles", "folds", "macs")
+CLOSE = 1e-12
+
+
+@st.composite
+def cases(draw, count=3):
+    layer = draw(layers())
+    design = draw(accelerators())
+    return layer, design, [(draw(mappings(layer, design)), draw(residencies(layer))) for _ in range(count)]
+
+
+def disagreement(name, got, expected, cycles, energy) -> str | None:
+    """What differs, or None: bytes, array cycles and folds exactly, sums to rounding of what they are part of."""
+    if isinstance(expected, str):
+        return None if got == expected else f"{name}: kernel {got}, formulas {expected}"
+    whole = energy if name.endswith("_pj") else cycles if "cycles" in name or name.startswith("port") else expected
+    exact = name in EXACT or name.startswith(("dram_w", "dram_i", "dram_o", "dram_f", "buffer_w", "buffer_i", "array"))
+    exact = exact or name.startswith(("buffer_o", "register_w", "register_o")) and not name.endswith("_pj")
+    if got == expected or not exact and abs(got - expected) <= CLOSE * max(abs(whole), abs(expected)):
+        return None
+    return f"{name}: kernel {got!r}, formulas {expected!r}"
+
+
+@settings(max_examples=700)
+@given(cases())
+def test_kernel_equals_formulas(case):
+    layer, design, chosen = case
+    for mapping, resident in chosen:
+        got = kernel_cost(layer, design, mapping, resident)
+        expected = mapping_cost(layer, design, TECHNOLOGY, mapping, resident)
+        assert set(expected) == set(RESULT_COLUMNS) | {"bound"}
+        wrong = [disagreement(name, got[name], expected[name], got["cycles"], got["energy_pj"]) for name in expected]
+        assert not any(wrong), (list(filter(None, wrong)), layer, design, mapping, resident)
+
+
+@settings(max_examples=700)
+@given(cases())
+def test_kernel_equals_walker(case):
+    layer, design, chosen = case
+    for mapping, resident in chosen:
+        option = mapping.spatial_option(design)
+        words = word_bytes(layer, design)
+        expected, walk = bytes_moved(layer, option, mapping, words, resident)
+        expected |= {"array_cycles": walk.array_cycles, "folds": walk.folds, "macs": walk.macs}
+        got = kernel_cost(layer, design, mapping, resident)
+        wrong = {name: (got[name], value) for name, value in expected.items() if got[name] != value}
+        assert not wrong, (wrong, layer, design, mapping, resident)
+        tile = tile_bytes(layer, design, mapping)
+        assert tile["W"] == walk.tile_words["W"] * words["W"]
+        assert tile["O"] == walk.tile_words["O"] * words["sum"]
+        assert tile["I"] == walk.tile_words_padded * words["I"] >= walk.tile_words["I"] * words["I"]

@@ -1,0 +1,347 @@
+"""The networks that ship, the public ones inside the onnx package, and every kind of bad input."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from dse.layers import MacLayer, Network
+from dse.networks import NETWORKS, NetworkError, load_network, network_names
+
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+LIGHT_MMACS = {
+    "bvlc_alexnet": 655,
+    "densenet121": 2834,
+    "inception_v1": 1432,
+    "inception_v2": 2019,
+    "resnet50": 4089,
+    "shufflenet": 125,
+    "squeezenet": 349,
+    "vgg19": 19632,
+    "zfnet512": 1482,
+}
+SCRIPT = Path(__file__).parents[1] / "experiments" / "make_networks.py"
+
+
+def save(path: Path, nodes, inputs, outputs=("y",), initialisers=(), opset=17) -> Path:
+    """Write a small model; inputs are (name, shape) pairs, initialisers arrays by name."""
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs],
+        [helper.make_empty_tensor_value_info(name) for name in outputs],
+        [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in dict(initialisers).items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]), path)
+    return path
+
+
+def small_conv(path: Path, shape) -> Path:
+    weights = {"w": np.ones((8, 3, 3, 3), np.float32)}
+    return save(path, [helper.make_node("Conv", ["x", "w"], ["y"], name="conv")], [("x", shape)], initialisers=weights)
+
+
+def check_edges(network: Network) -> None:
+    """Every tensor is written before it is read, once, and no layer reads what fusion removed."""
+    makers = {layer.output for layer in network.layers}
+    written: set[str] = set()
+    for layer in network.layers:
+        for name in (*layer.inputs, getattr(layer, "fused_input", "")):
+            assert name not in makers or name in written, (layer.name, name)
+            assert name == "" or name in network.tensor_elements
+        assert layer.output not in written
+        written.add(layer.output)
+
+
+# ---- ResNet-50 -----------------------------------------------------------------------------------------------
+
+
+def test_resnet50_macs_and_parameters_are_the_published_ones():
+    network = load_network("resnet50")
+    assert network.macs == 4_089_184_256
+    assert round(network.macs / 1e9, 2) == 4.09
+    assert network.parameters == 25_557_032 == NETWORKS["resnet50"].published_parameters
+    assert network.weight_elements == 25_502_912  # parameters less batch normalisation (53,120) and the 1,000 biases
+    assert len(network.mac_layers) == 54
+    assert network.name == "resnet50"
+    assert abs(network.macs / NETWORKS["resnet50"].published_macs - 1) < 1e-4
+
+
+def test_resnet50_is_small_and_holds_no_weights():
+    path = NETWORKS["resnet50"].path
+    assert path.stat().st_size < 200_000
+    model = onnx.load(path, load_external_data=False)
+    assert all(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer)
+    assert sum(node.op_type == "BatchNormalization" for node in model.graph.node) == 53
+
+
+def test_resnet50_residual_additions_are_fused_into_the_later_producer():
+    network = load_network("resnet50")
+    residual = [layer for layer in network.mac_layers if layer.fused_input]
+    assert len(residual) == 16
+    first = next(layer for layer in residual if "downsample" in layer.name)
+    assert first.name == "/layer1/layer1.0/downsample/downsample.0/Conv"
+    assert first.fused_input == "/layer1/layer1.0/bn3/BatchNormalization_output_0"
+    assert first.fused_input_elements == 256 * 56 * 56
+    assert first.vector_operations == 4 * 256 * 56 * 56  # scale, shift, addition, activation
+    assert [layer.operator for layer in network.layers if not isinstance(layer, MacLayer)] == [
+        "MaxPool",
+        "GlobalAveragePool",
+    ]
+    check_edges(network)
+
+
+def test_resnet50_at_batch_four():
+    one, four = load_network("resnet50"), load_network("resnet50", batch=4)
+    assert four.macs == 4 * one.macs
+    assert four.parameters == one.parameters and four.weight_elements == one.weight_elements
+    assert four.layers[0].B == 4
+    assert four.mac_layers[-1].OX == 4
+    assert all(size == 4 * one.tensor_elements[name] for name, size in four.tensor_elements.items())
+
+
+def test_resnet50_loads_fast_and_the_same_each_time():
+    start = time.perf_counter()
+    first = load_network("resnet50")
+    assert time.perf_counter() - start < 2.0
+    assert first == load_network("resnet50")
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None or importlib.util.find_spec("torchvision") is None,
+    reason="making the shipped files needs torch and torchvision",
+)
+def test_script_makes_the_shipped_bytes_again(tmp_path):
+    subprocess.run([sys.executable, str(SCRIPT), str(tmp_path)], check=True, capture_output=True)
+    assert (tmp_path / "resnet50.onnx").read_bytes() == NETWORKS["resnet50"].path.read_bytes()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is installed")
+def test_script_without_torch_says_what_to_install(tmp_path):
+    done = subprocess.run([sys.executable, str(SCRIPT), str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "pip install torch torchvision onnx" in done.stderr and "Traceback" not in done.stderr
+
+
+# ---- networks inside the onnx package ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LIGHT_MMACS)
+def test_public_network_has_the_published_macs(name, caplog):
+    with caplog.at_level(logging.WARNING, logger="dse"):
+        network = load_network(LIGHT / f"light_{name}.onnx")
+    assert round(network.macs / 1e6) == LIGHT_MMACS[name]
+    assert not caplog.records  # every operator has a cost of its own
+    assert all(layer.static_weights and layer.weight for layer in network.mac_layers)
+    check_edges(network)
+
+
+@pytest.mark.parametrize("name", ["shufflenet", "densenet121", "inception_v2"])
+def test_a_batch_fixed_at_one_is_rewritten_through_hard_wired_reshapes(name):
+    path = LIGHT / f"light_{name}.onnx"
+    assert load_network(path, batch=4).macs == 4 * load_network(path).macs
+
+
+def test_two_exports_of_resnet50_agree_layer_by_layer():
+    ours, theirs = load_network("resnet50"), load_network(LIGHT / "light_resnet50.onnx")
+    assert theirs.parameters == ours.parameters
+    assert sorted(layer.loop_bounds for layer in theirs.mac_layers) == sorted(
+        layer.loop_bounds for layer in ours.mac_layers
+    )
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "shufflenet", "inception_v1"])
+def test_shapes_are_those_that_onnxruntime_computes(name):
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is the oracle for shapes")
+    network = load_network(LIGHT / f"light_{name}.onnx")
+    model = onnx.load(LIGHT / f"light_{name}.onnx")
+    known = {entry.name for entry in model.graph.output}
+    wanted = [layer.output for layer in network.layers]
+    model.graph.output.extend(helper.make_empty_tensor_value_info(item) for item in wanted if item not in known)
+    options = runtime.SessionOptions()
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    stored = {tensor.name for tensor in model.graph.initializer}
+    feeds = {i.name: np.zeros(i.shape, np.float32) for i in session.get_inputs() if i.name not in stored}
+    executed = dict(zip(wanted, session.run(wanted, feeds), strict=True))
+    for layer in network.layers:
+        assert executed[layer.output].size == network.tensor_elements[layer.output], layer.name
+        if isinstance(layer, MacLayer):
+            assert executed[layer.output].size == layer.output_elements, layer.name
+
+
+# ---- bad input: one clear line each --------------------------------------------------------------------------
+
+
+def refusal(*args, **keywords) -> str:
+    with pytest.raises(NetworkError) as caught:
+        load_network(*args, **keywords)
+    text = str(caught.value)
+    assert "\n" not in text and len(text) > 20
+    return text
+
+
+def test_unknown_name_suggests_close_ones():
+    text = refusal("ResNet-5O")
+    assert "unknown network 'ResNet-5O'" in text and "did you mean 'resnet50'" in text
+    assert "resnet50" in refusal("zebra")
+    assert network_names() == tuple(sorted(NETWORKS))
+
+
+def test_missing_file_and_directory(tmp_path):
+    assert "does not exist" in refusal(tmp_path / "model.onnx")
+    assert "is a directory" in refusal(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", [b"", b"hello, this is text", b"\x89PNG\r\n\x1a\n" + bytes(100), bytes(1000)])
+def test_not_an_onnx_file(tmp_path, content):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    assert "not an ONNX file" in refusal(path)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.9999])
+def test_truncated_file(tmp_path, share):
+    content = NETWORKS["resnet50"].path.read_bytes()
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content[: int(len(content) * share)])
+    assert "truncated" in refusal(path)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_damaged_file_is_refused_in_one_line_or_read(tmp_path, seed):
+    content = bytearray(NETWORKS["resnet50"].path.read_bytes())
+    generator = np.random.default_rng(seed)
+    for position in generator.integers(len(content), size=3):
+        content[position] = generator.integers(256)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    try:
+        assert load_network(path).macs > 0
+    except NetworkError as error:
+        assert "\n" not in str(error)
+
+
+def test_node_without_its_inputs_is_named(tmp_path):
+    path = save(tmp_path / "m.onnx", [helper.make_node("Conv", ["x"], ["y"], name="bare")], [("x", [1, 3, 8, 8])])
+    assert "'bare' (Conv) does not follow the definition" in refusal(path)
+
+
+def test_unreadable_file(tmp_path, monkeypatch):
+    path = small_conv(tmp_path / "m.onnx", [1, 3, 8, 8])
+
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(onnx, "load", denied)
+    assert "cannot be read: Permission denied" in refusal(path)
+
+
+def test_dynamic_shape_without_a_value_shows_what_to_give(tmp_path):
+    path = small_conv(tmp_path / "m.onnx", ["batch", 3, "height", None])
+    text = refusal(path)
+    assert "'height' of input 'x'" in text and "--dim height=128" in text
+    assert "dims={'height': 128, 'x.3': 128}" in text
+    network = load_network(path, batch=2, dims={"height": 10, "x.3": 12})
+    assert network.macs == 2 * 8 * 3 * 9 * 8 * 10
+
+
+def test_dims_that_no_input_has(tmp_path):
+    path = small_conv(tmp_path / "m.onnx", ["batch", 3, 8, 8])
+    assert "dims names ['seq']" in refusal(path, dims={"seq": 4})
+
+
+@pytest.mark.parametrize("batch", [0, -1, 1.5, True, "4"])
+def test_batch_must_be_a_positive_whole_number(batch):
+    assert "batch must be a whole number >= 1" in refusal("resnet50", batch=batch)
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_zero_and_negative_sizes(tmp_path, size):
+    path = small_conv(tmp_path / "m.onnx", ["batch", 3, "height", 8])
+    assert "every size must be >= 1" in refusal(path, dims={"height": size})
+    assert "must be a whole number" in refusal(path, dims={"height": 2.5})
+
+
+def test_size_zero_in_the_file(tmp_path):
+    assert "every size must be >= 1" in refusal(small_conv(tmp_path / "m.onnx", [1, 3, 0, 8]))
+
+
+def test_input_smaller_than_the_filter(tmp_path):
+    text = refusal(small_conv(tmp_path / "m.onnx", [1, 3, 2, 8]))
+    assert "every size must be >= 1" in text or "contradict" in text
+
+
+def test_batch_fixed_to_another_number(tmp_path):
+    path = small_conv(tmp_path / "m.onnx", [4, 3, 8, 8])
+    text = refusal(path)
+    assert "fixed at 4" in text and "batch=4" in text and "batch=None" in text
+    assert load_network(path, batch=4) == load_network(path, batch=None)
+
+
+def test_unsupported_mac_operator_names_node_and_operator(tmp_path):
+    node = helper.make_node("Einsum", ["x", "z"], ["y"], name="mix", equation="ij,jk->ik")
+    text = refusal(save(tmp_path / "m.onnx", [node], [("x", [4, 5]), ("z", [5, 6])]), batch=None)
+    assert "'mix' (Einsum)" in text and "not supported" in text
+
+
+def test_vendor_mac_operator_is_refused(tmp_path):
+    node = helper.make_node("DynamicQuantizeLSTM", ["x"], ["y"], name="cell", domain="com.microsoft")
+    assert "'cell' (DynamicQuantizeLSTM)" in refusal(save(tmp_path / "m.onnx", [node], [("x", [1, 5])]))
+
+
+def test_three_dimensional_convolution_is_refused(tmp_path):
+    node = helper.make_node("Conv", ["x", "w"], ["y"], name="c3d")
+    weights = {"w": np.ones((4, 2, 3, 3, 3), np.float32)}
+    path = save(tmp_path / "m.onnx", [node], [("x", [1, 2, 8, 8, 8])], initialisers=weights)
+    assert "'c3d' (Conv)" in refusal(path) and "kernel depth 3" in refusal(path)
+
+
+def test_no_mac_layer(tmp_path):
+    path = save(tmp_path / "m.onnx", [helper.make_node("Relu", ["x"], ["y"])], [("x", [1, 8])])
+    assert "no MAC layer" in refusal(path)
+
+
+def test_graph_without_operators(tmp_path):
+    path = save(tmp_path / "m.onnx", [], [("x", [1, 8])], outputs=["x"])
+    assert "without operators" in refusal(path)
+
+
+def test_loop_around_mac_operators_is_refused(tmp_path):
+    body = helper.make_graph(
+        [helper.make_node("MatMul", ["s", "w"], ["t"], name="inner"), helper.make_node("Identity", ["c"], ["d"])],
+        "body",
+        [helper.make_tensor_value_info(n, t, s) for n, t, s in [("i", 7, []), ("c", 9, []), ("s", 1, [4, 4])]],
+        [helper.make_tensor_value_info("d", 9, []), helper.make_tensor_value_info("t", 1, [4, 4])],
+    )
+    node = helper.make_node("Loop", ["n", "go", "x"], ["y"], name="loop", body=body)
+    path = save(
+        tmp_path / "m.onnx",
+        [node],
+        [("x", [4, 4]), ("w", [4, 4])],
+        initialisers={"n": np.int64(3), "go": np.bool_(True)},
+    )
+    assert "'loop' (Loop)" in refusal(path, batch=None) and "'inner' (MatMul)" in refusal(path, batch=None)
+
+
+def test_unknown_vector_operator_is_costed_and_listed_once(tmp_path, caplog):
+    nodes = [
+        helper.make_node("Gemm", ["x", "w"], ["h"], name="fc"),
+        helper.make_node("Sparkle", ["h"], ["y"], name="s", domain="my.domain"),
+    ]
+    path = save(tmp_path / "m.onnx", nodes, [("x", [2, 3])], initialisers={"w": np.ones((3, 5), np.float32)})
+    with caplog.at_level(logging.WARNING, logger="dse"):
+        network = load_network(path, batch=2)
+    assert [record.name for record in caplog.records] == ["dse"]
+    assert "Sparkle (1x)" in caplog.text
+    assert network.layers[-1].operations == 10

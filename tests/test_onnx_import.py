@@ -1,0 +1,517 @@
+"""Operators of ONNX as layers: small models built here, numbers worked out by hand."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from onnx.backend.test.case.node import collect_testcases
+
+from dse.layers import MacLayer, VectorLayer
+from dse.networks import NetworkError, load_network
+from dse.networks.fusion import fuse
+
+NUMPY_TYPES = {"f": TensorProto.FLOAT, "i": TensorProto.INT64, "b": TensorProto.BOOL, "u": TensorProto.UINT8}
+
+
+def floats(*shape: int) -> np.ndarray:
+    return np.ones(shape, np.float32)
+
+
+class Builder:
+    """A small ONNX model under construction; `load` writes and imports it."""
+
+    def __init__(self, tmp_path, opset=17):
+        self.path, self.opset = tmp_path / "model.onnx", opset
+        self.nodes, self.inputs, self.constants = [], [], {}
+
+    def input(self, name, shape, kind="f"):
+        self.inputs.append(helper.make_tensor_value_info(name, NUMPY_TYPES[kind], shape))
+        return self
+
+    def constant(self, **arrays):
+        self.constants |= arrays
+        return self
+
+    def node(self, operator, inputs, outputs, **attributes):
+        self.nodes.append(helper.make_node(operator, inputs.split(","), outputs.split(","), **attributes))
+        return self
+
+    def model(self, *outputs):
+        graph = helper.make_graph(
+            self.nodes,
+            "test",
+            self.inputs,
+            [helper.make_empty_tensor_value_info(name) for name in outputs or ("y",)],
+            [onnx.numpy_helper.from_array(array, name) for name, array in self.constants.items()],
+        )
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
+
+    def load(self, *outputs, batch=None, dims=None):
+        onnx.save(self.model(*outputs), self.path)
+        return load_network(self.path, batch=batch, dims=dims)
+
+
+@pytest.fixture
+def build(tmp_path):
+    return Builder(tmp_path)
+
+
+# ---- convolutions --------------------------------------------------------------------------------------------
+
+
+def test_convolution_with_everything(build):
+    build.input("x", [2, 6, 20, 17]).constant(w=floats(8, 3, 3, 5), b=floats(8))
+    build.node("Conv", "x,w,b", "y", name="c", group=2, strides=[2, 1], dilations=[1, 2], pads=[1, 4, 0, 3])
+    network = build.load()
+    (layer,) = network.layers
+    assert (layer.name, layer.operator) == ("c", "Conv")
+    assert layer.loop_bounds == (2, 2, 4, 3, 10, 16, 3, 5)
+    assert (layer.stride_y, layer.stride_x, layer.dilation_y, layer.dilation_x) == (2, 1, 1, 2)
+    assert (layer.pad_y, layer.pad_x, layer.IY, layer.IX) == (1, 4, 20, 17)
+    assert layer.vector_operations == layer.output_elements == 2 * 8 * 10 * 16  # the bias
+    assert network.parameters == 8 * 3 * 3 * 5 + 8
+    assert (layer.inputs, layer.output, layer.weight) == (("x",), "y", "w")
+    assert network.tensor_elements == {"x": 2 * 6 * 20 * 17, "y": 2 * 8 * 10 * 16}
+
+
+def test_depthwise_convolution(build):
+    build.input("x", [1, 32, 14, 14]).constant(w=floats(32, 1, 3, 3)).node("Conv", "x,w", "y", group=32, pads=[1] * 4)
+    (layer,) = build.load().layers
+    assert layer.loop_bounds == (1, 32, 1, 1, 14, 14, 3, 3)
+    assert layer.macs == 32 * 14 * 14 * 9
+
+
+@pytest.mark.parametrize(("mode", "pad"), [("SAME_UPPER", 0), ("SAME_LOWER", 1), ("VALID", 0)])
+def test_automatic_padding(build, mode, pad):
+    build.input("x", [1, 3, 224, 224]).constant(w=floats(32, 3, 3, 3))
+    build.node("Conv", "x,w", "y", strides=[2, 2], auto_pad=mode)
+    (layer,) = build.load().layers
+    assert (layer.OY, layer.pad_y, layer.pad_x) == (111 if mode == "VALID" else 112, pad, pad)
+
+
+def test_explicit_padding_becomes_the_convolution_s_own(build):
+    build.input("x", [1, 3, 10, 10]).constant(w=floats(4, 3, 3, 3), p=np.array([0, 0, 2, 1, 0, 0, 1, 1]))
+    build.node("Pad", "x,p", "padded").node("Conv", "padded,w", "y")
+    (layer,) = build.load().layers
+    assert (layer.OY, layer.OX, layer.pad_y, layer.pad_x, layer.IY, layer.IX) == (11, 10, 2, 1, 10, 10)
+    assert layer.inputs == ("x",)
+    assert layer.input_elements == 3 * 10 * 10
+
+
+def test_one_dimensional_convolution_uses_the_x_axis(build):
+    build.input("x", [2, 4, 100]).constant(w=floats(8, 4, 5)).node("Conv", "x,w", "y", strides=[2], pads=[2, 2])
+    (layer,) = build.load().layers
+    assert layer.loop_bounds == (2, 1, 8, 4, 1, 50, 1, 5)
+    assert (layer.stride_x, layer.pad_x, layer.IX, layer.IY) == (2, 2, 100, 1)
+
+
+def test_three_dimensional_convolution_of_depth_one_is_a_batch_of_slices(build):
+    build.input("x", [2, 4, 6, 8, 8]).constant(w=floats(5, 4, 1, 3, 3)).node("Conv", "x,w", "y")
+    (layer,) = build.load().layers
+    assert layer.loop_bounds == (12, 1, 5, 4, 6, 6, 3, 3)
+    assert layer.input_elements == 2 * 4 * 6 * 8 * 8
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pads", "nests"),
+    [
+        (2, 2, 0, [(4 * 5, 1, 1)]),
+        (4, 2, 1, [(4 * 5, 2, 2)]),
+        (3, 1, 1, [(5, 3, 3)]),
+        (3, 2, 1, [(5, 2, 2), (5, 2, 1), (5, 1, 2), (5, 1, 1)]),
+        (1, 2, 0, [(5, 1, 1)]),
+    ],
+)
+def test_transposed_convolution(build, kernel, stride, pads, nests):
+    build.input("x", [1, 6, 7, 9]).constant(w=floats(6, 5, kernel, kernel))
+    build.node("ConvTranspose", "x,w", "y", strides=[stride, stride], pads=[pads] * 4, name="t")
+    network = build.load()
+    assert [(layer.K, layer.FY, layer.FX) for layer in network.mac_layers] == nests
+    assert network.macs == 6 * 7 * 9 * 5 * kernel * kernel  # every input pixel meets every tap once
+    assert network.weight_elements in (6 * 5 * kernel**2, max(math.prod(n) for n in nests) * 6)
+    assert all(layer.input_elements == 6 * 7 * 9 for layer in network.mac_layers)
+    assert network.layers[-1].output == "y"
+
+
+def test_transposed_convolution_groups_and_one_dimension(build):
+    build.input("x", [1, 8, 30]).constant(w=floats(8, 3, 4), b=floats(6))
+    build.node("ConvTranspose", "x,w,b", "y", strides=[2], pads=[1, 1], group=2)
+    (layer,) = build.load().layers
+    assert layer.loop_bounds == (1, 2, 6, 4, 1, 30, 1, 2)
+    assert layer.macs == 8 * 30 * 3 * 4
+    assert layer.output_elements == 6 * 60 == layer.vector_operations
+
+
+def test_quantised_convolution_and_product(build):
+    scale, zero = np.float32(0.1), np.uint8(0)
+    build.input("x", [1, 3, 8, 8], "u").constant(s=scale, z=zero, w=np.ones((4, 3, 3, 3), np.uint8))
+    build.constant(b=np.ones(4, np.int32), v=np.ones((36, 10), np.uint8))
+    build.node("QLinearConv", "x,s,z,w,s,z,s,z,b", "h").node("Reshape", "h,shape", "r").constant(
+        shape=np.array([4, 36])
+    )
+    build.node("QLinearMatMul", "r,s,z,v,s,z,s,z", "y")
+    network = build.load()
+    assert [layer.loop_bounds for layer in network.layers] == [(1, 1, 4, 3, 6, 6, 3, 3), (1, 1, 10, 36, 1, 4, 1, 1)]
+    assert network.layers[1].inputs == ("h",)
+    assert network.parameters == 108 + 4 + 360
+
+
+def test_integer_convolution(build):
+    build.input("x", [1, 3, 8, 8], "u").constant(w=np.ones((4, 3, 3, 3), np.uint8), z=np.uint8(1))
+    (layer,) = build.node("ConvInteger", "x,w,z", "y").load().layers
+    assert layer.macs == 4 * 3 * 36 * 9
+    assert layer.vector_operations == 0
+
+
+# ---- matrix products -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transpose_a", [0, 1])
+@pytest.mark.parametrize("transpose_b", [0, 1])
+def test_gemm(build, transpose_a, transpose_b):
+    build.input("x", [64, 8] if transpose_a else [8, 64]).constant(c=floats(32))
+    build.constant(w=floats(32, 64) if transpose_b else floats(64, 32))
+    (layer,) = build.node("Gemm", "x,w,c", "y", transA=transpose_a, transB=transpose_b).load().layers
+    assert (layer.OX, layer.C, layer.K, layer.G, layer.B) == (8, 64, 32, 1, 1)
+    assert layer.static_weights and layer.vector_operations == 8 * 32
+
+
+def test_constant_first_operand_is_the_weight(build):
+    (layer,) = build.input("x", [64, 8]).constant(w=floats(32, 64)).node("MatMul", "w,x", "y").load().layers
+    assert (layer.OX, layer.C, layer.K, layer.weight, layer.inputs) == (8, 64, 32, "w", ("x",))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "nest"),
+    [
+        ((2, 5, 7, 64), (64, 32), (1, 2 * 5 * 7, 64, 32)),
+        ((2, 5, 7, 64), (1, 1, 64, 32), (1, 70, 64, 32)),
+        ((2, 5, 7, 64), (5, 64, 32), (5, 14, 64, 32)),
+        ((64,), (64, 32), (1, 1, 64, 32)),
+        ((3, 64), (64,), (1, 3, 64, 1)),
+    ],
+)
+def test_matmul_folds_leading_axes_only_if_the_weights_are_shared(build, a, b, nest):
+    (layer,) = build.input("x", list(a)).constant(w=floats(*b)).node("MatMul", "x,w", "y").load().layers
+    assert (layer.G, layer.OX, layer.C, layer.K) == tuple(nest)
+    assert layer.static_weights
+    assert layer.input_elements == math.prod(a)
+    assert layer.weight_elements == math.prod(b)
+
+
+def test_product_of_activations_is_batched_and_not_static(build):
+    build.input("q", [2, 12, 50, 64]).input("k", [2, 12, 64, 50]).node("MatMul", "q,k", "y")
+    network = build.load()
+    (layer,) = network.layers
+    assert (layer.G, layer.OX, layer.C, layer.K) == (24, 50, 64, 50)
+    assert not layer.static_weights and layer.weight == "" and layer.inputs == ("q", "k")
+    assert network.weight_elements == 0
+
+
+def test_shared_weights_count_once_in_bytes_and_each_time_in_macs(build):
+    build.input("x", [4, 16]).constant(w=floats(16, 16))
+    build.node("MatMul", "x,w", "h").node("Identity", "w", "w2").node("Transpose", "w2", "w3", perm=[1, 0])
+    network = build.node("MatMul", "h,w3", "y").load()
+    assert {layer.weight for layer in network.layers} == {"w"}
+    assert network.macs == 2 * 4 * 16 * 16
+    assert network.weight_elements == network.parameters == 256
+
+
+# ---- recurrent cells -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("operator", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+@pytest.mark.parametrize("layout", [0, 1])
+def test_recurrent_cell(build, operator, gates, layout):
+    build.input("x", [3, 10, 20] if layout else [10, 3, 20])
+    build.constant(w=floats(1, gates * 32, 20), r=floats(1, gates * 32, 32), b=floats(1, 2 * gates * 32))
+    build.node(operator, "x,w,r,b", "y", hidden_size=32, layout=layout, name="cell")
+    network = build.load()
+    of_inputs, of_state = network.layers
+    assert (of_inputs.OX, of_inputs.C, of_inputs.K, of_inputs.repeats) == (30, 20, gates * 32, 1)
+    assert (of_state.OX, of_state.C, of_state.K, of_state.repeats) == (3, 32, gates * 32, 10)
+    assert network.macs == 10 * 3 * gates * 32 * (20 + 32)
+    assert network.parameters == gates * 32 * (20 + 32 + 2)
+    assert network.weight_elements == gates * 32 * (20 + 32)
+    assert of_state.fused_input == of_inputs.output and of_state.output == "y"
+    assert network.tensor_elements["y"] == 10 * 3 * 32
+
+
+def test_bidirectional_lstm_feeds_the_next_layer(build):
+    build.input("x", [10, 3, 20]).constant(w=floats(2, 128, 20), r=floats(2, 128, 32), v=floats(64, 5))
+    build.node("LSTM", "x,w,r", "h,last", hidden_size=32, direction="bidirectional", name="cell")
+    build.node("Transpose", "h", "t", perm=[0, 2, 1, 3]).node("Reshape", "t,s", "f").constant(s=np.array([10, 3, 64]))
+    network = build.node("MatMul", "f,v", "y").load()
+    assert [layer.name for layer in network.layers] == [
+        "cell/forward/input",
+        "cell/forward/state",
+        "cell/backward/input",
+        "cell/backward/state",
+        "cell/join",
+        network.layers[-1].name,
+    ]
+    assert network.layers[-1].inputs == ("h",)
+    assert network.macs == 2 * 10 * 3 * 128 * 52 + 30 * 64 * 5
+    assert network.weight_elements == 2 * 128 * 52 + 64 * 5
+    assert network.layers[4].operations == 0
+
+
+# ---- where weights and shapes hide ---------------------------------------------------------------------------
+
+
+def test_weights_as_constant_nodes_and_constant_of_shape_and_behind_identity(build):
+    weight = onnx.numpy_helper.from_array(floats(8, 3, 3, 3), "value")
+    build.input("x", [1, 3, 16, 16]).constant(shape=np.array([8, 8, 3, 3]))
+    build.node("Constant", "", "w1", value=weight).node("ConstantOfShape", "shape", "w2").node("Identity", "w2", "w3")
+    build.nodes[0].input.pop()
+    network = build.node("Conv", "x,w1", "h").node("Conv", "h,w3", "y").load()
+    assert [(layer.static_weights, layer.weight) for layer in network.layers] == [(True, "w1"), (True, "w2")]
+    assert network.parameters == network.weight_elements == 8 * 3 * 9 + 8 * 8 * 9
+
+
+def test_quantised_weights_behind_dequantisation_are_static(build):
+    build.input("x", [1, 64, 9, 9]).constant(w=np.ones((96, 64, 3, 3), np.int8), s=np.float32(0.5), z=np.int8(0))
+    build.node("QuantizeLinear", "x,s,z", "q").node("DequantizeLinear", "q,s,z", "d")
+    network = build.node("DequantizeLinear", "w,s,z", "v").node("Conv", "d,v", "y").load()
+    (layer,) = network.layers
+    assert layer.static_weights and layer.weight == "w" and layer.inputs == ("x",)
+    assert network.parameters == 96 * 64 * 9
+
+
+def test_external_weights_may_be_absent(tmp_path):
+    build = Builder(tmp_path).input("x", ["batch", 64, 9, 9]).constant(w=floats(96, 64, 3, 3), s=np.array([0, -1]))
+    build.constant(v=floats(96 * 49, 10))
+    build.node("Conv", "x,w", "h").node("Reshape", "h,s", "r").node("MatMul", "r,v", "y")
+    onnx.save(build.model(), build.path, save_as_external_data=True, location="model.data", size_threshold=0)
+    complete = load_network(build.path)
+    assert complete.macs == 96 * 64 * 9 * 49 + 96 * 49 * 10
+    onnx.save(build.model(), build.path, save_as_external_data=True, location="model.data", size_threshold=100)
+    (tmp_path / "model.data").unlink()
+    assert load_network(build.path) == complete
+
+
+def test_shapes_that_the_graph_computes_are_folded(build):
+    build.input("x", ["batch", 8, "height", "width"]).constant(i=np.array(0), minus=np.array([-1]), w=floats(288, 5))
+    build.constant(k=floats(8, 8, 3, 3))
+    build.node("Conv", "x,k", "h").node("Shape", "h", "s").node("Gather", "s,i", "n", axis=0)
+    build.node("Unsqueeze", "n,zero", "m").constant(zero=np.array([0])).node("Concat", "m,minus", "t", axis=0)
+    build.node("Reshape", "h,t", "r").node("MatMul", "r,w", "y")
+    network = build.load(batch=3, dims={"height": 8, "width": 8})
+    assert network.layers[1].OX == 3
+    assert len(network.layers) == 2
+
+
+def test_if_on_an_input_takes_the_branch_that_dims_names(build):
+    def branch(name, width):
+        nodes = [
+            helper.make_node("Constant", [], ["w"], value=onnx.numpy_helper.from_array(floats(16, width))),
+            helper.make_node("MatMul", ["x", "w"], ["h"], name="fc"),
+            helper.make_node("ReduceSum", ["h"], ["out"], name="sum"),
+        ]
+        return helper.make_graph(nodes, name, [], [helper.make_empty_tensor_value_info("out")])
+
+    build.input("x", [1, 16]).input("rate", [], "i").constant(limit=np.int64(9000)).node("Greater", "rate,limit", "c")
+    build.node("If", "c", "y", then_branch=branch("a", 100), else_branch=branch("b", 10), name="choice")
+    assert build.load(batch=1, dims={"rate": 16000}).macs == 1600
+    assert build.load(batch=1, dims={"rate": 8000}).macs == 160
+    with pytest.raises(NetworkError, match=r"'choice' \(If\): holds MAC operator"):
+        build.load(batch=1)
+
+
+def test_local_functions_are_inlined(build):
+    build.input("x", [1, 16]).constant(w=floats(16, 4)).node("Twice", "x,w", "y", domain="local")
+    model = build.model()
+    body = [helper.make_node("MatMul", ["a", "b"], ["m"]), helper.make_node("Relu", ["m"], ["c"])]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+    model.functions.append(helper.make_function("local", "Twice", ["a", "b"], ["c"], body, opsets[:1]))
+    model.opset_import.append(opsets[1])
+    onnx.save(model, build.path)
+    (layer,) = load_network(build.path).layers
+    assert layer.macs == 64 and len(layer.fused) == 1
+
+
+def test_fused_convolution_of_a_runtime(build):
+    build.input("x", [1, 4, 8, 8]).input("z", [1, 4, 8, 8]).constant(w=floats(4, 4, 1, 1), b=floats(4))
+    build.node("FusedConv", "x,w,b,z", "y", domain="com.microsoft", activation="Relu", name="f")
+    (layer,) = build.load().layers
+    assert layer.operator == "Conv" and layer.fused == ("f/Add", "f/Relu") and layer.fused_input == "z"
+    assert layer.vector_operations == 3 * 256 and layer.output == "y"
+
+
+def test_batch_rewriting_is_refused_where_the_file_hard_wires_it(build):
+    build.input("x", [1, 8]).constant(w=floats(4, 6), s=np.array([2, 4]))
+    build.node("Reshape", "x,s", "r").node("MatMul", "r,w", "y")
+    assert build.load(batch=1).macs == 48
+    with pytest.raises(NetworkError, match="fixes the batch of the file"):
+        build.load(batch=3)
+
+
+# ---- fusion --------------------------------------------------------------------------------------------------
+
+
+def test_chain_behind_a_convolution_is_fused(build):
+    build.input("x", [1, 3, 8, 8]).constant(w=floats(4, 3, 1, 1), s=floats(4), m=floats(4))
+    build.node("Conv", "x,w", "c").node("BatchNormalization", "c,s,s,m,m", "n", name="bn").node("Relu", "n", "y")
+    network = build.load()
+    (layer,) = network.layers
+    assert layer.vector_operations == 3 * 256 and layer.output == "y" and layer.fused[0] == "bn"
+    assert network.parameters == 12 + 4  # scale and bias are one constant here; mean and variance do not count
+
+
+def test_residual_addition_goes_to_the_later_producer(build):
+    build.input("x", [1, 4, 8, 8]).constant(w=floats(4, 4, 1, 1))
+    build.node("Conv", "x,w", "a", name="one").node("Conv", "x,w", "b", name="two")
+    build.node("Add", "a,b", "s", name="add").node("Relu", "s", "y", name="relu")
+    one, two = build.load().layers
+    assert one.fused == () and one.output == "a"
+    assert two.fused == ("add", "relu") and two.fused_input == "a" and two.fused_input_elements == 256
+
+
+def test_swish_is_fused_whole_and_a_tensor_with_other_readers_stays(build):
+    build.input("x", [1, 4, 8, 8]).constant(w=floats(4, 4, 1, 1))
+    build.node("Conv", "x,w", "a").node("Sigmoid", "a", "g").node("Mul", "a,g", "h")
+    build.node("Conv", "h,w", "b", name="second").node("Relu", "b", "r", name="relu").node("Conv", "r,w", "y")
+    network = build.load("y", "b")
+    first, second, relu, _ = network.layers
+    assert first.vector_operations == 2 * 256 and first.fused_input == "" and first.output == "h"
+    assert second.fused == () and isinstance(relu, VectorLayer) and relu.inputs == ("b",)
+
+
+def test_gate_that_comes_later_is_not_fused(build):
+    build.input("x", [1, 4, 8, 8]).constant(w=floats(4, 4, 1, 1))
+    build.node("Conv", "x,w", "a").node("GlobalAveragePool", "a", "p").node("Conv", "p,w", "q").node(
+        "Sigmoid", "q", "g"
+    )
+    network = build.node("Mul", "a,g", "y", name="scale").load()
+    assert [layer.operator for layer in network.layers] == ["Conv", "GlobalAveragePool", "Conv", "Mul"]
+    assert network.layers[-1].inputs == ("a", "g") and network.layers[-1].input_elements == 256 + 4
+    assert network.layers[2].fused != () and network.layers[2].output == "g"
+
+
+def test_element_wise_layers_chain_behind_vector_layers(build):
+    build.input("x", [1, 4, 8, 8]).constant(w=floats(4, 8, 1, 1), s=floats(8))
+    build.node("Concat", "x,x2", "c", axis=1).input("x2", [1, 4, 8, 8])
+    build.node("BatchNormalization", "c,s,s,s,s", "n").node("Relu", "n", "r").node("Conv", "r,w", "y")
+    join, vector, conv = build.load().layers
+    assert (join.operator, join.operations, join.inputs) == ("Concat", 0, ("x", "x2"))
+    assert (vector.operator, vector.operations, vector.output) == ("BatchNormalization+Relu", 3 * 512, "r")
+    assert conv.inputs == ("r",)
+
+
+def test_views_and_slices_are_other_names_of_one_tensor(build):
+    build.input("x", [1, 4, 8, 8]).constant(w=floats(4, 4, 1, 1), v=floats(32, 7), s=np.array([8, 32]))
+    build.node("Conv", "x,w", "a").node("Transpose", "a", "t", perm=[0, 2, 1, 3]).node("Reshape", "t,s", "r")
+    build.node("Split", "r", "top,rest", axis=0).node("Cast", "rest", "k", to=1).node("MatMul", "k,v", "y")
+    network = build.load()
+    assert [layer.inputs for layer in network.layers] == [("x",), ("a",)]
+    assert network.layers[1].OX == 4
+
+
+def test_fuse_leaves_unrelated_layers_alone():
+    layers = [
+        MacLayer("m", OX=4, K=2, output="a"),
+        VectorLayer("v", "Softmax", 8, 8, 8, inputs=("a",), output="b"),
+        VectorLayer("w", "Relu", 8, 8, 8, inputs=("z",), output="c"),
+    ]
+    assert fuse(layers, {"Relu"}, {"a": 8, "b": 8, "c": 8}, {"b", "c"}) == tuple(layers)
+
+
+def test_parameters_do_not_include_shapes_and_indices(build):
+    build.input("x", ["batch", 6, 8]).constant(
+        token=floats(1, 1, 8), one=np.array([1]), size=np.array([1, 8]), w=floats(8, 2)
+    )
+    build.node("Shape", "x", "s", start=0, end=1).node("Concat", "s,size", "shape", axis=0)
+    build.node("Expand", "token,shape", "tokens").node("Concat", "tokens,x", "c", axis=1).node("MatMul", "c,w", "y")
+    network = build.load(batch=3)
+    assert network.parameters == 8 + 16
+    assert network.mac_layers[0].OX == 3 * 7
+
+
+# ---- vector operators ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("operator", "attributes", "operations", "outputs"),
+    [
+        ("MaxPool", {"kernel_shape": [3, 3], "strides": [2, 2]}, 9 * 4 * 9, 4 * 9),
+        ("AveragePool", {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}, 4 * 4 * 16, 4 * 16),
+        ("GlobalAveragePool", {}, 4 * 64, 4),
+        ("Softmax", {"axis": 1}, 5 * 256, 256),
+        ("LRN", {"size": 5}, 8 * 256, 256),
+        ("ReduceMean", {"axes": [1]}, 256, 64),
+        ("Clip", {}, 256, 256),
+    ],
+)
+def test_operation_counts(build, caplog, operator, attributes, operations, outputs):
+    build.input("x", [1, 4, 8, 8]).input("z", [1, 3]).constant(w=floats(3, 2)).node("MatMul", "z,w", "fc")
+    with caplog.at_level(logging.WARNING, logger="dse"):
+        network = build.node(operator, "x", "y", **attributes).load("y", "fc")
+    layer = next(layer for layer in network.layers if isinstance(layer, VectorLayer))
+    assert (layer.operations, layer.input_elements, layer.output_elements) == (operations, 256, outputs)
+    assert not caplog.records
+
+
+def test_resize_and_embedding(build):
+    build.input("ids", [7], "i").constant(table=floats(1000, 16), w=floats(16, 2)).node("Gather", "table,ids", "e")
+    build.input("x", [1, 4, 8, 8]).constant(scales=np.array([1, 1, 2, 2], np.float32))
+    build.node("Resize", "x,,scales", "big", mode="linear").node("MatMul", "e,w", "y")
+    network = build.load("y", "big")
+    gather, resize = (layer for layer in network.layers if isinstance(layer, VectorLayer))
+    assert (gather.operations, gather.output_elements, gather.weight_elements) == (0, 112, 112)
+    assert resize.operations == 8 * 4 * 16 * 16
+    assert network.parameters == 16000 + 32
+
+
+# ---- the single-operator cases of the ONNX standard ----------------------------------------------------------
+
+STANDARD = {"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "QLinearConv", "ConvInteger"}
+
+
+def _cases():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # making the cases of other operators overflows on purpose
+        cases = collect_testcases(None)
+    return [case for case in cases if case.model is not None and case.model.graph.node[0].op_type in STANDARD]
+
+
+def test_standard_cases_give_the_macs_of_their_shapes(tmp_path):
+    checked = 0
+    for case in _cases():
+        path = tmp_path / f"{case.name}.onnx"
+        onnx.save(case.model, path)
+        node = case.model.graph.node[0]
+        shapes = {
+            entry.name: [dim.dim_value for dim in entry.type.tensor_type.shape.dim]
+            for entry in (*case.model.graph.input, *case.model.graph.output)
+        }
+        if len(node.input) < 2 or any(0 in shape for shape in shapes.values()):
+            continue
+        if node.op_type in ("Conv", "ConvTranspose") and len(shapes[node.input[1]]) == 5:
+            continue  # three dimensions: refused, tested elsewhere
+        network = load_network(path, batch=None)
+        assert network.macs == _expected_macs(node, shapes), case.name
+        checked += 1
+    assert checked > 40
+
+
+def _expected_macs(node, shapes) -> int:
+    """MACs from the shapes of inputs and outputs alone, by other formulas than the importer's."""
+    x, y = shapes[node.input[0]], shapes[next(name for name in node.output if name)]
+    w = shapes[node.input[3 if node.op_type == "QLinearConv" else 1]]
+    if node.op_type in ("Conv", "QLinearConv", "ConvInteger"):
+        return math.prod(y) * math.prod(w[1:])
+    if node.op_type == "ConvTranspose":
+        return math.prod(x) * math.prod(w[1:])
+    if node.op_type in ("LSTM", "GRU", "RNN"):
+        steps_times_batch = x[0] * x[1]
+        return steps_times_batch * (math.prod(w) + math.prod(shapes[node.input[2]]))
+    if node.op_type == "Gemm":
+        transposed = any(item.name == "transA" and item.i for item in node.attribute)
+        return math.prod(y) * x[0 if transposed else 1]
+    return math.prod(y) * x[-1]

@@ -1,0 +1,256 @@
+"""Technology constants: published anchors, monotone laws, node scaling, files."""
+
+import copy
+import itertools
+import math
+import pickle
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from dse import scaling
+from dse.technology import Technology, adder_tree_bits
+
+TECHNOLOGY = Technology()
+NUMBERS = [f.name for f in fields(Technology) if f.name not in ("name", "dram_type", "notes")]
+
+
+def test_every_constant_has_a_source_and_a_unit():
+    sources = TECHNOLOGY.sources()
+    assert set(sources) == {"name", "dram_type", *NUMBERS}
+    assert all(text.strip() for text in sources.values())
+    endings = ("_pj", "_pj_per_byte", "_pj_per_bit", "_um2", "_um2_per_bit", "_mm2_per_gbps", "_w_per_mm2", "_v", "_nm")
+    endings += ("_bytes", "_exponent", "_share", "_factor")
+    assert all(name.endswith(endings) for name in NUMBERS)
+
+
+def test_published_operations_are_exact():
+    assert TECHNOLOGY.multiplier_energy_pj(np.array([8 * 8, 32 * 32])).tolist() == pytest.approx([0.2, 3.1], rel=1e-12)
+    assert TECHNOLOGY.adder_energy_pj(np.array([8, 32])).tolist() == pytest.approx([0.03, 0.1], rel=1e-12)
+    assert TECHNOLOGY.multiplier_area_um2(np.array([64, 1024])).tolist() == pytest.approx([282, 3495], rel=1e-12)
+    assert TECHNOLOGY.adder_area_um2(np.array([8, 32])).tolist() == pytest.approx([36, 137], rel=1e-12)
+    assert TECHNOLOGY.mac_energy_pj(8, 8, 32) == pytest.approx(0.3, rel=1e-12)
+
+
+def test_published_16_bit_adder_lies_near_the_line():
+    # Not fitted: 0.05 pJ and 67 um2 (Horowitz's table).
+    assert TECHNOLOGY.adder_energy_pj(16) == pytest.approx(0.05, rel=0.08)
+    assert TECHNOLOGY.adder_area_um2(16) == pytest.approx(67, rel=0.05)
+
+
+@pytest.mark.parametrize(("kib", "published_pj"), [(8, 10), (32, 20), (1024, 100)])
+def test_sram_read_is_within_a_factor_two_of_horowitz(kib, published_pj):
+    read_pj = 8 * TECHNOLOGY.sram_read_pj_per_byte(kib * 1024, 8, 1)
+    assert published_pj / 2 < read_pj < published_pj * 2
+
+
+def test_register_file_matches_the_eyeriss_ratio():
+    # Eyeriss (ISCA 2016, Table IV): a 16-bit access to a 0.5 to 1 KiB file costs about one 16-bit MAC.
+    access_pj = 2 * TECHNOLOGY.register_energy_pj_per_byte(np.array([512, 1024]))
+    assert np.all(np.abs(np.log2(access_pj / TECHNOLOGY.mac_energy_pj(16, 16, 32))) < 0.6)
+
+
+def test_flip_flops_meet_memories_between_eyeriss_spads():
+    # Built as flip-flops: 24 and 48 bytes; as a memory: 448 bytes.
+    per_byte = 8 * TECHNOLOGY.flip_flop_um2_per_bit
+    area = TECHNOLOGY.register_area_um2(np.array([24.0, 48.0, 448.0]))
+    assert area[:2] == pytest.approx([24 * per_byte, 48 * per_byte])
+    assert area[2] < 0.5 * 448 * per_byte
+    capacities = np.geomspace(1, 4096, 2000)
+    flat = TECHNOLOGY.register_area_um2(capacities) < per_byte * capacities * (1 - 1e-9)
+    assert 100 < capacities[flat].min() < 400
+
+
+def test_memory_of_448_bytes_explains_the_eyeriss_spads():
+    t = Technology.at(65)
+    spads_um2 = sum(t.register_area_um2(c) for c in (448, 24, 48)) * t.layout_overhead_factor
+    assert 168 * spads_um2 / 1e6 == pytest.approx(0.476 * 12.25, rel=0.03)
+
+
+def test_eie_memories_within_a_fifth():
+    # EIE (ISCA 2016, Table II, 45 nm, filler apart): 121,849 um2 for 32 KiB and 469,412 um2 for 128 KiB.
+    area = TECHNOLOGY.sram_area_um2(np.array([32, 128]) * 1024, 8, 1)
+    assert area == pytest.approx([121849, 469412], rel=0.2)
+
+
+CAPACITIES = np.geomspace(1, 32 * 2**20, 400)
+
+
+@pytest.mark.parametrize("node_nm", scaling.NODES_NM)
+def test_laws_do_not_fall_with_capacity(node_nm):
+    t = Technology.at(node_nm)
+    for law in (
+        t.register_energy_pj_per_byte(CAPACITIES),
+        t.register_area_um2(CAPACITIES),
+        t.sram_read_pj_per_byte(CAPACITIES, 32, 4),
+        t.sram_write_pj_per_byte(CAPACITIES, 32, 4),
+        t.sram_area_um2(CAPACITIES, 32, 4),
+    ):
+        assert law.shape == CAPACITIES.shape
+        assert np.all(np.diff(law) >= 0)
+        assert np.all(law > 0)
+        assert np.max(law[1:] / law[:-1]) < 1.1  # no jumps
+
+
+def test_wider_words_cost_energy_per_access_but_not_per_byte():
+    widths = np.geomspace(1, 1024, 200)
+    for per_byte in (TECHNOLOGY.sram_read_pj_per_byte, TECHNOLOGY.sram_write_pj_per_byte):
+        energy = per_byte(65536, widths, 1)
+        assert np.all(np.diff(energy) <= 1e-12)
+        assert np.all(np.diff(energy * widths) > 0)
+        assert energy[-1] == per_byte(65536, 64, 1)  # no gain beyond the widest word simulated
+
+
+def test_area_does_not_fall_with_banks_or_width():
+    banks = np.arange(1, 65)
+    for width in (8, 64, 512):
+        assert np.all(np.diff(TECHNOLOGY.sram_area_um2(65536, width, banks)) > 0)
+    assert np.all(np.diff(TECHNOLOGY.sram_area_um2(65536, np.arange(1, 1025), 4)) > 0)
+
+
+def test_banks_change_energy_by_less_than_a_third():
+    for per_byte in (TECHNOLOGY.sram_read_pj_per_byte, TECHNOLOGY.sram_write_pj_per_byte):
+        ratio = per_byte(65536, 8, 32) / per_byte(65536, 8, 1)
+        assert 0.75 < ratio < 1.33
+
+
+def test_widths_of_arithmetic_matter():
+    bits = np.array([4, 8, 16, 32])
+    for energy in (
+        TECHNOLOGY.mac_energy_pj(bits, 8, 32),
+        TECHNOLOGY.mac_energy_pj(8, bits, 32),
+        TECHNOLOGY.mac_energy_pj(8, 8, bits),
+        TECHNOLOGY.vector_operation_pj(bits),
+    ):
+        assert np.all(np.diff(energy) > 0)
+
+
+def test_adder_tree_saves_energy_per_mac_but_costs_per_pe():
+    lanes = 2.0 ** np.arange(7)
+    energy = TECHNOLOGY.mac_energy_pj(8, 8, 32, lanes)
+    assert energy[0] == TECHNOLOGY.mac_energy_pj(8, 8, 32)
+    assert np.all(np.diff(energy) < 0)
+    assert np.all(np.diff(energy * lanes) > 0)
+    assert np.all(energy > TECHNOLOGY.multiplier_energy_pj(64))
+
+
+def test_adder_tree_width_by_counting():
+    for levels in range(1, 7):
+        lanes = 2**levels
+        widths = [16 + i for i in range(levels) for _ in range(lanes // 2 ** (i + 1))]
+        assert len(widths) == lanes - 1
+        assert adder_tree_bits(8, 8, 32, lanes) == pytest.approx(np.mean(widths))
+    assert adder_tree_bits(8, 8, 16, 64) == 16
+
+
+def test_scaling_reproduces_cells_of_the_published_tables():
+    # Stillmaker and Baas 2017: row "45" of the area matrix, and energies worked out by hand from the polynomials.
+    cells = {n: scaling.scale_factor("area", n) for n in (65, 32, 20, 16, 7)}
+    assert cells == {65: 1.5, 32: 0.46, 20: 0.21, 16: 0.19, 7: 0.059}
+    assert scaling.scale_factor("area", 16, 65) == 0.13
+    high_performance_45 = 1.018 - 0.3107 + 0.1539
+    assert scaling.switching_energy_fj(45, 1.0) == pytest.approx(high_performance_45)
+    node_65 = 3.755 * 1.21 - 4.398 * 1.1 + 1.975
+    node_16 = 0.2958 * 0.85**2 - 0.1241 * 0.85 + 0.03024
+    assert scaling.scale_factor("energy", 65) == pytest.approx(node_65 / high_performance_45)
+    assert scaling.scale_factor("energy", 16) == pytest.approx(node_16 / high_performance_45)
+
+
+def test_28_nm_is_interpolated_between_its_neighbours():
+    for quantity in ("area", "energy"):
+        low, mid, high = (scaling.scale_factor(quantity, n) for n in (20, 28, 32))
+        assert low < mid < high
+        share = math.log(32 / 28) / math.log(32 / 20)
+        assert mid == pytest.approx(high ** (1 - share) * low**share)
+    assert 0.33 < scaling.scale_factor("area", 28) < 0.42  # (28 / 45)^2 = 0.387
+    assert scaling.scale_factor("area", 40) == pytest.approx(0.46 ** (math.log(45 / 40) / math.log(45 / 32)))
+
+
+def test_nodes_scale_logic_but_not_dram():
+    nodes = [Technology.at(n) for n in scaling.NODES_NM]
+    assert [t.node_nm for t in nodes] == list(scaling.NODES_NM)
+    for before, after in itertools.pairwise(nodes):
+        assert after.multiplier_8x8bit_pj < before.multiplier_8x8bit_pj
+        assert after.sram_1kib_64bit_um2 < before.sram_1kib_64bit_um2
+    assert len({t.dram_pj_per_byte for t in nodes}) == 1
+    assert len({t.dram_interface_mm2_per_gbps for t in nodes}) == 1
+    assert len({t.leakage_w_per_mm2 for t in nodes}) == 1
+    assert Technology.at() == Technology.at(45) == TECHNOLOGY
+    assert "Stillmaker" in nodes[0].sources()["bus_pj_per_bit"]
+    assert "Stillmaker" not in nodes[0].sources()["dram_pj_per_bit"]
+    assert len({t.hash for t in nodes}) == 5
+
+
+def test_cacti_at_other_nodes_agrees_with_the_scaling():
+    # CACTI 7 run at 65 nm, 1 KiB, 64 bits (log-log fits): 3.734 pJ read, 5.968 pJ write, 8631 um2.
+    t = Technology.at(65)
+    assert t.sram_read_1kib_64bit_pj == pytest.approx(3.734, rel=0.15)
+    assert t.sram_write_1kib_64bit_pj == pytest.approx(5.968, rel=0.15)
+    assert t.sram_1kib_64bit_um2 == pytest.approx(8631, rel=0.4)
+
+
+@pytest.mark.parametrize("node_nm", [44, 5, "28", None])
+def test_unknown_node_lists_the_known(node_nm):
+    with pytest.raises(ValueError, match="65, 45, 28, 16, 7"):
+        Technology.at(node_nm)
+
+
+@pytest.mark.parametrize("node_nm", [100, 5])
+def test_scaling_refuses_nodes_outside_the_tables(node_nm):
+    with pytest.raises(ValueError, match="7 to 65 nm"):
+        scaling.scale_factor("area", node_nm)
+
+
+def test_toml_round_trip(tmp_path):
+    path = tmp_path / "mine.toml"
+    before = replace(Technology.at(16), name="mine", dram_type="HBM2", dram_pj_per_bit=3.9)
+    before.to_toml(path)
+    after = Technology.from_toml(path)
+    assert after == before
+    assert after.hash == before.hash
+    assert after.sources() == before.sources()
+
+
+def _edited(tmp_path, edit):
+    path = tmp_path / "edited.toml"
+    TECHNOLOGY.to_toml(path)
+    path.write_text(edit(path.read_text(encoding="utf-8")), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda s: s.replace("adder_8bit_pj = 0.03", "adder_8bit_pjs = 0.03", 1), "did you mean 'adder_8bit_pj'"),
+        (lambda s: s.replace("adder_8bit_pj = 0.03\n", "", 1), "lacks adder_8bit_pj"),
+        (lambda s: s.replace("adder_8bit_pj = 0.03", "adder_8bit_pj = -1", 1), "adder_8bit_pj must not be negative"),
+        (lambda s: s.replace("adder_8bit_pj = 0.03", "adder_8bit_pj = 9.0", 1), "adder_32bit_pj must lie between"),
+        (lambda s: s.replace("adder_8bit_pj = 0.03", "adder_8bit_pj = nan", 1), "must be a finite number"),
+        (lambda s: s.replace("adder_8bit_pj = 0.03", "adder_8bit_pj = '3'", 1), "must be a finite number"),
+        (lambda s: s.replace('name = "45 nm"', "name = 45", 1), "name must be text"),
+        (lambda s: s.replace("node_nm = 45.0", "node_nm = 0", 1), "node_nm must be positive"),
+        (lambda s: s.replace("[sources]", "[origins]"), "table 'origins' is unknown; known are technology, sources"),
+        (lambda s: s.replace("[technology]", "[technology"), "not a TOML file"),
+        (lambda s: "technology = 3\n", "expected a table"),
+        (lambda s: "", "lacks name"),
+    ],
+)
+def test_bad_file_is_one_clear_line(tmp_path, edit, message):
+    path = _edited(tmp_path, edit)
+    with pytest.raises(ValueError, match="edited.toml") as error:
+        Technology.from_toml(path)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match="none.toml: cannot be read"):
+        Technology.from_toml(tmp_path / "none.toml")
+
+
+def test_travels_between_processes():
+    t = Technology.at(7)
+    assert pickle.loads(pickle.dumps(t)) == t
+    assert copy.deepcopy(t).sources() == t.sources()
+    assert hash(t) == hash(Technology.at(7))

@@ -1,0 +1,289 @@
+"""A brute-force loop-nest walker: moves the actual words of a small layer through the levels, and counts.
+
+Nothing of the cost model is used here, neither `dse.formulas` nor `dse.kernels`: no closed form, no product of
+trip counts.  The loops of a mapping are run one by one; a word is a tuple of coordinates, such as (b, g, c, y, x)
+of an input pixel; memories are sets of words; every copy from one memory to another is counted; every
+multiply-accumulate is done on words that were brought there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import product
+
+LOOPS = ("B", "G", "K", "C", "OY", "OX", "FY", "FX")
+GROUP_LOOPS = {"G": ("G",), "P": ("B", "OY", "OX"), "K": ("K",), "R": ("C", "FY", "FX")}
+REUSE = {"W": "P", "I": "K", "O": "R"}
+
+
+@dataclass
+class Walk:
+    """What a walk counted.  `words[source, target, operand]`: words copied; "sum" is a partial sum, "O" a finished one."""
+
+    words: Counter = field(default_factory=Counter)
+    array_cycles: int = 0
+    folds: int = 0
+    macs: int = 0
+    tile_words: dict[str, int] = field(default_factory=lambda: {"W": 0, "I": 0, "O": 0})
+    tile_words_padded: int = 0
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One loop of the nest: which group it belongs to and how many trips a full tile makes."""
+
+    name: str
+    group: str
+    trips: int
+
+
+def chunks(low: int, high: int, size: int) -> list[tuple[int, int]]:
+    """[low, high) cut from its start into chunks of `size`."""
+    return [(i, min(i + size, high)) for i in range(low, high, size)]
+
+
+class Walker:
+    """Walks one mapping of one layer.  Call `run()` once; `walk` holds the counts."""
+
+    def __init__(self, layer, option, mapping, resident=frozenset()):
+        self.layer, self.option, self.mapping, self.resident = layer, option, mapping, resident
+        self.bound = {d: getattr(layer, d) for d in LOOPS}
+        self.flat = option.flatten_reduction
+        self.walk = Walk()
+        self.progress: Counter = Counter()  # products summed into each output so far
+        self.depth_of_sum = layer.C * layer.FY * layer.FX
+        self.cache: dict = {}
+        self.weights_in_array = self.inputs_in_array = self.sums_in_array = frozenset()
+        self.window_key, self.window = None, set()
+        self.home = {}
+        for operand, tensor in (("W", "weights"), ("I", "inputs")):
+            on_chip = tensor in resident
+            self.home[operand] = "buffer" if on_chip or operand not in mapping.bypass else "dram"
+        self.home["O"] = "dram" if "O" in mapping.bypass else "buffer"
+
+    # Words.
+
+    def pixels(self, axis: str, outputs, taps) -> list[int]:
+        """Input positions on one axis that these outputs and taps meet, padding left out."""
+        key = (axis, outputs, taps)
+        if key not in self.cache:
+            size = getattr(self.layer, "I" + axis.upper())
+            self.cache[key] = [p for p in self.padded_pixels(axis, outputs, taps) if 0 <= p < size]
+        return self.cache[key]
+
+    def padded_pixels(self, axis: str, outputs, taps) -> list[int]:
+        stride, dilation, pad = (getattr(self.layer, f"{what}_{axis}") for what in ("stride", "dilation", "pad"))
+        return sorted({o * stride + f * dilation - pad for o in range(*outputs) for f in range(*taps)})
+
+    def weight_words(self, at) -> frozenset:
+        key = ("W", at["G"], at["K"], at["C"], at["FY"], at["FX"])
+        if key not in self.cache:
+            self.cache[key] = frozenset(product(*(range(*r) for r in key[1:])))
+        return self.cache[key]
+
+    def output_words(self, at) -> frozenset:
+        key = ("O", at["B"], at["G"], at["K"], at["OY"], at["OX"])
+        if key not in self.cache:
+            self.cache[key] = frozenset(product(*(range(*r) for r in key[1:])))
+        return self.cache[key]
+
+    def input_words(self, at) -> frozenset:
+        key = ("I", *(at[d] for d in ("B", "G", "C", "OY", "OX", "FY", "FX")))
+        if key not in self.cache:
+            rows, columns = self.pixels("y", at["OY"], at["FY"]), self.pixels("x", at["OX"], at["FX"])
+            self.cache[key] = frozenset(product(*(range(*at[d]) for d in ("B", "G", "C")), rows, columns))
+        return self.cache[key]
+
+    def words_of_piece(self, at, reduction):
+        """W, I and O words of an array piece; flattened, `reduction` lists its (c, fy, fx) and inputs are pairs."""
+        if not self.flat:
+            return self.weight_words(at), self.input_words(at), self.output_words(at)
+        key = ("flat", tuple(at.items()), reduction)
+        if key not in self.cache:
+            weights = frozenset((g, k, *r) for g in range(*at["G"]) for k in range(*at["K"]) for r in reduction)
+            layer, inputs = self.layer, set()
+            for b, g, oy, ox in product(*(range(*at[d]) for d in ("B", "G", "OY", "OX"))):
+                for c, fy, fx in reduction:
+                    y = oy * layer.stride_y + fy * layer.dilation_y - layer.pad_y
+                    x = ox * layer.stride_x + fx * layer.dilation_x - layer.pad_x
+                    if 0 <= y < layer.IY and 0 <= x < layer.IX:
+                        inputs.add((b, g, c, y, x, (oy, ox, fy, fx)))
+            self.cache[key] = weights, frozenset(inputs), self.output_words(at)
+        return self.cache[key]
+
+    # The nest.
+
+    def nest(self, order, trips) -> list[Loop]:
+        return [Loop(d, group, trips[d]) for group in order for d in GROUP_LOOPS[group]]
+
+    def load_depth(self, loops: list[Loop], operand: str) -> int:
+        """Loops outside the load of `operand`: up to the innermost one that changes it and makes several trips."""
+        depth = 0
+        for i, loop in enumerate(loops):
+            if loop.group != REUSE[operand] and loop.trips > 1:
+                depth = i + 1
+        return depth
+
+    def run(self) -> Walk:
+        mapping = self.mapping
+        size = {d: min(t, self.bound[d]) for d, t in zip(LOOPS, mapping.buffer, strict=True)}
+        tiles = {d: chunks(0, self.bound[d], size[d]) for d in LOOPS}
+        outer = self.nest(("G", *mapping.dram_order), {d: len(tiles[d]) for d in LOOPS})
+        inner_order = [g for g in ("G", "P", "K", "R") if g != REUSE[mapping.stationary]] + [REUSE[mapping.stationary]]
+        full = self.pieces({d: (0, size[d]) for d in LOOPS})
+        inner = self.nest(inner_order, {d: len(full[d]) for d in LOOPS})
+        depth = {x: self.load_depth(outer, x) for x in "WIO"}
+        stay = self.load_depth(outer + inner, mapping.stationary)
+        place: dict = {x: None for x in "WIO"}
+        held: dict = {x: frozenset() for x in "WIO"}
+        stay_place = None
+        for index in product(*(range(loop.trips) for loop in outer)):
+            tile = {loop.name: tiles[loop.name][i] for loop, i in zip(outer, index, strict=True)}
+            for x in "WIO":
+                if index[: depth[x]] != place[x]:
+                    place[x] = index[: depth[x]]
+                    held[x] = self.load_tile(x, tile, held[x])
+            pieces = self.pieces(tile)
+            for step in product(*(range(len(pieces[loop.name])) for loop in inner)):
+                at = {loop.name: pieces[loop.name][i] for loop, i in zip(inner, step, strict=True)}
+                here = (index + step)[:stay]
+                moves_on, stay_place = here != stay_place, here
+                self.array_step(at, held, moves_on, (index, step[:-1]))
+        self.leave_array(self.sums_in_array)
+        self.drain_tile(held["O"])
+        assert all(self.progress[o] == self.depth_of_sum for o in self.output_words(self.whole())), "sums left unfinished"
+        return self.walk
+
+    def whole(self):
+        return {d: (0, self.bound[d]) for d in LOOPS}
+
+    def pieces(self, tile) -> dict[str, list]:
+        """Array pieces of one buffer tile by loop; flattened, those of C are tuples of (c, fy, fx)."""
+        size = {d: s * r for d, s, r in zip(LOOPS, self.mapping.spatial, self.mapping.register, strict=True)}
+        result = {d: chunks(*tile[d], size[d]) for d in LOOPS}
+        if self.flat:
+            every = tuple(product(*(range(*tile[d]) for d in ("C", "FY", "FX"))))
+            result["C"] = [every[a:b] for a, b in chunks(0, len(every), size["C"])]
+            result["FY"], result["FX"] = [tile["FY"]], [tile["FX"]]
+        return result
+
+    # DRAM to buffer.
+
+    def copy(self, source, target, operand, count):
+        if count:
+            self.walk.words[source, target, operand] += count
+
+    def load_tile(self, operand, tile, old) -> frozenset:
+        new = {"W": self.weight_words, "I": self.input_words, "O": self.output_words}[operand](tile)
+        self.walk.tile_words[operand] = max(self.walk.tile_words[operand], len(new))
+        if operand == "I":
+            rows = min(len(self.padded_pixels("y", tile["OY"], tile["FY"])), len(self.all_pixels("y")))
+            columns = min(len(self.padded_pixels("x", tile["OX"], tile["FX"])), len(self.all_pixels("x")))
+            channels = math.prod(tile[d][1] - tile[d][0] for d in ("B", "G", "C"))
+            self.walk.tile_words_padded = max(self.walk.tile_words_padded, rows * columns * channels)
+        if operand == "O":
+            if "O" not in self.mapping.bypass:
+                if old:
+                    self.leave_array(self.sums_in_array & old)
+                    self.sums_in_array -= old
+                self.drain_tile(old)
+                self.copy("dram", "buffer", "sum", sum(1 for o in new if self.progress[o]))
+        elif {"W": "weights", "I": "inputs"}[operand] not in self.resident and operand not in self.mapping.bypass:
+            self.copy("dram", "buffer", operand, len(new))
+        return new
+
+    def all_pixels(self, axis):
+        return self.pixels(axis, (0, self.bound["O" + axis.upper()]), (0, self.bound["F" + axis.upper()]))
+
+    def drain_tile(self, old):
+        if "O" in self.mapping.bypass:
+            return
+        done = sum(1 for o in old if self.progress[o] == self.depth_of_sum)
+        self.copy("buffer", "store" if "outputs" in self.resident else "dram", "O", done)
+        self.copy("buffer", "dram", "sum", len(old) - done)
+
+    # Buffer to array.
+
+    def array_step(self, at, held, moves_on, position):
+        """One piece through the array: bring what is not there yet, multiply and accumulate."""
+        mapping, walk = self.mapping, self.walk
+        reduction = at["C"] if self.flat else None
+        if self.flat:
+            at = at | {"C": (0, len(at["C"])), "FY": (0, 1), "FX": (0, 1)}
+        weights, inputs, outputs = self.words_of_piece(at, reduction)
+        if mapping.stationary != "W" or moves_on:
+            self.copy(self.home["W"], "array", "W", len(weights))
+            assert weights <= held["W"]
+            self.weights_in_array = weights
+        if mapping.stationary != "I" or moves_on:
+            self.copy(self.home["I"], "array", "I", self.new_inputs(at, inputs, position))
+            assert ({i[:5] for i in inputs} if self.flat else inputs) <= held["I"]
+            self.inputs_in_array = inputs
+        if mapping.stationary != "O" or moves_on:
+            self.leave_array(self.sums_in_array)
+            self.copy(self.home["O"], "array", "sum", sum(1 for o in outputs if self.progress[o]))
+            self.sums_in_array = outputs
+        assert outputs <= held["O"]
+        assert weights == self.weights_in_array
+        assert inputs == self.inputs_in_array
+        assert outputs == self.sums_in_array
+        walk.folds += moves_on
+        terms = len(weights) // ((at["G"][1] - at["G"][0]) * (at["K"][1] - at["K"][0]))
+        for o in outputs:
+            self.progress[o] += terms
+        walk.macs += terms * len(outputs)
+        steps = 1
+        for d, s in zip(LOOPS, mapping.spatial, strict=True):
+            steps *= len(chunks(*at[d], s))
+        walk.array_cycles += steps
+
+    def new_inputs(self, at, inputs, position) -> int:
+        """Input words that enter the array: all, or only new columns of a sweep where neighbours pass them along."""
+        sweeps = {"W": "OX", "O": "FX"}.get(self.mapping.stationary)
+        if self.flat or not self.option.forwards_inputs or sweeps is None:
+            return len(inputs)
+        key = position  # of every loop but the innermost, which is the one along x
+        if key != self.window_key:
+            self.window_key, self.window = key, set()
+        fresh = inputs - self.window
+        self.window |= fresh
+        return len(fresh)
+
+    def leave_array(self, sums):
+        done = sum(1 for o in sums if self.progress[o] == self.depth_of_sum)
+        target = self.home["O"]
+        self.copy("array", target, "sum", len(sums) - done)
+        if target == "dram" and "outputs" in self.resident:
+            target = "store"
+        self.copy("array", target, "O", done)
+
+
+def bytes_moved(layer, option, mapping, widths, resident=frozenset()) -> tuple[dict[str, float], Walk]:
+    """The walk in bytes, by the names of `dse.formulas`.  `widths`: bytes of a word of W, I, O and of a "sum"."""
+    walk = Walker(layer, option, mapping, resident).run()
+
+    def total(source, target, *operands):
+        hits = [(key, n) for key, n in walk.words.items() if key[0] in source and key[1] in target]
+        return sum(n * widths[key[2]] for key, n in hits if key[2] in operands)
+
+    everywhere, fused = ("dram", "buffer", "array", "store"), layer.fused_input_elements * widths["I"]
+    result = {
+        "array_w": total(everywhere, ["array"], "W"),
+        "array_i": total(everywhere, ["array"], "I"),
+        "array_o_read": total(everywhere, ["array"], "sum"),
+        "array_o_write": total(["array"], everywhere, "sum", "O"),
+        "dram_w": total(["dram"], everywhere, "W"),
+        "dram_i": total(["dram"], everywhere, "I"),
+        "dram_o_read": total(["dram"], everywhere, "sum"),
+        "dram_o_write": total(everywhere, ["dram"], "sum", "O"),
+        "dram_fused": 0.0 if "fused_input" in resident else fused,
+        "buffer_w_read": total(["buffer"], everywhere, "W"),
+        "buffer_w_write": total(everywhere, ["buffer"], "W"),
+        "buffer_i_read": total(["buffer"], everywhere, "I") + (fused if "fused_input" in resident else 0.0),
+        "buffer_i_write": total(everywhere, ["buffer"], "I") + total(everywhere, ["store"], "O"),
+        "buffer_o_read": total(["buffer"], everywhere, "sum", "O"),
+        "buffer_o_write": total(everywhere, ["buffer"], "sum", "O"),
+    }
+    return result, walk
