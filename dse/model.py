@@ -98,7 +98,7 @@ def design_rows(columns: MappingType[str, np.ndarray], technology: Technology) -
     rows[:, k.DOUBLE_W : k.DOUBLE_W + 3] = _categories(columns["double_buffered"], lambda s: [x in s for x in OPERANDS])
     _buffer_columns(columns, technology, rows)
     rows[:, k.PJ_MAC] = technology.mac_energy_pj(
-        columns["weight_bits"], columns["activation_bits"], columns["accumulator_bits"]
+        columns["weight_bits"], columns["activation_bits"], columns["accumulator_bits"], columns["macs_per_pe"]
     )
     rows[:, k.PJ_DRAM] = technology.dram_pj_per_byte
     rows[:, k.PJ_BUS], rows[:, k.PJ_HOP] = technology.bus_pj_per_byte, technology.hop_pj_per_byte

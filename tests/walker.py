@@ -20,7 +20,7 @@ REUSE = {"W": "P", "I": "K", "O": "R"}
 
 @dataclass
 class Walk:
-    """What a walk counted.  `words[source, target, operand]`: words copied; "sum" is a partial sum, "O" a finished one."""
+    """What a walk counted.  `words[source, target, operand]`: words copied, "sum" a partial sum, "O" a finished one."""
 
     words: Counter = field(default_factory=Counter)
     array_cycles: int = 0
@@ -153,7 +153,7 @@ class Walker:
                 self.array_step(at, held, moves_on, (index, step[:-1]))
         self.leave_array(self.sums_in_array)
         self.drain_tile(held["O"])
-        assert all(self.progress[o] == self.depth_of_sum for o in self.output_words(self.whole())), "sums left unfinished"
+        assert all(self.progress[o] == self.depth_of_sum for o in self.output_words(self.whole())), "unfinished sums"
         return self.walk
 
     def whole(self):

@@ -1,0 +1,266 @@
+"""A mapping: how one layer runs on one design, as plain data that prints as a loop nest.
+
+The nest has four levels, outer to inner: DRAM loops over buffer tiles, array loops over the pieces of a
+buffer tile, loops unrolled in space over rows, columns and the multipliers of a PE, and loops inside a PE
+over its registers.  `dse.formulas` says what a mapping costs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from dse.accelerator import Accelerator
+from dse.dataflow import SpatialOption
+from dse.layers import LOOPS, OPERANDS, MacLayer, distinct_positions
+
+GROUPS = {"G": ("G",), "P": ("B", "OY", "OX"), "K": ("K",), "R": ("C", "FY", "FX")}
+"""Loops by the operand they leave unchanged: pixels ``P`` (W), output channels ``K`` (I), reduction ``R`` (O), ``G`` none."""
+
+IRRELEVANT = {"W": "P", "I": "K", "O": "R"}
+"""The group of loops that leaves an operand unchanged; all others are relevant to it."""
+
+DRAM_ORDERS = (("K", "R", "P"), ("P", "R", "K"), ("K", "P", "R"), ("R", "K", "P"), ("R", "P", "K"), ("P", "K", "R"))
+"""Orders of the groups of DRAM loops, outer to inner, inside the loop over ``G``.  The first three do: only the
+innermost loop with more than one trip is reuse, so the order of the two outside it changes nothing."""
+
+ROW_LENGTH = 29
+"""Numbers in a mapping row of the compiled kernel (see `Mapping.to_row`)."""
+
+Factors = MappingType[str, int] | Iterable[int]
+Loops = dict[str, tuple[int, int, int]]
+"""By loop: trips, size of a tile, size of the last tile."""
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """How one layer runs on one design.
+
+    Parameters
+    ----------
+    spatial : lanes of each loop that work side by side, in-PE multipliers included [elements of the loop].
+    register : steps of each loop inside a PE, from its registers [spatial steps].
+    buffer : tile of each loop that the buffers hold [elements of the loop]; a tile larger than the loop is the loop.
+    lanes : multipliers of a PE that reduce over ``C`` side by side (a factor of the spatial factor of ``C``).
+    dram_order : groups ``P``, ``K``, ``R`` of DRAM loops, outer to inner; ``G`` is outside all.
+    stationary : operand that stays in the registers while the others stream: ``W``, ``I`` or ``O``.
+    bypass : operands that go from DRAM straight to the array (subset of ``"WIO"``).
+    option : which `SpatialOption` of the dataflow.
+
+    `spatial`, `register` and `buffer` are given as a dict of loops (a missing loop is 1) or in the order of
+    `LOOPS`, and held as tuples in that order.
+    """
+
+    spatial: Factors
+    register: Factors
+    buffer: Factors
+    lanes: int = 1
+    dram_order: tuple[str, ...] = DRAM_ORDERS[0]
+    stationary: str = "W"
+    bypass: str = ""
+    option: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("spatial", "register", "buffer"):
+            object.__setattr__(self, name, _factors(name, getattr(self, name)))
+        object.__setattr__(self, "dram_order", tuple(self.dram_order))
+        if self.dram_order not in DRAM_ORDERS:
+            raise ValueError(f"Mapping: dram_order must be a permutation of P, K, R; got {self.dram_order!r}")
+        if self.stationary not in OPERANDS:
+            raise ValueError(f"Mapping: stationary must be one of W, I, O; got {self.stationary!r}")
+        if any(x not in OPERANDS for x in self.bypass) or len(set(self.bypass)) < len(self.bypass):
+            raise ValueError(f"Mapping: bypass must be a subset of 'WIO', got {self.bypass!r}")
+        object.__setattr__(self, "bypass", "".join(x for x in OPERANDS if x in self.bypass))
+        for name, least in (("lanes", 1), ("option", 0)):
+            if int(getattr(self, name)) != getattr(self, name) or getattr(self, name) < least:
+                raise ValueError(f"Mapping: {name} must be a whole number >= {least}, got {getattr(self, name)!r}")
+            object.__setattr__(self, name, int(getattr(self, name)))
+        if self.s("C") % self.lanes:
+            raise ValueError(f"Mapping: {self.lanes} lanes do not divide the spatial factor {self.s('C')} of C")
+
+    def s(self, loop: str) -> int:
+        """Spatial factor of a loop [elements of the loop]."""
+        return self.spatial[LOOPS.index(loop)]
+
+    def r(self, loop: str) -> int:
+        """Register tile of a loop [spatial steps]."""
+        return self.register[LOOPS.index(loop)]
+
+    def t(self, loop: str) -> int:
+        """Buffer tile of a loop [elements of the loop]; may exceed the loop."""
+        return self.buffer[LOOPS.index(loop)]
+
+    @classmethod
+    def from_row(cls, row: np.ndarray) -> Mapping:
+        """From a mapping row of the kernel, (29,): spatial, register, buffer, lanes, order, stationary, bypass, option."""
+        row = [int(value) for value in row]
+        if len(row) != ROW_LENGTH:
+            raise ValueError(f"a mapping row has {ROW_LENGTH} numbers, got {len(row)}")
+        lanes, order, stationary, bypass, option = row[24:]
+        names = "".join(x for i, x in enumerate(OPERANDS) if bypass >> i & 1)
+        return cls(row[:8], row[8:16], row[16:24], lanes, DRAM_ORDERS[order], OPERANDS[stationary], names, option)
+
+    def to_row(self) -> np.ndarray:
+        """The mapping row of the kernel, (29,) float64."""
+        bypass = sum(1 << i for i, x in enumerate(OPERANDS) if x in self.bypass)
+        choices = (self.lanes, DRAM_ORDERS.index(self.dram_order), OPERANDS.index(self.stationary), bypass, self.option)
+        return np.array([*self.spatial, *self.register, *self.buffer, *choices], dtype=float)
+
+    def spatial_option(self, design: Accelerator) -> SpatialOption:
+        """The spatial option of the design's dataflow that this mapping uses."""
+        options = design.dataflow.options
+        if self.option >= len(options):
+            raise ValueError(f"Mapping: option {self.option} of dataflow {design.dataflow}, which has {len(options)}")
+        return options[self.option]
+
+    def on_axes(self, design: Accelerator) -> tuple[dict[str, int], dict[str, int]]:
+        """Spatial factor of each loop on the rows and on the columns of the array, in-PE lanes left out.
+
+        Raises ValueError where the factors do not fit the array or the wires do not unroll a loop.
+        """
+        option = self.spatial_option(design)
+        left = {d: self.s(d) // (self.lanes if d == "C" else 1) for d in LOOPS}
+        for d in LOOPS:
+            if left[d] > 1 and d not in (*option.rows, *option.cols):
+                raise ValueError(f"Mapping: the dataflow does not unroll {d}, but its spatial factor is {self.s(d)}")
+        both = [d for d in option.rows if d in option.cols]
+        for split in product(*([f for f in range(left[d], 0, -1) if left[d] % f == 0] for d in both)):
+            rows = {d: split[both.index(d)] if d in both else left[d] for d in option.rows}
+            cols = {d: left[d] // rows.get(d, 1) for d in option.cols}
+            if math.prod(rows.values()) <= design.rows and math.prod(cols.values()) <= design.cols:
+                return rows, cols
+        raise ValueError(
+            f"Mapping: spatial factors {_named(left.items())} do not fit {design.rows} rows of {' '.join(option.rows)} "
+            f"and {design.cols} columns of {' '.join(option.cols)}"
+        )
+
+    # Reading a mapping back from text belongs here (`from_text`); `loop_nest` is the text to read.
+
+    def loop_nest(self, layer: MacLayer, design: Accelerator) -> str:
+        """The mapping as a loop nest, outer to inner; ``<- W`` marks where a tile of W is loaded, with its words.
+
+        A tile is loaded just inside the innermost loop that is relevant to it and has more than one trip.
+        Operands that stream enter the array at every array step.
+        """
+        rows, cols = self.on_axes(design)
+        option = self.spatial_option(design)
+        inner = _nest(self.array_order(), self.array_loops(layer, option))
+        outer = _nest(("G", *self.dram_order), self.dram_loops(layer))
+        held = {x: outer for x in OPERANDS if x not in self.bypass}
+        lines = [f"{layer.name}: {_named(zip(LOOPS, layer.loop_bounds, strict=True))}; {self.stationary} stationary"]
+        lines += ["DRAM to buffers", *_loop_lines(outer, held, _words(layer, self.tile_of(layer)))]
+        lines += [f"  {x} bypasses the buffers" for x in self.bypass]
+        where = {x: outer + inner if x == self.stationary else None for x in OPERANDS}
+        piece = _words(layer, self.piece_of(layer, option))
+        lines += ["buffers to array", *_loop_lines(inner, where, piece, len(outer))]
+        lines.append(
+            f"side by side: rows {_named(rows.items())}; columns {_named(cols.items())}; each PE C={self.lanes}"
+        )
+        steps = [(d, n) for d, n in zip(LOOPS, self.register, strict=True) if n > 1]
+        lines.append("inside a PE")
+        lines += [f"  for {d} in {n} steps of {self.s(d)}" for d, n in steps] or ["  one step"]
+        return "\n".join(lines)
+
+    def tile_of(self, layer: MacLayer) -> dict[str, int]:
+        """Full buffer tile of each loop, cut at the loop bound [elements of the loop]."""
+        return {d: min(t, bound) for d, t, bound in zip(LOOPS, self.buffer, layer.loop_bounds, strict=True)}
+
+    def piece_of(self, layer: MacLayer, option: SpatialOption) -> dict[str, int]:
+        """Full array piece of each loop, cut at the buffer tile; flattened, ``C`` stands for C, FY and FX."""
+        tile = _flattened(self.tile_of(layer), layer, option)
+        return {d: min(self.s(d) * self.r(d), tile[d]) for d in LOOPS}
+
+    def dram_loops(self, layer: MacLayer) -> Loops:
+        """Trips, tile and last tile of each DRAM loop."""
+        tile = self.tile_of(layer)
+        return {d: _cut(bound, tile[d]) for d, bound in zip(LOOPS, layer.loop_bounds, strict=True)}
+
+    def array_loops(self, layer: MacLayer, option: SpatialOption) -> Loops:
+        """Trips, piece and last piece of each array loop inside a full buffer tile."""
+        tile, piece = _flattened(self.tile_of(layer), layer, option), self.piece_of(layer, option)
+        return {d: _cut(tile[d], piece[d]) for d in LOOPS}
+
+    def array_order(self) -> tuple[str, ...]:
+        """Groups of array loops, outer to inner: the one that leaves the stationary operand unchanged is innermost."""
+        reuse = IRRELEVANT[self.stationary]
+        return (*(group for group in GROUPS if group != reuse), reuse)
+
+
+def load_position(loops: list[tuple[str, int]], operand: str) -> int:
+    """How many of the `loops` (group and static trips, outer to inner) are outside the load of a tile of `operand`.
+
+    The load sits just inside the innermost relevant loop with more than one trip.
+    """
+    inside = [i for i, (group, trips) in enumerate(loops) if group != IRRELEVANT[operand] and trips > 1]
+    return inside[-1] + 1 if inside else 0
+
+
+def _factors(name: str, given: Factors) -> tuple[int, ...]:
+    if isinstance(given, MappingType):
+        wrong = [d for d in given if d not in LOOPS]
+        if wrong:
+            raise ValueError(f"Mapping: {name} has an unknown loop {wrong[0]!r}; the loops are {' '.join(LOOPS)}")
+        given = [given.get(d, 1) for d in LOOPS]
+    values = tuple(given)
+    if len(values) != len(LOOPS):
+        raise ValueError(f"Mapping: {name} needs {len(LOOPS)} factors, one a loop of {' '.join(LOOPS)}; got {values!r}")
+    for d, value in zip(LOOPS, values, strict=True):
+        if int(value) != value or value < 1:
+            raise ValueError(f"Mapping: {name} of {d} must be a whole number >= 1, got {value!r}")
+    return tuple(int(value) for value in values)
+
+
+def _flattened(tile: dict[str, int], layer: MacLayer, option: SpatialOption) -> dict[str, int]:
+    if not option.flatten_reduction:
+        return tile
+    return tile | {"C": tile["C"] * layer.FY * layer.FX, "FY": 1, "FX": 1}
+
+
+def _cut(extent: int, tile: int) -> tuple[int, int, int]:
+    trips = math.ceil(extent / tile)
+    return trips, tile, extent - (trips - 1) * tile
+
+
+def _named(items: Iterable[tuple[str, int]]) -> str:
+    return " ".join(f"{d}={n}" for d, n in items if n > 1) or "1"
+
+
+def _nest(groups: Iterable[str], loops: Loops) -> list[tuple[str, str, tuple[int, int, int]]]:
+    return [(group, d, loops[d]) for group in groups for d in GROUPS[group] if loops[d][0] > 1]
+
+
+def _words(layer: MacLayer, tile: dict[str, int]) -> dict[str, int]:
+    """Words of a full tile of each operand, inputs with their halo and no padding cut off."""
+    rows = distinct_positions(tile["OY"], tile["FY"], layer.stride_y, layer.dilation_y)
+    columns = distinct_positions(tile["OX"], tile["FX"], layer.stride_x, layer.dilation_x)
+    return {
+        "W": tile["G"] * tile["K"] * tile["C"] * tile["FY"] * tile["FX"],
+        "I": tile["B"] * tile["G"] * tile["C"] * rows * columns,
+        "O": tile["B"] * tile["G"] * tile["K"] * tile["OY"] * tile["OX"],
+    }
+
+
+def _loop_lines(nest: list, where: dict[str, list | None], words: dict[str, int], outside: int = 0) -> list[str]:
+    """Lines of one level; `where`: the loops that decide when an operand's tile is loaded (None: at every step).
+
+    `outside`: how many of those loops belong to the level above.
+    """
+    marks: dict[int, list[str]] = {}
+    for x, loops in where.items():
+        depth = len(nest) if loops is None else load_position([(g, n[0]) for g, _, n in loops], x) - outside
+        kept = f", kept over the {-depth} innermost DRAM loops" if depth < 0 else ""
+        marks.setdefault(max(depth, 0), []).append(f"{x} ({words[x]} words{kept})")
+    lines = []
+    for depth in range(len(nest) + 1):
+        if depth in marks:
+            lines.append("  " * (depth + 1) + "<- " + ", ".join(marks[depth]))
+        if depth < len(nest):
+            _, d, (trips, tile, last) = nest[depth]
+            edge = "" if last == tile else f", the last {last}"
+            lines.append("  " * (depth + 1) + f"for {d} in {trips} tiles of {tile}{edge}")
+    return lines
