@@ -161,18 +161,13 @@ def evaluate(
     columns = parameter_columns(design)
     rows, options = design_rows(columns, technology)
     tables = network_tables(network)
-    n = len(tables.layers)
-    done = np.zeros((n, 16), dtype=bool)
-    results, maps = np.zeros((n, 16, k.N_RESULT)), np.zeros((n, 16, k.N_MAP))
-    variants, totals = np.zeros(len(tables.steps), dtype=np.int64), np.zeros(k.N_RESULT)
-    k.evaluate_network(
-        rows[0], options, *tables.arguments, TILE_SIZES, mode, limit, done, results, maps, variants, totals
-    )
+    totals, scratch = _kernel_totals(rows, options, tables.arguments, mode, limit)
+    _, results, maps, variants = scratch
     steps = _step_results(rows[0], tables, results, variants)
     layers, mappings = _layer_table(design, network, tables, steps, maps, variants)
     time_cycles = steps[:, k.CYCLES] * tables.steps[:, k.STEP_REPEATS]
     by_bound = np.bincount(steps[:, k.BOUND].astype(int), weights=time_cycles, minlength=7)
-    metrics = metric_columns(columns, totals[None], technology)
+    metrics = metric_columns(columns, totals, technology)
     return Evaluation(
         design=design,
         network=network,
@@ -264,11 +259,25 @@ def metric_columns(
     return {name: np.ascontiguousarray(value, dtype=float) for name, value in metrics.items()}
 
 
-def _kernel_totals(rows: np.ndarray, options: np.ndarray, arguments: tuple, mode: int, slack: float) -> np.ndarray:
-    """Kernel totals of a chunk of designs, (n, N_RESULT); importable, so that any joblib backend can send it."""
+def _kernel_totals(
+    rows: np.ndarray, options: np.ndarray, arguments: tuple, mode: int, slack: float
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """Kernel totals of a chunk of designs, (n, N_RESULT), and the kernel's scratch, which holds the last design."""
+    layers, _, steps = arguments[:3]
+    scratch = (
+        np.zeros((len(layers), 16), dtype=bool),
+        np.zeros((len(layers), 16, k.N_RESULT)),
+        np.zeros((len(layers), 16, k.N_MAP)),
+        np.zeros(len(steps), dtype=np.int64),
+    )
     totals = np.empty((len(rows), k.N_RESULT))
-    k.evaluate_designs(rows, options, *arguments, TILE_SIZES, mode, slack, totals)
-    return totals
+    k.evaluate_designs(rows, options, *arguments, TILE_SIZES, mode, slack, *scratch, totals)
+    return totals, scratch
+
+
+def _chunk_totals(rows: np.ndarray, options: np.ndarray, arguments: tuple, mode: int, slack: float) -> np.ndarray:
+    """Kernel totals of a chunk, (n, N_RESULT); importable, so that any joblib backend can send it."""
+    return _kernel_totals(rows, options, arguments, mode, slack)[0]
 
 
 class BatchEvaluator:
@@ -313,17 +322,17 @@ class BatchEvaluator:
     def _totals(self, rows: np.ndarray, options: np.ndarray) -> np.ndarray:
         task = (options, self._arguments, self._mode, self._slack)
         if not k.evaluate_designs.signatures:
-            _kernel_totals(rows[:0], *task)  # compile once here: workers racing for a cold cache can crash
+            _chunk_totals(rows[:0], *task)  # compile once here: workers racing for a cold cache can crash
         workers, n_jobs = _workers(self.n_jobs)
         small = len(rows) * self._seconds_a_design < _SECONDS_A_TASK * workers
         if workers == 1 or len(rows) < 2 or (n_jobs is not None and small):
             start = time.perf_counter()
-            totals = _kernel_totals(rows, *task)
+            totals = _chunk_totals(rows, *task)
             self._seconds_a_design = (time.perf_counter() - start) / max(1, len(rows))
             return totals
         chunks = np.array_split(rows, min(len(rows), 4 * workers))
         parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads")
-        return np.concatenate(parallel(joblib.delayed(_kernel_totals)(chunk, *task) for chunk in chunks))
+        return np.concatenate(parallel(joblib.delayed(_chunk_totals)(chunk, *task) for chunk in chunks))
 
 
 def _workers(n_jobs: int) -> tuple[int, int | None]:

@@ -187,7 +187,7 @@ def _array_multiplicity(group, stationary, dram_order, n, y, total):
     """
     if group != stationary:
         return total[group]
-    for h in range(3):
+    for h in range(4):  # G is relevant to all
         if h != group and y[h] > 1:
             return n[group]
     return _dram_multiplicity(group, dram_order, n)
@@ -768,8 +768,9 @@ def _schedule_bounds(layer, design, option, mapping, variant, bypass, tiles, flo
     """Lower bounds of every (stationary operand, register tile) over all buffer tiles; returns how many.
 
     One buffer tile that holds the whole layer moves the least over every wire and port, so its cost without
-    DRAM bounds all others.  `tiles` (n, 9): the register tile and the stationary operand; `floors` (n, 7): cycles
-    of array and vector unit; energy without DRAM and leakage [pJ]; cycles of the three ports; folds; array cycles.
+    DRAM bounds all others.  `tiles` (n, 9): the register tile and the stationary operand; `floors` (n, 10): cycles
+    of array and vector unit; energy without DRAM and leakage [pJ]; cycles of the three ports; folds; array cycles;
+    bytes of W, I and partial O over the array's wires.
     """
     for d in range(8):
         mapping[MAP_T + d] = np.ceil(layer[d] / mapping[MAP_S + d]) * mapping[MAP_S + d]
@@ -791,6 +792,9 @@ def _schedule_bounds(layer, design, option, mapping, variant, bypass, tiles, flo
             floors[i, 0] = max(trial[ARRAY_CYCLES] + trial[SKEW], trial[VECTOR_CYCLES]) * (1.0 - 1e-12)
             floors[i, 5] = trial[FOLDS]
             floors[i, 6] = trial[ARRAY_CYCLES]
+            floors[i, 7] = trial[ARRAY_W]
+            floors[i, 8] = trial[ARRAY_I]
+            floors[i, 9] = 2 * trial[ARRAY_O_READ]
             for b in range(3):
                 floors[i, 2 + b] = trial[PORT_0 + b] * (1.0 - 1e-12)
             energy = trial[ENERGY_PJ] - trial[PJ_TOTAL_DRAM] - trial[PJ_TOTAL_LEAKAGE]
@@ -799,7 +803,7 @@ def _schedule_bounds(layer, design, option, mapping, variant, bypass, tiles, flo
     for i in range(1, count):  # the fastest first
         j = i
         while j > 0 and _slower(floors[j - 1], floors[j]):
-            for column in range(7):
+            for column in range(10):
                 floors[j, column], floors[j - 1, column] = floors[j - 1, column], floors[j, column]
             for column in range(9):
                 tiles[j, column], tiles[j - 1, column] = tiles[j - 1, column], tiles[j, column]
@@ -820,8 +824,8 @@ def search_option(layer, design, option, sizes, mode, limit, variant, mapping, b
     counts = np.ones(8, dtype=np.int64)
     taps = np.empty((3, 2))
     tiles = np.empty((3 * MAX_REGISTER_TILES, 9))
-    floors = np.empty((3 * MAX_REGISTER_TILES, 7))
-    facts = np.empty(40)
+    floors = np.empty((3 * MAX_REGISTER_TILES, 10))
+    facts = np.empty(45)
     n_taps = _tile_levels(layer, option, sizes, mapping, levels, counts, taps)
     axes = np.empty((n_taps, 4, MAX_LEVELS))
     for f in range(n_taps):
@@ -840,7 +844,7 @@ def search_option(layer, design, option, sizes, mode, limit, variant, mapping, b
         count = _schedule_bounds(layer, design, option, mapping, variant, bypass, tiles, floors, held, work, trial)
         tables = np.full((count, n_taps, 7, counts.max(), 2), -1.0)
         mapping[MAP_T + G] = mapping[MAP_S + G]
-        _facts(layer, design, mapping, variant, floors[:count], facts)
+        _facts(layer, design, mapping, variant, tiles[:count], floors[:count], facts)
         least = np.inf
         for thorough in range(2):
             for f in range(n_taps):
@@ -882,13 +886,14 @@ def _dram_multiplicities(order, p, k, r):
 (X_FIXED, X_WEIGHTS, X_PLANES, X_SPILL, X_INPUTS, X_LEAD_W, X_LEAD_I, X_TAIL, X_OUT_PIXELS, X_WORD_W, X_WORD_I, X_WORD_O,
  X_TWICE_W, X_TWICE_I, X_TWICE_O, X_ROOM_0, X_ROOM_1, X_ROOM_2, X_PER_W, X_PER_I, X_PER_O, X_IN_W, X_IN_I, X_IN_O,
  X_ENERGY, X_FLOOR_0, X_FLOOR_1, X_FLOOR_2, X_PJ_W, X_PJ_I, X_PJ_O, X_AGAIN_W, X_AGAIN_I, X_AGAIN_O,
- X_BANDWIDTH, X_PJ_DRAM, X_LEAK, X_PIXELS, X_G, X_STEADY) = range(40)  # fmt: skip
+ X_BANDWIDTH, X_PJ_DRAM, X_LEAK, X_PIXELS, X_G, X_STEADY, X_FLOW_W, X_FLOW_I, X_FLOW_O, X_PJ_READ_W,
+ X_PJ_READ_I) = range(45)  # fmt: skip
 ROOM = 1.0 - 1e-12  # bounds are sums in another order than costs: leave room for rounding
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _facts(layer, design, mapping, variant, floors, x):
-    """Fill the facts `x` (40,) for one bypass; `floors` (n, 7) from `_schedule_bounds`."""
+def _facts(layer, design, mapping, variant, tiles, floors, x):
+    """Fill the facts `x` (45,) for one bypass; `floors` (n, 10) from `_schedule_bounds`."""
     bypass = int(mapping[MAP_BYPASS])
     word, acc = design[ACTIVATION_BYTES], design[ACCUMULATOR_BYTES]
     w_word = design[WEIGHT_BYTES] if layer[STATIC_WEIGHTS] else word
@@ -908,7 +913,7 @@ def _facts(layer, design, mapping, variant, floors, x):
     x[X_PLANES] = planes if keep_i else 0.0
     x[X_INPUTS] = x[X_PLANES] * touched
     x[X_SPILL] = 2 * outputs * acc if keep_o else 0.0
-    x[X_AGAIN_W], x[X_AGAIN_I], x[X_AGAIN_O] = weights, planes * touched, 2 * outputs * acc
+    x[X_AGAIN_W], x[X_AGAIN_I], x[X_AGAIN_O] = weights, planes, 2 * outputs * acc
     x[X_WORD_W], x[X_WORD_I], x[X_WORD_O] = g * w_word, g * word, g * acc
     x[X_LEAD_W] = 1.0 if keep_w and design[DOUBLE_W] > 0 else 0.0
     x[X_LEAD_I] = 1.0 if keep_i and design[DOUBLE_I] > 0 else 0.0
@@ -929,6 +934,10 @@ def _facts(layer, design, mapping, variant, floors, x):
     x[X_STEADY] = np.inf
     for j in range(floors.shape[0]):
         x[X_STEADY] = min(x[X_STEADY], max(max(floors[j, 0], floors[j, 2]), max(floors[j, 3], floors[j, 4])))
+    x[X_FLOW_W], x[X_FLOW_I], x[X_FLOW_O] = weights, planes * touched, 2 * outputs * acc
+    for j in range(tiles.shape[0]):  # an operand that no schedule keeps streams once a DRAM trip at least
+        x[X_FLOW_W + int(tiles[j, 8])] = 0.0
+    x[X_PJ_READ_W], x[X_PJ_READ_I] = design[PJ_READ_W], design[PJ_READ_I]
     x[X_PJ_W], x[X_PJ_I] = design[PJ_WRITE_W], design[PJ_WRITE_I]
     x[X_PJ_O] = (design[PJ_READ_O] + design[PJ_WRITE_O]) / 2
     x[X_BANDWIDTH], x[X_PJ_DRAM], x[X_LEAK] = design[DRAM_BYTES_PER_CYCLE], design[PJ_DRAM], design[PJ_LEAK_CYCLE]
@@ -949,6 +958,15 @@ def _ports(x, f0, f1, f2, w, i, o):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _flows(x, n_p, n_k, n_r):
+    """Cycles of the busiest port, at least, with what only streams: once for every DRAM trip it does not depend on."""
+    w = x[X_FLOW_W] * n_p * x[X_PER_W]
+    i = x[X_FLOW_I] * n_k * x[X_PER_I]
+    o = x[X_FLOW_O] * (n_r - 1) * x[X_PER_O]
+    return max(w, max(i, o))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _rank(mode, cycles, energy):
     """What the mapper minimises first."""
     if mode == LATENCY_FIRST:
@@ -963,7 +981,8 @@ def _beyond(mode, limit, best, cap, x, pixels, n_p, n_k, n_r, ends):
     for order in range(3):
         m_w, m_i, m_o = _dram_multiplicities(order, n_p, n_k, n_r)
         moved = min(moved, x[X_FIXED] + x[X_WEIGHTS] * m_w + x[X_PLANES] * pixels * m_i + x[X_SPILL] * (m_o - 1))
-    cycles = max(x[X_STEADY] + ends / x[X_BANDWIDTH], moved / x[X_BANDWIDTH]) * ROOM
+    steady = max(x[X_STEADY], _flows(x, n_p, n_k, n_r))
+    cycles = max(steady + ends / x[X_BANDWIDTH], moved / x[X_BANDWIDTH]) * ROOM
     energy = x[X_ENERGY] + (moved * x[X_PJ_DRAM] + cycles * x[X_LEAK]) * ROOM
     return _hopeless(mode, limit, best, cycles, energy) or _rank(mode, cycles, energy) > cap
 
@@ -1031,7 +1050,8 @@ def _search_tiles(layer, design, option, mode, limit, variant, thorough, least, 
                             continue
                         pixels = axes[0, i_y] * axes[2, i_x]
                         ends = first_w + x[X_LEAD_I] * i + last_x * (layer[OY] - (n_y - 1) * tile_y)
-                        bound = (x[X_STEADY] + ends / x[X_BANDWIDTH]) * ROOM
+                        steady = max(x[X_STEADY], _flows(x, n_p, n_k, n_r))
+                        bound = (steady + ends / x[X_BANDWIDTH]) * ROOM
                         if _hopeless(mode, limit, best, bound, x[X_ENERGY]) or (not thorough and quick and bound >= least):
                             continue
                         hope = False
@@ -1045,7 +1065,7 @@ def _search_tiles(layer, design, option, mode, limit, variant, thorough, least, 
                             energy = x[X_ENERGY] + moved * x[X_PJ_DRAM]
                             hope = hope or not _hopeless(mode, limit, best, stream, energy)
                             port = _ports(x, x[X_FLOOR_0], x[X_FLOOR_1], x[X_FLOOR_2], more_w, more_i, more_o)
-                            bound = max(max(x[X_STEADY], port) + ends / x[X_BANDWIDTH], stream) * ROOM
+                            bound = max(max(steady, port) + ends / x[X_BANDWIDTH], stream) * ROOM
                             energy += (more_w * x[X_PJ_W] + more_i * x[X_PJ_I] + more_o * x[X_PJ_O] + bound * x[X_LEAK]) * ROOM
                             if _hopeless(mode, limit, best, bound, energy):
                                 continue
@@ -1078,46 +1098,41 @@ def _fit(x, w_held, i_held, o_held):
 def _search_schedules(layer, design, option, mode, limit, variant, thorough, least, mapping, tables, tiles, floors, i_c, i_k,
                       i_b, i_y, i_x, pixels, ends, more_w, more_i, more_o, moved, x, work, trial, best_map, best):  # fmt: skip
     """Bound each stationary operand and register tile inside one buffer tile and order; cost what is left."""
-    n_p, n_k, n_r = work[3, 0], work[3, 1], work[3, 2]
-    m_w, m_i, m_o = _dram_multiplicities(int(mapping[MAP_DRAM_ORDER]), n_p, n_k, n_r)
+    n, y, total = work[3], work[1], work[2]
+    m_w, m_i, m_o = _dram_multiplicities(int(mapping[MAP_DRAM_ORDER]), n[0], n[1], n[2])
     stream = moved / x[X_BANDWIDTH]
+    fixed_energy = more_w * x[X_PJ_W] + more_i * x[X_PJ_I] + more_o * x[X_PJ_O] + moved * x[X_PJ_DRAM]
     for j in range(tiles.shape[0]):
-        pixels_inside = channels_inside = reduction_inside = False  # more than one array tile in a buffer tile
-        for d in range(8):
-            inside = min(mapping[MAP_T + d], layer[d])
-            if option[OPT_FLATTEN] and d == C:
-                inside *= layer[FY] * layer[FX]
-            elif option[OPT_FLATTEN] and d > OX:
-                continue
-            several = inside > mapping[MAP_S + d] * tiles[j, d]
-            if d == K:
-                channels_inside = several
-            elif d == C or d > OX:
-                reduction_inside = reduction_inside or several
-            elif d != G:
-                pixels_inside = pixels_inside or several
-        w = i = o = 0.0  # bytes of the stationary operand that return every DRAM trip
-        if tiles[j, 8] == 0:
-            times = n_p if channels_inside or reduction_inside else m_w
-            w = x[X_AGAIN_W] * (times - 1)
-        elif tiles[j, 8] == 1:
-            times = n_k if pixels_inside or reduction_inside else m_i
-            i = x[X_AGAIN_I] * (times - 1)
+        bound = max(max(floors[j, 0], max(floors[j, 2], max(floors[j, 3], floors[j, 4]))) + ends / x[X_BANDWIDTH], stream)
+        if _hopeless(mode, limit, best, bound * ROOM, floors[j, 1] + (fixed_energy + bound * x[X_LEAK]) * ROOM):
+            continue
+        _fill_table(layer, option, mapping, tiles[j], tables[j], i_c, i_k, i_b, i_y, i_x, y, total)
+        stationary = tiles[j, 8]
+        times_w, times_i, visits = total[0], total[1], total[2]
+        if stationary == 0:
+            times = n[0] if y[1] > 1 or y[2] > 1 else m_w
+            times_w = times
+        elif stationary == 1:
+            times = n[1] if y[0] > 1 or y[2] > 1 else m_i
+            times_i = times
         else:
-            times = n_r if pixels_inside or channels_inside else m_o
-            o = x[X_AGAIN_O] * (times - 1)
+            times = n[2] if y[0] > 1 or y[1] > 1 else m_o
+            visits = times
+        w = x[X_AGAIN_W] * times_w - floors[j, 7]  # bytes over the wires above those of the floor
+        i = x[X_AGAIN_I] * tables[j, 5, i_y, 0] * tables[j, 6, i_x, 0] * times_i - floors[j, 8]
+        o = x[X_AGAIN_O] * (visits - 1) - floors[j, 9]
         busy = max(floors[j, 0], floors[j, 6] + _skew(design, floors[j, 6], floors[j, 5] * times))
         port = _ports(x, floors[j, 2], floors[j, 3], floors[j, 4], more_w + w, more_i + i, more_o + o)
         bound = max(max(busy, port) + ends / x[X_BANDWIDTH], stream) * ROOM
-        energy = more_w * x[X_PJ_W] + more_i * x[X_PJ_I] + more_o * x[X_PJ_O] + bound * x[X_LEAK] + moved * x[X_PJ_DRAM]
+        energy = fixed_energy + w * x[X_PJ_READ_W] + i * x[X_PJ_READ_I] + o * x[X_PJ_O] + bound * x[X_LEAK]
         energy = floors[j, 1] + energy * ROOM
         if _hopeless(mode, limit, best, bound, energy):
             continue
         if not thorough and _rank(mode, bound, energy) >= least:
             continue
         least = min(least, _rank(mode, bound, energy))
-        _cost_schedule(layer, design, option, mode, limit, variant, mapping, tiles[j], tables[j], i_c, i_k, i_b, i_y, i_x,
-                       pixels, ends, work, trial, best_map, best)  # fmt: skip
+        _cost_schedule(layer, design, option, mode, limit, variant, mapping, tiles[j], pixels,
+                       tables[j, 5, i_y, 0] * tables[j, 6, i_x, 0], ends, work, trial, best_map, best)  # fmt: skip
     return least
 
 
@@ -1139,46 +1154,52 @@ def _trips_of(layer, option, mapping, d, entry, register):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _cost_schedule(layer, design, option, mode, limit, variant, mapping, tile, table, i_c, i_k, i_b, i_y, i_x, pixels, ends,
-                   work, trial, best_map, best):  # fmt: skip
-    """Cost one register tile and stationary operand inside one buffer tile; keep it if it is the best.
+def _fill_table(layer, option, mapping, tile, table, i_c, i_k, i_b, i_y, i_x, y, total):
+    """Array trips of P, K, R, G (`total`) and at most in one buffer tile (`y`) under one register tile.
 
-    `table` (7, MAX_LEVELS, 2) remembers trips by level: rows B, K, C with its filter, OY, OX; then the axis
-    sums y and x.
+    `table` (7, levels, 2) remembers them by level: rows B, K, C with its filter, OY, OX; then the axis sums y, x.
     """
-    mapping[MAP_STATIONARY] = tile[8]
-    flatten = option[OPT_FLATTEN] > 0
     if table[0, i_b, 0] < 0:
         _trips_of(layer, option, mapping, B, table[0, i_b], tile[B])
     if table[1, i_k, 0] < 0:
         _trips_of(layer, option, mapping, K, table[1, i_k], tile[K])
     if table[2, i_c, 0] < 0:
         _trips_of(layer, option, mapping, C, table[2, i_c], tile[C])
-        if not flatten:
-            total, inside = table[2, i_c, 0], table[2, i_c, 1]
+        if not option[OPT_FLATTEN]:
+            all_of, inside = table[2, i_c, 0], table[2, i_c, 1]
             for d in (FY, FX):
                 _trips_of(layer, option, mapping, d, table[2, i_c], tile[d])
-                total *= table[2, i_c, 0]
+                all_of *= table[2, i_c, 0]
                 inside *= table[2, i_c, 1]
-            table[2, i_c, 0], table[2, i_c, 1] = total, inside
+            table[2, i_c, 0], table[2, i_c, 1] = all_of, inside
     if table[3, i_y, 0] < 0 or table[4, i_x, 0] < 0:
+        mapping[MAP_STATIONARY] = tile[8]
         _set_register(layer, option, mapping, tile)
         _trips_of(layer, option, mapping, OY, table[3, i_y], tile[OY])
         _trips_of(layer, option, mapping, OX, table[4, i_x], tile[OX])
         table[5, i_y, 0] = array_axis_sum(layer, option, mapping, 0)
         table[6, i_x, 0] = array_axis_sum(layer, option, mapping, 1)
-    y, total = work[1], work[2]
     total[0] = table[0, i_b, 0] * table[3, i_y, 0] * table[4, i_x, 0]
     y[0] = table[0, i_b, 1] * table[3, i_y, 1] * table[4, i_x, 1]
     total[1], y[1] = table[1, i_k, 0], table[1, i_k, 1]
     total[2], y[2] = table[2, i_c, 0], table[2, i_c, 1]
     total[3] = np.ceil(layer[G] / mapping[MAP_S + G])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _cost_schedule(layer, design, option, mode, limit, variant, mapping, tile, dram_pixels, array_pixels, ends, work, trial,
+                   best_map, best):  # fmt: skip
+    """Cost one register tile and stationary operand inside one buffer tile; keep it if it is the best.
+
+    `work` rows 1 to 3: `y` and `total` from `_fill_table`, DRAM trips.
+    """
+    mapping[MAP_STATIONARY] = tile[8]
     cycles = _array_cycles(layer, option, mapping)
-    if flatten:
+    if option[OPT_FLATTEN]:
         cycles *= _flat_steps(layer, mapping) / np.ceil(layer[C] * layer[FY] * layer[FX] / mapping[MAP_S + C])
     bar = best[0] if mode == LATENCY_FIRST else limit
-    _cost(layer, design, option, mapping, variant, cycles, pixels, table[5, i_y, 0] * table[6, i_x, 0], ends, work[3], y,
-          total, bar, trial)  # fmt: skip
+    _cost(layer, design, option, mapping, variant, cycles, dram_pixels, array_pixels, ends, work[3], work[1], work[2], bar,
+          trial)  # fmt: skip
     if trial[CYCLES] <= bar and _better(mode, limit, trial[CYCLES], trial[ENERGY_PJ], best[0], best[1]):
         best[0] = trial[CYCLES]
         best[1] = trial[ENERGY_PJ]
@@ -1210,8 +1231,8 @@ def _set_register(layer, option, mapping, tile):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _smallest_tile(layer, design, option, variant, mapping, best_map):
-    """The mapping with the least need of storage; its overflow if it still does not fit, else a value <= 0."""
+def _smallest_tile(layer, design, option, variant, mapping):
+    """The mapping of the smallest tiles; returns its overflow, <= 0 if it fits."""
     held = np.empty(6)
     spatial_factors(layer, design, option, mapping)
     for d in range(8):
@@ -1245,25 +1266,21 @@ def map_layer(layer, design, options, sizes, mode, slack, variant, best_map, out
     passes = 1
     if mode == ENERGY_WITHIN and slack < np.inf:
         passes = 2
-    fits = False
     least = np.inf
     for o in range(first, last):
-        over = _smallest_tile(layer, design, options[o], variant, mapping, best_map)
+        over = _smallest_tile(layer, design, options[o], variant, mapping)
         if over < least:
             least = over
             mapping[MAP_OPTION] = o - first
             best_map[:] = mapping
-        fits = fits or over <= 0
-    if not fits:
-        evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
-        return
     for i in range(passes):
         aim = LATENCY_FIRST if passes == 2 and i == 0 else mode
         if i == 1:
             limit = best[0] * (1.0 + slack)
             best[:] = np.inf
         for o in range(first, last):
-            if _smallest_tile(layer, design, options[o], variant, mapping, best_map) > 0:
+            _smallest_tile(layer, design, options[o], variant, mapping)
+            if register_overflow(layer, design, options[o], mapping) > 0:
                 continue
             if _hopeless(aim, limit, best, _array_cycles(layer, options[o], mapping), 0.0):
                 continue
@@ -1355,42 +1372,6 @@ def _variant(design, step, inputs, resident, static_weights, weights_stay):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def evaluate_network(design, options, layers, vectors, steps, inputs, tensors, weight_elements, sizes, mode, slack,
-                     done, results, maps, variants, totals):  # fmt: skip
-    """Cost of a network on one design: the sum over its steps into `totals` (N_RESULT,).
-
-    `results` (n_layers, 16, N_RESULT) and `maps` (n_layers, 16, N_MAP) keep each distinct layer under each
-    residency variant once; `done` (n_layers, 16) says which hold; `variants` (n_steps,) which a step used.
-    """
-    totals[:] = 0.0
-    done[:] = False
-    resident = np.zeros(tensors.shape[0], dtype=np.bool_)
-    resident_tensors(design, tensors, steps.shape[0], resident)
-    holder = design[BUFFER_W]
-    alone = holder != design[BUFFER_I] and holder != design[BUFFER_O]
-    capacity = design[CAPACITY_0 + int(holder)]
-    weights_stay = design[RESIDENT_WEIGHTS] > 0 and alone and weight_elements * design[WEIGHT_BYTES] <= capacity
-    out = np.empty(N_RESULT)
-    for i in range(steps.shape[0]):
-        step = steps[i]
-        index = int(step[STEP_INDEX])
-        if step[STEP_IS_VECTOR]:
-            vector_step(design, vectors[index], step, inputs, tensors, resident, out)
-            variants[i] = 0
-            for column in range(N_RESULT):
-                totals[column] += step[STEP_REPEATS] * out[column]
-            continue
-        variant = _variant(design, step, inputs, resident, layers[index, STATIC_WEIGHTS] > 0, weights_stay)
-        variants[i] = variant
-        if not done[index, variant]:
-            map_layer(layers[index], design, options, sizes, mode, slack, variant, maps[index, variant],
-                      results[index, variant])  # fmt: skip
-            done[index, variant] = True
-        for column in range(N_RESULT):
-            totals[column] += step[STEP_REPEATS] * results[index, variant, column]
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def vector_step(design, vector, step, inputs, tensors, resident, out):
     """Cost of a vector step, resident inputs and outputs free of DRAM traffic."""
     word = design[ACTIVATION_BYTES]
@@ -1407,12 +1388,38 @@ def vector_step(design, vector, step, inputs, tensors, resident, out):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def evaluate_designs(designs, options, layers, vectors, steps, inputs, tensors, weight_elements, sizes, mode, slack,
-                     totals):  # fmt: skip
-    """`evaluate_network` for each row of `designs`; `totals` (n_designs, N_RESULT)."""
-    done = np.empty((layers.shape[0], 16), dtype=np.bool_)
-    results = np.empty((layers.shape[0], 16, N_RESULT))
-    maps = np.empty((layers.shape[0], 16, N_MAP))
-    variants = np.empty(steps.shape[0], dtype=np.int64)
-    for i in range(designs.shape[0]):
-        evaluate_network(designs[i], options, layers, vectors, steps, inputs, tensors, weight_elements, sizes, mode,
-                         slack, done, results, maps, variants, totals[i])  # fmt: skip
+                     done, results, maps, variants, totals):  # fmt: skip
+    """Cost of a network on each design: the sum over its steps into `totals` (n_designs, N_RESULT).
+
+    `results` (n_layers, 16, N_RESULT) and `maps` (n_layers, 16, N_MAP) keep each distinct layer under each
+    residency variant once; `done` (n_layers, 16) says which hold; `variants` (n_steps,) which a step used: scratch
+    that holds the last design afterwards.
+    """
+    resident = np.zeros(tensors.shape[0], dtype=np.bool_)
+    out = np.empty(N_RESULT)
+    for row in range(designs.shape[0]):
+        design = designs[row]
+        totals[row] = 0.0
+        done[:] = False
+        resident_tensors(design, tensors, steps.shape[0], resident)
+        holder = design[BUFFER_W]
+        alone = holder != design[BUFFER_I] and holder != design[BUFFER_O]
+        capacity = design[CAPACITY_0 + int(holder)]
+        weights_stay = design[RESIDENT_WEIGHTS] > 0 and alone and weight_elements * design[WEIGHT_BYTES] <= capacity
+        for i in range(steps.shape[0]):
+            step = steps[i]
+            index = int(step[STEP_INDEX])
+            if step[STEP_IS_VECTOR]:
+                vector_step(design, vectors[index], step, inputs, tensors, resident, out)
+                variants[i] = 0
+                for column in range(N_RESULT):
+                    totals[row, column] += step[STEP_REPEATS] * out[column]
+                continue
+            variant = _variant(design, step, inputs, resident, layers[index, STATIC_WEIGHTS] > 0, weights_stay)
+            variants[i] = variant
+            if not done[index, variant]:
+                map_layer(layers[index], design, options, sizes, mode, slack, variant, maps[index, variant],
+                          results[index, variant])  # fmt: skip
+                done[index, variant] = True
+            for column in range(N_RESULT):
+                totals[row, column] += step[STEP_REPEATS] * results[index, variant, column]

@@ -20,7 +20,7 @@ from dse.dataflow import SpatialOption
 from dse.layers import LOOPS, OPERANDS, MacLayer, distinct_positions
 
 GROUPS = {"G": ("G",), "P": ("B", "OY", "OX"), "K": ("K",), "R": ("C", "FY", "FX")}
-"""Loops by the operand they leave unchanged: pixels ``P`` (W), output channels ``K`` (I), reduction ``R`` (O), ``G`` none."""
+"""Loops by the operand they leave unchanged: pixels ``P`` (W), channels ``K`` (I), reduction ``R`` (O), ``G`` none."""
 
 IRRELEVANT = {"W": "P", "I": "K", "O": "R"}
 """The group of loops that leaves an operand unchanged; all others are relevant to it."""
@@ -97,7 +97,7 @@ class Mapping:
 
     @classmethod
     def from_row(cls, row: np.ndarray) -> Mapping:
-        """From a mapping row of the kernel, (29,): spatial, register, buffer, lanes, order, stationary, bypass, option."""
+        """From a row of the kernel, (29,): spatial, register, buffer, lanes, order, stationary, bypass, option."""
         row = [int(value) for value in row]
         if len(row) != ROW_LENGTH:
             raise ValueError(f"a mapping row has {ROW_LENGTH} numbers, got {len(row)}")

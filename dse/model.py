@@ -19,8 +19,8 @@ from dse.dataflow import Dataflow, dataflow_named
 from dse.layers import LOOPS, OPERANDS, MacLayer, Network, VectorLayer
 from dse.technology import Technology
 
-TILE_SIZES = np.array(sorted({m * 2**j for m in (1, 3) for j in range(14)}), dtype=float)
-"""Candidate buffer tiles of a loop of N steps: these many steps (2^j and 3 x 2^j), and all N."""
+TILE_SIZES = 2.0 ** np.arange(14)
+"""Candidate buffer tiles of a loop of N steps: these many steps, and all N."""
 
 MAPPING_OBJECTIVES = {"latency": k.LATENCY_FIRST, "energy": k.ENERGY_WITHIN, "edp": k.EDP}
 

@@ -144,3 +144,34 @@ def _checked(points: np.ndarray) -> np.ndarray:
     if not np.isfinite(points).all():
         raise ValueError("got a point that is not finite; filter such designs first")
     return points
+
+
+def knee(scaled: np.ndarray) -> int:
+    """Index of the front's knee: the point furthest below the plane through the ends of the front.
+
+    Parameters
+    ----------
+    scaled : (k, m) points of a front on a `Normalisation`, k >= 1; the plane is where they sum to 1.
+
+    Source: Das, Structural Optimization 18, 1999, "On characterizing the knee of the Pareto curve".
+    """
+    return int(np.argmin(np.asarray(scaled, dtype=np.float64).sum(axis=1)))
+
+
+def spread(scaled: np.ndarray, count: int) -> np.ndarray:
+    """Indices (increasing) of `count` points spread over a front: its ends and its knee, then ever the point
+    furthest from those chosen.
+
+    Parameters
+    ----------
+    scaled : (k, m) points of a front on a `Normalisation`; all are chosen when k <= count.
+    """
+    scaled = np.asarray(scaled, dtype=np.float64)
+    if len(scaled) <= count:
+        return np.arange(len(scaled))
+    chosen = list(dict.fromkeys([*np.argmin(scaled, axis=0).tolist(), knee(scaled)]))[:count]
+    distance = np.min([np.linalg.norm(scaled - scaled[i], axis=1) for i in chosen], axis=0)
+    while len(chosen) < count:
+        chosen.append(int(np.argmax(distance)))
+        distance = np.minimum(distance, np.linalg.norm(scaled - scaled[chosen[-1]], axis=1))
+    return np.sort(np.array(chosen, dtype=np.int64))

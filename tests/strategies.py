@@ -41,7 +41,8 @@ WATERFALL = (k.IDEAL, k.SPATIAL_LOSS, k.VECTOR_STALL, k.BUFFER_STALL, k.DRAM_STA
 def variant_of(resident: frozenset[str]) -> int:
     """Residency bits of the kernel."""
     bits = {
-        "inputs": k.IN_RESIDENT, "outputs": k.OUT_RESIDENT, "fused_input": k.FUSED_RESIDENT, "weights": k.WEIGHTS_RESIDENT
+        "inputs": k.IN_RESIDENT, "outputs": k.OUT_RESIDENT,
+        "fused_input": k.FUSED_RESIDENT, "weights": k.WEIGHTS_RESIDENT,
     }  # fmt: skip
     return sum(bits[name] for name in resident)
 
@@ -76,7 +77,8 @@ def layers(draw, most_macs: int = 600, most: int = 9, depth: int = 8) -> MacLaye
     loops = dict.fromkeys(LOOPS, 1)
     order = {
         "conv": ("OX", "FX", "OY", "FY", "K", "C", "B"), "grouped": ("G", "OX", "FX", "K", "C", "OY", "FY"),
-        "depthwise": ("G", "OX", "FX", "OY", "FY", "B"), "matrix": ("C", "K", "OX", "B"), "line": ("OX", "FX", "C", "K"),
+        "depthwise": ("G", "OX", "FX", "OY", "FY", "B"), "matrix": ("C", "K", "OX", "B"),
+        "line": ("OX", "FX", "C", "K"),
     }[kind]  # fmt: skip
     for d in order[:depth]:
         loops[d] = size(4 if d in ("FY", "FX", "B", "G") else most)
@@ -123,7 +125,7 @@ def subsets(of: str) -> st.SearchStrategy[str]:
 @st.composite
 def accelerators(draw, dataflow=None, least_bytes: int = 16, most_bytes: int = 4096) -> Accelerator:
     """A small design of any kind; buffers of some hundred bytes, so that layers need several tiles."""
-    dataflow = draw(dataflow or dataflows())
+    dataflow = draw(dataflows() if dataflow is None else dataflow)
     arrangement = draw(st.sampled_from(BUFFER_ARRANGEMENTS))
     values = {}
     for name in OPERAND_NAMES.values():

@@ -31,7 +31,7 @@ def best_mapping(layer_numbers, design_numbers, options, objective, slack, varia
 
 
 def spatial_rule(layer: MacLayer, design: Accelerator, option: SpatialOption) -> tuple[dict[str, int], int]:
-    """The rule of `SpatialOption`: in-PE lanes over C, then each axis: the first loop fills it, the next what is left."""
+    """In-PE lanes over C, then each axis: the first loop fills it, the next ones what is left."""
     extent = {d: getattr(layer, d) for d in LOOPS}
     if option.flatten_reduction:
         extent["C"] *= layer.FY * layer.FX
@@ -126,7 +126,8 @@ def enumerate_costs(layer, design, variant, orders=(0, 1, 2)) -> np.ndarray:
     numbers, design_numbers, options = kernel_rows(layer, design)
     out, costs = np.full(k.N_RESULT, np.nan), []
     for count, (index, row) in enumerate(candidates(layer, design, orders)):
-        assume(count < MOST_CANDIDATES)
+        if count >= MOST_CANDIDATES:
+            assume(False)
         k.evaluate_mapping(numbers, design_numbers, options[index], row, variant, out)
         if out[k.OVERFLOW] <= 0:
             costs.append((out[k.CYCLES], out[k.ENERGY_PJ]))
@@ -195,3 +196,19 @@ def test_three_dram_orders_are_enough(layer, design):
     assume(len(three))
     for objective, slack in OBJECTIVES:
         assert optimum(every, objective, slack) == optimum(three, objective, slack)
+
+
+def test_whole_operand_that_fits_once_is_found():
+    """A double-buffered operand may fit whole (one copy) where its smallest tile, held twice, does not."""
+    layer = MacLayer("edge", K=5, OX=3)
+    design = Accelerator(
+        rows=1,
+        cols=4,
+        dataflow=Dataflow("one", (SpatialOption(("C",), ("K",), ("W", "O")),)),
+        weight_buffer_kib=6 / 1024,  # K=5 once is 5 bytes; one spatial step, 4, held twice is 8
+        weight_buffer_width_bytes=1,
+        weight_register_bytes=8,
+        input_register_bytes=8,
+        output_register_bytes=40,
+    )
+    assert_optimal(layer, design, 0, enumerate_costs(layer, design, 0))

@@ -1,0 +1,275 @@
+"""Tables and sentences for the terminal.  They show numbers computed elsewhere; every number has its unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dse.columns import COLUMNS, PARAMETERS
+from dse.evaluate import Evaluation
+from dse.exploration import Exploration
+from dse.layers import Network
+from dse.pareto import knee, spread
+from dse.space import DesignSpace
+from dse.units import number, percent, quantity, scaled, unit_of, words
+
+SHOWN_METRICS = ("latency_s", "latency_bound_s", "energy_j", "power_w", "area_mm2", "utilisation", "dram_bytes")
+WATERFALL = {
+    "ideal": "ideal: MACs / peak",
+    "spatial_loss": "PEs idle at the edges of layers",
+    "vector_stall": "waiting for the vector unit",
+    "buffer_stall": "waiting for buffer ports",
+    "dram_stall": "waiting for DRAM",
+    "fill_drain": "fill, drain and array skew",
+}
+"""Parts of the cycles in words."""
+
+
+def _table(title: str | None = None, **options: object) -> Table:
+    """A table in the one style of this module."""
+    return Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, **options)
+
+
+def front_table(run: Exploration, width: int = 100) -> Table:
+    """A handful of designs spread along the front, one a column: metrics, bound, gap, every varied parameter.
+
+    Parameters
+    ----------
+    width : of the terminal [characters].
+    """
+    best, names = run.front, run.objective_names
+    on_scale = run.normalisation(best[list(names)].to_numpy(float))
+    which = spread(on_scale, max(3, min(7, (width - 30) // 12)))
+    chosen, at_knee = best.iloc[which], knee(on_scale)
+    table = _table(f"{len(chosen)} of {len(best)} designs along the front, least {words(names[0])} first")
+    table.add_column("design (index in front.csv)", no_wrap=True)
+    for i, index in zip(which, chosen["index"], strict=True):
+        table.add_column(f"{index}" + ("\nknee" if i == at_knee else ""), justify="right")
+    metrics = [*names, *(name for name in SHOWN_METRICS if name not in names)]
+    for name in (name for name in metrics if name in chosen):
+        _row(table, name, chosen[name])
+        if name == "latency_bound_s" and "latency_s" in chosen:
+            gaps = chosen["latency_s"] / chosen["latency_bound_s"] - 1
+            table.add_row("latency above its bound", *(f"+{percent(gap)}" for gap in gaps))
+    table.add_section()
+    for name in (name for name in chosen.columns if name in PARAMETERS):
+        _row(table, name, chosen[name])
+    return table
+
+
+def _row(table: Table, name: str, values: Iterable) -> None:
+    """One quantity of several designs; metrics by their words, parameters by the names that `--set` takes."""
+    values = list(values)
+    if isinstance(values[0], str):
+        table.add_row(name, *(value.replace("_", "_\u200b") for value in values))
+        return
+    if name == "utilisation":
+        table.add_row("MAC utilisation", *(percent(value) for value in values))
+        return
+    if name in PARAMETERS:
+        unit = COLUMNS[name].unit
+        carried = unit in ("-", "1") or unit.split("/")[0].lower().rstrip("s") in name.replace("gbps", "gb")
+        label = name if carried and "width" not in name else f"{name} \\[{unit}]"
+        table.add_row(label, *(number(value) for value in values))
+        return
+    factor, unit = scaled(unit_of(name), values)
+    label = {"latency_bound_s": "lower bound of the latency"}.get(name, words(name))
+    table.add_row(f"{label} \\[{unit}]" if unit else label, *(number(value * factor) for value in values))
+
+
+def verdict(run: Exploration) -> list[str]:
+    """Sentences: what the search reached, its twin, the bound, and why it stopped."""
+    lines = []
+    if len(run.front) and "latency_bound_s" in run.front:
+        gaps = np.sort(run.front["latency_s"] / run.front["latency_bound_s"] - 1)
+        lines.append(
+            f"Latency above its lower bound along the front: {percent(gaps[0])} to {percent(gaps[-1])}, "
+            f"median {percent(gaps[len(gaps) // 2])}. No mapping on the same hardware can be below the bound."
+        )
+    random = run.hypervolume.get("random")
+    for source, value in run.hypervolume.items():
+        if source in ("random", "exhaustive") and len(run.hypervolume) > 1:
+            continue
+        line = f"Hypervolume of the {'sweep' if source == 'exhaustive' else 'search'}: {value:.4f} (1 = ideal corner)"
+        if random:
+            more = value / random - 1
+            line += (
+                f"; random search at equal budget: {random:.4f}, {percent(abs(more))} {'less' if more > 0 else 'more'}"
+            )
+        exact = run.hypervolume.get("exhaustive")
+        if exact and source != "exhaustive":
+            line += f"; exact front of the space: {exact:.4f}, of which the search has {percent(value / exact)}"
+        lines.append(f"{line}.")
+    lines.append(f"Stopped because {run.stopped_because}.")
+    return lines + [f"Note: {note}." for note in run.notes]
+
+
+def network_line(network: Network) -> str:
+    """Name, MACs, weights, layers."""
+    return (
+        f"{network.name}: {number(network.macs / 1e9)} GMACs, {number(network.weight_elements / 1e6)} M weights, "
+        f"{len(network.mac_layers)} MAC and {len(network.layers) - len(network.mac_layers)} vector layers"
+    )
+
+
+def evaluation_summary(evaluation: Evaluation) -> Table:
+    """The main numbers of one design on one network."""
+    e = evaluation
+    table = _table("Summary")
+    table.add_column("", no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("")
+    table.show_header = False
+    above = e.latency_s / e.latency_bound_s - 1
+    table.add_row(
+        "latency", quantity(e.latency_s, "s"), f"{number(e.cycles)} cycles, {number(1 / e.latency_s)} per second"
+    )
+    table.add_row("lower bound", quantity(e.latency_bound_s, "s"), f"the latency is {percent(above)} above it")
+    table.add_row("bound by", e.bound, "in most of the time")
+    table.add_row("energy", quantity(e.energy_j, "J"), f"lower bound {quantity(e.energy_bound_j, 'J')}")
+    table.add_row("power", quantity(e.power_w, "W"), "mean")
+    table.add_row("area", f"{number(e.area_mm2)} mm\u00b2", f"at {e.technology.name}")
+    table.add_row("MAC utilisation", percent(e.utilisation), f"of {e.design.macs_per_cycle:,} MACs per cycle")
+    return table
+
+
+def _shares(title: str, unit: str, parts: Mapping[str, float]) -> Table:
+    """Parts of a total: value, share, bar."""
+    total = sum(parts.values())
+    factor, text = scaled(unit, [total])
+    table = _table(title)
+    table.add_column("", no_wrap=True)
+    table.add_column(text, justify="right")
+    table.add_column("share", justify="right")
+    table.add_column("", no_wrap=True)
+    for name, value in parts.items():
+        share = value / total if total else 0.0
+        table.add_row(name, number(value * factor), percent(share), Text("\u2588" * round(24 * share), style="blue"))
+    table.add_row("total", number(total * factor), "", "", style="bold")
+    return table
+
+
+def waterfall_table(evaluation: Evaluation) -> Table:
+    """Where the cycles go."""
+    parts = {WATERFALL[name]: cycles for name, cycles in evaluation.waterfall().items()}
+    return _shares("Cycles by cause", "cycle", parts)
+
+
+def area_table(evaluation: Evaluation) -> Table:
+    """Area by block."""
+    return _shares("Area by block", "mm2", {words(name): value for name, value in evaluation.area.items()})
+
+
+def energy_table(evaluation: Evaluation) -> Table:
+    """Energy by level."""
+    return _shares("Energy by level", "J", {words(name): value for name, value in evaluation.energy().items()})
+
+
+def layer_table(evaluation: Evaluation) -> Table:
+    """One row a layer: work, time, where its cycles go, what bounds it, traffic and energy; all repeats together."""
+    rows = evaluation.layers
+    table = _table("Layers (all repeats; the six shares say where a layer's cycles go)")
+    table.add_column("layer", no_wrap=True, overflow="ellipsis", min_width=12)
+    table.add_column("operator", no_wrap=True, overflow="ellipsis", min_width=6)
+    for name in (
+        "MMACs",
+        "kcycles",
+        "time\n%",
+        "ideal\n%",
+        "idle\nPEs %",
+        "vector\n%",
+        "buffer\n%",
+        "DRAM\n%",
+        "fill\n%",
+    ):
+        table.add_column(name, justify="right")
+    table.add_column("bound", no_wrap=True)
+    table.add_column("DRAM\nkB", justify="right")
+    table.add_column("energy\n\u00b5J", justify="right")
+    for _, row in rows.iterrows():
+        cycles, n = row["cycles"], row["repeats"]
+        shares = [100 * row[f"{part}_cycles"] / cycles if cycles else 0.0 for part in WATERFALL]
+        table.add_row(
+            Text(row["layer"]),
+            row["operator"],
+            number(float(f"{row['macs'] * n / 1e6:.3g}")),
+            number(float(f"{cycles * n / 1e3:.4g}")),
+            f"{100 * cycles * n / evaluation.cycles:.1f}",
+            *(f"{share:.0f}" if share >= 0.5 else "\u00b7" for share in shares),
+            row["bound"],
+            number(round(row["dram_bytes"] * n / 1e3)),
+            number(float(f"{row['energy_pj'] * n / 1e6:.3g}")),
+        )
+    return table
+
+
+def evaluation_report(evaluation: Evaluation) -> RenderableType:
+    """Everything about one design on one network."""
+    e = evaluation
+    parts: list[RenderableType] = [
+        evaluation_summary(e),
+        "",
+        waterfall_table(e),
+        "",
+        energy_table(e),
+        "",
+        area_table(e),
+    ]
+    if not e.feasible:
+        over = f"This design cannot run {e.network.name}: bytes over / capacity, summed over layers, is {number(e.overflow)}."
+        parts = [Text(f"{over} The numbers below are not those of a working design.", style="bold red"), "", *parts]
+    return Group(*parts, "", layer_table(e))
+
+
+def design_table(design_parameters: Mapping[str, object]) -> Table:
+    """Every parameter of a design with its unit."""
+    table = _table("Design", show_header=False)
+    for _ in range(6):
+        table.add_column("", no_wrap=True)
+    cells = [(name, str(value) or "none", _unit(name)) for name, value in design_parameters.items()]
+    half = (len(cells) + 1) // 2
+    for i in range(half):
+        right = cells[i + half] if i + half < len(cells) else ("", "", "")
+        table.add_row(*cells[i], *right)
+    return table
+
+
+def _unit(name: str) -> str:
+    unit = COLUMNS[name].unit
+    return "" if unit in ("-", "1") else f"{unit}   "
+
+
+def networks_table(rows: Iterable[tuple[str, str, Network]]) -> Table:
+    """Networks that ship: name, what it is, MACs, weights, layers."""
+    table = _table()
+    for name, justify in (("name", "left"), ("GMACs", "right"), ("M weights", "right"), ("layers", "right")):
+        table.add_column(name, justify=justify, no_wrap=True)
+    table.add_column("what it is; figures are for batch 1")
+    for name, description, network in rows:
+        weights = number(network.weight_elements / 1e6)
+        table.add_row(name, number(network.macs / 1e9), weights, str(len(network.layers)), description)
+    return table
+
+
+def space_table(space: DesignSpace) -> Table:
+    """Variables of a space: levels, unit, kind."""
+    table = _table(f"Space {space.name}: {space.n_var} variables, {number(space.size)} designs")
+    table.add_column("variable", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    table.add_column("n", justify="right")
+    table.add_column("levels")
+    for variable, row in zip(space.variables, space.describe(), strict=True):
+        table.add_row(row["name"], row["unit"], str(len(variable.levels)), row["levels"])
+    return table
+
+
+def base_table(space: DesignSpace) -> Table:
+    """Parameters that a space fixes."""
+    fixed = {k: v for k, v in space.base.parameters().items() if k not in space.names}
+    table = design_table(fixed)
+    table.title = "Fixed in this space"
+    return table
