@@ -5,38 +5,63 @@ Load a network, evaluate a design, explore a space:
 >>> import dse
 >>> network = dse.load_network("resnet50")
 >>> dse.evaluate(dse.Accelerator(), network).bound
+
+Names are imported when they are first used, so that ``dse --help`` need not wait for numba and pymoo.
 """
 
-from dse.accelerator import Accelerator
-from dse.dataflow import Dataflow, SpatialOption
-from dse.evaluate import BatchEvaluator, Evaluation, evaluate
-from dse.layers import MacLayer, Network, VectorLayer
-from dse.mapping import Mapping
-from dse.networks import load_network, network_names
-from dse.search import explore
-from dse.space import Category, DesignSpace, Ordered, default_space, small_space
-from dse.technology import Technology
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Accelerator",
-    "BatchEvaluator",
-    "Category",
-    "Dataflow",
-    "DesignSpace",
-    "Evaluation",
-    "MacLayer",
-    "Mapping",
-    "Network",
-    "Ordered",
-    "SpatialOption",
-    "Technology",
-    "VectorLayer",
-    "default_space",
-    "evaluate",
-    "explore",
-    "load_network",
-    "network_names",
-    "small_space",
-]
+_HOME = {
+    "Accelerator": "dse.accelerator",
+    "BatchEvaluator": "dse.evaluate",
+    "Category": "dse.space",
+    "Dataflow": "dse.dataflow",
+    "DesignSpace": "dse.space",
+    "Evaluation": "dse.evaluate",
+    "Exploration": "dse.exploration",
+    "MacLayer": "dse.layers",
+    "Mapping": "dse.mapping",
+    "Network": "dse.layers",
+    "Ordered": "dse.space",
+    "SpatialOption": "dse.dataflow",
+    "Technology": "dse.technology",
+    "VectorLayer": "dse.layers",
+    "default_space": "dse.space",
+    "evaluate": "dse.evaluate",
+    "explore": "dse.search",
+    "load": "dse.exploration",
+    "load_network": "dse.networks",
+    "network_names": "dse.networks",
+    "small_space": "dse.space",
+}
+"""Public name -> the module it lives in."""
+
+__all__ = list(_HOME)
+
+
+class _Package(ModuleType):
+    """This package: a public name is found on first use, and the function `evaluate` wins over the module it is in."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _HOME:
+            raise AttributeError(f"module 'dse' has no attribute {name!r}")
+        value = getattr(importlib.import_module(_HOME[name]), name)
+        super().__setattr__(name, value)
+        return value
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):  # what importing a submodule of that name would set
+            super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *_HOME})
+
+
+sys.modules[__name__].__class__ = _Package

@@ -62,6 +62,18 @@ MAX_REGISTER_TILES = 96
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _ceil_div(a, b):
+    """Least whole number that is not below a / b; exact for whole numbers below 2^53."""
+    return np.ceil(a / b)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _floor(a):
+    """Largest whole number that is not above `a`."""
+    return np.floor(a)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _extent(outputs, taps, meet_o, meet_f):
     """Distinct input positions of `outputs` x `taps` (see dse.layers.distinct_positions).
 
@@ -113,16 +125,16 @@ def axis_sum(outputs, tile, piece, taps, tap_tile, tap_piece, axis):
     if taps == 1.0 and axis[2] == 0.0 and (outputs - 1) * axis[0] < axis[3]:
         return outputs
     total = 0.0
-    n_full = np.ceil(outputs / tile) - 1
+    n_full = _ceil_div(outputs, tile) - 1
     last = outputs - n_full * tile
     f0 = 0.0
     while f0 < taps:
-        tap_end = min(taps, (np.floor(f0 / tap_tile) + 1) * tap_tile)
+        tap_end = min(taps, (_floor(f0 / tap_tile) + 1) * tap_tile)
         f1 = min(f0 + tap_piece, tap_end)
         for which in range(2):
             length = tile if which == 0 else last
             times = n_full if which == 0 else 1.0
-            whole = np.floor(length / piece)
+            whole = _floor(length / piece)
             rest = length - whole * piece
             total += times * whole * _extent(piece, f1 - f0, meet_o, meet_f)
             if rest > 0:
@@ -139,15 +151,15 @@ def _border(outputs, tile, piece, f0, f1, axis):
     spare = 0.0
     o0 = 0.0
     while o0 < outputs and o0 * stride + f0 * dilation - pad < 0:
-        o1 = min(o0 + piece, (np.floor(o0 / tile) + 1) * tile, outputs)
+        o1 = min(o0 + piece, (_floor(o0 / tile) + 1) * tile, outputs)
         spare += _extent(o1 - o0, f1 - f0, meet_o, meet_f)
         spare -= _clipped(o0, o1, f0, f1, axis)
         o0 = o1
     done = o0
     o1 = outputs
     while o1 > done and (o1 - 1) * stride + (f1 - 1) * dilation - pad >= size:
-        start = np.floor((o1 - 1) / tile) * tile
-        o0 = start + np.floor((o1 - 1 - start) / piece) * piece
+        start = _floor((o1 - 1) / tile) * tile
+        o0 = start + _floor((o1 - 1 - start) / piece) * piece
         spare += _extent(o1 - o0, f1 - f0, meet_o, meet_f)
         spare -= _clipped(o0, o1, f0, f1, axis)
         o1 = o0
@@ -172,9 +184,9 @@ def spatial_factors(layer, design, option, mapping):
             if d < 0:
                 break
             extent = reduction if d == C else layer[d]
-            factor = min(left, np.ceil(extent / mapping[MAP_S + d]))
+            factor = min(left, _ceil_div(extent, mapping[MAP_S + d]))
             mapping[MAP_S + d] *= factor
-            left = np.floor(left / factor)
+            left = _floor(left / factor)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -214,7 +226,7 @@ def _trips(layer, option, mapping, n, y, total):
     for d in range(8):
         extent = layer[d]
         tile = mapping[MAP_T + d]
-        count = np.ceil(extent / tile)
+        count = _ceil_div(extent, tile)
         first = min(tile, extent)
         last = extent - (count - 1) * tile
         g = 0
@@ -231,11 +243,11 @@ def _trips(layer, option, mapping, n, y, total):
         elif flatten and (d == FY or d == FX):
             continue
         piece = mapping[MAP_S + d] * mapping[MAP_R + d]
-        inner = np.ceil(first / piece)
+        inner = _ceil_div(first, piece)
         y[g] *= inner
-        total[g] *= (count - 1) * inner + np.ceil(last / piece)
+        total[g] *= (count - 1) * inner + _ceil_div(last, piece)
         s = mapping[MAP_S + d]
-        cycles *= (count - 1) * np.ceil(first / s) + np.ceil(last / s)
+        cycles *= (count - 1) * _ceil_div(first, s) + _ceil_div(last, s)
     return cycles
 
 
@@ -347,7 +359,7 @@ def _ends(layer, design, mapping, variant, held, with_drain):
     if with_drain and design[DOUBLE_O] > 0 and not bypass & 4 and not variant & OUT_RESIDENT:
         drain = design[ACTIVATION_BYTES]
         for d in (B, G, K, OY, OX):
-            drain *= layer[d] - (np.ceil(layer[d] / mapping[MAP_T + d]) - 1) * mapping[MAP_T + d]
+            drain *= layer[d] - (_ceil_div(layer[d], mapping[MAP_T + d]) - 1) * mapping[MAP_T + d]
         ends += drain
     return ends
 
@@ -598,7 +610,8 @@ def _levels(steps, sizes, levels):
     """Tile sizes in steps, largest first: all steps, then the stated sizes below that; returns how many."""
     levels[0] = steps
     count = 1
-    for size in sizes[::-1]:
+    for i in range(sizes.shape[0]):
+        size = sizes[sizes.shape[0] - 1 - i]
         if size < steps and count < MAX_LEVELS:
             levels[count] = size
             count += 1
@@ -614,7 +627,7 @@ def register_steps(tile, steps, register):
     if tile >= steps:
         return min(register, steps)
     size = 1.0
-    while size * 2 <= register and np.floor(tile / (size * 2)) * (size * 2) == tile:
+    while size * 2 <= register and _floor(tile / (size * 2)) * (size * 2) == tile:
         size *= 2
     return size
 
@@ -645,13 +658,13 @@ def register_tiles(layer, design, option, mapping, tiles):
     s = MAP_S
     flatten = option[OPT_FLATTEN] > 0
     reduction = layer[C] * layer[FY] * layer[FX] if flatten else layer[C]
-    n_k = _doubling(np.ceil(layer[K] / mapping[s + K]), k_levels)
-    n_c = _doubling(np.ceil(reduction / mapping[s + C]), c_levels)
-    columns = np.ceil(layer[OX] / mapping[s + OX])
+    n_k = _doubling(_ceil_div(layer[K], mapping[s + K]), k_levels)
+    n_c = _doubling(_ceil_div(reduction, mapping[s + C]), c_levels)
+    columns = _ceil_div(layer[OX], mapping[s + OX])
     n_x = _doubling(columns, p_levels)
-    n_y = _doubling(np.ceil(layer[OY] / mapping[s + OY]), p_levels[n_x:])  # its first level, 1, repeats the last of x
-    all_fx = 1.0 if flatten else np.ceil(layer[FX] / mapping[s + FX])
-    all_fy = 1.0 if flatten else np.ceil(layer[FY] / mapping[s + FY])
+    n_y = _doubling(_ceil_div(layer[OY], mapping[s + OY]), p_levels[n_x:])  # its first level, 1, repeats the last of x
+    all_fx = 1.0 if flatten else _ceil_div(layer[FX], mapping[s + FX])
+    all_fy = 1.0 if flatten else _ceil_div(layer[FY], mapping[s + FY])
     for d in range(8):
         mapping[MAP_R + d] = 1.0
     count = 0
@@ -751,7 +764,7 @@ def _array_cycles(layer, option, mapping):
                 extent *= layer[FY] * layer[FX]
             elif d == FY or d == FX:
                 continue
-        cycles *= np.ceil(extent / mapping[MAP_S + d])
+        cycles *= _ceil_div(extent, mapping[MAP_S + d])
     return cycles
 
 
@@ -773,7 +786,7 @@ def _schedule_bounds(layer, design, option, mapping, variant, bypass, tiles, flo
     bytes of W, I and partial O over the array's wires.
     """
     for d in range(8):
-        mapping[MAP_T + d] = np.ceil(layer[d] / mapping[MAP_S + d]) * mapping[MAP_S + d]
+        mapping[MAP_T + d] = _ceil_div(layer[d], mapping[MAP_S + d]) * mapping[MAP_S + d]
     mapping[MAP_DRAM_ORDER] = 0
     mapping[MAP_BYPASS] = bypass
     tile_bytes(layer, design, mapping, variant, held)
@@ -821,7 +834,8 @@ def search_option(layer, design, option, sizes, mode, limit, variant, mapping, b
     trial = np.empty(N_RESULT)
     held = np.empty(6)
     levels = np.empty((8, MAX_LEVELS))
-    counts = np.ones(8, dtype=np.int64)
+    counts = np.empty(8, dtype=np.int64)
+    counts[:] = 1
     taps = np.empty((3, 2))
     tiles = np.empty((3 * MAX_REGISTER_TILES, 9))
     floors = np.empty((3 * MAX_REGISTER_TILES, 10))
@@ -842,7 +856,11 @@ def search_option(layer, design, option, sizes, mode, limit, variant, mapping, b
         if bypass & ~allowed:
             continue
         count = _schedule_bounds(layer, design, option, mapping, variant, bypass, tiles, floors, held, work, trial)
-        tables = np.full((count, n_taps, 7, counts.max(), 2), -1.0)
+        most = 1
+        for d in range(8):
+            most = max(most, counts[d])
+        tables = np.empty((count, n_taps, 7, most, 2))
+        tables[:] = -1.0
         mapping[MAP_T + G] = mapping[MAP_S + G]
         _facts(layer, design, mapping, variant, tiles[:count], floors[:count], facts)
         least = np.inf
@@ -859,7 +877,7 @@ def _tile_levels(layer, option, sizes, mapping, levels, counts, taps):
     flatten = option[OPT_FLATTEN] > 0
     for d in (B, K, C, OY, OX):
         s = 1.0 if flatten and d == C else mapping[MAP_S + d]
-        counts[d] = _levels(np.ceil(layer[d] / s), sizes, levels[d])
+        counts[d] = _levels(_ceil_div(layer[d], s), sizes, levels[d])
     n_taps = 1
     taps[0, 0], taps[0, 1] = layer[FY], layer[FX]
     if not flatten:
@@ -918,7 +936,7 @@ def _facts(layer, design, mapping, variant, tiles, floors, x):
     x[X_LEAD_W] = 1.0 if keep_w and design[DOUBLE_W] > 0 else 0.0
     x[X_LEAD_I] = 1.0 if keep_i and design[DOUBLE_I] > 0 else 0.0
     x[X_TAIL] = word if keep_o and design[DOUBLE_O] > 0 and variant & OUT_RESIDENT == 0 else 0.0
-    x[X_TAIL] *= layer[G] - (np.ceil(layer[G] / mapping[MAP_T + G]) - 1) * mapping[MAP_T + G]
+    x[X_TAIL] *= layer[G] - (_ceil_div(layer[G], mapping[MAP_T + G]) - 1) * mapping[MAP_T + G]
     x[X_G] = 1.0 if g == layer[G] else 0.0
     for i in range(3):
         b = int(design[BUFFER_W + i])
@@ -928,11 +946,13 @@ def _facts(layer, design, mapping, variant, tiles, floors, x):
         skips = bypass & (1 << i) and not (i == 0 and variant & WEIGHTS_RESIDENT) and not (i == 1 and variant & IN_RESIDENT)
         x[X_PER_W + i] = 0.0 if skips else 1.0 / design[WIDTH_0 + b]
         x[X_ROOM_0 + i] = tile_capacity(design, i)
-        for j in range(3):
-            x[X_FLOOR_0 + j] = floors[:, 2 + j].min()
-    x[X_ENERGY] = floors[:, 1].min()
+        x[X_FLOOR_0 + i] = np.inf
+    x[X_ENERGY] = np.inf
     x[X_STEADY] = np.inf
     for j in range(floors.shape[0]):
+        x[X_ENERGY] = min(x[X_ENERGY], floors[j, 1])
+        for b in range(3):
+            x[X_FLOOR_0 + b] = min(x[X_FLOOR_0 + b], floors[j, 2 + b])
         x[X_STEADY] = min(x[X_STEADY], max(max(floors[j, 0], floors[j, 2]), max(floors[j, 3], floors[j, 4])))
     x[X_FLOW_W], x[X_FLOW_I], x[X_FLOW_O] = weights, planes * touched, 2 * outputs * acc
     for j in range(tiles.shape[0]):  # an operand that no schedule keeps streams once a DRAM trip at least
@@ -998,7 +1018,7 @@ def _search_tiles(layer, design, option, mode, limit, variant, thorough, least, 
     t = MAP_T
     fy, fx = min(taps[0], layer[FY]), min(taps[1], layer[FX])
     mapping[t + FY], mapping[t + FX] = taps[0], taps[1]
-    filters = np.ceil(layer[FY] / taps[0]) * np.ceil(layer[FX] / taps[1])
+    filters = _ceil_div(layer[FY], taps[0]) * _ceil_div(layer[FX], taps[1])
     whole_f = filters == 1.0 and x[X_G] > 0
     c_step = 1.0 if option[OPT_FLATTEN] else mapping[MAP_S + C]
     quick = mode == LATENCY_FIRST
@@ -1006,11 +1026,11 @@ def _search_tiles(layer, design, option, mode, limit, variant, thorough, least, 
     for i_c in range(0, counts[C], stride):
         mapping[t + C] = levels[C, i_c] * c_step
         c = min(mapping[t + C], layer[C])
-        n_r = np.ceil(layer[C] / mapping[t + C]) * filters
+        n_r = _ceil_div(layer[C], mapping[t + C]) * filters
         for i_k in range(0, counts[K], stride):
             mapping[t + K] = levels[K, i_k] * mapping[MAP_S + K]
             k = min(mapping[t + K], layer[K])
-            n_k = np.ceil(layer[K] / mapping[t + K])
+            n_k = _ceil_div(layer[K], mapping[t + K])
             last_k = x[X_TAIL] * (layer[K] - (n_k - 1) * mapping[t + K])
             w = x[X_WORD_W] * k * c * fy * fx
             w_held = w * (x[X_TWICE_W] if n_r * n_k > 1 or not whole_f else min(x[X_TWICE_W], 1.0))
@@ -1025,12 +1045,12 @@ def _search_tiles(layer, design, option, mode, limit, variant, thorough, least, 
             for i_b in range(counts[B]):
                 mapping[t + B] = levels[B, i_b] * mapping[MAP_S + B]
                 b = min(mapping[t + B], layer[B])
-                n_b = np.ceil(layer[B] / mapping[t + B])
+                n_b = _ceil_div(layer[B], mapping[t + B])
                 last_b = last_k * (layer[B] - (n_b - 1) * mapping[t + B])
                 for i_x in range(0, counts[OX], stride):
                     mapping[t + OX] = levels[OX, i_x] * mapping[MAP_S + OX]
                     ox = min(mapping[t + OX], layer[OX])
-                    n_x = np.ceil(layer[OX] / mapping[t + OX])
+                    n_x = _ceil_div(layer[OX], mapping[t + OX])
                     last_x = last_b * (layer[OX] - (n_x - 1) * mapping[t + OX])
                     n_p = n_b * n_x * max(1.0, layer[OY] * b * ox * k / x[X_PIXELS])
                     cap = np.inf if thorough else least
@@ -1040,7 +1060,7 @@ def _search_tiles(layer, design, option, mode, limit, variant, thorough, least, 
                     for i_y in range(0, counts[OY], stride):
                         tile_y = levels[OY, i_y] * mapping[MAP_S + OY]
                         oy = min(tile_y, layer[OY])
-                        n_y = np.ceil(layer[OY] / tile_y)
+                        n_y = _ceil_div(layer[OY], tile_y)
                         n_p = n_b * n_x * n_y
                         i = x[X_WORD_I] * b * c * axes[1, i_y] * axes[3, i_x]
                         o = x[X_WORD_O] * b * k * oy * ox
@@ -1141,16 +1161,16 @@ def _trips_of(layer, option, mapping, d, entry, register):
     """Array trips of one loop over all its DRAM tiles, and at most in one, into `entry` (2,)."""
     extent = layer[d]
     inside = min(mapping[MAP_T + d], extent)
-    count = np.ceil(extent / mapping[MAP_T + d])
+    count = _ceil_div(extent, mapping[MAP_T + d])
     last = extent - (count - 1) * mapping[MAP_T + d]
     if option[OPT_FLATTEN] and d == C:
         inside *= layer[FY] * layer[FX]
         last *= layer[FY] * layer[FX]
         extent *= layer[FY] * layer[FX]
     step = mapping[MAP_S + d]
-    piece = step * register_steps(np.ceil(inside / step), np.ceil(extent / step), register)
-    entry[1] = np.ceil(inside / piece)
-    entry[0] = (count - 1) * entry[1] + np.ceil(last / piece)
+    piece = step * register_steps(_ceil_div(inside, step), _ceil_div(extent, step), register)
+    entry[1] = _ceil_div(inside, piece)
+    entry[0] = (count - 1) * entry[1] + _ceil_div(last, piece)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -1183,7 +1203,7 @@ def _fill_table(layer, option, mapping, tile, table, i_c, i_k, i_b, i_y, i_x, y,
     y[0] = table[0, i_b, 1] * table[3, i_y, 1] * table[4, i_x, 1]
     total[1], y[1] = table[1, i_k, 0], table[1, i_k, 1]
     total[2], y[2] = table[2, i_c, 0], table[2, i_c, 1]
-    total[3] = np.ceil(layer[G] / mapping[MAP_S + G])
+    total[3] = _ceil_div(layer[G], mapping[MAP_S + G])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -1196,7 +1216,7 @@ def _cost_schedule(layer, design, option, mode, limit, variant, mapping, tile, d
     mapping[MAP_STATIONARY] = tile[8]
     cycles = _array_cycles(layer, option, mapping)
     if option[OPT_FLATTEN]:
-        cycles *= _flat_steps(layer, mapping) / np.ceil(layer[C] * layer[FY] * layer[FX] / mapping[MAP_S + C])
+        cycles *= _flat_steps(layer, mapping) / _ceil_div(layer[C] * layer[FY] * layer[FX], mapping[MAP_S + C])
     bar = best[0] if mode == LATENCY_FIRST else limit
     _cost(layer, design, option, mapping, variant, cycles, dram_pixels, array_pixels, ends, work[3], work[1], work[2], bar,
           trial)  # fmt: skip
@@ -1211,10 +1231,10 @@ def _cost_schedule(layer, design, option, mode, limit, variant, mapping, tile, d
 def _flat_steps(layer, mapping):
     """Steps of the flattened reduction over all DRAM tiles: a step does not cross a tile."""
     taps = layer[FY] * layer[FX]
-    count = np.ceil(layer[C] / mapping[MAP_T + C])
+    count = _ceil_div(layer[C], mapping[MAP_T + C])
     last = layer[C] - (count - 1) * mapping[MAP_T + C]
     inside = min(mapping[MAP_T + C], layer[C]) * taps
-    return (count - 1) * np.ceil(inside / mapping[MAP_S + C]) + np.ceil(last * taps / mapping[MAP_S + C])
+    return (count - 1) * _ceil_div(inside, mapping[MAP_S + C]) + _ceil_div(last * taps, mapping[MAP_S + C])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -1227,7 +1247,7 @@ def _set_register(layer, option, mapping, tile):
         if option[OPT_FLATTEN] and d == C:
             inside *= layer[FY] * layer[FX]
             extent *= layer[FY] * layer[FX]
-        mapping[MAP_R + d] = register_steps(np.ceil(inside / step), np.ceil(extent / step), tile[d])
+        mapping[MAP_R + d] = register_steps(_ceil_div(inside, step), _ceil_div(extent, step), tile[d])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -1258,8 +1278,10 @@ def map_layer(layer, design, options, sizes, mode, slack, variant, best_map, out
     `mode`: LATENCY_FIRST, ENERGY_WITHIN (least energy at most `slack` above the least latency; infinite slack =
     least energy) or EDP.  Where nothing fits, the least mapping is costed and `out[OVERFLOW]` > 0.
     """
-    mapping = np.ones(N_MAP)
-    best = np.array([np.inf, np.inf])
+    mapping = np.empty(N_MAP)
+    mapping[:] = 1.0
+    best = np.empty(2)
+    best[:] = np.inf
     first = int(design[OPTION_FIRST])
     last = first + int(design[OPTION_COUNT])
     limit = np.inf
@@ -1336,7 +1358,8 @@ TENSOR_ELEMENTS, TENSOR_FIRST, TENSOR_LAST = range(3)
 @njit(cache=True, nogil=True, error_model="numpy")
 def resident_tensors(design, tensors, n_steps, resident):
     """Mark the activations that stay on chip from producer to last consumer: first come, first served."""
-    usage = np.zeros(n_steps)
+    usage = np.empty(n_steps)
+    usage[:] = 0.0
     for i in range(tensors.shape[0]):
         resident[i] = False
         first, last = int(tensors[i, TENSOR_FIRST]), int(tensors[i, TENSOR_LAST])
@@ -1395,7 +1418,7 @@ def evaluate_designs(designs, options, layers, vectors, steps, inputs, tensors, 
     residency variant once; `done` (n_layers, 16) says which hold; `variants` (n_steps,) which a step used: scratch
     that holds the last design afterwards.
     """
-    resident = np.zeros(tensors.shape[0], dtype=np.bool_)
+    resident = np.empty(tensors.shape[0], dtype=np.bool_)
     out = np.empty(N_RESULT)
     for row in range(designs.shape[0]):
         design = designs[row]

@@ -31,7 +31,8 @@ RUN_FILES = (
     MANIFEST, "designs.csv", "random_twin.csv", "front.csv", "exact_front.csv", "convergence.csv", "columns.csv",
     "space.toml", "sweep.json",
 )  # fmt: skip
-"""Files that a run owns; `overwrite=True` removes these and no other."""
+FIGURE_FILES = ("front.pdf", "front.png", "convergence.png", "breakdown.png")
+"""Files that a run and its figures own; `overwrite=True` removes these and no other."""
 
 VERSIONED = ("numpy", "numba", "pymoo", "moocore")
 
@@ -221,7 +222,7 @@ class RunDirectory:
 
     def _remove_run(self) -> None:
         with writing(self.path):
-            for name in (*RUN_FILES[1:], MANIFEST):  # the manifest last: what is left of a killed overwrite is a run
+            for name in (*FIGURE_FILES, *RUN_FILES[1:], MANIFEST):  # the manifest last: what is left of a killed overwrite is a run
                 (self.path / name).unlink(missing_ok=True)
 
     @property

@@ -65,7 +65,7 @@ def _row(table: Table, name: str, values: Iterable) -> None:
     """One quantity of several designs; metrics by their words, parameters by the names that `--set` takes."""
     values = list(values)
     if isinstance(values[0], str):
-        table.add_row(name, *(value.replace("_", "_\u200b") for value in values))
+        table.add_row(name, *(value.replace("_", "_\n") for value in values))
         return
     if name == "utilisation":
         table.add_row("MAC utilisation", *(percent(value) for value in values))
@@ -169,33 +169,31 @@ def energy_table(evaluation: Evaluation) -> Table:
     return _shares("Energy by level", "J", {words(name): value for name, value in evaluation.energy().items()})
 
 
-def layer_table(evaluation: Evaluation) -> Table:
-    """One row a layer: work, time, where its cycles go, what bounds it, traffic and energy; all repeats together."""
-    rows = evaluation.layers
-    table = _table("Layers (all repeats; the six shares say where a layer's cycles go)")
-    table.add_column("layer", no_wrap=True, overflow="ellipsis", min_width=12)
-    table.add_column("operator", no_wrap=True, overflow="ellipsis", min_width=6)
-    for name in (
-        "MMACs",
-        "kcycles",
-        "time\n%",
-        "ideal\n%",
-        "idle\nPEs %",
-        "vector\n%",
-        "buffer\n%",
-        "DRAM\n%",
-        "fill\n%",
-    ):
-        table.add_column(name, justify="right")
+_SHARE_HEADS = ("time", "ideal", "idle", "vector", "buffer", "DRAM", "fill")
+
+
+def layer_table(evaluation: Evaluation, width: int = 132) -> Table:
+    """One row a layer: work, time, where its cycles go, what bounds it, traffic and energy; all repeats together.
+
+    Parameters
+    ----------
+    width : of the terminal [characters]; layers' names get what the numbers leave.
+    """
+    table = _table("Layers, all repeats together; time in % of the network, causes in % of the layer's cycles")
+    room = max(14, width - 108)
+    for name in ("layer", "operator"):
+        table.add_column(name, no_wrap=True)
+    for name in ("MMACs", "kcycles", *(f"{head} %" for head in _SHARE_HEADS)):
+        table.add_column(name.replace(" %", "\n%"), justify="right", no_wrap=True)
     table.add_column("bound", no_wrap=True)
-    table.add_column("DRAM\nkB", justify="right")
-    table.add_column("energy\n\u00b5J", justify="right")
-    for _, row in rows.iterrows():
-        cycles, n = row["cycles"], row["repeats"]
+    for name in ("DRAM\nkB", "energy\n\u00b5J"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for _, row in evaluation.layers.iterrows():
+        cycles, n, name = row["cycles"], row["repeats"], row["layer"]
         shares = [100 * row[f"{part}_cycles"] / cycles if cycles else 0.0 for part in WATERFALL]
         table.add_row(
-            Text(row["layer"]),
-            row["operator"],
+            Text(name if len(name) <= room else f"\u2026{name[1 - room :]}"),
+            Text(row["operator"][:12]),
             number(float(f"{row['macs'] * n / 1e6:.3g}")),
             number(float(f"{cycles * n / 1e3:.4g}")),
             f"{100 * cycles * n / evaluation.cycles:.1f}",
@@ -207,8 +205,8 @@ def layer_table(evaluation: Evaluation) -> Table:
     return table
 
 
-def evaluation_report(evaluation: Evaluation) -> RenderableType:
-    """Everything about one design on one network."""
+def evaluation_report(evaluation: Evaluation, width: int = 132) -> RenderableType:
+    """Everything about one design on one network, for a terminal of that width [characters]."""
     e = evaluation
     parts: list[RenderableType] = [
         evaluation_summary(e),
@@ -220,9 +218,9 @@ def evaluation_report(evaluation: Evaluation) -> RenderableType:
         area_table(e),
     ]
     if not e.feasible:
-        over = f"This design cannot run {e.network.name}: bytes over / capacity, summed over layers, is {number(e.overflow)}."
+        over = f"This design cannot run {e.network.name}: bytes over / capacity, all layers, is {number(e.overflow)}."
         parts = [Text(f"{over} The numbers below are not those of a working design.", style="bold red"), "", *parts]
-    return Group(*parts, "", layer_table(e))
+    return Group(*parts, "", layer_table(e, width))
 
 
 def design_table(design_parameters: Mapping[str, object]) -> Table:

@@ -229,6 +229,10 @@ class DesignSpace:
 
     def to_toml(self, path: str | Path) -> None:
         """Write a file that `from_toml` reads back equal; a dataflow without a known name cannot be written."""
+        Path(path).write_text(self.toml_text(), encoding="utf-8")
+
+    def toml_text(self) -> str:
+        """The text that `to_toml` writes."""
         default = Accelerator()
         changed = [p for p in PARAMETERS if getattr(self.base, p) != getattr(default, p)]
         lines = ["[space]", f"name = {toml_value(self.name)}", "", "[base]"]
@@ -237,7 +241,7 @@ class DesignSpace:
             levels = toml_value([_plain(x) for x in v.levels])
             numeric = v.is_category and not isinstance(v.levels[0], str | bool | Dataflow)
             lines.append(f"{v.name} = {{choices = {levels}}}" if numeric else f"{v.name} = {levels}")
-        Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return "\n".join(lines) + "\n"
 
 
 def default_space() -> DesignSpace:

@@ -42,6 +42,8 @@ def rebuild(directory: str | os.PathLike, n_jobs: int | None = None) -> SingleDN
         objectives=tuple(arguments["objectives"]),
         n_jobs=arguments["n_jobs"] if n_jobs is None else n_jobs,
         mapping_objective=arguments["mapping_objective"],
+        batch=arguments["batch"],
+        dims=arguments["dims"],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from dse.evaluate import BatchEvaluator
 
 from dse.columns import DERIVED, METRICS
 from dse.manifest import hash_of
-from dse.networks import load_network
+from dse.networks import load_network, network_names
 from dse.space import DesignSpace, default_space
 from dse.technology import Technology
 from problems.base import AcceleratorProblem, Columns, ProblemError
@@ -40,6 +41,7 @@ class SingleDNN(AcceleratorProblem):
     Parameters
     ----------
     network : name, path of an ONNX file, or a `Network`.
+    batch, dims : as in `load_network`; only for a network given by name or path.
     space : `DesignSpace`; default: the default space.
     technology : `Technology`; default 45 nm.
     objectives : names of metric columns or of `dse.columns.DERIVED`, minimised; default ``latency_s, area_mm2``.
@@ -50,6 +52,7 @@ class SingleDNN(AcceleratorProblem):
     """
 
     objective_names = ("latency_s", "area_mm2")
+    unidentified = (*AcceleratorProblem.unidentified, "network_name", "batch", "dims")  # the network's content decides
 
     def __init__(
         self,
@@ -59,6 +62,8 @@ class SingleDNN(AcceleratorProblem):
         objectives: tuple[str, ...] | None = None,
         n_jobs: int = 1,
         mapping_objective: str = "latency",
+        batch: int | None = 1,
+        dims: Mapping[str, int] | None = None,
     ) -> None:
         own = type(self).objectives is not SingleDNN.objectives
         if objectives is not None:
@@ -72,8 +77,12 @@ class SingleDNN(AcceleratorProblem):
                     f"unknown objective {unknown[0]!r}; the known ones are {', '.join(known_objectives())}. "
                     "For another one override objectives() in a subclass"
                 )
-        self.network = load_network(network) if isinstance(network, str | Path) else network
-        self.network_name = str(network) if isinstance(network, str | Path) else None
+        named = isinstance(network, str | Path)
+        if not named and (batch != 1 or dims):
+            raise ProblemError("batch and dims belong to the loading of a network; pass them to load_network")
+        self.network = load_network(network, batch, dims) if named else network
+        self.network_name = str(network) if named else None
+        self.batch, self.dims = batch, dict(dims or {})
         self.technology = Technology.at() if technology is None else technology
         self.mapping_objective = mapping_objective
         self.n_jobs = n_jobs
@@ -96,8 +105,11 @@ class SingleDNN(AcceleratorProblem):
         """Arguments from which `resume` makes this problem again; None where names do not suffice."""
         if type(self) is not SingleDNN or self.network_name is None:
             return None
+        path = Path(self.network_name)
         return {
-            "network": self.network_name,
+            "network": self.network_name if self.network_name in network_names() else str(path.resolve()),
+            "batch": self.batch,
+            "dims": self.dims,
             "technology": {k: v for k, v in asdict(self.technology).items() if k != "notes"},
             "objectives": list(self.objective_names),
             "mapping_objective": self.mapping_objective,

@@ -22,7 +22,7 @@ X = space().sample(20, np.random.default_rng(0))
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch):
     """A network of a name and the stand-in evaluator."""
-    monkeypatch.setattr(problems.single, "load_network", lambda name: f"network {name}")
+    monkeypatch.setattr(problems.single, "load_network", lambda name, batch=1, dims=None: f"network {name}")
     made = []
 
     def evaluator(network, technology, objective="latency", slack=0.0, n_jobs=1):

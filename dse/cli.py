@@ -1,0 +1,391 @@
+"""The command line, `dse`.  Every command is a few lines over the library; heavy imports wait until they are needed."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+EXIT_ERROR, EXIT_INTERRUPTED = 1, 130
+
+app = typer.Typer(
+    name="dse",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Find the accelerators that run a deep neural network best: performance against area, energy and power.\n\n"
+    "dse explore resnet50 searches the default hardware space and writes results/resnet50.",
+    epilog="Networks are names (dse networks) or .onnx files. Units: s, J, W, mm2; KiB = 1024 bytes, GB/s = 1e9 B/s.",
+)
+
+NetworkArgument = Annotated[str, typer.Argument(help="Name of a network (see: dse networks) or path of an .onnx file.")]
+Batch = Annotated[int, typer.Option("--batch", min=1, metavar="N", help="Samples per inference.")]
+Dims = Annotated[
+    list[str] | None, typer.Option("--dim", metavar="NAME=SIZE", help="Size of a dynamic dimension, such as seq=128.")
+]
+Node = Annotated[
+    str, typer.Option("--node", metavar="NM|FILE.toml", help="Technology: 65, 45, 28, 16 or 7 nm, or a TOML file.")
+]
+MappingObjective = Annotated[
+    str,
+    typer.Option(
+        "--mapping-objective", metavar="NAME", help="What the mapper minimises in each layer: latency, energy or edp."
+    ),
+]
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, metavar="N", help="Workers; default all cores.")]
+TimeLimit = Annotated[
+    str | None, typer.Option("--time-limit", metavar="TIME", help="Stop after 90, 90s, 5m or 1h30m; resume continues.")
+]
+RunDirectory = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of a run, such as results/resnet50.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from dse import __version__
+
+        typer.echo(f"dse {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def explore(
+    network: NetworkArgument,
+    evaluations: Annotated[
+        int, typer.Option("--evaluations", "-n", min=1, metavar="N", help="Budget: unique designs.")
+    ] = 10_000,
+    population: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="Individuals; default an eighth of the budget, 8 to 100.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="The same seed gives the same files, byte for byte.")
+    ] = 0,
+    jobs: Jobs = None,
+    objectives: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,...",
+            help="Minimised: metrics such as latency_s, energy_j, area_mm2, power_w, dram_bytes, or edp_js, ed2p_js2, "
+            "area_delay_mm2_s.",
+        ),
+    ] = "latency_s,area_mm2",
+    space: Annotated[
+        str, typer.Option(metavar="NAME|FILE.toml", help="default, small or a TOML file (see: dse space --toml).")
+    ] = "default",
+    algorithm: Annotated[
+        str, typer.Option(metavar="NAME", help="nsga2, nsga3, unsga3, smsemoa, agemoea, spea2, ctaea or random.")
+    ] = "nsga2",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Directory to write; default results/NETWORK.")
+    ] = None,
+    time_limit: TimeLimit = None,
+    batch: Batch = 1,
+    dim: Dims = None,
+    node: Node = "45",
+    mapping_objective: MappingObjective = "latency",
+    exhaustive: Annotated[
+        bool, typer.Option("--exhaustive", help="Afterwards evaluate the whole space: its exact front.")
+    ] = False,
+    no_random_twin: Annotated[
+        bool, typer.Option("--no-random-twin", help="Leave out the random search at equal budget.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away what a run left in --out.")] = False,
+    warm_start: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Start from the designs of another run.")
+    ] = None,
+) -> None:
+    """Search a hardware space for the designs that run NETWORK best.
+
+    Writes designs.csv (all), front.csv (the Pareto front), random_twin.csv, convergence.csv, columns.csv (units),
+    manifest.json and figures. The same command again continues an interrupted run.
+
+    \b
+    Examples:
+      dse explore resnet50
+      dse explore resnet50 -n 20000 --objectives latency_s,energy_j,area_mm2 --out results/three
+      dse explore resnet50 --space small --exhaustive --jobs 8
+      dse explore model.onnx --batch 4 --dim seq=128 --node 16 --time-limit 5m
+    """
+    from dse.report import network_line
+    from dse.search import explore as search
+    from dse.units import duration_s, number
+    from problems import SingleDNN
+
+    directory = out if out is not None else Path("results") / Path(network).stem
+    names = tuple(name.strip() for name in objectives.split(",") if name.strip())
+    limit_s = None if time_limit is None else duration_s(time_limit)
+    chosen_space, technology = _space(space), _technology(node)
+    problem = SingleDNN(
+        network, chosen_space, technology, names, -1 if jobs is None else jobs, mapping_objective, batch, _sizes(dim)
+    )
+    _say(network_line(problem.network))
+    _say(
+        f"space {chosen_space.name}: {chosen_space.n_var} variables, {number(chosen_space.size)} designs; "
+        f"{algorithm}, {evaluations:,} designs, seed {seed}, {technology.name}; writing {directory}"
+    )
+    _run(
+        directory,
+        lambda progress: search(
+            problem,
+            evaluations=evaluations,
+            population=population,
+            seed=seed,
+            algorithm=algorithm,
+            out=directory,
+            time_limit_s=limit_s,
+            random_twin=not no_random_twin,
+            exhaustive=exhaustive,
+            progress=progress,
+            overwrite=overwrite,
+            warm_start=warm_start,
+        ),
+    )
+
+
+@app.command()
+def resume(directory: RunDirectory, jobs: Jobs = None, time_limit: TimeLimit = None) -> None:
+    """Continue an interrupted run from its directory alone; the result is that of an uninterrupted run."""
+    from dse.units import duration_s
+    from problems import resume as continued
+
+    limit_s = None if time_limit is None else duration_s(time_limit)
+    _run(directory, lambda progress: continued(directory, n_jobs=jobs, time_limit_s=limit_s, progress=progress))
+
+
+@app.command()
+def front(directory: RunDirectory) -> None:
+    """Show a run's front again and draw its figures anew."""
+    from dse.exploration import load
+
+    _conclude(load(directory), None)
+
+
+@app.command()
+def evaluate(
+    network: NetworkArgument,
+    design: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.toml|DIR:INDEX|DIR:knee", help="The design; default Accelerator()."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a parameter, such as rows=32.")
+    ] = None,
+    batch: Batch = 1,
+    dim: Dims = None,
+    node: Annotated[
+        str | None, typer.Option("--node", metavar="NM|FILE.toml", help="Technology; default 45, or the run's.")
+    ] = None,
+    mapping_objective: Annotated[
+        str | None,
+        typer.Option("--mapping-objective", metavar="NAME", help="latency (default, or the run's), energy or edp."),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the per-layer table.")] = None,
+    mappings: Annotated[bool, typer.Option("--mappings", help="Print each layer's mapping as a loop nest.")] = False,
+) -> None:
+    """Run NETWORK on one design: latency, its bound and why, energy, area, every layer.
+
+    \b
+    Examples:
+      dse evaluate resnet50 --set rows=32 --set dataflow=row_stationary
+      dse evaluate resnet50 --design results/resnet50:knee --mappings
+      dse evaluate resnet50 --design chip.toml --csv layers.csv
+
+    The TOML file holds a table [design] with parameters such as rows = 32; dse space lists their names and units.
+    """
+    import dse
+    from dse.chosen import choose
+    from dse.layers import MacLayer
+    from dse.manifest import write_whole
+    from dse.report import design_table, evaluation_report, network_line
+
+    chosen = choose(design, settings or ())
+    technology = _technology(node) if node is not None else chosen.technology or _technology("45")
+    graph = dse.load_network(network, batch, _sizes(dim))
+    objective = mapping_objective or chosen.mapping_objective or "latency"
+    done = dse.evaluate(chosen.design, graph, technology=technology, objective=objective)
+    if csv is not None:
+        write_whole(csv, done.layers.to_csv(index=False, lineterminator="\n").encode())
+    console = _console()
+    _say(network_line(graph))
+    _say(f"design: {chosen.origin}; {technology.name}; mappings of least {objective}\n")
+    console.print(design_table(chosen.design.parameters()), "", evaluation_report(done, console.width), sep="\n")
+    if mappings:
+        shown = set()
+        for layer in graph.layers:
+            if isinstance(layer, MacLayer) and layer.shape_key not in shown:
+                shown.add(layer.shape_key)
+                _say(f"\n{done.mappings[layer.name].loop_nest(layer, chosen.design)}")
+    if csv is not None:
+        _say(f"\nwrote {csv}")
+
+
+@app.command()
+def networks() -> None:
+    """List the networks that ship."""
+    from dse.networks import NETWORKS, load_network
+    from dse.report import networks_table
+
+    _console().print(
+        networks_table((name, NETWORKS[name].description, load_network(name)) for name in sorted(NETWORKS))
+    )
+
+
+@app.command()
+def space(
+    name: Annotated[str, typer.Argument(metavar="[default|small|FILE.toml]", help="The space.")] = "default",
+    toml: Annotated[bool, typer.Option("--toml", help="Print it as a TOML file to start your own from.")] = False,
+) -> None:
+    """Show a hardware space: its variables, their levels and units, its size."""
+    from dse.report import base_table, space_table
+
+    chosen = _space(name)
+    if toml:
+        sys.stdout.write(chosen.toml_text())
+        return
+    _console().print(space_table(chosen), "", base_table(chosen), sep="\n")
+
+
+def _space(name: str) -> Any:
+    from dse.space import DesignSpace, default_space, small_space
+
+    known = {"default": default_space, "small": small_space}
+    if name in known:
+        return known[name]()
+    if not name.endswith(".toml") and not Path(name).exists():
+        raise ValueError(f"unknown space {name!r}: give default, small or the path of a .toml file")
+    return DesignSpace.from_toml(name)
+
+
+def _technology(node: str) -> Any:
+    from dse.technology import Technology
+
+    try:
+        node_nm = float(node)
+    except ValueError:
+        return Technology.from_toml(node)
+    return Technology.at(node_nm)
+
+
+def _sizes(dims: list[str] | None) -> dict[str, int]:
+    sizes = {}
+    for text in dims or ():
+        name, equals, size = text.partition("=")
+        if not equals or not size.strip().isdigit():
+            raise ValueError(f"--dim {text!r}: expected NAME=SIZE with a whole number, such as seq=128")
+        sizes[name.strip()] = int(size)
+    return sizes
+
+
+def _run(directory: Path, search: Any) -> None:
+    """Search with progress shown, then draw and tell the result."""
+    import time
+
+    from rich.console import Console
+
+    from dse.progress import shown
+
+    start, before = time.perf_counter(), _status(directory)
+    try:
+        with shown(Console(stderr=True)) as progress:
+            run = search(progress)
+        if before == "finished":
+            _say(f"{directory} holds this run, finished; --overwrite runs it again")
+        _conclude(run, time.perf_counter() - start)
+    except KeyboardInterrupt as error:
+        _fail(f"{str(error).split(';')[0] or 'interrupted'}. Continue with: dse resume {directory}", EXIT_INTERRUPTED)
+
+
+def _status(directory: Path) -> str | None:
+    from dse.manifest import RunDirectoryError, read_manifest
+
+    try:
+        return read_manifest(directory).get("status")
+    except RunDirectoryError:
+        return None
+
+
+def _conclude(run: Any, seconds: float | None) -> None:
+    """Draw the figures; print the table, the verdict, the time and the paths."""
+    from dse.plots import write_figures
+    from dse.report import front_table, verdict
+    from dse.units import duration
+
+    write_figures(run)
+    console = _console()
+    if len(run.front):
+        console.print("", front_table(run, console.width), "", sep="\n")
+    for line in verdict(run):
+        _say(line)
+    took = run.manifest.get("wall_time_s") if seconds is None else seconds
+    _say(f"Took {duration(took or 0.0)} for {run.evaluations:,} unique designs.")
+    files = sorted(path.name for path in run.directory.iterdir() if path.is_file())
+    _say(f"Wrote {run.directory}/: {', '.join(files)}")
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 132)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def _fail(message: str, code: int) -> None:
+    """One line on stderr, in the words of the command line, and the exit code."""
+    text = " ".join(str(message).split())
+    text = text.replace("overwrite=True", "--overwrite").replace("warm_start=", "--warm-start ")
+    text = re.sub(r"give dims=\{[^}]*\} or ", "give ", text)
+    sys.stdout.flush()
+    sys.stderr.write(f"dse: {text}\n")
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry of the command `dse`: every foreseen error is one line on stderr and an exit code, never a traceback."""
+    click_error = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+    try:
+        sys.exit(_guarded(click_error))
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
+
+
+def _guarded(click_error: type[Exception]) -> int:
+    try:
+        return app(standalone_mode=False) or 0
+    except click_error as error:
+        command = getattr(getattr(error, "ctx", None), "command_path", "dse")
+        _fail(f"{error.format_message()} (see: {command} --help)", getattr(error, "exit_code", 2))
+    except (typer.Abort, KeyboardInterrupt):
+        _fail("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, OSError, MemoryError) as error:
+        if os.environ.get("DSE_TRACEBACK"):
+            raise
+        _fail(_told(error), EXIT_ERROR)
+    return EXIT_ERROR
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'the system'}: {error.strerror}"
+    return str(error) or type(error).__name__
+
+
+if __name__ == "__main__":
+    main()
