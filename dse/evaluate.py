@@ -22,7 +22,7 @@ from dse.accelerator import Accelerator, buffer_groups
 from dse.area import AREA_BLOCKS, area_blocks_mm2, sum_blocks
 from dse.layers import LOOPS, Layer, MacLayer, Network
 from dse.mapping import Mapping
-from dse.model import TILE_SIZES, NetworkTables, design_rows, mapper_mode, network_tables, parameter_columns
+from dse.model import DEFAULT_SLACK, TILE_SIZES, NetworkTables, design_rows, mapper_mode, network_tables, parameter_columns
 from dse.technology import Technology
 
 WATERFALL = {
@@ -145,7 +145,7 @@ def evaluate(
     *,
     technology: Technology | None = None,
     objective: str = "latency",
-    slack: float = 0.0,
+    slack: float = DEFAULT_SLACK,
 ) -> Evaluation:
     """Run every layer of a network on a design under its best mapping.
 
@@ -153,7 +153,7 @@ def evaluate(
     ----------
     objective : what the mapper minimises for each layer: ``"latency"``, ``"energy"`` or ``"edp"``.
     slack : with ``"latency"``, take the least energy among the mappings at most this fraction above the
-        least latency [1]; 0 = ties only.
+        least latency [1]; 0 = ties only.  See `dse.model.DEFAULT_SLACK`.
     """
     network = as_network(network_or_layers)
     technology = technology or Technology.at(45)
@@ -301,7 +301,7 @@ class BatchEvaluator:
         technology: Technology | None = None,
         *,
         objective: str = "latency",
-        slack: float = 0.0,
+        slack: float = DEFAULT_SLACK,
         n_jobs: int = 1,
     ) -> None:
         if n_jobs == 0 or n_jobs < -1:

@@ -50,7 +50,7 @@ BOUND_COMPUTE, BOUND_BUFFER_0, BOUND_BUFFER_1, BOUND_BUFFER_2, BOUND_DRAM, BOUND
 # Bits of a residency variant: operands that are on chip already / stay on chip afterwards.
 IN_RESIDENT, OUT_RESIDENT, FUSED_RESIDENT, WEIGHTS_RESIDENT = 1, 2, 4, 8
 # What the mapper minimises.
-LATENCY_FIRST, ENERGY_WITHIN, EDP = 0, 1, 2
+LATENCY_FIRST, ENERGY_WITHIN, EDP, LATENCY_ONLY = 0, 1, 2, 3
 
 # Loop orders, outer to inner, of the groups P=0 K=1 R=2.  The first three are the ones that matter: only the
 # innermost loop with more than one trip is reuse, so the order of the two outside it changes nothing.
@@ -734,6 +734,8 @@ def _is_largest(layer, design, option, mapping, k_levels, c_levels, i_k, i_c, n_
 @njit(cache=True, nogil=True, error_model="numpy")
 def _better(mode, limit, cycles, energy, best_cycles, best_energy):
     """Whether (cycles, energy) beats the best so far under the mapper's objective."""
+    if mode == LATENCY_ONLY:
+        return cycles < best_cycles
     if mode == LATENCY_FIRST:
         return cycles < best_cycles or (cycles == best_cycles and energy < best_energy)
     if mode == ENERGY_WITHIN:
@@ -746,6 +748,8 @@ def _better(mode, limit, cycles, energy, best_cycles, best_energy):
 @njit(cache=True, nogil=True, error_model="numpy")
 def _hopeless(mode, limit, best, cycles_bound, energy_bound):
     """No mapping with these lower bounds can become the best."""
+    if mode == LATENCY_ONLY:
+        return cycles_bound >= best[0]
     if mode == LATENCY_FIRST:
         return cycles_bound > best[0] or (cycles_bound == best[0] and energy_bound > best[1])
     if mode == ENERGY_WITHIN:
@@ -989,7 +993,7 @@ def _flows(x, n_p, n_k, n_r):
 @njit(cache=True, nogil=True, error_model="numpy")
 def _rank(mode, cycles, energy):
     """What the mapper minimises first."""
-    if mode == LATENCY_FIRST:
+    if mode == LATENCY_FIRST or mode == LATENCY_ONLY:
         return cycles
     return energy if mode == ENERGY_WITHIN else energy * cycles
 
@@ -1021,7 +1025,7 @@ def _search_tiles(layer, design, option, mode, limit, variant, thorough, least, 
     filters = _ceil_div(layer[FY], taps[0]) * _ceil_div(layer[FX], taps[1])
     whole_f = filters == 1.0 and x[X_G] > 0
     c_step = 1.0 if option[OPT_FLATTEN] else mapping[MAP_S + C]
-    quick = mode == LATENCY_FIRST
+    quick = mode == LATENCY_FIRST or mode == LATENCY_ONLY
     stride = 1 if thorough else 2
     for i_c in range(0, counts[C], stride):
         mapping[t + C] = levels[C, i_c] * c_step
@@ -1217,7 +1221,7 @@ def _cost_schedule(layer, design, option, mode, limit, variant, mapping, tile, d
     cycles = _array_cycles(layer, option, mapping)
     if option[OPT_FLATTEN]:
         cycles *= _flat_steps(layer, mapping) / _ceil_div(layer[C] * layer[FY] * layer[FX], mapping[MAP_S + C])
-    bar = best[0] if mode == LATENCY_FIRST else limit
+    bar = best[0] if mode == LATENCY_FIRST or mode == LATENCY_ONLY else limit
     _cost(layer, design, option, mapping, variant, cycles, dram_pixels, array_pixels, ends, work[3], work[1], work[2], bar,
           trial)  # fmt: skip
     if trial[CYCLES] <= bar and _better(mode, limit, trial[CYCLES], trial[ENERGY_PJ], best[0], best[1]):
@@ -1296,10 +1300,9 @@ def map_layer(layer, design, options, sizes, mode, slack, variant, best_map, out
             mapping[MAP_OPTION] = o - first
             best_map[:] = mapping
     for i in range(passes):
-        aim = LATENCY_FIRST if passes == 2 and i == 0 else mode
-        if i == 1:
+        aim = LATENCY_ONLY if passes == 2 and i == 0 else mode
+        if i == 1:  # the fastest is the first candidate for the least energy
             limit = best[0] * (1.0 + slack)
-            best[:] = np.inf
         for o in range(first, last):
             _smallest_tile(layer, design, options[o], variant, mapping)
             if register_overflow(layer, design, options[o], mapping) > 0:

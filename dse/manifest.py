@@ -222,7 +222,8 @@ class RunDirectory:
 
     def _remove_run(self) -> None:
         with writing(self.path):
-            for name in (*FIGURE_FILES, *RUN_FILES[1:], MANIFEST):  # the manifest last: what is left of a killed overwrite is a run
+            # the manifest last: what is left of a killed overwrite is a run
+            for name in (*FIGURE_FILES, *RUN_FILES[1:], MANIFEST):
                 (self.path / name).unlink(missing_ok=True)
 
     @property

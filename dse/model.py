@@ -22,6 +22,13 @@ from dse.technology import Technology
 TILE_SIZES = 2.0 ** np.arange(14)
 """Candidate buffer tiles of a loop of N steps: these many steps, and all N."""
 
+DEFAULT_SLACK = 0.01
+"""Latency a mapping may give up for energy, by default [1].
+
+The very fastest mapping buys the last 0.2 % of latency (mean over random designs, ResNet-50) with 1.5 to 1.8
+times the energy: it shrinks the first tile, whose load nothing hides, until weights are fetched again and again.
+"""
+
 MAPPING_OBJECTIVES = {"latency": k.LATENCY_FIRST, "energy": k.ENERGY_WITHIN, "edp": k.EDP}
 
 

@@ -138,7 +138,8 @@ def _front_panel(axis: Axes, run: Exploration, first: str, second: str, stepped:
     if twin is not None and len(twin):
         axis.plot(twin[first] * fx, twin[second] * fy, color=ORANGE, lw=1.0, marker="s", ms=1.8, mew=0, zorder=3,
                   label="random search, equal budget", **style)  # fmt: skip
-    axis.plot(best[first] * fx, best[second] * fy, color=BLUE, lw=1.2, marker="o", ms=2.4, mew=0, zorder=4,
+    size = 2.4 if len(best) < 60 else 1.6
+    axis.plot(best[first] * fx, best[second] * fy, color=BLUE, lw=1.2, marker="o", ms=size, mew=0, zorder=4,
               label=f"front ({len(best)} designs)", **style)  # fmt: skip
     _bound(axis, best, first, second, fx, fy)
     if run.normalisation is not None and len(best):

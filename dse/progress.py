@@ -70,7 +70,7 @@ class _Lines:
 def _numbers(p: Progress) -> str:
     text = f"{p.evaluations:,} of {p.budget:,} designs, front {p.front_size}"
     if p.hypervolume == p.hypervolume:
-        text += f", hypervolume {p.hypervolume:.3f}"
+        text += f", running hypervolume {p.hypervolume:.3f}"
     if p.random_hypervolume == p.random_hypervolume:
         text += f" (random {p.random_hypervolume:.3f})"
     if p.replayed and p.replayed >= p.evaluations:

@@ -96,9 +96,9 @@ def verdict(run: Exploration) -> list[str]:
             continue
         line = f"Hypervolume of the {'sweep' if source == 'exhaustive' else 'search'}: {value:.4f} (1 = ideal corner)"
         if random:
-            more = value / random - 1
+            less = 1 - random / value
             line += (
-                f"; random search at equal budget: {random:.4f}, {percent(abs(more))} {'less' if more > 0 else 'more'}"
+                f"; random search at equal budget: {random:.4f}, {percent(abs(less))} {'less' if less >= 0 else 'more'}"
             )
         exact = run.hypervolume.get("exhaustive")
         if exact and source != "exhaustive":

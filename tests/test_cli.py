@@ -1,0 +1,285 @@
+"""The command line: what it prints and leaves, and one clear line for every kind of bad input."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import dse.cli
+import dse.manifest
+import dse.runlog
+
+TINY = '[space]\nname = "tiny"\n[variables]\nrows = [4, 8]\ncols = [4, 8]\ndram_gbps = [1, 4, 16]\n'
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A small network, a space of 12 designs, and broken files, in a directory."""
+    path = tmp_path_factory.mktemp("files")
+    network(path / "small.onnx", (1, 8, 6, 6))
+    network(path / "dynamic.onnx", ("batch", 8, "height", 6))
+    network(path / "zero.onnx", (1, 8, 0, 6))
+    network(path / "unknown.onnx", (1, 8, 6, 6), operator="ConvNew")
+    whole = (path / "small.onnx").read_bytes()
+    (path / "truncated.onnx").write_bytes(whole[: len(whole) * 2 // 3])
+    (path / "text.onnx").write_text("not a network")
+    (path / "tiny.toml").write_text(TINY)
+    (path / "large.toml").write_text(TINY.replace("rows = [4, 8]", "rows = [2, 4, 6, 8, 10, 12, 14, 16, 18, 20]") +
+                                     "weight_buffer_kib = [4, 8, 16, 32]\nvector_lanes = [1, 2, 4, 8]\n")  # fmt: skip
+    (path / "one.toml").write_text("[variables]\nrows = [4]\n")
+    (path / "none.toml").write_text("[variables]\nrows = []\n")
+    (path / "word.toml").write_text("[variables]\nweight_buffer_kib = [0.001, 4]\n")
+    (path / "broken.toml").write_text("[variables\n")
+    (path / "chip.toml").write_text('[design]\nrows = 8\ndataflow = "row_stationary"\n')
+    (path / "badchip.toml").write_text("[design]\nrow = 8\n")
+    (path / "file").write_text("in the way")
+    return path
+
+
+def network(path, shape, operator="Conv"):
+    """A 3x3 convolution with 16 output channels."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    weights = numpy_helper.from_array(np.zeros((16, 8, 3, 3), dtype=np.float32), "w")
+    node = helper.make_node(operator, ["x", "w"], ["y"], "layer", domain="custom" if operator != "Conv" else "")
+    graph = helper.make_graph([node], "small", [x], [y], [weights])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("custom", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets), path)
+
+
+@pytest.fixture
+def dse_command(files, monkeypatch, capsys):
+    """Run the command in this process, in the directory of the files: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.chdir(files)
+        monkeypatch.setattr(sys, "argv", ["dse", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            dse.cli.main()
+        out, err = capsys.readouterr()
+        return end.value.code or 0, out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(files):
+    """A finished run with its random twin, in a process of its own."""
+    command = [*DSE, "explore", "small.onnx", "-n", "40", "--space", "large.toml", "--out", "finished", "--jobs", "1"]
+    done = subprocess.run(command, cwd=files, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+DSE = [sys.executable, "-m", "dse.cli"]
+
+
+def test_explore_prints_a_table_and_leaves_its_files(files, finished):
+    for text in ("designs along the front", "latency [", "area [mm²]", "lower bound of the latency", "above its bound",
+                 "rows [PE]", "dram_gbps", "random search at equal budget", "Stopped because the budget of 40 unique",
+                 "unique designs", "front.pdf"):  # fmt: skip
+        assert text in finished.stdout, text
+    left = {path.name for path in (files / "finished").iterdir()}
+    assert left == {"designs.csv", "front.csv", "random_twin.csv", "convergence.csv", "columns.csv", "manifest.json",
+                    "space.toml", "front.pdf", "front.png", "convergence.png", "breakdown.png"}  # fmt: skip
+    assert "40 of 40 designs" in finished.stderr and "\x1b" not in finished.stdout + finished.stderr
+
+
+def test_the_same_command_again_says_that_it_is_finished(dse_command, finished):
+    code, out, _ = dse_command("explore", "small.onnx", "-n", 40, "--space", "large.toml", "--out", "finished")
+    assert code == 0 and "holds this run, finished; --overwrite runs it again" in out
+
+
+def test_resume_and_front_of_a_finished_run(dse_command, files, finished):
+    for command in ("resume", "front"):
+        (files / "finished" / "front.png").unlink()
+        code, out, _ = dse_command(command, "finished")
+        assert code == 0 and "designs along the front" in out and (files / "finished" / "front.png").is_file()
+
+
+def test_three_objectives_and_another_node(dse_command, files):
+    code, out, _ = dse_command("explore", "small.onnx", "-n", 30, "--space", "large.toml", "--out", "three", "--objectives",
+                               "latency_s,energy_j,area_mm2", "--node", 16, "--batch", 1, "--algorithm", "nsga3",
+                               "--no-random-twin", "--mapping-objective", "edp")  # fmt: skip
+    assert code == 0 and "energy [" in out and not (files / "three" / "random_twin.csv").exists()
+    content = json.loads((files / "three" / "manifest.json").read_text())
+    assert content["rebuild"]["technology"]["node_nm"] == 16 and content["rebuild"]["mapping_objective"] == "edp"
+    assert dse_command("resume", "three")[0] == 0
+
+
+def test_a_budget_larger_than_the_space_ends_early_and_says_so(dse_command):
+    code, out, _ = dse_command("explore", "small.onnx", "--space", "tiny.toml", "--out", "early")
+    assert code == 0 and "every one of the 12 designs of the space was evaluated; the budget was 10000" in out
+
+
+def test_exhaustive_sweep_and_time_limit(dse_command, files):
+    explore = ("explore", "small.onnx", "-n", 20, "--space", "large.toml", "--out", "swept", "--exhaustive")
+    code, out, _ = dse_command(*explore)
+    assert code == 0 and "exact front of the space" in out and (files / "swept" / "exact_front.csv").is_file()
+    code, out, _ = dse_command("explore", "small.onnx", "-n", 400, "--space", "large.toml", "--out", "late",
+                               "--population", 10, "--time-limit", "0.01s")  # fmt: skip
+    assert code == 0 and "time limit" in out
+
+
+def test_dynamic_sizes_are_given_and_remembered(dse_command):
+    given = ("--dim", "height=6", "--batch", 2)
+    code, out, _ = dse_command("explore", "dynamic.onnx", "--space", "tiny.toml", "--out", "sized", *given)
+    assert code == 0 and dse_command("resume", "sized")[0] == 0
+    assert dse_command("evaluate", "dynamic.onnx", *given)[0] == 0
+
+
+def test_evaluate(dse_command, files, finished):
+    code, out, _ = dse_command(
+        "evaluate", "small.onnx", "--design", "finished:knee", "--csv", "layers.csv", "--mappings"
+    )
+    assert code == 0
+    for text in ("the knee of finished", "lower bound", "Cycles by cause", "ideal: MACs / peak", "Energy by level",
+                 "Area by block", "Layers", "Conv", "DRAM to buffers", "wrote layers.csv"):  # fmt: skip
+        assert text in out, text
+    assert (files / "layers.csv").read_text().startswith("layer,operator,")
+    code, out, _ = dse_command("evaluate", "small.onnx", "--design", "finished:3", "--set", "rows=32")
+    assert code == 0 and "design 3 of finished, with rows=32" in out
+    code, out, _ = dse_command(
+        "evaluate", "small.onnx", "--design", "chip.toml", "--set", "overlap_skew=true", "--node", 7
+    )
+    assert code == 0 and "row_stationary" in out and "7 nm" in out
+
+
+def test_evaluation_of_a_row_gives_the_numbers_of_its_row(files, finished):
+    import dse as library
+    from dse.chosen import choose
+    from dse.records import read_table
+
+    rows = read_table(files / "finished" / "designs.csv")
+    network = library.load_network(str(files / "small.onnx"))
+    for index in (0, 17):
+        done = library.evaluate(choose(f"{files / 'finished'}:{index}").design, network)
+        assert (done.latency_s, done.area_mm2) == (rows["latency_s"][index], rows["area_mm2"][index])
+
+
+def test_networks_and_space(dse_command, files):
+    code, out, _ = dse_command("networks")
+    assert code == 0 and "resnet50" in out and "4.09" in out
+    code, out, _ = dse_command("space", "tiny.toml")
+    assert code == 0 and "12 designs" in out and "GB/s" in out and "Fixed in this space" in out
+    (files / "again.toml").write_text(dse_command("space", "--toml")[1])
+    assert dse_command("space", "again.toml")[1] == dse_command("space")[1]
+
+
+def test_version_and_help(dse_command):
+    assert dse_command("--version")[1] == "dse 0.1.0\n"
+    assert "Examples:" in dse_command("explore", "--help")[1]
+    for command in ("resume", "front", "evaluate", "networks", "space"):
+        assert dse_command(command, "--help")[0] == 0
+
+
+def test_help_does_not_import_the_heavy_packages():
+    code = "import sys, dse.cli; print({'numba', 'pymoo', 'pandas', 'matplotlib', 'onnx'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+SMALL = ("explore", "small.onnx", "--space", "tiny.toml")
+BAD = {
+    "not an ONNX file": (("explore", "text.onnx"), "text.onnx is not an ONNX file"),
+    "truncated ONNX": (("explore", "truncated.onnx"), "truncated.onnx"),
+    "no such file": (("evaluate", "absent.onnx"), "absent.onnx does not exist"),
+    "unknown network": (("evaluate", "resnet51"), "did you mean 'resnet50'"),
+    "dynamic shapes": (("evaluate", "dynamic.onnx"), "--dim height="),
+    "unknown MAC operator": (("evaluate", "unknown.onnx"), "ConvNew"),
+    "zero size": (("evaluate", "zero.onnx"), "zero.onnx"),
+    "zero rows": (("evaluate", "small.onnx", "--set", "rows=0"), "rows must be a whole number >= 1, got 0"),
+    "negative bandwidth": (("evaluate", "small.onnx", "--set", "dram_gbps=-1"), "dram_gbps must be a positive number"),
+    "buffer below a word": (("space", "word.toml"), "less than one word"),
+    "buffer below a word, set": (("evaluate", "small.onnx", "--set", "input_buffer_kib=0.01"), "less than one word"),
+    "space of one level": (("space", "one.toml"), "'rows' has one level"),
+    "space of no level": (("explore", "small.onnx", "--space", "none.toml"), "'rows' has no level"),
+    "not TOML": (("space", "broken.toml"), "broken.toml: not a TOML file"),
+    "unknown space": (("space", "nowhere"), "unknown space 'nowhere'"),
+    "unknown objective": ((*SMALL, "--objectives", "speed"), "unknown objective 'speed'"),
+    "unknown algorithm": ((*SMALL, "--algorithm", "x", "--out", "x"), "unknown algorithm 'x'"),
+    "unknown node": ((*SMALL, "--node", "44"), "the nodes are 65, 45, 28, 16, 7"),
+    "unknown mapping objective": ((*SMALL, "--mapping-objective", "x"), "mapping objective 'x'"),
+    "bad time": ((*SMALL, "--time-limit", "5x"), "time '5x'"),
+    "bad size": ((*SMALL, "--dim", "seq"), "expected NAME=SIZE"),
+    "a file in the way": ((*SMALL, "--out", "file"), "file"),
+    "foreign files": ((*SMALL, "--out", "."), "holds files but no run"),
+    "another run there": (("explore", "small.onnx", "--space", "large.toml", "-n", "50", "--out", "finished"), "--overwrite"),
+    "no run there": (("resume", "nowhere"), "it is not the directory of a run"),
+    "no front there": (("front", "nowhere"), "it is not the directory of a run"),
+    "no such row": (("evaluate", "small.onnx", "--design", "finished:40"), "from 0 to 39"),
+    "no such design": (("evaluate", "small.onnx", "--design", "x"), "x:knee"),
+    "unknown parameter": (("evaluate", "small.onnx", "--set", "row=1"), "did you mean 'rows'"),
+    "unknown parameter in a file": (("evaluate", "small.onnx", "--design", "badchip.toml"), "did you mean 'rows'"),
+    "not a number": (("evaluate", "small.onnx", "--set", "rows=many"), "rows must be a number"),
+    "no value": (("evaluate", "small.onnx", "--set", "rows"), "expected parameter=value"),
+    "cannot write the table": (("evaluate", "small.onnx", "--csv", "file/x.csv"), "file/x.csv"),
+    "warm start of nothing": ((*SMALL, "--warm-start", "nowhere", "--out", "warm"), "it is not the directory of a run"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line(name, dse_command, finished):
+    arguments, message = BAD[name]
+    code, _, err = dse_command(*arguments)
+    assert code == 1 and message in err and err.startswith("dse: ") and err.count("\n") == 1 and "Traceback" not in err
+
+
+@pytest.mark.parametrize("arguments", [["frob"], ["explore"], ["explore", "x", "-n", "0"], ["explore", "x", "--frob"]])
+def test_wrong_usage_is_one_line_and_code_2(arguments, dse_command):
+    code, _, err = dse_command(*arguments)
+    assert code == 2 and err.count("\n") == 1 and "--help" in err
+
+
+def test_full_disk_and_read_only_directory(dse_command, files, monkeypatch):
+    def fails(number):
+        def write(*arguments):
+            raise OSError(number, os.strerror(number))
+
+        return write
+
+    monkeypatch.setattr(dse.runlog.os, "write", fails(errno.ENOSPC))
+    code, _, err = dse_command(*SMALL, "--out", "full")
+    assert code == 1 and "No space left on device" in err and "full" in err and err.count("\n") == 1
+    monkeypatch.undo()
+    monkeypatch.setattr(Path, "mkdir", fails(errno.EROFS))
+    code, _, err = dse_command(*SMALL, "--out", "readonly")
+    assert code == 1 and "Read-only file system" in err and "readonly" in err and err.count("\n") == 1
+
+
+def test_torn_log_is_continued(dse_command, files, finished):
+    explore = ("explore", "small.onnx", "-n", 40, "--space", "large.toml", "--out", "torn", "--jobs", 1)
+    assert dse_command(*explore)[0] == 0
+    path = files / "torn"
+    whole = (path / "designs.csv").read_bytes()
+    (path / "designs.csv").write_bytes(whole[: len(whole) // 2])
+    content = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(content | {"status": "running"}))
+    code, out, _ = dse_command("resume", "torn")
+    assert code == 0 and "dropped a torn last line" in out
+    assert (path / "designs.csv").read_bytes() == whole == (files / "finished" / "designs.csv").read_bytes()
+
+
+def test_interrupt_says_how_to_continue(files, finished):
+    explore = ["explore", "small.onnx", "-n", "450", "--population", "4", "--space", "large.toml", "--out", "stopped"]
+    slow = "import time, dse.runlog; e = dse.runlog.RunLog.evaluate; " \
+           "dse.runlog.RunLog.evaluate = lambda *a: (time.sleep(0.05), e(*a))[1]; import dse.cli; dse.cli.main()"  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-c", slow, *explore], cwd=files, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)  # fmt: skip
+    log, deadline = files / "stopped" / "designs.csv", time.monotonic() + 60
+    while not (log.is_file() and log.read_bytes().count(b"\n") > 5) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err
+    assert err.strip().split("\n")[-1].endswith("Continue with: dse resume stopped")
+    done = subprocess.run([*DSE, "resume", "stopped"], cwd=files, capture_output=True, text=True)
+    assert done.returncode == 0 and "the budget of 450" in done.stdout
