@@ -869,7 +869,7 @@ def search_option(layer, design, option, sizes, mode, limit, variant, mapping, b
         _facts(layer, design, mapping, variant, tiles[:count], floors[:count], facts)
         least = np.inf
         for thorough in range(2):
-            for f in range(n_taps):
+            for f in range(n_taps if thorough else 1):
                 least = _search_tiles(layer, design, option, mode, limit, variant, thorough, least, mapping, levels, counts,
                                       taps[f], axes[f], tables[:, f], tiles[:count], floors[:count], facts, work, trial,
                                       best_map, best)  # fmt: skip
@@ -1026,6 +1026,7 @@ def _search_tiles(layer, design, option, mode, limit, variant, thorough, least, 
     whole_f = filters == 1.0 and x[X_G] > 0
     c_step = 1.0 if option[OPT_FLATTEN] else mapping[MAP_S + C]
     quick = mode == LATENCY_FIRST or mode == LATENCY_ONLY
+    no_halo = layer[FY] == 1 and layer[FX] == 1
     stride = 1 if thorough else 2
     for i_c in range(0, counts[C], stride):
         mapping[t + C] = levels[C, i_c] * c_step
@@ -1059,9 +1060,11 @@ def _search_tiles(layer, design, option, mode, limit, variant, thorough, least, 
                     n_p = n_b * n_x * max(1.0, layer[OY] * b * ox * k / x[X_PIXELS])
                     cap = np.inf if thorough else least
                     i = x[X_LEAD_I] * x[X_WORD_I] * b * c * axes[1, counts[OY] - 1] * axes[3, i_x]
-                    if _beyond(mode, limit, best, cap, x, axes[0, 0] * axes[2, i_x], n_p, n_k, n_r, first_w + i):
+                    several = counts[OY] > 1 and not (no_halo and i_x > 0)
+                    if several and _beyond(mode, limit, best, cap, x, axes[0, 0] * axes[2, i_x], n_p, n_k, n_r, first_w + i):
                         continue
-                    for i_y in range(0, counts[OY], stride):
+                    # Without a halo only the number of pixels counts: part of a row or whole rows.
+                    for i_y in range(0 if several else counts[OY] - 1, counts[OY], stride):
                         tile_y = levels[OY, i_y] * mapping[MAP_S + OY]
                         oy = min(tile_y, layer[OY])
                         n_y = _ceil_div(layer[OY], tile_y)

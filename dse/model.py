@@ -20,7 +20,11 @@ from dse.layers import LOOPS, OPERANDS, MacLayer, Network, VectorLayer
 from dse.technology import Technology
 
 TILE_SIZES = 2.0 ** np.arange(14)
-"""Candidate buffer tiles of a loop of N steps: these many steps, and all N."""
+"""Candidate buffer tiles of a loop of N steps: these many steps, and all N.
+
+Pixels of a layer without a halo (a 1x1 filter) are cut as a raster is: part of a row, or whole rows.
+`experiments/tile_density.py` measures what finer candidates would change.
+"""
 
 DEFAULT_SLACK = 0.01
 """Latency a mapping may give up for energy, by default [1].

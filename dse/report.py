@@ -31,7 +31,8 @@ WATERFALL = {
 
 def _table(title: str | None = None, **options: object) -> Table:
     """A table in the one style of this module."""
-    return Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, **options)
+    look = {"title_justify": "left", "title_style": "bold", "box": None, "pad_edge": False}
+    return Table(title=title, min_width=len(title or ""), **look, **options)
 
 
 def front_table(run: Exploration, width: int = 100) -> Table:

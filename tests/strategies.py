@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from dse.layers import LOOPS, MacLayer
 from dse.mapping import DRAM_ORDERS, GROUPS, Mapping
 from dse.model import design_rows, layer_row, option_rows, parameter_columns
 from dse.technology import Technology
+from dse.traffic import overflow
 
 TECHNOLOGY = Technology()
 
@@ -132,7 +134,7 @@ def accelerators(draw, dataflow=None, least_bytes: int = 16, most_bytes: int = 4
         values[f"{name}_buffer_kib"] = draw(st.integers(least_bytes, most_bytes)) / 1024
         values[f"{name}_buffer_width_bytes"] = draw(st.sampled_from((1, 2, 3, 5, 7.5, 16)))
         values[f"{name}_buffer_banks"] = draw(st.integers(1, 2))
-        values[f"{name}_register_bytes"] = draw(st.sampled_from((0.5, 1, 2, 3, 4, 6, 8, 12, 16, 40, 200)))
+        values[f"{name}_register_bytes"] = draw(st.sampled_from((0.5, 2, 4, 8, 12, 16, 24, 40, 64, 200, 600)))
     for operands in buffer_groups(arrangement):  # at least one word of the port
         least = sum(values[f"{OPERAND_NAMES[x]}_buffer_width_bytes"] for x in operands) / 1024
         first = f"{OPERAND_NAMES[operands[0]]}_buffer_kib"
@@ -169,9 +171,28 @@ def spatial_factors(draw, layer: MacLayer, design: Accelerator, option: SpatialO
     return factors, lanes
 
 
+def fitted(mapping: Mapping, layer: MacLayer, design: Accelerator, resident: frozenset[str]) -> Mapping:
+    """The mapping with its largest tiles halved again and again until it fits, if it can.
+
+    It halves register tiles first, then the buffer tiles (those of a flattened filter stay whole).
+    """
+    whole = ("FY", "FX") if mapping.spatial_option(design).flatten_reduction else ()
+    for level, kept in (("register", ()), ("buffer", whole)):
+        tile = dict(zip(LOOPS, getattr(mapping, level), strict=True))
+        while True:
+            trial = replace(mapping, **{level: tile})
+            alone = trial if level == "buffer" else replace(trial, buffer=[1] * len(LOOPS))
+            largest = max((d for d in LOOPS if d not in kept), key=tile.__getitem__)
+            if overflow(layer, design, alone, resident) == 0 or tile[largest] == 1:
+                break
+            tile[largest] //= 2
+        mapping = trial
+    return mapping
+
+
 @st.composite
-def mappings(draw, layer: MacLayer, design: Accelerator) -> Mapping:
-    """Any mapping the wires allow: tiles of any size (beyond the loop too), any order; it may overflow a memory."""
+def mappings(draw, layer: MacLayer, design: Accelerator, resident: frozenset[str] = frozenset()) -> Mapping:
+    """Any mapping the wires allow: tiles of any size (beyond the loop too), any order; most fit the memories."""
     index = draw(st.integers(0, len(design.dataflow.options) - 1))
     option = design.dataflow.options[index]
     factors, lanes = draw(spatial_factors(layer, design, option))
@@ -184,10 +205,11 @@ def mappings(draw, layer: MacLayer, design: Accelerator) -> Mapping:
             continue
         extent = buffer[d] * (layer.FY * layer.FX if option.flatten_reduction and d == "C" else 1)
         register[d] = draw(st.integers(1, min(4, math.ceil(extent / factors[d]) + 1)))
-    return Mapping(
+    mapping = Mapping(
         factors, register, buffer, lanes, draw(st.sampled_from(DRAM_ORDERS)), draw(st.sampled_from(option.stationary)),
         draw(subsets(design.bypass)), index,
     )  # fmt: skip
+    return fitted(mapping, layer, design, resident) if draw(st.integers(0, 4)) else mapping
 
 
 def residencies(layer: MacLayer) -> st.SearchStrategy[frozenset[str]]:
