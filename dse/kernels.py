@@ -14,6 +14,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+# Only what Python calls is cached on disk: it contains everything it calls.
+_inner = njit(nogil=True, error_model="numpy")
+_entry = njit(cache=True, nogil=True, error_model="numpy")
+
 # Loop dimensions, in the order of dse.layers.LOOPS.
 B, G, K, C, OY, OX, FY, FX = range(8)
 # Columns of a layer row after the eight loop bounds.
@@ -61,19 +65,19 @@ MAX_LEVELS = 32
 MAX_REGISTER_TILES = 96
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _ceil_div(a, b):
     """Least whole number that is not below a / b; exact for whole numbers below 2^53."""
     return np.ceil(a / b)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _floor(a):
     """Largest whole number that is not above `a`."""
     return np.floor(a)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _extent(outputs, taps, meet_o, meet_f):
     """Distinct input positions of `outputs` x `taps` (see dse.layers.distinct_positions).
 
@@ -82,7 +86,7 @@ def _extent(outputs, taps, meet_o, meet_f):
     return outputs * taps - max(0.0, outputs - meet_o) * max(0.0, taps - meet_f)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _outside(low, outputs, taps, axis):
     """Distinct positions below 0 of a block whose lowest position is `low`."""
     stride, dilation, _, _, meet_o, meet_f = axis
@@ -98,7 +102,7 @@ def _outside(low, outputs, taps, axis):
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _clipped(o0, o1, f0, f1, axis):
     """Input positions inside [0, size) that outputs [o0, o1) read through taps [f0, f1)."""
     stride, dilation, pad, size, meet_o, meet_f = axis
@@ -114,7 +118,7 @@ def _clipped(o0, o1, f0, f1, axis):
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def axis_sum(outputs, tile, piece, taps, tap_tile, tap_piece, axis):
     """Input positions fetched along one axis, summed over all pieces of all tiles [elements].
 
@@ -144,7 +148,7 @@ def axis_sum(outputs, tile, piece, taps, tap_tile, tap_piece, axis):
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _border(outputs, tile, piece, f0, f1, axis):
     """What the pieces at the two ends do not fetch because it is padding."""
     stride, dilation, pad, size, meet_o, meet_f = axis
@@ -166,7 +170,7 @@ def _border(outputs, tile, piece, f0, f1, axis):
     return spare
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def spatial_factors(layer, design, option, mapping):
     """Fill the spatial factors of `mapping`: in-PE lanes over C, then each axis in its listed order."""
     for d in range(8):
@@ -189,7 +193,7 @@ def spatial_factors(layer, design, option, mapping):
             left = _floor(left / factor)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _array_multiplicity(group, stationary, dram_order, n, y, total):
     """How often each word of the operand that `group` leaves unchanged crosses into the array.
 
@@ -205,7 +209,7 @@ def _array_multiplicity(group, stationary, dram_order, n, y, total):
     return _dram_multiplicity(group, dram_order, n)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _dram_multiplicity(group, order, n):
     """How often each word of the operand that `group` leaves unchanged crosses the DRAM link."""
     for h in range(3):
@@ -214,7 +218,7 @@ def _dram_multiplicity(group, order, n):
     return 1.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _trips(layer, option, mapping, n, y, total):
     """Trip counts of the groups P, K, R (and G at index 3); returns the array cycles."""
     for g in range(4):
@@ -251,14 +255,14 @@ def _trips(layer, option, mapping, n, y, total):
     return cycles
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def axis_of(layer, axis):
     """Geometry of one axis (0 = y, 1 = x): stride, dilation, pad, size, meeting steps."""
     return (layer[STRIDE_Y + axis], layer[DILATION_Y + axis], layer[PAD_Y + axis], layer[IY + axis],
             layer[MEET_O_Y + axis], layer[MEET_F_Y + axis])  # fmt: skip
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def array_axis_sum(layer, option, mapping, axis):
     """Input positions that the array reads along one axis (0 = y, 1 = x), all pieces [elements]."""
     o = OY + axis
@@ -277,7 +281,7 @@ def array_axis_sum(layer, option, mapping, axis):
     return axis_sum(layer[o], tile, piece, layer[f], tap_tile, tap_piece, axis_of(layer, axis))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def dram_axis_sum(layer, mapping, axis):
     """Input positions that DRAM tiles fetch along one axis (0 = y, 1 = x), halos of tiles included."""
     o = OY + axis
@@ -287,7 +291,7 @@ def dram_axis_sum(layer, mapping, axis):
     return axis_sum(layer[o], tile, tile, layer[f], tap_tile, tap_tile, axis_of(layer, axis))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _held(layer, design, variant, bypass, g, k, c, b, oy, ox, fy, fx, rows, columns):
     """Bytes of one tile of W, I, O, and what each occupies in its buffer, double buffering included."""
     w_word = design[WEIGHT_BYTES] if layer[STATIC_WEIGHTS] else design[ACTIVATION_BYTES]
@@ -309,7 +313,7 @@ def _held(layer, design, variant, bypass, g, k, c, b, oy, ox, fy, fx, rows, colu
     return w, i, o, w_held, i_held, o_held
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def tile_bytes(layer, design, mapping, variant, out):
     """Bytes of one tile of W, I, O (`out[0:3]`) and what each occupies in its buffer (`out[3:6]`)."""
     oy = min(mapping[MAP_T + OY], layer[OY])
@@ -325,13 +329,13 @@ def tile_bytes(layer, design, mapping, variant, out):
         out[i] = held[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def tile_capacity(design, b):
     """Bytes of buffer `b` that tiles may use: its capacity less the store of resident activations."""
     return design[CAPACITY_0 + b] - (design[STORE_BYTES] if design[BUFFER_I] == b else 0.0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def buffer_overflow(design, held):
     """Worst bytes over / capacity of the buffers for the tiles `held[3:6]`; <= 0 fits."""
     worst = -1.0
@@ -347,7 +351,7 @@ def buffer_overflow(design, held):
     return worst
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _ends(layer, design, mapping, variant, held, with_drain):
     """Bytes that cannot overlap: the first tiles in and, with `with_drain`, the last tile out."""
     bypass = int(mapping[MAP_BYPASS])
@@ -364,7 +368,7 @@ def _ends(layer, design, mapping, variant, held, with_drain):
     return ends
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def mapping_cost(layer, design, option, mapping, variant, dram_y, dram_x, array_y, array_x, held, work, out):
     """Cost of one mapping into `out` (N_RESULT,); legality is not checked.  See dse.formulas for each line.
 
@@ -377,7 +381,7 @@ def mapping_cost(layer, design, option, mapping, variant, dram_y, dram_x, array_
           out)  # fmt: skip
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _cost(layer, design, option, mapping, variant, cycles, dram_pixels, array_pixels, ends, n, y, total, bar, out):
     """`mapping_cost` once the trip counts are known; `ends`: bytes that cannot overlap.
 
@@ -410,7 +414,7 @@ def _cost(layer, design, option, mapping, variant, cycles, dram_pixels, array_pi
         _energy(layer, design, mapping, option, out)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _buffer_traffic(layer, design, variant, bypass, out):
     """Buffer reads and writes [bytes] from the array and DRAM traffic; bypassed operands go straight through."""
     word = design[ACTIVATION_BYTES]
@@ -444,7 +448,7 @@ def _buffer_traffic(layer, design, variant, bypass, out):
         out[BUFFER_I_READ] += layer[FUSED_INPUT] * word
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _skew(design, cycles, folds):
     """Cycles that a systolic array spends on skewed fill and drain of its folds."""
     if design[SYSTOLIC] == 0:
@@ -455,7 +459,7 @@ def _skew(design, cycles, folds):
     return folds * one
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _latency(layer, design, cycles, variant, ends, out):
     """Cycles, their waterfall and the bound, from traffic and array cycles."""
     bandwidth = design[DRAM_BYTES_PER_CYCLE]
@@ -510,7 +514,7 @@ def _latency(layer, design, cycles, variant, ends, out):
     _bounds(layer, design, variant, ideal, out)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _bounds(layer, design, variant, ideal, out):
     """Lower bounds of any mapping: peak arithmetic, compulsory DRAM traffic."""
     word = design[ACTIVATION_BYTES]
@@ -526,7 +530,7 @@ def _bounds(layer, design, variant, ideal, out):
     out[BOUND_PJ] = out[MACS] * design[PJ_MAC] + moved * design[PJ_DRAM]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _energy(layer, design, mapping, option, out):
     """Energy by level [pJ] from accesses [bytes]."""
     s = MAP_S
@@ -566,7 +570,7 @@ def _energy(layer, design, mapping, option, out):
     out[ENERGY_PJ] = energy
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_entry
 def evaluate_mapping(layer, design, option, mapping, variant, out):
     """Cost of one given mapping, legality included: `out[OVERFLOW]` > 0 when a buffer or register overflows."""
     held = np.empty(6)
@@ -579,7 +583,7 @@ def evaluate_mapping(layer, design, option, mapping, variant, out):
     out[OVERFLOW] = max(0.0, over)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def register_overflow(layer, design, option, mapping):
     """Worst bytes over / capacity of a PE's registers for the register tile; <= 0 fits."""
     r = MAP_R
@@ -605,7 +609,7 @@ def register_overflow(layer, design, option, mapping):
 # The mapper: the best mapping of one layer on one design, exact over the stated candidates.
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _levels(steps, sizes, levels):
     """Tile sizes in steps, largest first: all steps, then the stated sizes below that; returns how many."""
     levels[0] = steps
@@ -618,7 +622,7 @@ def _levels(steps, sizes, levels):
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def register_steps(tile, steps, register):
     """Steps of a register tile inside a buffer tile of `tile` steps: the largest power of two that divides it.
 
@@ -632,7 +636,7 @@ def register_steps(tile, steps, register):
     return size
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _doubling(steps, levels):
     """Register tile sizes: 1, 2, 4 ... and all steps; each divides into pieces of the one before."""
     count = 0
@@ -645,7 +649,7 @@ def _doubling(steps, levels):
     return count + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def register_tiles(layer, design, option, mapping, tiles):
     """All register tiles that fit and that no fitting one exceeds in one loop; returns how many.
 
@@ -694,7 +698,7 @@ def register_tiles(layer, design, option, mapping, tiles):
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _set_register_tile(mapping, k, c, fy, fx, i_p, n_x, p_levels, columns):
     """Register tile with pixels in row order: part of a row, or whole rows."""
     r = MAP_R
@@ -706,7 +710,7 @@ def _set_register_tile(mapping, k, c, fy, fx, i_p, n_x, p_levels, columns):
     mapping[r + OY] = 1.0 if i_p < n_x else p_levels[i_p]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _is_largest(layer, design, option, mapping, k_levels, c_levels, i_k, i_c, n_k, n_c, f, all_fy, all_fx, i_p, n_x,
                 p_levels, columns):  # fmt: skip
     """No single loop of the register tile can grow by a level."""
@@ -731,7 +735,7 @@ def _is_largest(layer, design, option, mapping, k_levels, c_levels, i_k, i_c, n_
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _better(mode, limit, cycles, energy, best_cycles, best_energy):
     """Whether (cycles, energy) beats the best so far under the mapper's objective."""
     if mode == LATENCY_ONLY:
@@ -745,7 +749,7 @@ def _better(mode, limit, cycles, energy, best_cycles, best_energy):
     return energy * cycles < best_energy * best_cycles
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _hopeless(mode, limit, best, cycles_bound, energy_bound):
     """No mapping with these lower bounds can become the best."""
     if mode == LATENCY_ONLY:
@@ -757,7 +761,7 @@ def _hopeless(mode, limit, best, cycles_bound, energy_bound):
     return cycles_bound * energy_bound > best[0] * best[1]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _array_cycles(layer, option, mapping):
     """Cycles of the array on all of the layer: a pass over every loop, idle edges included."""
     cycles = 1.0
@@ -772,7 +776,7 @@ def _array_cycles(layer, option, mapping):
     return cycles
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _slower(a, b):
     """Whether schedule bounds `a` are worse than `b`: cycles, then energy."""
     cycles_a = max(max(a[0], a[2]), max(a[3], a[4]))
@@ -780,7 +784,7 @@ def _slower(a, b):
     return cycles_a > cycles_b or (cycles_a == cycles_b and a[1] > b[1])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _schedule_bounds(layer, design, option, mapping, variant, bypass, tiles, floors, held, work, trial):
     """Lower bounds of every (stationary operand, register tile) over all buffer tiles; returns how many.
 
@@ -828,7 +832,7 @@ def _schedule_bounds(layer, design, option, mapping, variant, bypass, tiles, flo
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def search_option(layer, design, option, sizes, mode, limit, variant, mapping, best_map, best):
     """Search one spatial option: all buffer tiles x DRAM orders x stationary operands x register tiles x bypasses.
 
@@ -875,7 +879,7 @@ def search_option(layer, design, option, sizes, mode, limit, variant, mapping, b
                                       best_map, best)  # fmt: skip
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _tile_levels(layer, option, sizes, mapping, levels, counts, taps):
     """Candidate buffer tiles: `levels[d]` in steps for B K C OY OX, `taps` (rows, columns) of the filter."""
     flatten = option[OPT_FLATTEN] > 0
@@ -894,7 +898,7 @@ def _tile_levels(layer, option, sizes, mapping, levels, counts, taps):
     return n_taps
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _dram_multiplicities(order, p, k, r):
     """`_dram_multiplicity` of W, I, O for the three orders that matter and trips `p`, `k`, `r`."""
     if order == 0:  # K R P
@@ -913,7 +917,7 @@ def _dram_multiplicities(order, p, k, r):
 ROOM = 1.0 - 1e-12  # bounds are sums in another order than costs: leave room for rounding
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _facts(layer, design, mapping, variant, tiles, floors, x):
     """Fill the facts `x` (45,) for one bypass; `floors` (n, 10) from `_schedule_bounds`."""
     bypass = int(mapping[MAP_BYPASS])
@@ -969,7 +973,7 @@ def _facts(layer, design, mapping, variant, tiles, floors, x):
     x[X_PIXELS] = x[X_ROOM_0 + int(design[BUFFER_O])] / x[X_WORD_O] if keep_o else np.inf
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _ports(x, f0, f1, f2, w, i, o):
     """Cycles of the busiest port, at least, with `w`, `i`, `o` bytes above what the floors hold."""
     w *= x[X_PER_W]
@@ -981,7 +985,7 @@ def _ports(x, f0, f1, f2, w, i, o):
     return max(p0, max(p1, p2))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _flows(x, n_p, n_k, n_r):
     """Cycles of the busiest port, at least, with what only streams: once for every DRAM trip it does not depend on."""
     w = x[X_FLOW_W] * n_p * x[X_PER_W]
@@ -990,7 +994,7 @@ def _flows(x, n_p, n_k, n_r):
     return max(w, max(i, o))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _rank(mode, cycles, energy):
     """What the mapper minimises first."""
     if mode == LATENCY_FIRST or mode == LATENCY_ONLY:
@@ -998,7 +1002,7 @@ def _rank(mode, cycles, energy):
     return energy if mode == ENERGY_WITHIN else energy * cycles
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _beyond(mode, limit, best, cap, x, pixels, n_p, n_k, n_r, ends):
     """No tiling with at least these trips, pixels fetched a plane and end bytes can become the best."""
     moved = np.inf
@@ -1011,7 +1015,7 @@ def _beyond(mode, limit, best, cap, x, pixels, n_p, n_k, n_r, ends):
     return _hopeless(mode, limit, best, cycles, energy) or _rank(mode, cycles, energy) > cap
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _search_tiles(layer, design, option, mode, limit, variant, thorough, least, mapping, levels, counts, taps, axes,
                   tables, tiles, floors, x, work, trial, best_map, best):  # fmt: skip
     """The nest over buffer tiles (C, K, B, OX, OY) and DRAM orders for one filter tile.
@@ -1109,7 +1113,7 @@ def _search_tiles(layer, design, option, mode, limit, variant, thorough, least, 
     return least
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _fit(x, w_held, i_held, o_held):
     """Whether the tiles fit the buffers."""
     for b in range(3):
@@ -1121,7 +1125,7 @@ def _fit(x, w_held, i_held, o_held):
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _search_schedules(layer, design, option, mode, limit, variant, thorough, least, mapping, tables, tiles, floors, i_c, i_k,
                       i_b, i_y, i_x, pixels, ends, more_w, more_i, more_o, moved, x, work, trial, best_map, best):  # fmt: skip
     """Bound each stationary operand and register tile inside one buffer tile and order; cost what is left."""
@@ -1163,7 +1167,7 @@ def _search_schedules(layer, design, option, mode, limit, variant, thorough, lea
     return least
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _trips_of(layer, option, mapping, d, entry, register):
     """Array trips of one loop over all its DRAM tiles, and at most in one, into `entry` (2,)."""
     extent = layer[d]
@@ -1180,7 +1184,7 @@ def _trips_of(layer, option, mapping, d, entry, register):
     entry[0] = (count - 1) * entry[1] + _ceil_div(last, piece)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _fill_table(layer, option, mapping, tile, table, i_c, i_k, i_b, i_y, i_x, y, total):
     """Array trips of P, K, R, G (`total`) and at most in one buffer tile (`y`) under one register tile.
 
@@ -1213,7 +1217,7 @@ def _fill_table(layer, option, mapping, tile, table, i_c, i_k, i_b, i_y, i_x, y,
     total[3] = _ceil_div(layer[G], mapping[MAP_S + G])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _cost_schedule(layer, design, option, mode, limit, variant, mapping, tile, dram_pixels, array_pixels, ends, work, trial,
                    best_map, best):  # fmt: skip
     """Cost one register tile and stationary operand inside one buffer tile; keep it if it is the best.
@@ -1234,7 +1238,7 @@ def _cost_schedule(layer, design, option, mode, limit, variant, mapping, tile, d
         best_map[:] = mapping
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _flat_steps(layer, mapping):
     """Steps of the flattened reduction over all DRAM tiles: a step does not cross a tile."""
     taps = layer[FY] * layer[FX]
@@ -1244,7 +1248,7 @@ def _flat_steps(layer, mapping):
     return (count - 1) * _ceil_div(inside, mapping[MAP_S + C]) + _ceil_div(last * taps, mapping[MAP_S + C])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _set_register(layer, option, mapping, tile):
     """Register tile of `mapping`: the candidate `tile` cut to what divides the buffer tile."""
     for d in range(8):
@@ -1257,7 +1261,7 @@ def _set_register(layer, option, mapping, tile):
         mapping[MAP_R + d] = register_steps(_ceil_div(inside, step), _ceil_div(extent, step), tile[d])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _smallest_tile(layer, design, option, variant, mapping):
     """The mapping of the smallest tiles; returns its overflow, <= 0 if it fits."""
     held = np.empty(6)
@@ -1278,7 +1282,7 @@ def _smallest_tile(layer, design, option, variant, mapping):
     return max(buffer_overflow(design, held), register_overflow(layer, design, option, mapping))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_entry
 def map_layer(layer, design, options, sizes, mode, slack, variant, best_map, out):
     """Best mapping of one layer into `best_map` (N_MAP,) and its cost into `out` (N_RESULT,).
 
@@ -1317,7 +1321,7 @@ def map_layer(layer, design, options, sizes, mode, slack, variant, best_map, out
     evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def vector_cost(layer, design, bytes_in, bytes_out, out):
     """Cost of a vector operation; `bytes_in`, `bytes_out` over the DRAM link, the rest is resident."""
     out[:] = 0.0
@@ -1361,7 +1365,7 @@ N_STEP = 8
 TENSOR_ELEMENTS, TENSOR_FIRST, TENSOR_LAST = range(3)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_entry
 def resident_tensors(design, tensors, n_steps, resident):
     """Mark the activations that stay on chip from producer to last consumer: first come, first served."""
     usage = np.empty(n_steps)
@@ -1381,7 +1385,7 @@ def resident_tensors(design, tensors, n_steps, resident):
                 usage[step] += size
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_inner
 def _variant(design, step, inputs, resident, static_weights, weights_stay):
     """Residency bits of one MAC step."""
     variant = 0
@@ -1400,7 +1404,7 @@ def _variant(design, step, inputs, resident, static_weights, weights_stay):
     return variant
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_entry
 def vector_step(design, vector, step, inputs, tensors, resident, out):
     """Cost of a vector step, resident inputs and outputs free of DRAM traffic."""
     word = design[ACTIVATION_BYTES]
@@ -1415,7 +1419,7 @@ def vector_step(design, vector, step, inputs, tensors, resident, out):
     vector_cost(vector, design, max(0.0, bytes_in) * word + constants, bytes_out * word, out)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@_entry
 def evaluate_designs(designs, options, layers, vectors, steps, inputs, tensors, weight_elements, sizes, mode, slack,
                      done, results, maps, variants, totals):  # fmt: skip
     """Cost of a network on each design: the sum over its steps into `totals` (n_designs, N_RESULT).

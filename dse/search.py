@@ -206,7 +206,7 @@ class _Run:
                 random_hypervolume,
                 time.perf_counter() - self.start,
                 replayed,
-            )  # fmt: skip
+            )
         )
 
     def _sweep(self, reason: str) -> tuple[str, bool]:

@@ -20,7 +20,11 @@ from dse.protocol import Evaluated, SearchProblem
 from dse.runlog import RowFormat
 
 CHUNK = 16_384
-"""Designs evaluated at once; a few tens of MB."""
+"""Designs evaluated at once at most; a few tens of MB."""
+
+FIRST_CHUNK = 256
+CHUNK_S = 1.0
+"""The first chunk [1]; from there chunks grow or shrink towards this time [s], for progress and checkpoints."""
 
 SAVE_EVERY_S = 2.0
 """Time between checkpoints [s]."""
@@ -65,25 +69,31 @@ def sweep(
     checkpoint: Path | None = None,
     deadline: float | None = None,
     progress: Callable[[int, int, int], None] | None = None,
+    each: Callable[[int, Evaluated], None] | None = None,
 ) -> Sweep:
     """Evaluate every design of the problem's space and keep the front of the feasible ones.
 
     Parameters
     ----------
     problem : a `SearchProblem`.
-    chunk : designs evaluated at once.
+    chunk : designs evaluated at once at most.
     checkpoint : file in which the state is kept while the sweep runs; read when it exists.
     deadline : `time.perf_counter()` value at which to stop after a chunk.
     progress : called with (evaluated, size, front size) after each chunk.
+    each : called with the numbers of each chunk and the number of its first design in the space's enumeration,
+        before the state is saved: what a sweep that continues does not evaluate again was handed over.
     """
     size = int(problem.space.size)
     front = RunningFront(len(problem.objective_names))
     of = hash_of([problem.space.hash, problem.describe(), hash_of_modules(problem.model_modules)])
     start, feasible = _restore(problem, front, checkpoint, of)
-    saved = time.perf_counter()
-    while start < size and (deadline is None or time.perf_counter() < deadline):
-        stop = min(start + chunk, size)
+    saved = begun = time.perf_counter()
+    n = min(FIRST_CHUNK, chunk)
+    while start < size and (deadline is None or begun < deadline):
+        stop = min(start + n, size)
         rows = problem.evaluate_designs(_designs(problem, start, stop))
+        if each is not None:
+            each(start, rows)
         keep = np.flatnonzero(rows.feasible)
         feasible += len(keep)
         front.update(rows.objectives[keep], start + keep)
@@ -93,7 +103,14 @@ def sweep(
             saved = time.perf_counter()
         if progress is not None:
             progress(start, size, len(front.points))
+        begun, before = time.perf_counter(), begun
+        n = _next_chunk(n, begun - before, chunk)
     return _result(problem, front, start, feasible, start == size)
+
+
+def _next_chunk(n: int, took_s: float, largest: int) -> int:
+    """Designs of the next chunk, after one of `n` that took `took_s`: at most twice as many."""
+    return max(1, min(largest, 2 * n, int(n * CHUNK_S / max(took_s, 1e-9))))
 
 
 def _designs(problem: SearchProblem, start: int, stop: int) -> np.ndarray:

@@ -149,7 +149,7 @@ class Technology:
     def __post_init__(self) -> None:
         for name in ("name", "dram_type"):
             if not isinstance(getattr(self, name), str):
-                raise ValueError(f"Technology: {name} must be text, got {getattr(self, name)!r}")  # noqa: TRY004
+                raise ValueError(f"Technology: {name} must be text, got {getattr(self, name)!r}")
         for f in _numbers():
             value = getattr(self, f.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

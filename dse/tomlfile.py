@@ -22,7 +22,7 @@ def read_toml(path: str | Path, tables: Iterable[str]) -> dict[str, dict[str, An
     for name, value in content.items():
         check_known(name, tables, f"{path}: table")
         if not isinstance(value, dict):
-            raise ValueError(f"{path}: expected a table [{name}], got {name} = {value!r}")  # noqa: TRY004
+            raise ValueError(f"{path}: expected a table [{name}], got {name} = {value!r}")
     return {name: content.get(name, {}) for name in tables}
 
 

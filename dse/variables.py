@@ -70,7 +70,7 @@ def make_variable(name: str, levels: object, base: Accelerator) -> Variable:
     """A variable from what the user wrote; its levels may still be refused by `Accelerator`."""
     check_known(name, PARAMETERS, "variable")
     if isinstance(levels, str | bytes) or not isinstance(levels, Ordered | Category | Iterable):
-        raise ValueError(f"variable {name!r}: give a list of levels, got {levels!r}")  # noqa: TRY004
+        raise ValueError(f"variable {name!r}: give a list of levels, got {levels!r}")
     given = tuple(levels.levels) if isinstance(levels, Ordered | Category) else tuple(levels)
     values = tuple(x.item() if isinstance(x, np.generic) else x for x in given)
     if len(values) < 2:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dse.evaluate import BatchEvaluator
 
 from dse.columns import DERIVED, METRICS
+from dse.evaluate import BatchEvaluator
 from dse.manifest import hash_of
 from dse.networks import load_network, network_names
 from dse.space import DesignSpace, default_space

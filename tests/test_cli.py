@@ -108,8 +108,8 @@ def test_resume_and_front_of_a_finished_run(dse_command, files, finished):
 
 def test_three_objectives_and_another_node(dse_command, files):
     code, out, _ = dse_command("explore", "small.onnx", "-n", 30, "--space", "large.toml", "--out", "three",
-                               "--objectives", "latency_s,energy_j,area_mm2", "--node", 16, "--batch", 1, "--algorithm", "nsga3",
-                               "--no-random-twin", "--mapping-objective", "edp")  # fmt: skip
+                               "--objectives", "latency_s,energy_j,area_mm2", "--node", 16, "--algorithm", "nsga3",
+                               "--batch", 1, "--no-random-twin", "--mapping-objective", "edp")  # fmt: skip
     assert code == 0 and "energy [" in out and not (files / "three" / "random_twin.csv").exists()
     content = json.loads((files / "three" / "manifest.json").read_text())
     assert content["rebuild"]["technology"]["node_nm"] == 16 and content["rebuild"]["mapping_objective"] == "edp"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -17,6 +18,7 @@ from dse.dataflow import Dataflow, SpatialOption
 from dse.layers import LOOPS, MacLayer
 from dse.mapping import Mapping
 from dse.model import TILE_SIZES, mapper_mode
+from dse.space import default_space
 
 OBJECTIVES = (("latency", 0.0), ("latency", 0.05), ("energy", 0.0), ("edp", 0.0))
 MOST_CANDIDATES = 60_000
@@ -56,7 +58,10 @@ def doublings(steps: int) -> list[int]:
 
 
 def buffer_tiles(layer: MacLayer, option: SpatialOption, s: dict[str, int]) -> list[dict[str, int]]:
-    """Stated sizes of B K C OY OX; the filter whole, one step of rows x whole width, or one step; one step of G."""
+    """Stated sizes of B K C OY OX; the filter whole, one step of rows x whole width, or one step; one step of G.
+
+    Without a halo (a 1x1 filter) pixels are cut as a raster: part of a row, or whole rows.
+    """
     taps = [(layer.FY, layer.FX)]
     if not option.flatten_reduction:
         taps += [(s["FY"], layer.FX), (s["FY"], s["FX"])]
@@ -65,6 +70,8 @@ def buffer_tiles(layer: MacLayer, option: SpatialOption, s: dict[str, int]) -> l
         step = 1 if option.flatten_reduction and d == "C" else s[d]
         sizes[d] = [step * n for n in sizes_up_to(math.ceil(getattr(layer, d) / step))]
     tiles = [dict(zip(sizes, chosen, strict=True)) for chosen in product(*sizes.values())]
+    if layer.FY == layer.FX == 1:
+        tiles = [t for t in tiles if t["OX"] == sizes["OX"][-1] or t["OY"] == sizes["OY"][0]]
     return [{"G": s["G"], **tile, "FY": fy, "FX": fx} for tile in tiles for fy, fx in sorted(set(taps))]
 
 
@@ -174,7 +181,7 @@ few_options = st.sampled_from((
 
 
 @settings(max_examples=220)
-@given(small_layers, accelerators(few_options), st.data())
+@given(small_layers, accelerators(few_options, least_bytes=48), st.data())
 def test_mapper_equals_full_enumeration(layer, design, data):
     variant = variant_of(data.draw(residencies(layer)))
     costs = enumerate_costs(layer, design, variant)
@@ -189,13 +196,122 @@ def test_mapper_equals_full_enumeration(layer, design, data):
 
 
 @settings(max_examples=40)
-@given(small_layers, accelerators(few_options))
+@given(small_layers, accelerators(few_options, least_bytes=48))
 def test_three_dram_orders_are_enough(layer, design):
     three = enumerate_costs(layer, design, 0)
     every = enumerate_costs(layer, design, 0, range(6))
     assume(len(three))
     for objective, slack in OBJECTIVES:
         assert optimum(every, objective, slack) == optimum(three, objective, slack)
+
+
+LARGE_LAYERS = (
+    MacLayer("stem", K=64, C=3, OY=112, OX=112, FY=7, FX=7, stride_y=2, stride_x=2, pad_y=3, pad_x=3, IY=224, IX=224),
+    MacLayer("middle", B=2, K=128, C=128, OY=28, OX=28, FY=3, FX=3, pad_y=1, pad_x=1, IY=28, IX=28),
+    MacLayer("depthwise", G=96, OY=28, OX=28, FY=3, FX=3, stride_y=2, stride_x=2, pad_y=1, pad_x=1, IY=56, IX=56),
+    MacLayer("product", K=3072, C=768, OX=197, vector_operations=605_184),
+    MacLayer("attention", B=12, K=197, C=64, OX=197, static_weights=False),
+)
+
+
+def tile_choices(layer, option, s) -> dict[str, list]:
+    """Every candidate size of each loop of the buffer tile; ``F`` the filter's."""
+    choices = {}
+    for d in ("B", "K", "C", "OY", "OX"):
+        step = 1 if option.flatten_reduction and d == "C" else s[d]
+        choices[d] = [step * n for n in sizes_up_to(math.ceil(getattr(layer, d) / step))]
+    taps = {(layer.FY, layer.FX)}
+    if not option.flatten_reduction:
+        taps |= {(s["FY"], layer.FX), (s["FY"], s["FX"])}
+    return choices | {"F": sorted(taps)}
+
+
+def some_candidates(layer, design, row, rng, n):
+    """`n` candidates as (option index, mapping row): half anywhere, half near `row` (up to three changes of it)."""
+    numbers, design_numbers, options = kernel_rows(layer, design)
+    choices = []
+    for index, option in enumerate(design.dataflow.options):
+        s, lanes = spatial_rule(layer, design, option)
+        tiles = []
+        for stationary, r in product(option.stationary, register_tiles(layer, option, s)):
+            base = Mapping(s, r, s, lanes, stationary=stationary, option=index)
+            if k.register_overflow(numbers, design_numbers, options[index], base.to_row()) <= 0:
+                tiles.append((stationary, r))
+        choices.append((option, s, lanes, tiles, tile_choices(layer, option, s)))
+    best = Mapping.from_row(row)
+    for i in range(n):
+        near = i % 2
+        index = best.option if near else int(rng.integers(len(choices)))
+        option, s, lanes, tiles, sizes = choices[index]
+        if not tiles:
+            continue
+        stationary, r = tiles[rng.integers(len(tiles))]
+        t = {d: of[rng.integers(len(of))] for d, of in sizes.items()}
+        if near:
+            if rng.random() < 0.5:
+                stationary, r = best.stationary, dict(zip(LOOPS, best.register, strict=True))
+            kept = rng.permutation(list(sizes))[int(rng.integers(3)) :]
+            t |= {d: best.t(d) if d != "F" else (best.t("FY"), best.t("FX")) for d in kept}
+        t["FY"], t["FX"] = t.pop("F")
+        if layer.FY == layer.FX == 1 and t["OX"] < layer.OX:
+            t["OY"] = s["OY"]
+        t["G"] = s["G"]
+        cut = dict(r)
+        for d in LOOPS:
+            flat = layer.FY * layer.FX if option.flatten_reduction and d == "C" else 1
+            if not (option.flatten_reduction and d in ("FY", "FX")):
+                steps = math.ceil(getattr(layer, d) * flat / s[d])
+                cut[d] = inside(r[d], math.ceil(min(t[d], getattr(layer, d)) * flat / s[d]), steps)
+        allowed = [b for b in range(8) if not b & ~int(design_numbers[k.BYPASS])]
+        chosen = Mapping(s, cut, t, lanes, stationary=stationary, option=index).to_row()
+        chosen[k.MAP_DRAM_ORDER], chosen[k.MAP_BYPASS] = rng.integers(6), allowed[rng.integers(len(allowed))]
+        yield index, chosen
+
+
+@pytest.mark.parametrize("layer", LARGE_LAYERS, ids=lambda layer: layer.name)
+def test_no_candidate_of_a_large_layer_beats_the_mapper(layer):
+    """Layers too large to enumerate, designs of the default space: thousands of candidates, many near the best."""
+    space, rng, out = default_space(), np.random.default_rng(11), np.full(k.N_RESULT, np.nan)
+    fitting = 0
+    for x in space.sample(4, rng):
+        design = replace(space.design(x), bypass="WIO" if rng.random() < 0.5 else "")
+        numbers, design_numbers, options = kernel_rows(layer, design)
+        for objective, slack in OBJECTIVES:
+            row, best = best_mapping(numbers, design_numbers, options, objective, slack, 0)
+            if best[k.OVERFLOW] > 0:
+                continue
+            for index, trial in some_candidates(layer, design, row, rng, 300):
+                k.evaluate_mapping(numbers, design_numbers, options[index], trial, 0, out)
+                fitting += out[k.OVERFLOW] == 0
+                if out[k.OVERFLOW] == 0:
+                    assert not beats(out, best, objective, slack), (objective, layer, design, trial, row)
+    assert fitting > 300
+
+
+def beats(out, best, objective, slack) -> bool:
+    """Whether cost `out` is better than `best` by more than rounding (within slack: of what `best` itself took)."""
+    cycles, energy = (out[c] / best[c] for c in (k.CYCLES, k.ENERGY_PJ))
+    if objective == "edp":
+        return cycles * energy < 1 - 1e-12
+    if objective == "energy" or slack:
+        return energy < 1 - 1e-12 and (objective == "energy" or cycles <= 1)
+    return cycles < 1 - 1e-12 or (cycles <= 1 and energy < 1 - 1e-12)
+
+
+def test_stationary_operand_of_a_grouped_layer_is_priced_once():
+    """A buffer tile holds one step of ``G``, so a stationary operand stays in the array from one tile to the next."""
+    for stride, pad in product((1, 2), (0, 1)):
+        layer = MacLayer("d", G=2, OY=4, OX=4, FY=3, FX=3, stride_y=stride, stride_x=stride, pad_y=pad, pad_x=pad)
+        design = Accelerator(
+            rows=32,
+            cols=32,
+            dataflow="output_stationary",
+            weight_register_bytes=16,
+            input_register_bytes=64,
+            output_register_bytes=8,
+            dram_gbps=256,
+        )
+        assert_optimal(layer, design, 0, enumerate_costs(layer, design, 0))
 
 
 def test_whole_operand_that_fits_once_is_found():

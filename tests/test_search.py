@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -224,7 +225,7 @@ def test_progress_reports_each_generation():
     run = explore(StandIn(), evaluations=250, population=50, progress=seen.append)
     assert [p.generation for p in seen] == [1, 2, 3, 4, 5] and [p.evaluations for p in seen] == [50, 100, 150, 200, 250]
     assert seen[-1].front_size == len(run.front) and seen[-1].budget == 250 and seen[-1].stage == "search"
-    assert all(a.hypervolume <= b.hypervolume for a, b in zip(seen, seen[1:], strict=False))
+    assert all(a.hypervolume <= b.hypervolume for a, b in pairwise(seen))
     assert seen[-1].random_hypervolume > 0 and seen[-1].elapsed_s > 0
 
 

@@ -11,10 +11,10 @@ from standin import StandInEvaluator, space
 
 pytest.importorskip("dse.evaluate")
 
-import problems.single  # noqa: E402
-from dse.manifest import RunDirectoryError  # noqa: E402
-from dse.search import explore  # noqa: E402
-from problems import ProblemError, SingleDNN, known_objectives, resume  # noqa: E402
+import problems.single
+from dse.manifest import RunDirectoryError
+from dse.search import explore
+from problems import ProblemError, SingleDNN, known_objectives, resume
 
 X = space().sample(20, np.random.default_rng(0))
 
