@@ -1214,7 +1214,7 @@ def _fill_table(layer, option, mapping, tile, table, i_c, i_k, i_b, i_y, i_x, y,
     y[0] = table[0, i_b, 1] * table[3, i_y, 1] * table[4, i_x, 1]
     total[1], y[1] = table[1, i_k, 0], table[1, i_k, 1]
     total[2], y[2] = table[2, i_c, 0], table[2, i_c, 1]
-    total[3] = _ceil_div(layer[G], mapping[MAP_S + G])
+    total[3], y[3] = _ceil_div(layer[G], mapping[MAP_S + G]), 1.0  # a buffer tile holds one step of G
 
 
 @_inner

@@ -16,6 +16,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape
 from dse.networks.errors import NetworkError
 from dse.networks.onnx_branches import read_names, taken_branch
 from dse.networks.onnx_graph import (
+    FLOAT_TYPES,
     FOLD_LIMIT,
     Constant,
     OnnxGraph,
@@ -74,7 +75,9 @@ class _State:
             return
         is_view = node.op_type in VIEWS
         self.roots[output] = self.roots[sources[0]] if is_view else output
-        self.origins[output] = frozenset().union(*(self.origins[name] for name in sources[: 1 if is_view else None]))
+        numbers = [name for name in sources if self.types.get(name) in FLOAT_TYPES] or sources  # not shapes or indices
+        data = sources[:1] if is_view else numbers
+        self.origins[output] = frozenset().union(*(self.origins[name] for name in data))
 
 
 def resolve(model: ModelProto, stored: dict[str, int], rewritten_batch: int | None, name: str) -> OnnxGraph:
