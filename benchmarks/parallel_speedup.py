@@ -3,8 +3,8 @@
 Usage: python benchmarks/parallel_speedup.py [designs] [repeats]
 
 Target: at least 1.8 x on a machine with two free cores.  The slice is the middle of `small_space`, evaluated as a
-sweep does it, the front included; with one worker and with two in turn; wall time, the ratio of each pair, their median.
-Shown beside it: CPU time over wall time with two workers, which stays under 2 when the machine has other work.
+sweep does it, the front included, with one worker and with two in turn: wall time, the ratio of each pair, the median.
+Beside it: CPU time over wall time with two workers, which stays under 2 when the machine has other work.
 """
 
 from __future__ import annotations

@@ -220,7 +220,7 @@ def evaluate(
         write_whole(csv, done.layers.to_csv(index=False, lineterminator="\n").encode())
     console = _console()
     _say(network_line(graph))
-    _say(f"design: {chosen.origin}; {technology.name}; mappings of least {objective}\n")
+    _say(f"design: {chosen.origin}; {technology.name}; mapped for {objective}\n")
     console.print(design_table(chosen.design.parameters()), "", evaluation_report(done, console.width), sep="\n")
     if mappings:
         shown = set()

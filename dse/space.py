@@ -245,7 +245,7 @@ class DesignSpace:
 
 
 def default_space() -> DesignSpace:
-    """The space of `dse explore`: 21 variables, 1.6e16 designs.
+    """The space of `dse explore`: 21 variables, 1.4e16 designs.
 
     Word widths stay at int8 weights and activations and 32-bit accumulators, since they change accuracy.
     A PE with `macs_per_pe` multipliers needs that many weights and inputs in its registers to use them all:

@@ -14,7 +14,7 @@ from dse.dataflow import DATAFLOWS, Dataflow, SpatialOption
 from dse.formulas import BOUNDS, RESIDENT
 from dse.layers import LOOPS, MacLayer
 from dse.mapping import DRAM_ORDERS, GROUPS, Mapping
-from dse.model import design_rows, layer_row, option_rows, parameter_columns
+from dse.model import TILE_SIZES, design_rows, layer_row, mapper_mode, option_rows, parameter_columns
 from dse.technology import Technology
 from dse.traffic import overflow
 
@@ -62,6 +62,15 @@ def kernel_cost(layer: MacLayer, design: Accelerator, mapping: Mapping, resident
     option = option_rows(design.dataflow)[mapping.option]
     k.evaluate_mapping(layer_numbers, design_numbers, option, mapping.to_row(), variant_of(resident), out)
     return {name: float(out[column]) for name, column in RESULT_COLUMNS.items()} | {"bound": BOUNDS[int(out[k.BOUND])]}
+
+
+def best_cost(layer: MacLayer, design: Accelerator, objective="latency", slack=0.0, resident=frozenset(), sizes=TILE_SIZES):
+    """The mapper's choice: kernel result row."""
+    layer_numbers, design_numbers, options = kernel_rows(layer, design)
+    row, out = np.zeros(k.N_MAP), np.full(k.N_RESULT, np.nan)
+    mode, slack = mapper_mode(objective, slack)
+    k.map_layer(layer_numbers, design_numbers, options, sizes, mode, slack, variant_of(resident), row, out)
+    return out
 
 
 @st.composite

@@ -180,7 +180,7 @@ few_options = st.sampled_from((
 ))  # fmt: skip
 
 
-@settings(max_examples=220)
+@settings(max_examples=400)
 @given(small_layers, accelerators(few_options, least_bytes=48), st.data())
 def test_mapper_equals_full_enumeration(layer, design, data):
     variant = variant_of(data.draw(residencies(layer)))
