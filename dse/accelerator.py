@@ -102,7 +102,9 @@ class Accelerator:
                 raise ValueError(f"Accelerator: {name} must be a positive number, got {value!r}")
         for name, allowed in (("interconnect", INTERCONNECTS), ("buffers", BUFFER_ARRANGEMENTS)):
             if getattr(self, name) not in allowed:
-                raise ValueError(f"Accelerator: {name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}")
+                raise ValueError(
+                    f"Accelerator: {name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}"
+                )
         for name in ("double_buffered", "bypass"):
             if any(x not in OPERANDS for x in getattr(self, name)):
                 raise ValueError(f"Accelerator: {name} is a subset of 'WIO', got {getattr(self, name)!r}")

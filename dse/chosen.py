@@ -33,6 +33,7 @@ class Chosen:
     origin: str
     technology: Technology | None = None
     mapping_objective: str | None = None
+    mapping_slack: float | None = None
 
 
 def choose(text: str | None, settings: Iterable[str] = ()) -> Chosen:
@@ -114,7 +115,8 @@ def _from_run(directory: str, which: str) -> Chosen:
     rebuild = content.get("rebuild") or {}
     technology = Technology(**rebuild["technology"]) if "technology" in rebuild else None
     label = "the knee" if which == "knee" else f"design {which}"
-    return Chosen(Accelerator(**known), f"{label} of {path}", technology, rebuild.get("mapping_objective"))
+    mapped = rebuild.get("mapping_objective"), rebuild.get("mapping_slack")
+    return Chosen(Accelerator(**known), f"{label} of {path}", technology, *mapped)
 
 
 def _as_parameter(name: str, value: Any) -> Any:

@@ -37,6 +37,10 @@ MappingObjective = Annotated[
         "--mapping-objective", metavar="NAME", help="What the mapper minimises in each layer: latency, energy or edp."
     ),
 ]
+MappingSlack = Annotated[
+    float | None,
+    typer.Option("--mapping-slack", metavar="SHARE", help="Latency a mapping may give up for energy; default 0.01."),
+]
 Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, metavar="N", help="Workers; default all cores.")]
 TimeLimit = Annotated[
     str | None, typer.Option("--time-limit", metavar="TIME", help="Stop after 90, 90s, 5m or 1h30m; resume continues.")
@@ -96,6 +100,7 @@ def explore(
     dim: Dims = None,
     node: Node = "45",
     mapping_objective: MappingObjective = "latency",
+    mapping_slack: MappingSlack = None,
     exhaustive: Annotated[
         bool, typer.Option("--exhaustive", help="Afterwards evaluate the whole space: its exact front.")
     ] = False,
@@ -119,6 +124,7 @@ def explore(
       dse explore resnet50 --space small --exhaustive --jobs 8
       dse explore model.onnx --batch 4 --dim seq=128 --node 16 --time-limit 5m
     """
+    from dse.model import DEFAULT_SLACK
     from dse.report import network_line
     from dse.search import explore as search
     from dse.units import duration_s, number
@@ -129,7 +135,15 @@ def explore(
     limit_s = None if time_limit is None else duration_s(time_limit)
     chosen_space, technology = _space(space), _technology(node)
     problem = SingleDNN(
-        network, chosen_space, technology, names, -1 if jobs is None else jobs, mapping_objective, batch, _sizes(dim)
+        network,
+        space=chosen_space,
+        technology=technology,
+        objectives=names,
+        n_jobs=-1 if jobs is None else jobs,
+        mapping_objective=mapping_objective,
+        mapping_slack=DEFAULT_SLACK if mapping_slack is None else mapping_slack,
+        batch=batch,
+        dims=_sizes(dim),
     )
     _say(network_line(problem.network))
     _say(
@@ -192,6 +206,7 @@ def evaluate(
         str | None,
         typer.Option("--mapping-objective", metavar="NAME", help="latency (default, or the run's), energy or edp."),
     ] = None,
+    mapping_slack: MappingSlack = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the per-layer table.")] = None,
     mappings: Annotated[bool, typer.Option("--mappings", help="Print each layer's mapping as a loop nest.")] = False,
 ) -> None:
@@ -209,13 +224,15 @@ def evaluate(
     from dse.chosen import choose
     from dse.layers import MacLayer
     from dse.manifest import write_whole
+    from dse.model import DEFAULT_SLACK
     from dse.report import design_table, evaluation_report, network_line
 
     chosen = choose(design, settings or ())
     technology = _technology(node) if node is not None else chosen.technology or _technology("45")
     graph = dse.load_network(network, batch, _sizes(dim))
     objective = mapping_objective or chosen.mapping_objective or "latency"
-    done = dse.evaluate(chosen.design, graph, technology=technology, objective=objective)
+    slack = next(x for x in (mapping_slack, chosen.mapping_slack, DEFAULT_SLACK) if x is not None)
+    done = dse.evaluate(chosen.design, graph, technology=technology, objective=objective, slack=slack)
     if csv is not None:
         write_whole(csv, done.layers.to_csv(index=False, lineterminator="\n").encode())
     console = _console()

@@ -22,7 +22,15 @@ from dse.accelerator import Accelerator, buffer_groups
 from dse.area import AREA_BLOCKS, area_blocks_mm2, sum_blocks
 from dse.layers import LOOPS, Layer, MacLayer, Network
 from dse.mapping import Mapping
-from dse.model import DEFAULT_SLACK, TILE_SIZES, NetworkTables, design_rows, mapper_mode, network_tables, parameter_columns
+from dse.model import (
+    DEFAULT_SLACK,
+    TILE_SIZES,
+    NetworkTables,
+    design_rows,
+    mapper_mode,
+    network_tables,
+    parameter_columns,
+)
 from dse.technology import Technology
 
 WATERFALL = {
@@ -121,7 +129,9 @@ class Evaluation:
 
     def energy(self) -> dict[str, float]:
         """Energy by level, summed over layers and repeats [J]; the values sum to `energy_j`."""
-        return {part: float((self.layers[f"{part}_pj"] * self.layers["repeats"]).sum()) * 1e-12 for part in ENERGY_PARTS}
+        return {
+            part: float((self.layers[f"{part}_pj"] * self.layers["repeats"]).sum()) * 1e-12 for part in ENERGY_PARTS
+        }
 
 
 def as_network(network_or_layers: Network | Layer | Iterable[Layer]) -> Network:
@@ -180,7 +190,9 @@ def evaluate(
     )
 
 
-def _step_results(design_row: np.ndarray, tables: NetworkTables, results: np.ndarray, variants: np.ndarray) -> np.ndarray:
+def _step_results(
+    design_row: np.ndarray, tables: NetworkTables, results: np.ndarray, variants: np.ndarray
+) -> np.ndarray:
     """Kernel result of every layer, one repeat each, (n_steps, N_RESULT)."""
     steps = np.zeros((len(tables.steps), k.N_RESULT))
     resident = np.zeros(len(tables.tensors), dtype=bool)

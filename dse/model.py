@@ -105,7 +105,9 @@ def design_rows(columns: MappingType[str, np.ndarray], technology: Technology) -
     rows[:, k.SYSTOLIC] = columns["interconnect"] == "systolic"
     rows[:, k.OVERLAP] = columns["overlap_skew"]
     rows[:, k.RESIDENT_WEIGHTS] = columns["resident_weights"]
-    rows[:, k.BYPASS] = _categories(columns["bypass"], lambda s: [sum(2**i for i, x in enumerate(OPERANDS) if x in s)])[:, 0]
+    rows[:, k.BYPASS] = _categories(columns["bypass"], lambda s: [sum(2**i for i, x in enumerate(OPERANDS) if x in s)])[
+        :, 0
+    ]
     rows[:, k.DOUBLE_W : k.DOUBLE_W + 3] = _categories(columns["double_buffered"], lambda s: [x in s for x in OPERANDS])
     _buffer_columns(columns, technology, rows)
     rows[:, k.PJ_MAC] = technology.mac_energy_pj(

@@ -42,6 +42,7 @@ def rebuild(directory: str | os.PathLike, n_jobs: int | None = None) -> SingleDN
         objectives=tuple(arguments["objectives"]),
         n_jobs=arguments["n_jobs"] if n_jobs is None else n_jobs,
         mapping_objective=arguments["mapping_objective"],
+        mapping_slack=arguments["mapping_slack"],
         batch=arguments["batch"],
         dims=arguments["dims"],
     )

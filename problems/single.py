@@ -12,6 +12,7 @@ import numpy as np
 from dse.columns import DERIVED, METRICS
 from dse.evaluate import BatchEvaluator
 from dse.manifest import hash_of
+from dse.model import DEFAULT_SLACK
 from dse.networks import load_network, network_names
 from dse.space import DesignSpace, default_space
 from dse.technology import Technology
@@ -46,7 +47,8 @@ class SingleDNN(AcceleratorProblem):
     technology : `Technology`; default 45 nm.
     objectives : names of metric columns or of `dse.columns.DERIVED`, minimised; default ``latency_s, area_mm2``.
     n_jobs : workers of the evaluator; does not change a bit of the result.
-    mapping_objective : what the mapper minimises in each layer: ``"latency"``, ``"energy"`` or ``"edp"``.
+    mapping_objective, mapping_slack : `objective` and `slack` of `dse.evaluate`: what the mapper minimises in each layer
+        (``"latency"``, ``"energy"``, ``"edp"``), and the share of latency it may give up for energy.
 
     A subclass that overrides `objectives` sets `objective_names` itself.
     """
@@ -64,6 +66,7 @@ class SingleDNN(AcceleratorProblem):
         mapping_objective: str = "latency",
         batch: int | None = 1,
         dims: Mapping[str, int] | None = None,
+        mapping_slack: float = DEFAULT_SLACK,
     ) -> None:
         own = type(self).objectives is not SingleDNN.objectives
         if objectives is not None:
@@ -84,9 +87,11 @@ class SingleDNN(AcceleratorProblem):
         self.network_name = str(network) if named else None
         self.batch, self.dims = batch, dict(dims or {})
         self.technology = Technology.at() if technology is None else technology
-        self.mapping_objective = mapping_objective
+        self.mapping_objective, self.mapping_slack = mapping_objective, mapping_slack
         self.n_jobs = n_jobs
-        evaluator = BatchEvaluator(self.network, self.technology, objective=mapping_objective, n_jobs=n_jobs)
+        evaluator = BatchEvaluator(
+            self.network, self.technology, objective=mapping_objective, slack=mapping_slack, n_jobs=n_jobs
+        )
         super().__init__(evaluator, default_space() if space is None else space)
 
     def objectives(self, m: Columns) -> tuple[np.ndarray, ...]:
@@ -113,5 +118,6 @@ class SingleDNN(AcceleratorProblem):
             "technology": {k: v for k, v in asdict(self.technology).items() if k != "notes"},
             "objectives": list(self.objective_names),
             "mapping_objective": self.mapping_objective,
+            "mapping_slack": self.mapping_slack,
             "n_jobs": self.n_jobs,
         }

@@ -64,7 +64,9 @@ def kernel_cost(layer: MacLayer, design: Accelerator, mapping: Mapping, resident
     return {name: float(out[column]) for name, column in RESULT_COLUMNS.items()} | {"bound": BOUNDS[int(out[k.BOUND])]}
 
 
-def best_cost(layer: MacLayer, design: Accelerator, objective="latency", slack=0.0, resident=frozenset(), sizes=TILE_SIZES):
+def best_cost(
+    layer: MacLayer, design: Accelerator, objective="latency", slack=0.0, resident=frozenset(), sizes=TILE_SIZES
+):
     """The mapper's choice: kernel result row."""
     layer_numbers, design_numbers, options = kernel_rows(layer, design)
     row, out = np.zeros(k.N_MAP), np.full(k.N_RESULT, np.nan)

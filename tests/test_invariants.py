@@ -107,8 +107,7 @@ def test_more_tile_candidates_are_never_worse(layer, design):
 @given(middle_layers, accelerators(least_bytes=100, most_bytes=20_000), st.sampled_from((0.01, 0.1, 0.5)))
 def test_objectives_and_slack(layer, design, slack):
     latency, energy, edp, within = (
-        best_cost(layer, design, *objective)
-        for objective in (("latency",), ("energy",), ("edp",), ("latency", slack))
+        best_cost(layer, design, *objective) for objective in (("latency",), ("energy",), ("edp",), ("latency", slack))
     )
     assume(latency[k.OVERFLOW] == 0)
     assert energy[k.ENERGY_PJ] <= within[k.ENERGY_PJ] * ROUNDING <= latency[k.ENERGY_PJ] * ROUNDING**2

@@ -60,7 +60,13 @@ def test_orders_and_columns_are_those_of_the_kernel():
     assert row[k.MAP_S : k.MAP_S + 8].tolist() == [1, 1, 2, 4, 1, 1, 1, 1]
     assert row[k.MAP_R : k.MAP_R + 8].tolist() == [1, 1, 2, 1, 1, 3, 1, 1]
     assert row[k.MAP_T : k.MAP_T + 8].tolist() == [1, 1, 4, 2, 1, 6, 1, 3]
-    assert row[[k.MAP_LANES, k.MAP_DRAM_ORDER, k.MAP_STATIONARY, k.MAP_BYPASS, k.MAP_OPTION]].tolist() == [2, 1, 2, 2, 0]
+    assert row[[k.MAP_LANES, k.MAP_DRAM_ORDER, k.MAP_STATIONARY, k.MAP_BYPASS, k.MAP_OPTION]].tolist() == [
+        2,
+        1,
+        2,
+        2,
+        0,
+    ]
 
 
 def test_loop_nest_with_stationary_weights():
