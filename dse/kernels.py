@@ -833,10 +833,11 @@ def _schedule_bounds(layer, design, option, mapping, variant, bypass, tiles, flo
 
 
 @_inner
-def search_option(layer, design, option, sizes, mode, limit, variant, mapping, best_map, best):
+def search_option(layer, design, option, sizes, mode, limit, slack, variant, mapping, best_map, best):
     """Search one spatial option: all buffer tiles x DRAM orders x stationary operands x register tiles x bypasses.
 
-    Skips only what a lower bound proves no better than the best so far.  `best` = (cycles, energy) so far.
+    Skips only what a lower bound proves no better than the best so far.  `best` = (cycles, energy) so far.  With
+    `slack` >= 0 it first finds the least cycles, then the least energy within that share above them.
     """
     work = np.empty((4, 4))
     trial = np.empty(N_RESULT)
@@ -871,12 +872,16 @@ def search_option(layer, design, option, sizes, mode, limit, variant, mapping, b
         tables[:] = -1.0
         mapping[MAP_T + G] = mapping[MAP_S + G]
         _facts(layer, design, mapping, variant, tiles[:count], floors[:count], facts)
-        least = np.inf
-        for thorough in range(2):
-            for f in range(n_taps if thorough else 1):
-                least = _search_tiles(layer, design, option, mode, limit, variant, thorough, least, mapping, levels, counts,
-                                      taps[f], axes[f], tables[:, f], tiles[:count], floors[:count], facts, work, trial,
-                                      best_map, best)  # fmt: skip
+        for phase in range(0 if slack >= 0 else 1, 2):
+            aim = mode if phase else LATENCY_ONLY
+            if slack >= 0 and phase:
+                limit = best[0] * (1.0 + slack)
+            least = np.inf
+            for thorough in range(1 if limit < np.inf else 0, 2):  # a limit comes with a best to start from
+                for f in range(n_taps if thorough else 1):
+                    least = _search_tiles(layer, design, option, aim, limit, variant, thorough, least, mapping, levels,
+                                          counts, taps[f], axes[f], tables[:, f], tiles[:count], floors[:count], facts,
+                                          work, trial, best_map, best)  # fmt: skip
 
 
 @_inner
@@ -1297,8 +1302,12 @@ def map_layer(layer, design, options, sizes, mode, slack, variant, best_map, out
     last = first + int(design[OPTION_COUNT])
     limit = np.inf
     passes = 1
+    at_once = -1.0
     if mode == ENERGY_WITHIN and slack < np.inf:
-        passes = 2
+        if last - first == 1 and design[BYPASS] == 0:
+            at_once = slack
+        else:
+            passes = 2
     least = np.inf
     for o in range(first, last):
         over = _smallest_tile(layer, design, options[o], variant, mapping)
@@ -1317,7 +1326,7 @@ def map_layer(layer, design, options, sizes, mode, slack, variant, best_map, out
             if _hopeless(aim, limit, best, _array_cycles(layer, options[o], mapping), 0.0):
                 continue
             mapping[MAP_OPTION] = o - first
-            search_option(layer, design, options[o], sizes, aim, limit, variant, mapping, best_map, best)
+            search_option(layer, design, options[o], sizes, aim, limit, at_once, variant, mapping, best_map, best)
     evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
 
 

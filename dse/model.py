@@ -159,9 +159,10 @@ def layer_row(layer: MacLayer) -> np.ndarray:
     row[:8] = layer.loop_bounds
     gcd = [math.gcd(layer.stride_y, layer.dilation_y), math.gcd(layer.stride_x, layer.dilation_x)]
     row[8:] = [
-        layer.stride_y, layer.stride_x, layer.dilation_y, layer.dilation_x, layer.pad_y, layer.pad_x, layer.IY, layer.IX,
-        layer.vector_operations, layer.fused_input_elements, layer.static_weights, layer.touched("y"), layer.touched("x"),
-        layer.dilation_y // gcd[0], layer.dilation_x // gcd[1], layer.stride_y // gcd[0], layer.stride_x // gcd[1],
+        layer.stride_y, layer.stride_x, layer.dilation_y, layer.dilation_x, layer.pad_y, layer.pad_x, layer.IY,
+        layer.IX, layer.vector_operations, layer.fused_input_elements, layer.static_weights, layer.touched("y"),
+        layer.touched("x"), layer.dilation_y // gcd[0], layer.dilation_x // gcd[1], layer.stride_y // gcd[0],
+        layer.stride_x // gcd[1],
     ]  # fmt: skip
     return row
 

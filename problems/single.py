@@ -47,8 +47,8 @@ class SingleDNN(AcceleratorProblem):
     technology : `Technology`; default 45 nm.
     objectives : names of metric columns or of `dse.columns.DERIVED`, minimised; default ``latency_s, area_mm2``.
     n_jobs : workers of the evaluator; does not change a bit of the result.
-    mapping_objective, mapping_slack : `objective` and `slack` of `dse.evaluate`: what the mapper minimises in each layer
-        (``"latency"``, ``"energy"``, ``"edp"``), and the share of latency it may give up for energy.
+    mapping_objective, mapping_slack : `objective` and `slack` of `dse.evaluate`: what the mapper minimises in each
+        layer (``"latency"``, ``"energy"``, ``"edp"``), and the share of latency it may give up for energy.
 
     A subclass that overrides `objectives` sets `objective_names` itself.
     """

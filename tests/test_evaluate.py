@@ -78,7 +78,7 @@ def test_by_hand():
         ({"dram_gbps": 8}, 33, "compute"),
         # Half the clock: 2 GB/s are 4 bytes a cycle: 24 + 18.
         ({"clock_ghz": 0.5}, 42, "compute"),
-        # 16-bit words: twice the bytes of W, I, O: 24 + 72; the O port: 72 + 36 + 72 + 36 = 216 bytes, 27 cycles: 27 + 72.
+        # 16-bit words: 144 bytes of DRAM, 72 cycles; the port of O: 72 + 36 + 72 + 36 = 216 bytes, 27 cycles: 27 + 72.
         ({"weight_bits": 16, "activation_bits": 16, "weight_register_bytes": 2, "input_register_bytes": 2}, 99, "dram"),
     ],
 )  # fmt: skip
@@ -154,6 +154,9 @@ def test_resident_vector_layers_use_the_port_of_the_input_buffer():
 # Whole networks.
 
 
+SUMMARY = ("latency_s", "cycles", "energy_j", "area_mm2", "power_w", "latency_bound_s", "energy_bound_j", "overflow")
+
+
 @pytest.fixture(scope="module")
 def network():
     return load_network("resnet50")
@@ -167,8 +170,8 @@ def result(network):
 def test_columns_of_the_layer_table(result, network):
     table = result.layers
     assert list(table.columns) == [
-        "layer", "operator", "repeats", *LOOPS, "macs", "cycles", *(f"{part}_cycles" for part in WATERFALL), "utilisation",
-        "bound", "bound_cycles", "dram_bytes", *LAYER_BYTES, "energy_pj", *(f"{part}_pj" for part in ENERGY_PARTS),
+        "layer", "operator", "repeats", *LOOPS, "macs", "cycles", *(f"{part}_cycles" for part in WATERFALL),
+        "utilisation", "bound", "bound_cycles", "dram_bytes", *LAYER_BYTES, "energy_pj", *(f"{part}_pj" for part in ENERGY_PARTS),
         "overflow", "mapping",
     ]  # fmt: skip
     assert list(table["layer"]) == [layer.name for layer in network.layers]

@@ -7,7 +7,6 @@ from itertools import product
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from strategies import layers
 
 from dse.layers import LOOPS, MacLayer, Network, VectorLayer, distinct_positions

@@ -170,7 +170,7 @@ def assert_optimal(layer, design, variant, costs):
         assert np.array_equal(out, again), where
 
 
-small_layers = layers(most_macs=200, most=6, depth=4)
+small_layers = layers(most_macs=300, most=7, depth=5)
 few_options = st.sampled_from((
     Dataflow("one", (SpatialOption(("C",), ("K",), ("W", "O")),)),
     Dataflow("pixels", (SpatialOption(("OX", "OY"), ("K",), ("O", "I"), forwards_inputs=True),)),
@@ -180,7 +180,7 @@ few_options = st.sampled_from((
 ))  # fmt: skip
 
 
-@settings(max_examples=400)
+@settings(max_examples=500)
 @given(small_layers, accelerators(few_options, least_bytes=48), st.data())
 def test_mapper_equals_full_enumeration(layer, design, data):
     variant = variant_of(data.draw(residencies(layer)))

@@ -1,0 +1,51 @@
+"""Are the mapper's candidate tiles dense enough?  Finer ones, and what they change on random default-space designs.
+
+python experiments/tile_density.py [designs]
+
+Prints the mean and worst relative gain in latency and the change of energy: ResNet-50 with 2^j against 2^j and 3 x 2^j
+steps, and three smaller layers with 2^j against every whole number of steps.
+"""
+
+import sys
+
+import numpy as np
+
+from dse import MacLayer, Network, Technology, default_space, load_network
+from dse.kernels import N_MAP, N_RESULT, evaluate_designs
+from dse.model import DEFAULT_SLACK, TILE_SIZES, design_rows, mapper_mode, network_tables
+
+SMALL = (
+    MacLayer("convolution", K=48, C=40, OY=20, OX=20, FY=3, FX=3, pad_y=1, pad_x=1, IY=20, IX=20),
+    MacLayer("depthwise", G=96, OY=28, OX=28, FY=5, FX=5, stride_y=2, stride_x=2, pad_y=2, pad_x=2, IY=56, IX=56),
+    MacLayer("product", OX=49, C=96, K=80),
+)
+
+
+def totals(network: Network, sizes: np.ndarray, n: int, objective: str, slack: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cycles and energy [pJ] of each of the first `n` designs that fit, under candidate tiles `sizes`."""
+    space, tables = default_space(), network_tables(network)
+    rows, options = design_rows(space.columns(space.sample(n, np.random.default_rng(0))), Technology.at(45))
+    count, out = len(tables.layers), np.empty((n, N_RESULT))
+    scratch = (np.zeros((count, 16), bool), np.zeros((count, 16, N_RESULT)), np.zeros((count, 16, N_MAP)))
+    steps = np.zeros(len(tables.steps), np.int64)
+    evaluate_designs(rows, options, *tables.arguments, sizes, *mapper_mode(objective, slack), *scratch, steps, out)
+    fits = out[:, 9] == 0
+    return out[fits, 0], out[fits, 1]
+
+
+def report(title: str, network: Network, finer: np.ndarray, n: int) -> None:
+    """One line an objective: how much less time and energy the finer candidates take."""
+    for objective, slack in (("latency", 0.0), ("latency", DEFAULT_SLACK), ("energy", 0.0)):
+        (cycles, energy), (fine_cycles, fine_energy) = (totals(network, s, n, objective, slack) for s in (TILE_SIZES, finer))
+        less, saved = 1 - fine_cycles / cycles, 1 - fine_energy / energy
+        print(
+            f"{title:28} {objective:8} slack {slack:4.0%}  n={len(less):3}  latency mean {less.mean():7.3%} worst {less.max():7.3%}"
+            f"  energy mean {saved.mean():7.3%} worst {saved.max():7.3%}"
+        )
+
+
+if __name__ == "__main__":
+    designs = int(sys.argv[1]) if len(sys.argv) > 1 else 60
+    report("ResNet-50, 2^j and 3 2^j", load_network("resnet50"), np.unique([*TILE_SIZES, *(3 * TILE_SIZES)]), designs)
+    for layer in SMALL:
+        report(f"{layer.name}, all", Network("one", (layer,)), np.arange(1.0, 29.0), designs)
