@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
+from numbers import Real
 
 from dse.dataflow import Dataflow, dataflow_named
 from dse.layers import OPERANDS
@@ -23,6 +24,10 @@ OPERAND_NAMES = {"W": "weight", "I": "input", "O": "output"}
 def buffer_groups(arrangement: str) -> tuple[str, ...]:
     """The buffers of an arrangement, each as the operands it holds: ``"W+I/O"`` gives ``("WI", "O")``."""
     return tuple(part.replace("+", "") for part in arrangement.split("/"))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True)
@@ -93,12 +98,12 @@ class Accelerator:
         object.__setattr__(self, "dataflow", dataflow_named(self.dataflow))
         for name in WHOLE:
             value = getattr(self, name)
-            if isinstance(value, bool) or int(value) != value or value < 1:
+            if not (_is_number(value) and value >= 1 and int(value) == value):
                 raise ValueError(f"Accelerator: {name} must be a whole number >= 1, got {value!r}")
             object.__setattr__(self, name, int(value))
         for name in POSITIVE:
             value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
+            if not (_is_number(value) and value > 0):
                 raise ValueError(f"Accelerator: {name} must be a positive number, got {value!r}")
         for name, allowed in (("interconnect", INTERCONNECTS), ("buffers", BUFFER_ARRANGEMENTS)):
             if getattr(self, name) not in allowed:
@@ -108,7 +113,7 @@ class Accelerator:
         for name in ("double_buffered", "bypass"):
             if any(x not in OPERANDS for x in getattr(self, name)):
                 raise ValueError(f"Accelerator: {name} is a subset of 'WIO', got {getattr(self, name)!r}")
-        if not 0 <= self.resident_activation_fraction < 1:
+        if not (_is_number(self.resident_activation_fraction) and 0 <= self.resident_activation_fraction < 1):
             raise ValueError(
                 "Accelerator: resident_activation_fraction must be at least 0 and below 1, "
                 f"got {self.resident_activation_fraction!r}"

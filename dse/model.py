@@ -78,11 +78,11 @@ def option_rows(dataflow: Dataflow) -> np.ndarray:
     return rows
 
 
-def _categories(column: np.ndarray, rows_of) -> np.ndarray:
-    """Rows of an object column of few distinct values: `rows_of(value)` once for each distinct value."""
+def _categories(column: np.ndarray, width: int, rows_of) -> np.ndarray:
+    """Rows (n, width) of an object column of few distinct values: `rows_of(value)` once for each of them."""
     distinct: dict[object, int] = {}
     index = np.fromiter((distinct.setdefault(value, len(distinct)) for value in column), np.int64, len(column))
-    return np.array([rows_of(value) for value in distinct], dtype=float)[index]
+    return np.array([rows_of(value) for value in distinct], dtype=float).reshape(-1, width)[index]
 
 
 def _buffer_layout(arrangement: str) -> list[float]:
@@ -105,10 +105,11 @@ def design_rows(columns: MappingType[str, np.ndarray], technology: Technology) -
     rows[:, k.SYSTOLIC] = columns["interconnect"] == "systolic"
     rows[:, k.OVERLAP] = columns["overlap_skew"]
     rows[:, k.RESIDENT_WEIGHTS] = columns["resident_weights"]
-    rows[:, k.BYPASS] = _categories(columns["bypass"], lambda s: [sum(2**i for i, x in enumerate(OPERANDS) if x in s)])[
-        :, 0
-    ]
-    rows[:, k.DOUBLE_W : k.DOUBLE_W + 3] = _categories(columns["double_buffered"], lambda s: [x in s for x in OPERANDS])
+    bypass_bits = _categories(columns["bypass"], 1, lambda s: [sum(2**i for i, x in enumerate(OPERANDS) if x in s)])
+    rows[:, k.BYPASS] = bypass_bits[:, 0]
+    rows[:, k.DOUBLE_W : k.DOUBLE_W + 3] = _categories(
+        columns["double_buffered"], 3, lambda s: [x in s for x in OPERANDS]
+    )
     _buffer_columns(columns, technology, rows)
     rows[:, k.PJ_MAC] = technology.mac_energy_pj(
         columns["weight_bits"], columns["activation_bits"], columns["accumulator_bits"], columns["macs_per_pe"]
@@ -127,13 +128,13 @@ def design_rows(columns: MappingType[str, np.ndarray], technology: Technology) -
             options.append(option_rows(dataflow))
         return known[dataflow]
 
-    rows[:, k.OPTION_FIRST : k.OPTION_COUNT + 1] = _categories(columns["dataflow"], place)
-    return rows, np.concatenate(options)
+    rows[:, k.OPTION_FIRST : k.OPTION_COUNT + 1] = _categories(columns["dataflow"], 2, place)
+    return rows, np.concatenate([np.empty((0, k.N_OPTION)), *options])
 
 
 def _buffer_columns(columns: MappingType[str, np.ndarray], technology: Technology, rows: np.ndarray) -> None:
     """Fill registers, buffers and their energies per byte."""
-    layout = _categories(columns["buffers"], _buffer_layout).astype(int)
+    layout = _categories(columns["buffers"], 3, _buffer_layout).astype(int)
     rows[:, k.BUFFER_W : k.BUFFER_W + 3] = layout
     every = np.arange(len(rows))
     capacity, width, banks = (np.zeros((len(rows), 3)) for _ in range(3))

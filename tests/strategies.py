@@ -201,16 +201,26 @@ def fitted(mapping: Mapping, layer: MacLayer, design: Accelerator, resident: fro
     return mapping
 
 
+def relevant_loops(operand: str) -> tuple[str, ...]:
+    """Loops that change the operand."""
+    skip = {"W": "P", "I": "K", "O": "R"}[operand]
+    return tuple(d for group, loops in GROUPS.items() if group != skip for d in loops)
+
+
 @st.composite
 def mappings(draw, layer: MacLayer, design: Accelerator, resident: frozenset[str] = frozenset()) -> Mapping:
-    """Any mapping the wires allow: tiles of any size (beyond the loop too), any order; most fit the memories."""
+    """Any mapping the wires allow: tiles of any size (beyond the loop too), any order; most fit the memories.
+
+    Often a tile is a whole operand, which needs no second copy.
+    """
     index = draw(st.integers(0, len(design.dataflow.options) - 1))
     option = design.dataflow.options[index]
     factors, lanes = draw(spatial_factors(layer, design, option))
     register, buffer = {}, {}
+    whole = {d for x in draw(st.sampled_from(("", "", "", "W", "I", "O", "WIO"))) for d in relevant_loops(x)}
     for d in LOOPS:
         bound = getattr(layer, d)
-        buffer[d] = draw(st.integers(1, bound + 1)) if bound > 1 else draw(st.integers(1, 2))
+        buffer[d] = bound if d in whole else draw(st.integers(1, max(2, bound + 1)))
         if option.flatten_reduction and d in ("FY", "FX"):
             buffer[d] = bound
             continue
@@ -226,9 +236,3 @@ def mappings(draw, layer: MacLayer, design: Accelerator, resident: frozenset[str
 def residencies(layer: MacLayer) -> st.SearchStrategy[frozenset[str]]:
     """Any subset of what may be resident; half of the time nothing."""
     return st.one_of(st.just(frozenset()), st.frozensets(st.sampled_from(RESIDENT)))
-
-
-def relevant_loops(operand: str) -> tuple[str, ...]:
-    """Loops that change the operand."""
-    skip = {"W": "P", "I": "K", "O": "R"}[operand]
-    return tuple(d for group, loops in GROUPS.items() if group != skip for d in loops)

@@ -171,8 +171,8 @@ def test_columns_of_the_layer_table(result, network):
     table = result.layers
     assert list(table.columns) == [
         "layer", "operator", "repeats", *LOOPS, "macs", "cycles", *(f"{part}_cycles" for part in WATERFALL),
-        "utilisation", "bound", "bound_cycles", "dram_bytes", *LAYER_BYTES, "energy_pj", *(f"{part}_pj" for part in ENERGY_PARTS),
-        "overflow", "mapping",
+        "utilisation", "bound", "bound_cycles", "dram_bytes", *LAYER_BYTES, "energy_pj",
+        *(f"{part}_pj" for part in ENERGY_PARTS), "overflow", "mapping",
     ]  # fmt: skip
     assert list(table["layer"]) == [layer.name for layer in network.layers]
     assert (table["macs"] * table["repeats"]).sum() == network.macs == 4_089_184_256
