@@ -72,7 +72,7 @@ def explore(
         int, typer.Option("--evaluations", "-n", min=1, metavar="N", help="Budget: unique designs.")
     ] = 10_000,
     population: Annotated[
-        int | None, typer.Option(min=2, metavar="N", help="Individuals; default an eighth of the budget, 8 to 100.")
+        int | None, typer.Option(min=2, metavar="N", help="Individuals; default the root of the budget, 8 to 100.")
     ] = None,
     seed: Annotated[
         int, typer.Option(min=0, metavar="N", help="The same seed gives the same files, byte for byte.")

@@ -140,6 +140,10 @@ def as_network(network_or_layers: Network | Layer | Iterable[Layer]) -> Network:
         return network_or_layers
     if isinstance(network_or_layers, Layer):
         network_or_layers = [network_or_layers]
+    if isinstance(network_or_layers, str) or not isinstance(network_or_layers, Iterable):
+        raise ValueError(
+            f"expected a Network or layers, got {network_or_layers!r}; load a network by name or path with load_network"
+        )
     return Network.from_layers(network_or_layers)
 
 
@@ -165,6 +169,8 @@ def evaluate(
     slack : with ``"latency"``, take the least energy among the mappings at most this fraction above the
         least latency [1]; 0 = ties only.  See `dse.model.DEFAULT_SLACK`.
     """
+    if not isinstance(design, Accelerator):
+        raise ValueError(f"expected an Accelerator, got {design!r}; make one with Accelerator(rows=..., ...)")
     network = as_network(network_or_layers)
     technology = technology or Technology.at(45)
     mode, limit = mapper_mode(objective, slack)

@@ -56,19 +56,31 @@ def mapping_cost(
 # Latency.
 
 
-def skew_cycles(design: Accelerator, cycles: float, folds: float) -> float:
+def load_cycles(design: Accelerator, mapping: Mapping, moved: Costs, words: dict[str, float]) -> float:
+    """Cycles in which the stationary words cross the edge of the array at least [cycles].
+
+    A column takes one word a cycle for each multiplier of a PE; finished sums leave one a cycle.
+    """
+    if mapping.stationary == "O":
+        finished = moved["array_o_write"] - moved["array_o_read"]
+        return (moved["array_o_read"] / words["sum"] + finished / words["O"]) / design.cols
+    return moved[f"array_{mapping.stationary.lower()}"] / words[mapping.stationary] / (design.cols * design.macs_per_pe)
+
+
+def skew_cycles(design: Accelerator, cycles: float, folds: float, load: float) -> float:
     """Cycles a systolic array waits for operands to reach the far corner [cycles]; 0 for buses.
 
     ``2 rows + cols - 2`` a fold (load the stationary tile, then the diagonal wave in and out; SCALE-Sim's fold is
     these and the streamed words).  With the next stationary tile loaded behind the current one (TPU v1) it is paid
-    once, and a fold costs at least the `rows` cycles of its load.
+    once, and the folds cost at least their loads: `rows` cycles each, and `load` (from `load_cycles`) in all.
     """
     if design.interconnect != "systolic":
         return 0.0
-    once = 2 * design.rows + design.cols - 2
+    load = max(load, folds * design.rows)
+    wave = design.rows + design.cols - 2
     if design.overlap_skew:
-        return max(cycles, folds * design.rows) - cycles + once
-    return folds * once
+        return max(cycles, load) - cycles + design.rows + wave
+    return load + folds * wave
 
 
 def port_cycles(design: Accelerator, moved: Costs) -> dict[str, float]:
@@ -117,7 +129,8 @@ def latency(
     stream = (total - waits) / bandwidth - ends
     ports = port_cycles(design, moved)
     ideal = math.prod(layer.loop_bounds) / design.macs_per_cycle
-    array, skew = moved["array_cycles"], skew_cycles(design, moved["array_cycles"], moved["folds"])
+    array, load = moved["array_cycles"], load_cycles(design, mapping, moved, word_bytes(layer, design))
+    skew = skew_cycles(design, array, moved["folds"], load)
     vector = layer.vector_operations / design.vector_lanes
     with_vector = max(array + skew, vector)
     with_buffers = max(with_vector, *ports.values())
@@ -141,6 +154,7 @@ def latency(
         "fill_drain_cycles": skew + ends,
         "bound": bound,
         "skew_cycles": skew,
+        "load_cycles": load,
         "vector_cycles": vector,
         "dram_cycles": total / bandwidth,
         **ports,
@@ -151,9 +165,10 @@ def latency(
 # Energy and bounds.
 
 
-def mac_energy_pj(design: Accelerator, technology: Technology) -> float:
-    """Energy of one multiply-accumulate at the design's word widths [pJ]; a PE's products meet in an adder tree."""
-    widths = (design.weight_bits, design.activation_bits, design.accumulator_bits)
+def mac_energy_pj(layer: MacLayer, design: Accelerator, technology: Technology) -> float:
+    """Energy of one multiply-accumulate at the layer's word widths [pJ]; a PE's products meet in an adder tree."""
+    second = design.weight_bits if layer.static_weights else design.activation_bits
+    widths = (second, design.activation_bits, design.accumulator_bits)
     return float(technology.mac_energy_pj(*widths, design.macs_per_pe))
 
 
@@ -223,7 +238,7 @@ def energy(
         interconnect_pj = (moved["array_w"] + moved["array_i"] + sums) * technology.bus_pj_per_byte
     dram = sum(moved[name] for name in ("dram_w", "dram_i", "dram_o_read", "dram_o_write", "dram_fused"))
     levels = {
-        "mac_pj": macs * mac_energy_pj(design, technology),
+        "mac_pj": macs * mac_energy_pj(layer, design, technology),
         "register_pj": sum(registers[f"register_{x.lower()}"] * access_pj[x] for x in OPERANDS),
         "interconnect_pj": interconnect_pj,
         "buffer_pj": buffer_pj,
@@ -248,7 +263,7 @@ def lower_bounds(layer: MacLayer, design: Accelerator, technology: Technology, r
     }
     moved = sum(size for name, size in once.items() if name not in resident)
     cycles = max(macs / design.macs_per_cycle, moved / dram_bytes_per_cycle(design))
-    energy_pj = macs * mac_energy_pj(design, technology) + moved * technology.dram_pj_per_byte
+    energy_pj = macs * mac_energy_pj(layer, design, technology) + moved * technology.dram_pj_per_byte
     return {"bound_cycles": cycles, "bound_pj": energy_pj}
 
 

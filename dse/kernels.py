@@ -32,8 +32,8 @@ N_VECTOR = 4
  WIDTH_0, WIDTH_1, WIDTH_2, DOUBLE_W, DOUBLE_I, DOUBLE_O, DRAM_BYTES_PER_CYCLE, WEIGHT_BYTES, ACTIVATION_BYTES,
  ACCUMULATOR_BYTES, VECTOR_LANES, SYSTOLIC, OVERLAP, BYPASS, STORE_BYTES, RESIDENT_WEIGHTS, OPTION_FIRST,
  OPTION_COUNT, PJ_MAC, PJ_REG_W, PJ_REG_I, PJ_REG_O, PJ_READ_W, PJ_READ_I, PJ_READ_O, PJ_WRITE_W, PJ_WRITE_I,
- PJ_WRITE_O, PJ_DRAM, PJ_BUS, PJ_HOP, PJ_VECTOR, PJ_LEAK_CYCLE) = range(45)  # fmt: skip
-N_DESIGN = 45
+ PJ_WRITE_O, PJ_DRAM, PJ_BUS, PJ_HOP, PJ_VECTOR, PJ_LEAK_CYCLE, PJ_MAC_DYNAMIC) = range(46)  # fmt: skip
+N_DESIGN = 46
 # Columns of a spatial-option row: up to four loops an axis (-1 = none), allowed stationary operands, flags.
 OPT_ROWS, OPT_COLS, OPT_W, OPT_I, OPT_O, OPT_FLATTEN, OPT_FORWARDS = 0, 4, 8, 9, 10, 11, 12
 N_OPTION = 13
@@ -47,8 +47,8 @@ N_MAP = 29
  ARRAY_W, ARRAY_I, ARRAY_O_READ, ARRAY_O_WRITE, REGISTER_W, REGISTER_I, REGISTER_O,
  PJ_TOTAL_MAC, PJ_TOTAL_REGISTER, PJ_TOTAL_INTERCONNECT, PJ_TOTAL_BUFFER, PJ_TOTAL_DRAM, PJ_TOTAL_VECTOR,
  PJ_TOTAL_LEAKAGE, FOLDS, ARRAY_CYCLES, PORT_0, PORT_1, PORT_2, DRAM_CYCLES, VECTOR_CYCLES, MACS, SKEW,
- BOUND_CYCLES, BOUND_PJ) = range(46)  # fmt: skip
-N_RESULT = 46
+ BOUND_CYCLES, BOUND_PJ, LOAD) = range(47)  # fmt: skip
+N_RESULT = 47
 # Values of BOUND.
 BOUND_COMPUTE, BOUND_BUFFER_0, BOUND_BUFFER_1, BOUND_BUFFER_2, BOUND_DRAM, BOUND_VECTOR, BOUND_FILL = range(7)
 # Bits of a residency variant: operands that are on chip already / stay on chip afterwards.
@@ -172,13 +172,18 @@ def _border(outputs, tile, piece, f0, f1, axis):
 
 @_inner
 def spatial_factors(layer, design, option, mapping):
-    """Fill the spatial factors of `mapping`: in-PE lanes over C, then each axis in its listed order."""
+    """Fill the spatial factors of `mapping`: in-PE lanes over C, then each axis in its listed order.
+
+    A PE uses as many of its multipliers as its registers hold words for.
+    """
     for d in range(8):
         mapping[MAP_S + d] = 1.0
     reduction = layer[C]
     if option[OPT_FLATTEN]:
         reduction = layer[C] * layer[FY] * layer[FX]
-    lanes = min(reduction, design[LANES])
+    w_word = design[WEIGHT_BYTES] if layer[STATIC_WEIGHTS] else design[ACTIVATION_BYTES]
+    fed = min(_floor(design[REG_W] / w_word), _floor(design[REG_I] / design[ACTIVATION_BYTES]))
+    lanes = max(1.0, min(min(reduction, design[LANES]), fed))
     mapping[MAP_LANES] = lanes
     mapping[MAP_S + C] = lanes
     for axis in range(2):
@@ -409,6 +414,13 @@ def _cost(layer, design, option, mapping, variant, cycles, dram_pixels, array_pi
     _buffer_traffic(layer, design, variant, bypass, out)
     times = times_w if stationary == 0 else (times_i if stationary == 1 else visits)
     out[FOLDS] = total[0] * total[1] * total[2] * total[3] / total[stationary] * times
+    edge = design[COLS] * (1.0 if stationary == 2 else design[LANES])  # stationary words that enter in a cycle
+    if stationary == 0:
+        out[LOAD] = layer[G] * layer[K] * layer[C] * layer[FY] * layer[FX] * times_w / edge
+    elif stationary == 1:
+        out[LOAD] = layer[B] * layer[G] * layer[C] * array_pixels * times_i / edge
+    else:
+        out[LOAD] = outputs * visits / edge
     _latency(layer, design, cycles, variant, ends, out)
     if out[CYCLES] <= bar:
         _energy(layer, design, mapping, option, out)
@@ -449,14 +461,18 @@ def _buffer_traffic(layer, design, variant, bypass, out):
 
 
 @_inner
-def _skew(design, cycles, folds):
-    """Cycles that a systolic array spends on skewed fill and drain of its folds."""
+def _skew(design, cycles, folds, load):
+    """Cycles that a systolic array spends on skewed fill and drain of its folds.
+
+    `load`: cycles that the stationary words need at the edge of the array at least; a fold takes `rows` at least.
+    """
     if design[SYSTOLIC] == 0:
         return 0.0
-    one = 2 * design[ROWS] + design[COLS] - 2
+    load = max(load, folds * design[ROWS])
+    wave = design[ROWS] + design[COLS] - 2
     if design[OVERLAP]:
-        return max(cycles, folds * design[ROWS]) - cycles + one
-    return folds * one
+        return max(cycles, load) - cycles + design[ROWS] + wave
+    return load + folds * wave
 
 
 @_inner
@@ -469,7 +485,7 @@ def _latency(layer, design, cycles, variant, ends, out):
     out[MACS] = macs
     out[ARRAY_CYCLES] = cycles
     ideal = macs / (design[ROWS] * design[COLS] * design[LANES])
-    skew = _skew(design, cycles, out[FOLDS])
+    skew = _skew(design, cycles, out[FOLDS], out[LOAD])
     out[SKEW] = skew
     for b in range(3):
         out[PORT_0 + b] = 0.0
@@ -527,7 +543,8 @@ def _bounds(layer, design, variant, ideal, out):
     if not variant & OUT_RESIDENT:
         moved += layer[B] * layer[G] * layer[K] * layer[OY] * layer[OX] * word
     out[BOUND_CYCLES] = max(ideal, moved / design[DRAM_BYTES_PER_CYCLE])
-    out[BOUND_PJ] = out[MACS] * design[PJ_MAC] + moved * design[PJ_DRAM]
+    mac_pj = design[PJ_MAC] if layer[STATIC_WEIGHTS] else design[PJ_MAC_DYNAMIC]
+    out[BOUND_PJ] = out[MACS] * mac_pj + moved * design[PJ_DRAM]
 
 
 @_inner
@@ -547,7 +564,7 @@ def _energy(layer, design, mapping, option, out):
     out[REGISTER_W] = out[MACS] * w_word + out[ARRAY_W] * pixels
     out[REGISTER_I] = out[MACS] * design[ACTIVATION_BYTES] + out[ARRAY_I] * reach_i
     out[REGISTER_O] = 2 * out[MACS] / mapping[MAP_LANES] * design[ACCUMULATOR_BYTES] + out[ARRAY_O_READ]
-    out[PJ_TOTAL_MAC] = out[MACS] * design[PJ_MAC]
+    out[PJ_TOTAL_MAC] = out[MACS] * (design[PJ_MAC] if layer[STATIC_WEIGHTS] else design[PJ_MAC_DYNAMIC])
     out[PJ_TOTAL_REGISTER] = (out[REGISTER_W] * design[PJ_REG_W] + out[REGISTER_I] * design[PJ_REG_I]
                               + out[REGISTER_O] * design[PJ_REG_O])  # fmt: skip
     if design[SYSTOLIC]:
@@ -789,9 +806,9 @@ def _schedule_bounds(layer, design, option, mapping, variant, bypass, tiles, flo
     """Lower bounds of every (stationary operand, register tile) over all buffer tiles; returns how many.
 
     One buffer tile that holds the whole layer moves the least over every wire and port, so its cost without
-    DRAM bounds all others.  `tiles` (n, 9): the register tile and the stationary operand; `floors` (n, 10): cycles
+    DRAM bounds all others.  `tiles` (n, 9): the register tile and the stationary operand; `floors` (n, 11): cycles
     of array and vector unit; energy without DRAM and leakage [pJ]; cycles of the three ports; folds; array cycles;
-    bytes of W, I and partial O over the array's wires.
+    bytes of W, I and partial O over the array's wires; cycles of loading the stationary operand.
     """
     for d in range(8):
         mapping[MAP_T + d] = _ceil_div(layer[d], mapping[MAP_S + d]) * mapping[MAP_S + d]
@@ -813,6 +830,7 @@ def _schedule_bounds(layer, design, option, mapping, variant, bypass, tiles, flo
             floors[i, 0] = max(trial[ARRAY_CYCLES] + trial[SKEW], trial[VECTOR_CYCLES]) * (1.0 - 1e-12)
             floors[i, 5] = trial[FOLDS]
             floors[i, 6] = trial[ARRAY_CYCLES]
+            floors[i, 10] = trial[LOAD] * (1.0 - 1e-12)
             floors[i, 7] = trial[ARRAY_W]
             floors[i, 8] = trial[ARRAY_I]
             floors[i, 9] = 2 * trial[ARRAY_O_READ]
@@ -824,7 +842,7 @@ def _schedule_bounds(layer, design, option, mapping, variant, bypass, tiles, flo
     for i in range(1, count):  # the fastest first
         j = i
         while j > 0 and _slower(floors[j - 1], floors[j]):
-            for column in range(10):
+            for column in range(11):
                 floors[j, column], floors[j - 1, column] = floors[j - 1, column], floors[j, column]
             for column in range(9):
                 tiles[j, column], tiles[j - 1, column] = tiles[j - 1, column], tiles[j, column]
@@ -847,7 +865,7 @@ def search_option(layer, design, option, sizes, mode, limit, slack, variant, map
     counts[:] = 1
     taps = np.empty((3, 2))
     tiles = np.empty((3 * MAX_REGISTER_TILES, 9))
-    floors = np.empty((3 * MAX_REGISTER_TILES, 10))
+    floors = np.empty((3 * MAX_REGISTER_TILES, 11))
     facts = np.empty(45)
     n_taps = _tile_levels(layer, option, sizes, mapping, levels, counts, taps)
     axes = np.empty((n_taps, 4, MAX_LEVELS))
@@ -1157,7 +1175,7 @@ def _search_schedules(layer, design, option, mode, limit, variant, thorough, lea
         w = x[X_AGAIN_W] * times_w - floors[j, 7]  # bytes over the wires above those of the floor
         i = x[X_AGAIN_I] * tables[j, 5, i_y, 0] * tables[j, 6, i_x, 0] * times_i - floors[j, 8]
         o = x[X_AGAIN_O] * (visits - 1) - floors[j, 9]
-        busy = max(floors[j, 0], floors[j, 6] + _skew(design, floors[j, 6], floors[j, 5] * times))
+        busy = max(floors[j, 0], floors[j, 6] + _skew(design, floors[j, 6], floors[j, 5] * times, floors[j, 10] * times))
         port = _ports(x, floors[j, 2], floors[j, 3], floors[j, 4], more_w + w, more_i + i, more_o + o)
         bound = max(max(busy, port) + ends / x[X_BANDWIDTH], stream) * ROOM
         energy = fixed_energy + w * x[X_PJ_READ_W] + i * x[X_PJ_READ_I] + o * x[X_PJ_O] + bound * x[X_LEAK]

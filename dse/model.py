@@ -114,6 +114,9 @@ def design_rows(columns: MappingType[str, np.ndarray], technology: Technology) -
     rows[:, k.PJ_MAC] = technology.mac_energy_pj(
         columns["weight_bits"], columns["activation_bits"], columns["accumulator_bits"], columns["macs_per_pe"]
     )
+    rows[:, k.PJ_MAC_DYNAMIC] = technology.mac_energy_pj(  # both operands are activations
+        columns["activation_bits"], columns["activation_bits"], columns["accumulator_bits"], columns["macs_per_pe"]
+    )
     rows[:, k.PJ_DRAM] = technology.dram_pj_per_byte
     rows[:, k.PJ_BUS], rows[:, k.PJ_HOP] = technology.bus_pj_per_byte, technology.hop_pj_per_byte
     rows[:, k.PJ_VECTOR] = technology.vector_operation_pj(columns["accumulator_bits"])

@@ -104,9 +104,12 @@ class UniqueSampling(Sampling):
 
 
 class UniformCrossover(Crossover):
-    """Two children of two parents; each gene goes to one child or the other with equal chance."""
+    """Two children of two parents; each gene goes to one child or the other with equal chance.
 
-    def __init__(self, prob: float = 0.9) -> None:
+    Half of the pairs (`prob`) cross; the children of the others are copies that only mutate, small steps from a parent.
+    """
+
+    def __init__(self, prob: float = 0.5) -> None:
         super().__init__(n_parents=2, n_offsprings=2, prob=prob)
 
     def _do(self, problem, X, *args, random_state=None, **kwargs):
@@ -126,7 +129,7 @@ class StepMutation(Mutation):
     decay : 0 .. 1, larger means shorter steps.
     """
 
-    def __init__(self, prob_var: float | None = None, decay: float = 0.5) -> None:
+    def __init__(self, prob_var: float | None = None, decay: float = 0.8) -> None:
         super().__init__(prob=1.0, prob_var=prob_var)
         if not 0 < decay <= 1:
             raise ValueError(f"StepMutation: decay must be above 0 and at most 1, got {decay!r}")

@@ -52,7 +52,7 @@ def explore(
     ----------
     problem : such as `problems.SingleDNN("resnet50")`.  Its workers (`n_jobs`) do not change a bit of the result.
     evaluations : budget of unique designs, used up exactly.  A space that is not larger is evaluated whole.
-    population : individuals; default a eighth of the budget, 8 to 100.
+    population : individuals; default the square root of the budget, 8 to 100.
     seed : of the algorithm and of the random twin.
     algorithm : name of `dse.operators.ALGORITHMS` (default "nsga2"), or a pymoo algorithm that is not set up yet
         and asks and tells; its population is its own and real-valued genes are rounded to levels.

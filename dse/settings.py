@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,9 @@ from dse.protocol import SearchProblem
 from dse.sweep import LARGEST_SPACE
 
 SMALLEST_POPULATION, LARGEST_POPULATION = 8, 100
-"""Bounds of the default population, an eighth of the budget in between."""
+"""Bounds of the default population, the square root of the budget in between: as many generations as individuals.
+
+On `small_space` that was among the best of a range of populations at budgets from 500 to 6000, over 30 seeds each."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class Settings:
                 raise ValueError("the algorithm was set up already; pass a fresh one")
             population = getattr(algorithm, "pop_size", None)
         if population is None:
-            population = min(max(evaluations // 8, SMALLEST_POPULATION), LARGEST_POPULATION, max(evaluations, 2))
+            population = min(max(math.isqrt(evaluations), SMALLEST_POPULATION), LARGEST_POPULATION)
+            population = min(population, max(evaluations, 2))
         _whole("population", population, 2)
         if population > evaluations > 1:
             raise ValueError(f"population {population} is larger than the budget of {evaluations} evaluations")

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 from dse import MacLayer, Network, Technology, default_space, load_network
-from dse.kernels import N_MAP, N_RESULT, evaluate_designs
+from dse.kernels import CYCLES, ENERGY_PJ, N_MAP, N_RESULT, OVERFLOW, evaluate_designs
 from dse.model import DEFAULT_SLACK, TILE_SIZES, design_rows, mapper_mode, network_tables
 
 SMALL = (
@@ -30,8 +30,8 @@ def totals(network: Network, sizes: np.ndarray, n: int, objective: str, slack: f
     scratch = (np.zeros((count, 16), bool), np.zeros((count, 16, N_RESULT)), np.zeros((count, 16, N_MAP)))
     steps = np.zeros(len(tables.steps), np.int64)
     evaluate_designs(rows, options, *tables.arguments, sizes, *mapper_mode(objective, slack), *scratch, steps, out)
-    fits = out[:, 9] == 0
-    return out[fits, 0], out[fits, 1]
+    fits = out[:, OVERFLOW] == 0
+    return out[fits, CYCLES], out[fits, ENERGY_PJ]
 
 
 def report(title: str, network: Network, finer: np.ndarray, n: int) -> None:

@@ -14,23 +14,17 @@ from dse.dataflow import DATAFLOWS, Dataflow, SpatialOption, dataflow_named
 
 
 @pytest.mark.parametrize("name", WHOLE)
-@pytest.mark.parametrize("value", [0, -4, 2.5, math.nan, math.inf, True])
+@pytest.mark.parametrize("value", [0, -4, 2.5, math.nan, math.inf, True, None, "8"])
 def test_whole_parameters(name, value):
-    with pytest.raises((ValueError, OverflowError)):
+    with pytest.raises(ValueError, match=rf"Accelerator: {name} must be a whole number >= 1, got {value!r}"):
         Accelerator(**{name: value})
 
 
 @pytest.mark.parametrize("name", POSITIVE)
-@pytest.mark.parametrize("value", [0, -1.5, math.nan, math.inf])
+@pytest.mark.parametrize("value", [0, -1.5, math.nan, math.inf, True, None, "8"])
 def test_positive_parameters(name, value):
     with pytest.raises(ValueError, match=rf"Accelerator: {name} must be a positive number, got {value!r}"):
         Accelerator(**{name: value})
-
-
-@pytest.mark.parametrize("value", [0, -4, 2.5])
-def test_words_of_a_refused_count(value):
-    with pytest.raises(ValueError, match=rf"Accelerator: rows must be a whole number >= 1, got {value!r}"):
-        Accelerator(rows=value)
 
 
 def test_whole_floats_are_taken_as_integers():

@@ -247,7 +247,6 @@ def test_metrics_of_a_batch():
     assert (metrics["macs"] == 108).all()
 
 
-@pytest.mark.xfail(strict=True, reason="dse.model._categories makes a 1-D array of an empty column")
 def test_an_empty_batch():
     columns = {name: values[:0] for name, values in parameter_columns(BY_HAND).items()}
     with_one = BatchEvaluator(PRODUCT)(parameter_columns(BY_HAND))
@@ -296,3 +295,35 @@ def test_refused_networks():
         evaluate(BY_HAND, [])
     with pytest.raises(ValueError, match="has no MAC layer"):
         evaluate(BY_HAND, VectorLayer("v", "Relu", 1, 1, 1))
+
+
+@pytest.mark.parametrize("register_bytes", (1, 16, 256))
+def test_stationary_words_enter_a_systolic_array_at_its_edge(register_bytes):
+    """A deeper register file does not load faster: every weight crosses one of the 64 column wires."""
+    layer = MacLayer("fc", K=1024, C=1024)
+    design = Accelerator(
+        rows=64, cols=64, interconnect="systolic", overlap_skew=True, weight_register_bytes=register_bytes,
+        weight_buffer_width_bytes=1024, input_buffer_width_bytes=1024, output_buffer_width_bytes=4096, dram_gbps=1024,
+        output_register_bytes=64, input_register_bytes=64,
+    )  # fmt: skip
+    assert evaluate(design, layer).cycles >= 1024 * 1024 / 64
+
+
+def test_a_second_operand_that_is_an_activation_is_multiplied_at_its_width():
+    """Narrow weights do not make the products of two activations cheaper."""
+    layer = MacLayer("scores", OX=8, K=8, C=8, static_weights=False)
+    narrow, wide = (evaluate(Accelerator(weight_bits=bits), layer).energy()["mac"] for bits in (4, 8))
+    assert narrow == wide
+
+
+@pytest.mark.parametrize(
+    ("design", "network", "text"),
+    [
+        (Accelerator(), "resnet50", "load_network"),
+        (Accelerator(), 3, "expected a Network or layers"),
+        ({"rows": 3}, MacLayer("a"), "expected an Accelerator"),
+    ],
+)
+def test_evaluate_says_what_it_takes(design, network, text):
+    with pytest.raises(ValueError, match=text):
+        evaluate(design, network)

@@ -37,7 +37,9 @@ def spatial_rule(layer: MacLayer, design: Accelerator, option: SpatialOption) ->
     extent = {d: getattr(layer, d) for d in LOOPS}
     if option.flatten_reduction:
         extent["C"] *= layer.FY * layer.FX
-    lanes = min(extent["C"], design.macs_per_pe)
+    weight_bits = design.weight_bits if layer.static_weights else design.activation_bits
+    held = (design.weight_register_bytes * 8 // weight_bits, design.input_register_bytes * 8 // design.activation_bits)
+    lanes = int(max(1, min(extent["C"], design.macs_per_pe, *held)))
     factors = dict.fromkeys(LOOPS, 1) | {"C": lanes}
     for loops, left in ((option.rows, design.rows), (option.cols, design.cols)):
         for d in loops:

@@ -92,7 +92,7 @@ def test_resnet50_residual_additions_are_fused_into_the_later_producer():
     assert first.name == "/layer1/layer1.0/downsample/downsample.0/Conv"
     assert first.fused_input == "/layer1/layer1.0/bn3/BatchNormalization_output_0"
     assert first.fused_input_elements == 256 * 56 * 56
-    assert first.vector_operations == 4 * 256 * 56 * 56  # scale, shift, addition, activation
+    assert first.vector_operations == 3 * 256 * 56 * 56  # shift, addition, activation
     assert [layer.operator for layer in network.layers if not isinstance(layer, MacLayer)] == [
         "MaxPool",
         "GlobalAveragePool",

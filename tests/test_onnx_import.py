@@ -356,11 +356,12 @@ def test_batch_rewriting_is_refused_where_the_file_hard_wires_it(build):
 
 
 def test_chain_behind_a_convolution_is_fused(build):
+    """The scale of the batch normalisation folds into the weights: its shift and the activation are left."""
     build.input("x", [1, 3, 8, 8]).constant(w=floats(4, 3, 1, 1), s=floats(4), m=floats(4))
     build.node("Conv", "x,w", "c").node("BatchNormalization", "c,s,s,m,m", "n", name="bn").node("Relu", "n", "y")
     network = build.load()
     (layer,) = network.layers
-    assert layer.vector_operations == 3 * 256 and layer.output == "y" and layer.fused[0] == "bn"
+    assert layer.vector_operations == 2 * 256 and layer.output == "y" and layer.fused[0] == "bn"
     assert network.parameters == 12 + 4  # scale and bias are one constant here; mean and variance do not count
 
 

@@ -65,6 +65,9 @@ def _with_chain(head: Layer, chain: _Chain, parts: list[VectorLayer]) -> Layer:
     """`head` doing the work of the layers of `chain` as well."""
     operations = sum(part.operations for part in parts)
     if isinstance(head, MacLayer):
+        if parts[0].operator == "BatchNormalization" and parts[0].inputs == (head.output,):
+            # The scale folds into the weights, and the shift into a bias that is there already.
+            operations -= parts[0].operations - (0 if head.vector_operations else head.output_elements)
         return replace(
             head,
             vector_operations=head.vector_operations + operations,
