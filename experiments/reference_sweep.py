@@ -47,6 +47,7 @@ def main(workers: int = -1) -> None:
     raw, shape = SCRATCH / "objectives.npy", (len(COLUMNS), problem.space.size)
     table = np.lib.format.open_memmap(raw, "r+" if raw.exists() else "w+", np.float64, shape)
     start, counts = time.perf_counter(), {"designs": 0, "lines": 0}
+    identified = identity(problem)  # now: the source may change while the sweep runs
 
     def keep(first: int, rows: Evaluated) -> None:
         for row, name in zip(table, COLUMNS, strict=True):
@@ -64,7 +65,7 @@ def main(workers: int = -1) -> None:
     manifest.write_whole(REFERENCE / "exact_front.csv", swept.text(problem))
     np.savez_compressed(REFERENCE / "objectives.npz", **dict(zip(COLUMNS, table, strict=True)))
     about = {
-        "identity": identity(problem),
+        "identity": identified,
         "designs": swept.evaluated,
         "feasible": swept.feasible,
         "front": len(swept.X),
