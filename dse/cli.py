@@ -374,6 +374,9 @@ def _fail(message: str, code: int) -> None:
 
 def main() -> None:
     """Entry of the command `dse`: every foreseen error is one line on stderr and an exit code, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal without UTF-8 gets "?" for what it cannot show
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     click_error = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
     try:
         sys.exit(_guarded(click_error))

@@ -169,6 +169,11 @@ def load(directory: str | os.PathLike) -> Exploration:
     path, content = Path(directory), read_manifest(Path(directory))
     if "evaluations" not in content or content.get("status") not in ("finished", "stopped"):
         raise RunDirectoryError(f"the run in {path} was interrupted; run the same command again to continue it")
+    lacking = [name for name in ("normalisation", "stopped_because", "generations", "hypervolume", "notes")
+               if name not in content]  # fmt: skip
+    if lacking or not (path / "front.csv").is_file():
+        what = f"manifest.json lacks {', '.join(lacking)}" if lacking else "front.csv is gone"
+        raise RunDirectoryError(f"{path}: {what}; restore it or run again with overwrite=True")
     scale = content["normalisation"]
     return Exploration(
         objective_names=tuple(content["identity"]["problem"]["objectives"]),

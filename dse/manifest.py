@@ -151,6 +151,9 @@ def writing(path: Path) -> Iterator[None]:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is either whole or as it was: a temporary file, fsync, rename."""
+    if path.exists() and not path.is_file():  # a rename would replace a device or a folder
+        raise RunDirectoryError(f"{path} is not a regular file; name another one")
+    path = path.resolve()
     temporary = path.with_name(f".{path.name}.tmp")
     with writing(path):
         try:
@@ -200,9 +203,10 @@ class RunDirectory:
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             found = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
+        self._overwrite = overwrite
         if overwrite:
-            self._remove_run()
-        elif MANIFEST in found:
+            return
+        if MANIFEST in found:
             self.manifest = read_manifest(self.path)
             self._check_identity()
         elif found:
@@ -256,6 +260,8 @@ class RunDirectory:
             except OSError:
                 os.close(self._lock)
                 raise RunDirectoryError(f"another process is running in {self.path}; wait for it or end it") from None
+        if self._overwrite:  # only now: the run may be another process's, at work
+            self._remove_run()
         return self
 
     def __exit__(self, *exception: object) -> None:

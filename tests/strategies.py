@@ -32,7 +32,8 @@ RESULT_COLUMNS = {
     "register_pj": k.PJ_TOTAL_REGISTER, "interconnect_pj": k.PJ_TOTAL_INTERCONNECT, "buffer_pj": k.PJ_TOTAL_BUFFER,
     "dram_pj": k.PJ_TOTAL_DRAM, "vector_pj": k.PJ_TOTAL_VECTOR, "leakage_pj": k.PJ_TOTAL_LEAKAGE, "folds": k.FOLDS,
     "array_cycles": k.ARRAY_CYCLES, "port_0": k.PORT_0, "port_1": k.PORT_1, "port_2": k.PORT_2,
-    "dram_cycles": k.DRAM_CYCLES, "vector_cycles": k.VECTOR_CYCLES, "macs": k.MACS, "skew_cycles": k.SKEW, "load_cycles": k.LOAD,
+    "dram_cycles": k.DRAM_CYCLES, "vector_cycles": k.VECTOR_CYCLES, "macs": k.MACS, "skew_cycles": k.SKEW,
+    "load_cycles": k.LOAD,
     "bound_cycles": k.BOUND_CYCLES, "bound_pj": k.BOUND_PJ,
 }  # fmt: skip
 """Kernel column of each quantity of `dse.formulas`; the one missing is ``bound``, a name."""

@@ -516,3 +516,10 @@ def _expected_macs(node, shapes) -> int:
         transposed = any(item.name == "transA" and item.i for item in node.attribute)
         return math.prod(y) * x[0 if transposed else 1]
     return math.prod(y) * x[-1]
+
+
+def test_a_cycle_in_the_graph_is_named(build):
+    build.input("x", [1, 4, 8, 8]).constant(w=floats(4, 4, 1, 1))
+    build.node("Conv", "y,w", "y", name="loop")
+    with pytest.raises(NetworkError, match="cycle|loop"):
+        build.load()

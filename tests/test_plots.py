@@ -92,7 +92,7 @@ def test_figures_are_a_column_wide_and_name_the_run(run):
         figure = draw(run)
         assert isinstance(figure, Figure) and figure.get_size_inches()[0] == plots.COLUMN_IN
         footer = figure.get_supxlabel()
-        assert "120 unique designs" in footer and "seed 2" in footer and "population 15" in footer
+        assert "120 unique designs" in footer and "seed 2" in footer and "population 10" in footer
 
 
 def test_nothing_lies_outside_its_figure(run):

@@ -394,3 +394,30 @@ def test_model_hash_follows_the_source_and_what_it_imports(tmp_path, monkeypatch
     assert hash_of_modules(("a_model.top",)) == before
     (package / "deep.py").write_text("x = 2\n")
     assert hash_of_modules(("a_model.top",)) != before
+
+
+def test_overwrite_waits_for_the_lock_before_it_removes_anything(run):
+    """A run at work in another process keeps its files."""
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    identity = json.loads((run / "manifest.json").read_text())["identity"]
+    second = RunDirectory(run, identity, overwrite=True)
+    with RunDirectory(run, identity), pytest.raises(RunDirectoryError, match="another process is running"):
+        second.__enter__()
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_only_regular_files_are_replaced(tmp_path):
+    """A device or a folder under the name of a file is refused, not renamed over."""
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(RunDirectoryError, match="not a regular file"):
+        write_whole(tmp_path / "folder", b"x")
+
+
+@pytest.mark.parametrize("key", ("normalisation", "notes", "hypervolume"))
+def test_a_manifest_that_lacks_a_key_is_one_line(run, key):
+    content = json.loads((run / "manifest.json").read_text())
+    content["status"] = "finished"
+    del content[key]
+    (run / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(RunDirectoryError, match=f"lacks {key}"):
+        load(run)

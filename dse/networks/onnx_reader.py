@@ -92,8 +92,11 @@ class Reader:
     def _why_unknown(self, tensor: str) -> str:
         """Name the operator at which shapes get lost on the way to `tensor`."""
         makers = {output: node for node in self.graph.nodes for output in node.output}
-        node = makers.get(tensor)
+        node, seen = makers.get(tensor), set()
         while node is not None:
+            if id(node) in seen:
+                return f"{title(node)} lies on a cycle of the graph, which no network has"
+            seen.add(id(node))
             lost = [name for name in node.input if name in makers and self.graph.shape(name) is None]
             if not lost:
                 kind = "data-dependent" if is_standard(node) else f"vendor ({node.domain})"
