@@ -132,7 +132,7 @@ def _knee(path: Path) -> dict[str, Any]:
 
 def _numbered(path: Path, which: str) -> dict[str, Any]:
     designs = read_table(path / "designs.csv")
-    if not which.isdigit() or int(which) >= len(designs):
+    if not which.isdecimal() or int(which) >= len(designs):
         raise ValueError(
             f"design {path}:{which}: expected knee, or an index of designs.csv from 0 to {len(designs) - 1}"
         )

@@ -300,7 +300,7 @@ def _sizes(dims: list[str] | None) -> dict[str, int]:
     sizes = {}
     for text in dims or ():
         name, equals, size = text.partition("=")
-        if not equals or not size.strip().isdigit():
+        if not equals or not size.strip().isdecimal():
             raise ValueError(f"--dim {text!r}: expected NAME=SIZE with a whole number, such as seq=128")
         sizes[name.strip()] = int(size)
     return sizes

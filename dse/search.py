@@ -71,6 +71,8 @@ def explore(
     `convergence.csv`, `columns.csv` (unit and meaning of every column), `space.toml`, `manifest.json`.
     """
     start = time.perf_counter()
+    if not hasattr(problem, "space"):
+        raise ValueError(f"expected a problem such as problems.SingleDNN('resnet50'), got {problem!r}")
     settings = Settings.checked(
         problem, evaluations, population, seed, algorithm, time_limit_s, random_twin, exhaustive
     )

@@ -297,3 +297,9 @@ def test_warm_start_fills_what_the_other_run_fixed(tmp_path):
     run = explore(StandIn(), evaluations=100, population=30, warm_start=tmp_path / "old", random_twin=False)
     first = run.designs[run.designs.generation == 1]
     assert (first.macs_per_pe == 1).sum() >= 20 and len(set(keys(np.array(genes(first, ["rows", "cols"]))))) > 1
+
+
+@pytest.mark.parametrize("problem", ("resnet50", None, 3))
+def test_what_is_no_problem_is_one_line(problem):
+    with pytest.raises(ValueError, match="expected a problem such as"):
+        explore(problem)
