@@ -10,6 +10,7 @@ from strategies import TECHNOLOGY, kernel_cost
 
 import dse
 from dse.accelerator import Accelerator
+from dse.columns import METRICS
 from dse.evaluate import ENERGY_PARTS, LAYER_BYTES, WATERFALL, BatchEvaluator, evaluate
 from dse.formulas import vector_cost
 from dse.layers import LOOPS, MacLayer, Network, VectorLayer
@@ -327,3 +328,10 @@ def test_a_second_operand_that_is_an_activation_is_multiplied_at_its_width():
 def test_evaluate_says_what_it_takes(design, network, text):
     with pytest.raises(ValueError, match=text):
         evaluate(design, network)
+
+
+def test_the_column_dictionary_holds_just_the_metrics_that_are_made():
+    """`dse.columns` lists blocks and parts by name; the model decides which there are."""
+    space = default_space()
+    metrics = BatchEvaluator(MacLayer("a"), TECHNOLOGY)(space.columns(space.sample(2, np.random.default_rng(0))))
+    assert set(metrics) == set(METRICS)
