@@ -177,9 +177,9 @@ def evaluate(
     columns = parameter_columns(design)
     rows, options = design_rows(columns, technology)
     tables = network_tables(network)
-    totals, scratch = _kernel_totals(rows, options, tables.arguments, mode, limit)
-    _, results, maps, variants = scratch
-    steps = _step_results(rows[0], tables, results, variants)
+    totals, found = kernel_totals(rows, options, tables.arguments, mode, limit)
+    _, results, maps, variants, resident = found
+    steps = _step_results(rows[0], tables, results, variants, resident)
     layers, mappings = _layer_table(design, network, tables, steps, maps, variants)
     time_cycles = steps[:, k.CYCLES] * tables.steps[:, k.STEP_REPEATS]
     by_bound = np.bincount(steps[:, k.BOUND].astype(int), weights=time_cycles, minlength=7)
@@ -197,12 +197,10 @@ def evaluate(
 
 
 def _step_results(
-    design_row: np.ndarray, tables: NetworkTables, results: np.ndarray, variants: np.ndarray
+    design_row: np.ndarray, tables: NetworkTables, results: np.ndarray, variants: np.ndarray, resident: np.ndarray
 ) -> np.ndarray:
     """Kernel result of every layer, one repeat each, (n_steps, N_RESULT)."""
     steps = np.zeros((len(tables.steps), k.N_RESULT))
-    resident = np.zeros(len(tables.tensors), dtype=bool)
-    k.resident_tensors(design_row, tables.tensors, len(tables.steps), resident)
     for i, step in enumerate(tables.steps):
         index = int(step[k.STEP_INDEX])
         if step[k.STEP_IS_VECTOR]:
@@ -277,25 +275,36 @@ def metric_columns(
     return {name: np.ascontiguousarray(value, dtype=float) for name, value in metrics.items()}
 
 
-def _kernel_totals(
-    rows: np.ndarray, options: np.ndarray, arguments: tuple, mode: int, slack: float
+def kernel_totals(
+    rows: np.ndarray,
+    options: np.ndarray,
+    arguments: tuple,
+    mode: int,
+    slack: float,
+    sizes: np.ndarray = TILE_SIZES,
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """Kernel totals of a chunk of designs, (n, N_RESULT), and the kernel's scratch, which holds the last design."""
-    layers, _, steps = arguments[:3]
-    scratch = (
+    """Kernel totals of a chunk of designs, (n, N_RESULT), and what it found for the last design.
+
+    The second part: whether, result and mapping row of every (layer, variant); the variant of every step; whether
+    each tensor stays on chip.
+    """
+    layers, _, steps, _, tensors = arguments[:5]
+    found = (
         np.zeros((len(layers), 16), dtype=bool),
         np.zeros((len(layers), 16, k.N_RESULT)),
         np.zeros((len(layers), 16, k.N_MAP)),
         np.zeros(len(steps), dtype=np.int64),
+        np.zeros(len(tensors), dtype=bool),
     )
     totals = np.empty((len(rows), k.N_RESULT))
-    k.evaluate_designs(rows, options, *arguments, TILE_SIZES, mode, slack, *scratch, totals)
-    return totals, scratch
+    usage = np.empty(len(steps))
+    k.evaluate_designs(rows, options, *arguments, sizes, mode, slack, *found, usage, k.make_scratch(), totals)
+    return totals, found
 
 
 def _chunk_totals(rows: np.ndarray, options: np.ndarray, arguments: tuple, mode: int, slack: float) -> np.ndarray:
     """Kernel totals of a chunk, (n, N_RESULT); importable, so that any joblib backend can send it."""
-    return _kernel_totals(rows, options, arguments, mode, slack)[0]
+    return kernel_totals(rows, options, arguments, mode, slack)[0]
 
 
 class BatchEvaluator:

@@ -11,12 +11,15 @@ to inputs), ``R`` = C FY FX (irrelevant to outputs).  ``G`` is relevant to all o
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
-# Only what Python calls is cached on disk: it contains everything it calls.
-_inner = njit(nogil=True, error_model="numpy")
-_entry = njit(cache=True, nogil=True, error_model="numpy")
+# Only what Python calls is cached on disk: it contains everything it calls.  Nothing here allocates: without numba's
+# runtime a view of an array costs no atomic reference count, which took two thirds of the time.
+_inner = njit(nogil=True, error_model="numpy", _nrt=False)
+_entry = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 
 # Loop dimensions, in the order of dse.layers.LOOPS.
 B, G, K, C, OY, OX, FY, FX = range(8)
@@ -47,14 +50,14 @@ N_MAP = 29
  ARRAY_W, ARRAY_I, ARRAY_O_READ, ARRAY_O_WRITE, REGISTER_W, REGISTER_I, REGISTER_O,
  PJ_TOTAL_MAC, PJ_TOTAL_REGISTER, PJ_TOTAL_INTERCONNECT, PJ_TOTAL_BUFFER, PJ_TOTAL_DRAM, PJ_TOTAL_VECTOR,
  PJ_TOTAL_LEAKAGE, FOLDS, ARRAY_CYCLES, PORT_0, PORT_1, PORT_2, DRAM_CYCLES, VECTOR_CYCLES, MACS, SKEW,
- BOUND_CYCLES, BOUND_PJ, LOAD) = range(47)  # fmt: skip
-N_RESULT = 47
+ BOUND_CYCLES, BOUND_PJ, LOAD, DRAM_BYTES, SERIAL_BYTES) = range(49)  # fmt: skip
+N_RESULT = 49
 # Values of BOUND.
 BOUND_COMPUTE, BOUND_BUFFER_0, BOUND_BUFFER_1, BOUND_BUFFER_2, BOUND_DRAM, BOUND_VECTOR, BOUND_FILL = range(7)
 # Bits of a residency variant: operands that are on chip already / stay on chip afterwards.
 IN_RESIDENT, OUT_RESIDENT, FUSED_RESIDENT, WEIGHTS_RESIDENT = 1, 2, 4, 8
-# What the mapper minimises.
-LATENCY_FIRST, ENERGY_WITHIN, EDP, LATENCY_ONLY = 0, 1, 2, 3
+# What the mapper minimises: energy within a share of the least latency, energy, or their product.
+LATENCY, ENERGY, EDP = 0, 1, 2
 
 # Loop orders, outer to inner, of the groups P=0 K=1 R=2.  The first three are the ones that matter: only the
 # innermost loop with more than one trip is reuse, so the order of the two outside it changes nothing.
@@ -62,7 +65,7 @@ ORDERS = np.array([[1, 2, 0], [0, 2, 1], [1, 0, 2], [2, 1, 0], [2, 0, 1], [0, 1,
 DEPTH = np.argsort(ORDERS, axis=1)[:, ::1].astype(np.int64)  # DEPTH[order, group]: 0 outermost .. 2 innermost
 
 MAX_LEVELS = 32
-MAX_REGISTER_TILES = 96
+MAX_SCHEDULES = 288
 
 
 @_inner
@@ -199,37 +202,43 @@ def spatial_factors(layer, design, option, mapping):
 
 
 @_inner
-def _array_multiplicity(group, stationary, dram_order, n, y, total):
-    """How often each word of the operand that `group` leaves unchanged crosses into the array.
+def _dram_times(order, n_p, n_k, n_r):
+    """How often each word of W, I and O crosses the DRAM link, from the trips of the groups over DRAM tiles.
 
-    `n`, `y`: trips of each group over DRAM tiles and, at most, over array tiles of one DRAM tile; `total`:
-    trips over array tiles of all DRAM tiles.  Only the stationary operand stays in the registers while others
-    stream past; its group is innermost in the array, so it returns once a DRAM trip, or stays for good.
+    An operand is loaded again for each trip of the group that leaves it unchanged, unless no other group loops
+    inside that one.
     """
-    if group != stationary:
-        return total[group]
-    for h in range(4):  # G is relevant to all
-        if h != group and y[h] > 1:
-            return n[group]
-    return _dram_multiplicity(group, dram_order, n)
+    p, k, r = DEPTH[order, 0], DEPTH[order, 1], DEPTH[order, 2]
+    w = n_p if (n_k > 1 and k > p) or (n_r > 1 and r > p) else 1.0
+    i = n_k if (n_p > 1 and p > k) or (n_r > 1 and r > k) else 1.0
+    o = n_r if (n_p > 1 and p > r) or (n_k > 1 and k > r) else 1.0
+    return w, i, o
 
 
 @_inner
-def _dram_multiplicity(group, order, n):
-    """How often each word of the operand that `group` leaves unchanged crosses the DRAM link."""
-    for h in range(3):
-        if h != group and n[h] > 1 and DEPTH[order, h] > DEPTH[order, group]:
-            return n[group]
-    return 1.0
+def _stationary_times(stationary, y_p, y_k, y_r, y_g, n_p, n_k, n_r, once_w, once_i, once_o):
+    """How often each word of the stationary operand enters the array.
+
+    `y`: trips over array tiles inside one DRAM tile at most; `n`: over DRAM tiles; `once`: from `_dram_times`.  Only
+    this operand stays in the registers while others stream past; its group is innermost in the array, so it returns
+    once a DRAM trip, or stays for good.  The others enter at every array step.
+    """
+    if stationary == 0:
+        return n_p if y_k > 1 or y_r > 1 or y_g > 1 else once_w
+    if stationary == 1:
+        return n_k if y_p > 1 or y_r > 1 or y_g > 1 else once_i
+    return n_r if y_p > 1 or y_k > 1 or y_g > 1 else once_o
 
 
 @_inner
-def _trips(layer, option, mapping, n, y, total):
-    """Trip counts of the groups P, K, R (and G at index 3); returns the array cycles."""
-    for g in range(4):
-        n[g] = 1.0
-        y[g] = 1.0
-        total[g] = 1.0
+def _trips(layer, option, mapping):
+    """Trips of the groups P, K, R, G: over DRAM tiles, over array tiles of one DRAM tile at most, over all array tiles.
+
+    Returns these three tuples and the array cycles.
+    """
+    n_p, n_k, n_r, n_g = 1.0, 1.0, 1.0, 1.0
+    y_p, y_k, y_r, y_g = 1.0, 1.0, 1.0, 1.0
+    all_p, all_k, all_r, all_g = 1.0, 1.0, 1.0, 1.0
     cycles = 1.0
     flatten = option[OPT_FLATTEN] > 0
     for d in range(8):
@@ -238,26 +247,28 @@ def _trips(layer, option, mapping, n, y, total):
         count = _ceil_div(extent, tile)
         first = min(tile, extent)
         last = extent - (count - 1) * tile
-        g = 0
-        if d == K:
-            g = 1
-        elif d == C or d == FY or d == FX:
-            g = 2
-        elif d == G:
-            g = 3
-        n[g] *= count
+        s = mapping[MAP_S + d]
+        piece = s * mapping[MAP_R + d]
         if flatten and d == C:
             first *= layer[FY] * layer[FX]
             last *= layer[FY] * layer[FX]
         elif flatten and (d == FY or d == FX):
-            continue
-        piece = mapping[MAP_S + d] * mapping[MAP_R + d]
-        inner = _ceil_div(first, piece)
-        y[g] *= inner
-        total[g] *= (count - 1) * inner + _ceil_div(last, piece)
-        s = mapping[MAP_S + d]
-        cycles *= (count - 1) * _ceil_div(first, s) + _ceil_div(last, s)
-    return cycles
+            first, last, piece, s = 1.0, 1.0, 1.0, 1.0
+        inside = _ceil_div(first, piece)
+        total = (count - 1) * inside + _ceil_div(last, piece)
+        if flatten and (d == FY or d == FX):
+            total = 1.0
+        else:
+            cycles *= (count - 1) * _ceil_div(first, s) + _ceil_div(last, s)
+        if d == K:
+            n_k, y_k, all_k = count, inside, total
+        elif d == G:
+            n_g, y_g, all_g = count, inside, total
+        elif d == C or d == FY or d == FX:
+            n_r, y_r, all_r = n_r * count, y_r * inside, all_r * total
+        else:
+            n_p, y_p, all_p = n_p * count, y_p * inside, all_p * total
+    return (n_p, n_k, n_r, n_g), (y_p, y_k, y_r, y_g), (all_p, all_k, all_r, all_g), cycles
 
 
 @_inner
@@ -270,18 +281,24 @@ def axis_of(layer, axis):
 @_inner
 def array_axis_sum(layer, option, mapping, axis):
     """Input positions that the array reads along one axis (0 = y, 1 = x), all pieces [elements]."""
-    o = OY + axis
-    f = FY + axis
+    o, f = OY + axis, FY + axis
+    return wire_positions(layer, option, int(mapping[MAP_STATIONARY]), axis, mapping[MAP_T + o],
+                          mapping[MAP_S + o] * mapping[MAP_R + o], mapping[MAP_T + f],
+                          mapping[MAP_S + f] * mapping[MAP_R + f])  # fmt: skip
+
+
+@_inner
+def wire_positions(layer, option, stationary, axis, tile, piece, tap_tile, tap_piece):
+    """Input positions into the array along one axis, from the buffer tiles and array pieces of outputs and taps."""
+    o, f = OY + axis, FY + axis
     if option[OPT_FLATTEN]:
         return axis_sum(layer[o], 1.0, 1.0, layer[f], 1.0, 1.0, axis_of(layer, axis))
-    tile = min(mapping[MAP_T + o], layer[o])
-    tap_tile = min(mapping[MAP_T + f], layer[f])
-    piece = min(mapping[MAP_S + o] * mapping[MAP_R + o], tile)
-    tap_piece = min(mapping[MAP_S + f] * mapping[MAP_R + f], tap_tile)
+    tile, tap_tile = min(tile, layer[o]), min(tap_tile, layer[f])
+    piece, tap_piece = min(piece, tile), min(tap_piece, tap_tile)
     if option[OPT_FORWARDS] and axis == 1:
-        if mapping[MAP_STATIONARY] == 0:
+        if stationary == 0:
             piece = tile
-        elif mapping[MAP_STATIONARY] == 2:
+        elif stationary == 2:
             tap_piece = tap_tile
     return axis_sum(layer[o], tile, piece, layer[f], tap_tile, tap_piece, axis_of(layer, axis))
 
@@ -319,19 +336,17 @@ def _held(layer, design, variant, bypass, g, k, c, b, oy, ox, fy, fx, rows, colu
 
 
 @_inner
-def tile_bytes(layer, design, mapping, variant, out):
-    """Bytes of one tile of W, I, O (`out[0:3]`) and what each occupies in its buffer (`out[3:6]`)."""
+def tile_bytes(layer, design, mapping, variant):
+    """Bytes of one tile of W, I and O, and what each occupies in its buffer."""
     oy = min(mapping[MAP_T + OY], layer[OY])
     ox = min(mapping[MAP_T + OX], layer[OX])
     fy = min(mapping[MAP_T + FY], layer[FY])
     fx = min(mapping[MAP_T + FX], layer[FX])
-    held = _held(layer, design, variant, int(mapping[MAP_BYPASS]), min(mapping[MAP_T + G], layer[G]),
+    return _held(layer, design, variant, int(mapping[MAP_BYPASS]), min(mapping[MAP_T + G], layer[G]),
                  min(mapping[MAP_T + K], layer[K]), min(mapping[MAP_T + C], layer[C]),
                  min(mapping[MAP_T + B], layer[B]), oy, ox, fy, fx,
                  min(_extent(oy, fy, layer[MEET_O_Y], layer[MEET_F_Y]), layer[TOUCHED_Y]),
                  min(_extent(ox, fx, layer[MEET_O_X], layer[MEET_F_X]), layer[TOUCHED_X]))  # fmt: skip
-    for i in range(6):
-        out[i] = held[i]
 
 
 @_inner
@@ -342,30 +357,29 @@ def tile_capacity(design, b):
 
 @_inner
 def buffer_overflow(design, held):
-    """Worst bytes over / capacity of the buffers for the tiles `held[3:6]`; <= 0 fits."""
+    """Worst bytes over / capacity of the buffers for the tiles `held` (from `tile_bytes`); <= 0 fits."""
     worst = -1.0
     for b in range(3):
         if design[CAPACITY_0 + b] <= 0:
             continue
-        need = 0.0
-        for x in range(3):
-            if design[BUFFER_W + x] == b:
-                need += held[3 + x]
+        need = held[3] if design[BUFFER_W] == b else 0.0
+        need += held[4] if design[BUFFER_I] == b else 0.0
+        need += held[5] if design[BUFFER_O] == b else 0.0
         capacity = tile_capacity(design, b)
         worst = max(worst, (need - capacity) / capacity)
     return worst
 
 
 @_inner
-def _ends(layer, design, mapping, variant, held, with_drain):
-    """Bytes that cannot overlap: the first tiles in and, with `with_drain`, the last tile out."""
+def _ends(layer, design, mapping, variant, held):
+    """Bytes that cannot overlap: the first tiles in and the last tile out."""
     bypass = int(mapping[MAP_BYPASS])
     ends = 0.0
     if design[DOUBLE_W] > 0 and not bypass & 1 and not variant & WEIGHTS_RESIDENT:
         ends += held[0]
     if design[DOUBLE_I] > 0 and not bypass & 2 and not variant & IN_RESIDENT:
         ends += held[1]
-    if with_drain and design[DOUBLE_O] > 0 and not bypass & 4 and not variant & OUT_RESIDENT:
+    if design[DOUBLE_O] > 0 and not bypass & 4 and not variant & OUT_RESIDENT:
         drain = design[ACTIVATION_BYTES]
         for d in (B, G, K, OY, OX):
             drain *= layer[d] - (_ceil_div(layer[d], mapping[MAP_T + d]) - 1) * mapping[MAP_T + d]
@@ -374,62 +388,70 @@ def _ends(layer, design, mapping, variant, held, with_drain):
 
 
 @_inner
-def mapping_cost(layer, design, option, mapping, variant, dram_y, dram_x, array_y, array_x, held, work, out):
+def mapping_cost(layer, design, option, mapping, variant, held, out):
     """Cost of one mapping into `out` (N_RESULT,); legality is not checked.  See dse.formulas for each line.
 
-    `dram_y, dram_x, array_y, array_x`: the axis sums; `held`: from `tile_bytes`; `work`: (4, 4) scratch.
+    `held`: from `tile_bytes`.
     """
-    n, y, total = work[0], work[1], work[2]
-    cycles = _trips(layer, option, mapping, n, y, total)
-    ends = _ends(layer, design, mapping, variant, held, True)
-    _cost(layer, design, option, mapping, variant, cycles, dram_y * dram_x, array_y * array_x, ends, n, y, total, np.inf,
-          out)  # fmt: skip
-
-
-@_inner
-def _cost(layer, design, option, mapping, variant, cycles, dram_pixels, array_pixels, ends, n, y, total, bar, out):
-    """`mapping_cost` once the trip counts are known; `ends`: bytes that cannot overlap.
-
-    Leaves the energy out when the cycles exceed `bar`.
-    """
-    dram_order, stationary = int(mapping[MAP_DRAM_ORDER]), int(mapping[MAP_STATIONARY])
-    bypass = int(mapping[MAP_BYPASS])
-    word, acc = design[ACTIVATION_BYTES], design[ACCUMULATOR_BYTES]
-    weights = layer[G] * layer[K] * layer[C] * layer[FY] * layer[FX]
-    weights *= design[WEIGHT_BYTES] if layer[STATIC_WEIGHTS] else word
-    planes = layer[B] * layer[G] * layer[C] * word
-    outputs = layer[B] * layer[G] * layer[K] * layer[OY] * layer[OX]
-    times_w = _array_multiplicity(0, stationary, dram_order, n, y, total)
-    times_i = _array_multiplicity(1, stationary, dram_order, n, y, total)
-    visits = _array_multiplicity(2, stationary, dram_order, n, y, total)
-    out[ARRAY_W] = weights * times_w
-    out[ARRAY_I] = planes * array_pixels * times_i
-    out[ARRAY_O_READ] = outputs * (visits - 1) * acc
-    out[ARRAY_O_WRITE] = out[ARRAY_O_READ] + outputs * word
-    out[DRAM_W] = weights * _dram_multiplicity(0, dram_order, n)
-    out[DRAM_I] = planes * dram_pixels * _dram_multiplicity(1, dram_order, n)
-    out[DRAM_O_READ] = outputs * (_dram_multiplicity(2, dram_order, n) - 1) * acc
-    out[DRAM_O_WRITE] = out[DRAM_O_READ] + outputs * word
-    out[DRAM_FUSED] = 0.0 if variant & FUSED_RESIDENT else layer[FUSED_INPUT] * word
-    _buffer_traffic(layer, design, variant, bypass, out)
-    times = times_w if stationary == 0 else (times_i if stationary == 1 else visits)
-    out[FOLDS] = total[0] * total[1] * total[2] * total[3] / total[stationary] * times
-    edge = design[COLS] * (1.0 if stationary == 2 else design[LANES])  # stationary words that enter in a cycle
-    if stationary == 0:
-        out[LOAD] = layer[G] * layer[K] * layer[C] * layer[FY] * layer[FX] * times_w / edge
-    elif stationary == 1:
-        out[LOAD] = layer[B] * layer[G] * layer[C] * array_pixels * times_i / edge
-    else:
-        out[LOAD] = outputs * visits / edge
-    _latency(layer, design, cycles, variant, ends, out)
-    if out[CYCLES] <= bar:
-        _energy(layer, design, mapping, option, out)
-
-
-@_inner
-def _buffer_traffic(layer, design, variant, bypass, out):
-    """Buffer reads and writes [bytes] from the array and DRAM traffic; bypassed operands go straight through."""
+    stationary, bypass = int(mapping[MAP_STATIONARY]), int(mapping[MAP_BYPASS])
     word = design[ACTIVATION_BYTES]
+    n, y, total, cycles = _trips(layer, option, mapping)
+    once_w, once_i, once_o = _dram_times(int(mapping[MAP_DRAM_ORDER]), n[0], n[1], n[2])
+    times = _stationary_times(stationary, y[0], y[1], y[2], y[3], n[0], n[1], n[2], once_w, once_i, once_o)
+    times_w = times if stationary == 0 else total[0]
+    times_i = times if stationary == 1 else total[1]
+    visits = times if stationary == 2 else total[2]
+    planes = layer[B] * layer[G] * layer[C]
+    outputs = layer[B] * layer[G] * layer[K] * layer[OY] * layer[OX]
+    weights = layer[G] * layer[K] * layer[C] * layer[FY] * layer[FX]
+    w_word = design[WEIGHT_BYTES] if layer[STATIC_WEIGHTS] else word
+    positions = array_axis_sum(layer, option, mapping, 0) * array_axis_sum(layer, option, mapping, 1)
+    _account(layer, design, option, mapping, variant, bypass, weights * w_word * times_w, planes * word * positions * times_i,
+             outputs * (visits - 1) * design[ACCUMULATOR_BYTES], weights * w_word * once_w,
+             planes * word * (dram_axis_sum(layer, mapping, 0) * dram_axis_sum(layer, mapping, 1)) * once_i,
+             outputs * (once_o - 1) * design[ACCUMULATOR_BYTES], out)  # fmt: skip
+    others = total[1] * total[2] if stationary == 0 else (total[0] * total[2] if stationary == 1 else total[0] * total[1])
+    out[FOLDS] = others * total[3] * times
+    words = weights * times_w if stationary == 0 else (planes * positions * times_i if stationary == 1 else outputs * visits)
+    out[LOAD] = words / _edge(design, stationary)
+    _latency(layer, design, cycles, variant, _ends(layer, design, mapping, variant, held), out)
+
+
+@_inner
+def _edge(design, stationary):
+    """Stationary words that cross the edge of a systolic array in a cycle: into the multipliers, or sums out."""
+    return design[COLS] * (1.0 if stationary == 2 else design[LANES])
+
+
+@_inner
+def _account(layer, design, option, mapping, variant, bypass, array_w, array_i, array_o, dram_w, dram_i, dram_o, out):
+    """All that is linear in the traffic of a mapping: bytes over every link, cycles of the ports, energy but leakage.
+
+    `array_w`, `array_i`: bytes of W and I into the array; `array_o`: of partial sums back into it, each of which it
+    writes first; `dram_*`: the same over the DRAM link, if nothing is resident and nothing bypasses.
+    """
+    outputs = layer[B] * layer[G] * layer[K] * layer[OY] * layer[OX] * design[ACTIVATION_BYTES]
+    out[ARRAY_W], out[ARRAY_I] = array_w, array_i
+    out[ARRAY_O_READ], out[ARRAY_O_WRITE] = array_o, array_o + outputs
+    out[DRAM_W], out[DRAM_I] = dram_w, dram_i
+    out[DRAM_O_READ], out[DRAM_O_WRITE] = dram_o, dram_o + outputs
+    out[DRAM_FUSED] = 0.0 if variant & FUSED_RESIDENT else layer[FUSED_INPUT] * design[ACTIVATION_BYTES]
+    _buffer_traffic(layer, design, variant, bypass, outputs, out)
+    out[DRAM_BYTES] = out[DRAM_W] + out[DRAM_I] + out[DRAM_O_READ] + out[DRAM_O_WRITE] + out[DRAM_FUSED]
+    # Transfers of operands that are not double-buffered do not overlap anything.
+    serial = (0.0 if design[DOUBLE_W] > 0 else out[DRAM_W]) + (0.0 if design[DOUBLE_I] > 0 else out[DRAM_I])
+    out[SERIAL_BYTES] = serial + (0.0 if design[DOUBLE_O] > 0 else out[DRAM_O_READ] + out[DRAM_O_WRITE])
+    for b in range(3):
+        out[PORT_0 + b] = 0.0
+    for x in range(3):
+        b = int(design[BUFFER_W + x])
+        out[PORT_0 + b] += (out[BUFFER_W_READ + 2 * x] + out[BUFFER_W_WRITE + 2 * x]) / design[WIDTH_0 + b]
+    _energy(layer, design, mapping, option, out)
+
+
+@_inner
+def _buffer_traffic(layer, design, variant, bypass, outputs, out):
+    """Buffer reads and writes [bytes] from the array and DRAM traffic; bypassed operands go straight through."""
     if variant & WEIGHTS_RESIDENT:
         out[DRAM_W] = 0.0
     elif bypass & 1:
@@ -453,11 +475,10 @@ def _buffer_traffic(layer, design, variant, bypass, out):
         out[BUFFER_O_READ] = out[ARRAY_O_READ] + out[DRAM_O_WRITE]
         out[BUFFER_O_WRITE] = out[ARRAY_O_WRITE] + out[DRAM_O_READ]
     if variant & OUT_RESIDENT:  # the finished outputs go to the store in the input buffer
-        final = layer[B] * layer[G] * layer[K] * layer[OY] * layer[OX] * word
-        out[DRAM_O_WRITE] -= final
-        out[BUFFER_I_WRITE] += final
+        out[DRAM_O_WRITE] -= outputs
+        out[BUFFER_I_WRITE] += outputs
     if variant & FUSED_RESIDENT:
-        out[BUFFER_I_READ] += layer[FUSED_INPUT] * word
+        out[BUFFER_I_READ] += layer[FUSED_INPUT] * design[ACTIVATION_BYTES]
 
 
 @_inner
@@ -477,47 +498,36 @@ def _skew(design, cycles, folds, load):
 
 @_inner
 def _latency(layer, design, cycles, variant, ends, out):
-    """Cycles, their waterfall and the bound, from traffic and array cycles."""
+    """Cycles, their waterfall, the bound and the energy that leaks meanwhile, from array cycles and `_account`."""
     bandwidth = design[DRAM_BYTES_PER_CYCLE]
-    macs = 1.0
-    for d in range(8):
-        macs *= layer[d]
+    macs = layer[B] * layer[G] * layer[K] * layer[C] * layer[OY] * layer[OX] * layer[FY] * layer[FX]
     out[MACS] = macs
     out[ARRAY_CYCLES] = cycles
     ideal = macs / (design[ROWS] * design[COLS] * design[LANES])
     skew = _skew(design, cycles, out[FOLDS], out[LOAD])
     out[SKEW] = skew
-    for b in range(3):
-        out[PORT_0 + b] = 0.0
-    for x in range(3):
-        moved = out[BUFFER_W_READ + 2 * x] + out[BUFFER_W_WRITE + 2 * x]
-        b = int(design[BUFFER_W + x])
-        out[PORT_0 + b] += moved / design[WIDTH_0 + b]
     port = max(out[PORT_0], out[PORT_1], out[PORT_2])
     vector = layer[VECTOR_OPERATIONS] / design[VECTOR_LANES]
     out[VECTOR_CYCLES] = vector
-    # Transfers of operands that are not double-buffered do not overlap anything.
-    serial = (0.0 if design[DOUBLE_W] > 0 else out[DRAM_W]) + (0.0 if design[DOUBLE_I] > 0 else out[DRAM_I])
-    serial += 0.0 if design[DOUBLE_O] > 0 else out[DRAM_O_READ] + out[DRAM_O_WRITE]
-    moved = out[DRAM_W] + out[DRAM_I] + out[DRAM_O_READ] + out[DRAM_O_WRITE] + out[DRAM_FUSED]
-    out[DRAM_CYCLES] = moved / bandwidth
+    serial = out[SERIAL_BYTES] / bandwidth
+    out[DRAM_CYCLES] = out[DRAM_BYTES] / bandwidth
     ends /= bandwidth
-    streaming = (moved - serial) / bandwidth - ends
+    streaming = (out[DRAM_BYTES] - out[SERIAL_BYTES]) / bandwidth - ends
     compute = cycles + skew
     with_vector = max(compute, vector)
     with_buffers = max(with_vector, port)
     steady = max(with_buffers, streaming)
-    out[CYCLES] = steady + ends + serial / bandwidth
+    out[CYCLES] = steady + ends + serial
     out[IDEAL] = ideal
     out[SPATIAL_LOSS] = cycles - ideal
     out[VECTOR_STALL] = with_vector - compute
     out[BUFFER_STALL] = with_buffers - with_vector
-    out[DRAM_STALL] = steady - with_buffers + serial / bandwidth
+    out[DRAM_STALL] = steady - with_buffers + serial
     out[FILL_DRAIN] = skew + ends
     bound = BOUND_COMPUTE
-    if ends + skew > max(cycles, vector, port, streaming, serial / bandwidth):
+    if ends + skew > max(cycles, vector, port, streaming, serial):
         bound = BOUND_FILL
-    elif streaming > with_buffers or serial / bandwidth > steady:
+    elif streaming > with_buffers or serial > steady:
         bound = BOUND_DRAM
     elif port > with_vector:
         bound = BOUND_BUFFER_0
@@ -527,6 +537,8 @@ def _latency(layer, design, cycles, variant, ends, out):
     elif vector > compute:
         bound = BOUND_VECTOR
     out[BOUND] = bound
+    out[PJ_TOTAL_LEAKAGE] = out[CYCLES] * design[PJ_LEAK_CYCLE]
+    out[ENERGY_PJ] += out[PJ_TOTAL_LEAKAGE]
     _bounds(layer, design, variant, ideal, out)
 
 
@@ -549,8 +561,9 @@ def _bounds(layer, design, variant, ideal, out):
 
 @_inner
 def _energy(layer, design, mapping, option, out):
-    """Energy by level [pJ] from accesses [bytes]."""
+    """Energy by level [pJ] from accesses [bytes]; `_latency` adds leakage."""
     s = MAP_S
+    macs = layer[B] * layer[G] * layer[K] * layer[C] * layer[OY] * layer[OX] * layer[FY] * layer[FX]
     pixels = mapping[s + B] * mapping[s + OY] * mapping[s + OX]
     reduction = mapping[s + C] * mapping[s + FY] * mapping[s + FX] / mapping[MAP_LANES]
     shared = 1.0  # PEs that share one input word besides those along K
@@ -561,10 +574,10 @@ def _energy(layer, design, mapping, option, out):
     reach_i = mapping[s + K] * shared
     w_word = design[WEIGHT_BYTES] if layer[STATIC_WEIGHTS] else design[ACTIVATION_BYTES]
     partial = out[ARRAY_O_READ] + out[ARRAY_O_WRITE]
-    out[REGISTER_W] = out[MACS] * w_word + out[ARRAY_W] * pixels
-    out[REGISTER_I] = out[MACS] * design[ACTIVATION_BYTES] + out[ARRAY_I] * reach_i
-    out[REGISTER_O] = 2 * out[MACS] / mapping[MAP_LANES] * design[ACCUMULATOR_BYTES] + out[ARRAY_O_READ]
-    out[PJ_TOTAL_MAC] = out[MACS] * (design[PJ_MAC] if layer[STATIC_WEIGHTS] else design[PJ_MAC_DYNAMIC])
+    out[REGISTER_W] = macs * w_word + out[ARRAY_W] * pixels
+    out[REGISTER_I] = macs * design[ACTIVATION_BYTES] + out[ARRAY_I] * reach_i
+    out[REGISTER_O] = 2 * macs / mapping[MAP_LANES] * design[ACCUMULATOR_BYTES] + out[ARRAY_O_READ]
+    out[PJ_TOTAL_MAC] = macs * (design[PJ_MAC] if layer[STATIC_WEIGHTS] else design[PJ_MAC_DYNAMIC])
     out[PJ_TOTAL_REGISTER] = (out[REGISTER_W] * design[PJ_REG_W] + out[REGISTER_I] * design[PJ_REG_I]
                               + out[REGISTER_O] * design[PJ_REG_O])  # fmt: skip
     if design[SYSTOLIC]:
@@ -577,12 +590,10 @@ def _energy(layer, design, mapping, option, out):
         buffer += out[BUFFER_W_READ + 2 * x] * design[PJ_READ_W + x]
         buffer += out[BUFFER_W_WRITE + 2 * x] * design[PJ_WRITE_W + x]
     out[PJ_TOTAL_BUFFER] = buffer
-    moved = out[DRAM_W] + out[DRAM_I] + out[DRAM_O_READ] + out[DRAM_O_WRITE] + out[DRAM_FUSED]
-    out[PJ_TOTAL_DRAM] = moved * design[PJ_DRAM]
+    out[PJ_TOTAL_DRAM] = out[DRAM_BYTES] * design[PJ_DRAM]
     out[PJ_TOTAL_VECTOR] = layer[VECTOR_OPERATIONS] * design[PJ_VECTOR]
-    out[PJ_TOTAL_LEAKAGE] = out[CYCLES] * design[PJ_LEAK_CYCLE]
     energy = 0.0
-    for column in range(PJ_TOTAL_MAC, PJ_TOTAL_LEAKAGE + 1):
+    for column in range(PJ_TOTAL_MAC, PJ_TOTAL_LEAKAGE):
         energy += out[column]
     out[ENERGY_PJ] = energy
 
@@ -590,12 +601,8 @@ def _energy(layer, design, mapping, option, out):
 @_entry
 def evaluate_mapping(layer, design, option, mapping, variant, out):
     """Cost of one given mapping, legality included: `out[OVERFLOW]` > 0 when a buffer or register overflows."""
-    held = np.empty(6)
-    work = np.empty((4, 4))
-    tile_bytes(layer, design, mapping, variant, held)
-    mapping_cost(layer, design, option, mapping, variant, dram_axis_sum(layer, mapping, 0),
-                 dram_axis_sum(layer, mapping, 1), array_axis_sum(layer, option, mapping, 0),
-                 array_axis_sum(layer, option, mapping, 1), held, work, out)  # fmt: skip
+    held = tile_bytes(layer, design, mapping, variant)
+    mapping_cost(layer, design, option, mapping, variant, held, out)
     over = max(buffer_overflow(design, held), register_overflow(layer, design, option, mapping))
     out[OVERFLOW] = max(0.0, over)
 
@@ -624,6 +631,11 @@ def register_overflow(layer, design, option, mapping):
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The mapper: the best mapping of one layer on one design, exact over the stated candidates.
+#
+# A candidate is a buffer tile (a level of each of C K B OY OX and a tile of the filter), an order of the DRAM loops, a
+# schedule (stationary operand and register tile), a spatial option and a set of bypasses.  Everything but the time of
+# the array is linear in six traffic numbers (`_account`), so the search reads the coefficients off the model once and
+# costs a candidate with a few dozen multiplications; what it chooses is then evaluated in full.
 
 
 @_inner
@@ -667,115 +679,110 @@ def _doubling(steps, levels):
 
 
 @_inner
-def register_tiles(layer, design, option, mapping, tiles):
-    """All register tiles that fit and that no fitting one exceeds in one loop; returns how many.
+def _register_pixels(layer, design, option, stationary, oy, ox, fy, fx):
+    """Input words of one channel that the registers of a PE hold for a tile of outputs and taps."""
+    if option[OPT_FLATTEN]:
+        return oy * ox
+    if option[OPT_FORWARDS] and stationary == 0:
+        ox = 1.0  # only the window is held while the columns stream past
+    rows = _extent(oy, fy, layer[MEET_O_Y], layer[MEET_F_Y])
+    return rows * _extent(ox, fx, layer[MEET_O_X], layer[MEET_F_X])
 
-    A larger register tile never moves more over the array's wires (pieces merge), so only these matter.
-    `tiles` (MAX_REGISTER_TILES, >= 8); `mapping` gives the spatial factors and the array order.
+
+@_inner
+def _register_tiles(layer, design, option, mapping, stationary, schedules, count, levels, most):
+    """Append the register tiles that fit and that no fitting one exceeds in one loop; returns the new `count`.
+
+    A larger register tile never moves more over the array's wires (pieces merge), so only these matter.  Filters: one
+    tap, a row of taps, or all; pixels in row order: part of a row, or whole rows; C and K: doublings.  `schedules`
+    (n, 10): the tile and the stationary operand; `mapping` gives the spatial factors; scratch: `levels` of K, C and
+    pixels (3, 2 * MAX_LEVELS), and the `most` pixels (4, MAX_LEVELS) whose inputs fit by filter and C, whose sums by K.
     """
-    k_levels = np.empty(MAX_LEVELS)
-    c_levels = np.empty(MAX_LEVELS)
-    p_levels = np.empty(2 * MAX_LEVELS)
     s = MAP_S
-    flatten = option[OPT_FLATTEN] > 0
-    reduction = layer[C] * layer[FY] * layer[FX] if flatten else layer[C]
-    n_k = _doubling(_ceil_div(layer[K], mapping[s + K]), k_levels)
-    n_c = _doubling(_ceil_div(reduction, mapping[s + C]), c_levels)
+    reduction = layer[C]
+    all_fy, all_fx = _ceil_div(layer[FY], mapping[s + FY]), _ceil_div(layer[FX], mapping[s + FX])
+    if option[OPT_FLATTEN]:
+        reduction *= layer[FY] * layer[FX]
+        all_fy, all_fx = 1.0, 1.0
+    lanes = max(mapping[MAP_LANES], 1.0)
+    word = design[ACTIVATION_BYTES]
     columns = _ceil_div(layer[OX], mapping[s + OX])
-    n_x = _doubling(columns, p_levels)
-    n_y = _doubling(_ceil_div(layer[OY], mapping[s + OY]), p_levels[n_x:])  # its first level, 1, repeats the last of x
-    all_fx = 1.0 if flatten else _ceil_div(layer[FX], mapping[s + FX])
-    all_fy = 1.0 if flatten else _ceil_div(layer[FY], mapping[s + FY])
-    for d in range(8):
-        mapping[MAP_R + d] = 1.0
-    count = 0
+    n_k = _doubling(_ceil_div(layer[K], mapping[s + K]), levels[0])
+    n_c = _doubling(_ceil_div(reduction, mapping[s + C]), levels[1])
+    n_x = _doubling(columns, levels[2])
+    n_p = n_x + _doubling(_ceil_div(layer[OY], mapping[s + OY]), levels[2, n_x:])  # 1 whole row twice: harmless
     for f in range(3):
-        fy = all_fy if f == 2 else 1.0
-        fx = all_fx if f >= 1 else 1.0
+        fy, fx = all_fy if f == 2 else 1.0, all_fx if f >= 1 else 1.0
+        best = n_p - 1
+        for i_c in range(n_c):
+            while best >= 0:
+                oy, ox = (1.0, levels[2, best]) if best < n_x else (levels[2, best], columns)
+                pixels = _register_pixels(layer, design, option, stationary, oy, ox, fy, fx)
+                if levels[1, i_c] * lanes * pixels * word <= design[REG_I]:
+                    break
+                best -= 1
+            most[f, i_c] = best
+    best = n_p - 1
+    for i_k in range(n_k):
+        while best >= 0:
+            pixels = levels[2, best] * (1.0 if best < n_x else columns)
+            if levels[0, i_k] * pixels * design[ACCUMULATOR_BYTES] <= design[REG_O]:
+                break
+            best -= 1
+        most[3, i_k] = best
+    room = design[REG_W] / (lanes * (design[WEIGHT_BYTES] if layer[STATIC_WEIGHTS] else word))
+    for f in range(3):
         if (f == 1 and all_fx == 1.0) or (f == 2 and all_fy == 1.0):
             continue
+        fy, fx = all_fy if f == 2 else 1.0, all_fx if f >= 1 else 1.0
+        g = 3 if f == 2 else (1 if f == 0 and all_fx > 1 else (2 if all_fy > 1 else 3))  # the next larger filter
+        next_taps = all_fx if g == 1 else all_fy * all_fx
         for i_c in range(n_c):
             for i_k in range(n_k):
-                best = -1
-                for i_p in range(n_x + n_y):
-                    _set_register_tile(mapping, k_levels[i_k], c_levels[i_c], fy, fx, i_p, n_x, p_levels, columns)
-                    if register_overflow(layer, design, option, mapping) > 0:
-                        break
-                    best = i_p
-                if best < 0:
+                w = levels[0, i_k] * levels[1, i_c]
+                i_p = min(most[f, i_c], most[3, i_k])
+                if w * (fy * fx) > room or i_p < 0:
                     break
-                if count < MAX_REGISTER_TILES and _is_largest(layer, design, option, mapping, k_levels, c_levels, i_k,
-                        i_c, n_k, n_c, f, all_fy, all_fx, best, n_x, p_levels, columns):  # fmt: skip
-                    _set_register_tile(mapping, k_levels[i_k], c_levels[i_c], fy, fx, best, n_x, p_levels, columns)
-                    tiles[count, :8] = mapping[MAP_R : MAP_R + 8]
+                if i_k + 1 < n_k and levels[0, i_k + 1] * levels[1, i_c] * (fy * fx) <= room and i_p <= most[3, i_k + 1]:
+                    continue
+                if i_c + 1 < n_c and levels[0, i_k] * levels[1, i_c + 1] * (fy * fx) <= room and i_p <= most[f, i_c + 1]:
+                    continue
+                if g < 3 and w * next_taps <= room and i_p <= most[g, i_c]:
+                    continue
+                if count < MAX_SCHEDULES:
+                    row = schedules[count]
+                    for d in range(8):
+                        row[d] = 1.0
+                    row[K], row[C], row[FY], row[FX] = levels[0, i_k], levels[1, i_c], fy, fx
+                    row[OX] = levels[2, i_p] if i_p < n_x else columns
+                    row[OY] = 1.0 if i_p < n_x else levels[2, i_p]
+                    row[8] = stationary
                     count += 1
-    if count == 0:  # nothing fits: one word of each, reported as overflow
-        tiles[0, :8] = 1.0
-        count = 1
     return count
 
 
-@_inner
-def _set_register_tile(mapping, k, c, fy, fx, i_p, n_x, p_levels, columns):
-    """Register tile with pixels in row order: part of a row, or whole rows."""
-    r = MAP_R
-    mapping[r + K] = k
-    mapping[r + C] = c
-    mapping[r + FY] = fy
-    mapping[r + FX] = fx
-    mapping[r + OX] = p_levels[i_p] if i_p < n_x else columns
-    mapping[r + OY] = 1.0 if i_p < n_x else p_levels[i_p]
+# State of a search: cycles and energy of the best mapping so far, and the most cycles that a mapping may take.
+S_CYCLES, S_PJ, S_LIMIT = range(3)
+N_STATE = 3
+# What a phase of the search looks for: the least cycles, or the least energy within the limit, or energy x delay.
+FASTEST, FRUGAL, PRODUCT = range(3)
 
 
 @_inner
-def _is_largest(layer, design, option, mapping, k_levels, c_levels, i_k, i_c, n_k, n_c, f, all_fy, all_fx, i_p, n_x,
-                p_levels, columns):  # fmt: skip
-    """No single loop of the register tile can grow by a level."""
-    fy = all_fy if f == 2 else 1.0
-    fx = all_fx if f >= 1 else 1.0
-    if i_k + 1 < n_k:
-        _set_register_tile(mapping, k_levels[i_k + 1], c_levels[i_c], fy, fx, i_p, n_x, p_levels, columns)
-        if register_overflow(layer, design, option, mapping) <= 0:
-            return False
-    if i_c + 1 < n_c:
-        _set_register_tile(mapping, k_levels[i_k], c_levels[i_c + 1], fy, fx, i_p, n_x, p_levels, columns)
-        if register_overflow(layer, design, option, mapping) <= 0:
-            return False
-    if fx < all_fx or fy < all_fy:
-        if fx < all_fx:
-            fx = all_fx
-        else:
-            fy = all_fy
-        _set_register_tile(mapping, k_levels[i_k], c_levels[i_c], fy, fx, i_p, n_x, p_levels, columns)
-        if register_overflow(layer, design, option, mapping) <= 0:
-            return False
-    return True
-
-
-@_inner
-def _better(mode, limit, cycles, energy, best_cycles, best_energy):
-    """Whether (cycles, energy) beats the best so far under the mapper's objective."""
-    if mode == LATENCY_ONLY:
-        return cycles < best_cycles
-    if mode == LATENCY_FIRST:
-        return cycles < best_cycles or (cycles == best_cycles and energy < best_energy)
-    if mode == ENERGY_WITHIN:
-        if cycles > limit:
-            return False
-        return energy < best_energy or (energy == best_energy and cycles < best_cycles)
-    return energy * cycles < best_energy * best_cycles
-
-
-@_inner
-def _hopeless(mode, limit, best, cycles_bound, energy_bound):
+def _hopeless(aim, state, cycles, energy):
     """No mapping with these lower bounds can become the best."""
-    if mode == LATENCY_ONLY:
-        return cycles_bound >= best[0]
-    if mode == LATENCY_FIRST:
-        return cycles_bound > best[0] or (cycles_bound == best[0] and energy_bound > best[1])
-    if mode == ENERGY_WITHIN:
-        return cycles_bound > limit or energy_bound > best[1]
-    return cycles_bound * energy_bound > best[0] * best[1]
+    if aim == FASTEST:
+        return cycles >= state[S_CYCLES]
+    if aim == FRUGAL:
+        return cycles > state[S_LIMIT] or energy > state[S_PJ] or (energy == state[S_PJ] and cycles >= state[S_CYCLES])
+    return cycles * energy >= state[S_CYCLES] * state[S_PJ]
+
+
+@_inner
+def _copy(source, target, n):
+    """Copy the first `n` numbers (an assignment of slices takes seconds to compile)."""
+    for i in range(n):
+        target[i] = source[i]
 
 
 @_inner
@@ -793,122 +800,41 @@ def _array_cycles(layer, option, mapping):
     return cycles
 
 
-@_inner
-def _slower(a, b):
-    """Whether schedule bounds `a` are worse than `b`: cycles, then energy."""
-    cycles_a = max(max(a[0], a[2]), max(a[3], a[4]))
-    cycles_b = max(max(b[0], b[2]), max(b[3], b[4]))
-    return cycles_a > cycles_b or (cycles_a == cycles_b and a[1] > b[1])
+# Rows of the table of a layer under one spatial option; columns are candidates of one loop, largest first.  Loops are
+# in the order C K B OY OX, the one of the nest over tiles.
+T_TILE, T_SIZE, T_TRIPS, T_LAST = 0, 5, 10, 15  # tile as mapped; cut to the loop; DRAM trips; size of the last
+T_CYCLES = 20  # array cycles (of a flattened reduction they depend on the tile of C)
+T_FETCH_Y, T_ROWS_Y, T_FETCH_X, T_ROWS_X = 21, 24, 27, 30  # by tile of the filter: positions fetched, in one tile
+N_TABLE = 33
+# Rows of the table of array trips for each schedule and tile of the filter, filled as they are needed.
+W_TOTAL, W_INSIDE, W_Y, W_X = 0, 5, 10, 11  # array trips over all DRAM tiles, most in one; positions into the array
+N_WIRE = 12
+# Columns of the coefficients: what a byte of traffic costs.  Row 0 is what no traffic costs.
+L_DRAM, L_SERIAL, L_PORT_0, L_PORT_1, L_PORT_2, L_PJ = range(6)
+UNIT_BYTES = 2.0**40  # so much traffic that the constant part does not blur a coefficient
+ROOM = 1.0 - 1e-12  # bounds are sums in another order than costs: leave room for rounding
+
+# Columns of the facts about one layer, design, option and set of bypasses.
+(X_AGAIN_W, X_AGAIN_I, X_AGAIN_O, X_TOUCHED, X_WORD_W, X_WORD_I, X_WORD_O, X_LEAD_W, X_LEAD_I, X_TAIL, X_TWICE_W,
+ X_TWICE_I, X_TWICE_O, X_IN_W, X_IN_I, X_IN_O, X_ROOM_0, X_ROOM_1, X_ROOM_2, X_PIXELS, X_OUT_PIXELS, X_WHOLE_G, X_STEPS_G,
+ X_VECTOR, X_PER_BANDWIDTH, X_LEAK, X_BUSY, X_LEAST_W, X_LEAST_I, X_LEAST_O, X_FLOW_W, X_FLOW_I, X_FLOW_O, X_LOAD_W,
+ X_LOAD_I, X_LOAD_O) = range(36)  # fmt: skip
+N_FACTS = 36
 
 
 @_inner
-def _schedule_bounds(layer, design, option, mapping, variant, bypass, tiles, floors, held, work, trial):
-    """Lower bounds of every (stationary operand, register tile) over all buffer tiles; returns how many.
+def _loop_of(slot):
+    """The loop of a slot of the table: C K B OY OX."""
+    return C if slot == 0 else (K if slot == 1 else (B if slot == 2 else slot + 1))
 
-    One buffer tile that holds the whole layer moves the least over every wire and port, so its cost without
-    DRAM bounds all others.  `tiles` (n, 9): the register tile and the stationary operand; `floors` (n, 11): cycles
-    of array and vector unit; energy without DRAM and leakage [pJ]; cycles of the three ports; folds; array cycles;
-    bytes of W, I and partial O over the array's wires; cycles of loading the stationary operand.
+
+@_inner
+def _tile_table(layer, option, mapping, sizes, t, counts, taps):
+    """Fill the table `t` of candidate tiles, their number `counts` (5,), and tiles `taps` (3, 2) of the filter.
+
+    Returns how many tiles of the filter: whole; one spatial step of rows; one step of both.
     """
-    for d in range(8):
-        mapping[MAP_T + d] = _ceil_div(layer[d], mapping[MAP_S + d]) * mapping[MAP_S + d]
-    mapping[MAP_DRAM_ORDER] = 0
-    mapping[MAP_BYPASS] = bypass
-    tile_bytes(layer, design, mapping, variant, held)
-    count = 0
-    for a in range(3):
-        if not option[OPT_W + a]:
-            continue
-        mapping[MAP_STATIONARY] = a
-        found = register_tiles(layer, design, option, mapping, tiles[count:])
-        for i in range(count, count + found):
-            tiles[i, 8] = a
-            mapping[MAP_R : MAP_R + 8] = tiles[i, :8]
-            mapping_cost(layer, design, option, mapping, variant, layer[TOUCHED_Y], layer[TOUCHED_X],
-                         array_axis_sum(layer, option, mapping, 0), array_axis_sum(layer, option, mapping, 1),
-                         held, work, trial)  # fmt: skip
-            floors[i, 0] = max(trial[ARRAY_CYCLES] + trial[SKEW], trial[VECTOR_CYCLES]) * (1.0 - 1e-12)
-            floors[i, 5] = trial[FOLDS]
-            floors[i, 6] = trial[ARRAY_CYCLES]
-            floors[i, 10] = trial[LOAD] * (1.0 - 1e-12)
-            floors[i, 7] = trial[ARRAY_W]
-            floors[i, 8] = trial[ARRAY_I]
-            floors[i, 9] = 2 * trial[ARRAY_O_READ]
-            for b in range(3):
-                floors[i, 2 + b] = trial[PORT_0 + b] * (1.0 - 1e-12)
-            energy = trial[ENERGY_PJ] - trial[PJ_TOTAL_DRAM] - trial[PJ_TOTAL_LEAKAGE]
-            floors[i, 1] = energy * (1.0 - 1e-9)
-        count += found
-    for i in range(1, count):  # the fastest first
-        j = i
-        while j > 0 and _slower(floors[j - 1], floors[j]):
-            for column in range(11):
-                floors[j, column], floors[j - 1, column] = floors[j - 1, column], floors[j, column]
-            for column in range(9):
-                tiles[j, column], tiles[j - 1, column] = tiles[j - 1, column], tiles[j, column]
-            j -= 1
-    return count
-
-
-@_inner
-def search_option(layer, design, option, sizes, mode, limit, slack, variant, mapping, best_map, best):
-    """Search one spatial option: all buffer tiles x DRAM orders x stationary operands x register tiles x bypasses.
-
-    Skips only what a lower bound proves no better than the best so far.  `best` = (cycles, energy) so far.  With
-    `slack` >= 0 it first finds the least cycles, then the least energy within that share above them.
-    """
-    work = np.empty((4, 4))
-    trial = np.empty(N_RESULT)
-    held = np.empty(6)
-    levels = np.empty((8, MAX_LEVELS))
-    counts = np.empty(8, dtype=np.int64)
-    counts[:] = 1
-    taps = np.empty((3, 2))
-    tiles = np.empty((3 * MAX_REGISTER_TILES, 9))
-    floors = np.empty((3 * MAX_REGISTER_TILES, 11))
-    facts = np.empty(45)
-    n_taps = _tile_levels(layer, option, sizes, mapping, levels, counts, taps)
-    axes = np.empty((n_taps, 4, MAX_LEVELS))
-    for f in range(n_taps):
-        mapping[MAP_T + FY], mapping[MAP_T + FX] = taps[f, 0], taps[f, 1]
-        for axis in range(2):
-            for i in range(counts[OY + axis]):
-                mapping[MAP_T + OY + axis] = levels[OY + axis, i] * mapping[MAP_S + OY + axis]
-                axes[f, 2 * axis, i] = dram_axis_sum(layer, mapping, axis)
-                tile = min(mapping[MAP_T + OY + axis], layer[OY + axis])
-                rows = _extent(tile, min(taps[f, axis], layer[FY + axis]), layer[MEET_O_Y + axis], layer[MEET_F_Y + axis])
-                axes[f, 2 * axis + 1, i] = min(rows, layer[TOUCHED_Y + axis])
-    allowed = int(design[BYPASS])
-    for bypass in range(8):
-        if bypass & ~allowed:
-            continue
-        count = _schedule_bounds(layer, design, option, mapping, variant, bypass, tiles, floors, held, work, trial)
-        most = 1
-        for d in range(8):
-            most = max(most, counts[d])
-        tables = np.empty((count, n_taps, 7, most, 2))
-        tables[:] = -1.0
-        mapping[MAP_T + G] = mapping[MAP_S + G]
-        _facts(layer, design, mapping, variant, tiles[:count], floors[:count], facts)
-        for phase in range(0 if slack >= 0 else 1, 2):
-            aim = mode if phase else LATENCY_ONLY
-            if slack >= 0 and phase:
-                limit = best[0] * (1.0 + slack)
-            least = np.inf
-            for thorough in range(1 if limit < np.inf else 0, 2):  # a limit comes with a best to start from
-                for f in range(n_taps if thorough else 1):
-                    least = _search_tiles(layer, design, option, aim, limit, variant, thorough, least, mapping, levels,
-                                          counts, taps[f], axes[f], tables[:, f], tiles[:count], floors[:count], facts,
-                                          work, trial, best_map, best)  # fmt: skip
-
-
-@_inner
-def _tile_levels(layer, option, sizes, mapping, levels, counts, taps):
-    """Candidate buffer tiles: `levels[d]` in steps for B K C OY OX, `taps` (rows, columns) of the filter."""
     flatten = option[OPT_FLATTEN] > 0
-    for d in (B, K, C, OY, OX):
-        s = 1.0 if flatten and d == C else mapping[MAP_S + d]
-        counts[d] = _levels(_ceil_div(layer[d], s), sizes, levels[d])
     n_taps = 1
     taps[0, 0], taps[0, 1] = layer[FY], layer[FX]
     if not flatten:
@@ -918,222 +844,424 @@ def _tile_levels(layer, option, sizes, mapping, levels, counts, taps):
         if mapping[MAP_S + FX] < layer[FX]:
             taps[n_taps, 0], taps[n_taps, 1] = min(mapping[MAP_S + FY], layer[FY]), mapping[MAP_S + FX]
             n_taps += 1
+    for slot in range(5):
+        d = _loop_of(slot)
+        step = 1.0 if flatten and d == C else mapping[MAP_S + d]
+        counts[slot] = _levels(_ceil_div(layer[d], step), sizes, t[T_TILE + slot])
+        for i in range(counts[slot]):
+            t[T_TILE + slot, i] *= step
+            tile = min(t[T_TILE + slot, i], layer[d])
+            trips = _ceil_div(layer[d], tile)
+            t[T_SIZE + slot, i], t[T_TRIPS + slot, i], t[T_LAST + slot, i] = tile, trips, layer[d] - (trips - 1) * tile
+    for axis in range(2):
+        o, geometry = OY + axis, axis_of(layer, axis)
+        fetch, rows = (T_FETCH_Y, T_ROWS_Y) if axis == 0 else (T_FETCH_X, T_ROWS_X)
+        for f in range(n_taps):
+            tap_tile = min(taps[f, axis], layer[FY + axis])
+            for i in range(counts[3 + axis]):
+                tile = t[T_SIZE + 3 + axis, i]
+                t[fetch + f, i] = axis_sum(layer[o], tile, tile, layer[FY + axis], tap_tile, tap_tile, geometry)
+                t[rows + f, i] = min(_extent(tile, tap_tile, geometry[4], geometry[5]), layer[TOUCHED_Y + axis])
+    cycles = _array_cycles(layer, option, mapping)
+    taps_of_all, s = layer[FY] * layer[FX], mapping[MAP_S + C]
+    for i in range(counts[0]):
+        t[T_CYCLES, i] = cycles
+        if flatten:  # a step of the flattened reduction does not cross a tile
+            steps = (t[T_TRIPS, i] - 1) * _ceil_div(t[T_SIZE, i] * taps_of_all, s) + _ceil_div(t[T_LAST, i] * taps_of_all, s)
+            t[T_CYCLES, i] = cycles * steps / _ceil_div(layer[C] * taps_of_all, s)
     return n_taps
 
 
 @_inner
-def _dram_multiplicities(order, p, k, r):
-    """`_dram_multiplicity` of W, I, O for the three orders that matter and trips `p`, `k`, `r`."""
-    if order == 0:  # K R P
-        return 1.0, k if r > 1 or p > 1 else 1.0, r if p > 1 else 1.0
-    if order == 1:  # P R K
-        return p if r > 1 or k > 1 else 1.0, 1.0, r if k > 1 else 1.0
-    return p if r > 1 else 1.0, k if p > 1 or r > 1 else 1.0, 1.0  # K P R
-
-
-# Columns of the facts about one layer, design, option and bypass that the nest over tiles needs again and again.
-(X_FIXED, X_WEIGHTS, X_PLANES, X_SPILL, X_INPUTS, X_LEAD_W, X_LEAD_I, X_TAIL, X_OUT_PIXELS, X_WORD_W, X_WORD_I, X_WORD_O,
- X_TWICE_W, X_TWICE_I, X_TWICE_O, X_ROOM_0, X_ROOM_1, X_ROOM_2, X_PER_W, X_PER_I, X_PER_O, X_IN_W, X_IN_I, X_IN_O,
- X_ENERGY, X_FLOOR_0, X_FLOOR_1, X_FLOOR_2, X_PJ_W, X_PJ_I, X_PJ_O, X_AGAIN_W, X_AGAIN_I, X_AGAIN_O,
- X_BANDWIDTH, X_PJ_DRAM, X_LEAK, X_PIXELS, X_G, X_STEADY, X_FLOW_W, X_FLOW_I, X_FLOW_O, X_PJ_READ_W,
- X_PJ_READ_I) = range(45)  # fmt: skip
-ROOM = 1.0 - 1e-12  # bounds are sums in another order than costs: leave room for rounding
+def _coefficients(layer, design, option, mapping, variant, bypass, out, c):
+    """Read the coefficients `c` (7, 6) of the six traffic numbers off the model."""
+    for row in range(7):
+        u = UNIT_BYTES
+        _account(layer, design, option, mapping, variant, bypass, u if row == 1 else 0.0, u if row == 2 else 0.0,
+                 u if row == 3 else 0.0, u if row == 4 else 0.0, u if row == 5 else 0.0, u if row == 6 else 0.0,
+                 out)  # fmt: skip
+        for column in range(6):
+            source = PORT_0 + column - L_PORT_0
+            if column == L_DRAM:
+                source = DRAM_BYTES
+            elif column == L_SERIAL:
+                source = SERIAL_BYTES
+            elif column == L_PJ:
+                source = ENERGY_PJ
+            c[row, column] = out[source] if row == 0 else (out[source] - c[0, column]) / u
 
 
 @_inner
-def _facts(layer, design, mapping, variant, tiles, floors, x):
-    """Fill the facts `x` (45,) for one bypass; `floors` (n, 10) from `_schedule_bounds`."""
-    bypass = int(mapping[MAP_BYPASS])
+def _linear(c, column, array_w, array_i, array_o, dram_w, dram_i, dram_o):
+    """What traffic costs: the sum over coefficients."""
+    array = c[1, column] * array_w + c[2, column] * array_i + c[3, column] * array_o
+    return c[0, column] + array + (c[4, column] * dram_w + c[5, column] * dram_i + c[6, column] * dram_o)
+
+
+@_inner
+def _ports(c, array_w, array_i, array_o, dram_w, dram_i, dram_o):
+    """Cycles of the busiest port."""
+    port_0 = _linear(c, L_PORT_0, array_w, array_i, array_o, dram_w, dram_i, dram_o)
+    port_1 = _linear(c, L_PORT_1, array_w, array_i, array_o, dram_w, dram_i, dram_o)
+    port_2 = _linear(c, L_PORT_2, array_w, array_i, array_o, dram_w, dram_i, dram_o)
+    return max(port_0, max(port_1, port_2))
+
+
+@_inner
+def _finished(x, c, busy, ends, array_w, array_i, array_o, dram_w, dram_i, dram_o):
+    """Cycles and energy of a mapping (as `_latency`), or lower bounds of them from lower bounds of everything.
+
+    `busy`: cycles of the array and its skew, and of the vector unit; `ends`: bytes that cannot overlap.
+    """
+    moved = _linear(c, L_DRAM, array_w, array_i, array_o, dram_w, dram_i, dram_o)
+    serial = _linear(c, L_SERIAL, array_w, array_i, array_o, dram_w, dram_i, dram_o)
+    steady = max(busy, _ports(c, array_w, array_i, array_o, dram_w, dram_i, dram_o))
+    cycles = max(steady + (ends + serial) * x[X_PER_BANDWIDTH], moved * x[X_PER_BANDWIDTH])
+    return cycles, _linear(c, L_PJ, array_w, array_i, array_o, dram_w, dram_i, dram_o) + cycles * x[X_LEAK]
+
+
+@_inner
+def _facts(layer, design, mapping, variant, bypass, x):
+    """Fill the facts `x` that do not depend on the schedules."""
     word, acc = design[ACTIVATION_BYTES], design[ACCUMULATOR_BYTES]
     w_word = design[WEIGHT_BYTES] if layer[STATIC_WEIGHTS] else word
     keep_w = bypass & 1 == 0 and variant & WEIGHTS_RESIDENT == 0
     keep_i = bypass & 2 == 0 and variant & IN_RESIDENT == 0
     keep_o = bypass & 4 == 0
-    g = min(mapping[MAP_T + G], layer[G])
+    g = min(mapping[MAP_S + G], layer[G])
+    weights = layer[G] * layer[K] * layer[C] * layer[FY] * layer[FX]
+    planes = layer[B] * layer[G] * layer[C]
     outputs = layer[B] * layer[G] * layer[K] * layer[OY] * layer[OX]
-    weights = layer[G] * layer[K] * layer[C] * layer[FY] * layer[FX] * w_word
-    planes = layer[B] * layer[G] * layer[C] * word
-    touched = layer[TOUCHED_Y] * layer[TOUCHED_X]
-    x[X_FIXED] = 0.0 if variant & FUSED_RESIDENT else layer[FUSED_INPUT] * word
-    x[X_FIXED] += 0.0 if variant & OUT_RESIDENT else outputs * word
-    x[X_FIXED] += weights if bypass & 1 and not variant & WEIGHTS_RESIDENT else 0.0
-    x[X_FIXED] += planes * touched if bypass & 2 and not variant & IN_RESIDENT else 0.0
-    x[X_WEIGHTS] = weights if keep_w else 0.0
-    x[X_PLANES] = planes if keep_i else 0.0
-    x[X_INPUTS] = x[X_PLANES] * touched
-    x[X_SPILL] = 2 * outputs * acc if keep_o else 0.0
-    x[X_AGAIN_W], x[X_AGAIN_I], x[X_AGAIN_O] = weights, planes, 2 * outputs * acc
+    x[X_AGAIN_W], x[X_AGAIN_I], x[X_AGAIN_O] = weights * w_word, planes * word, outputs * acc
+    x[X_LOAD_W], x[X_LOAD_I] = weights / _edge(design, 0), planes / _edge(design, 1)
+    x[X_LOAD_O] = outputs / _edge(design, 2)
+    x[X_TOUCHED] = layer[TOUCHED_Y] * layer[TOUCHED_X]
     x[X_WORD_W], x[X_WORD_I], x[X_WORD_O] = g * w_word, g * word, g * acc
     x[X_LEAD_W] = 1.0 if keep_w and design[DOUBLE_W] > 0 else 0.0
     x[X_LEAD_I] = 1.0 if keep_i and design[DOUBLE_I] > 0 else 0.0
     x[X_TAIL] = word if keep_o and design[DOUBLE_O] > 0 and variant & OUT_RESIDENT == 0 else 0.0
-    x[X_TAIL] *= layer[G] - (_ceil_div(layer[G], mapping[MAP_T + G]) - 1) * mapping[MAP_T + G]
-    x[X_G] = 1.0 if g == layer[G] else 0.0
+    x[X_STEPS_G] = _ceil_div(layer[G], mapping[MAP_S + G])
+    x[X_TAIL] *= layer[G] - (x[X_STEPS_G] - 1) * mapping[MAP_S + G]
+    x[X_WHOLE_G] = 1.0 if g == layer[G] else 0.0
     for i in range(3):
-        b = int(design[BUFFER_W + i])
         held = keep_w if i == 0 else (keep_i if i == 1 else keep_o)
         x[X_TWICE_W + i] = (1.0 + design[DOUBLE_W + i]) if held else 0.0
-        x[X_IN_W + i] = b
-        skips = bypass & (1 << i) and not (i == 0 and variant & WEIGHTS_RESIDENT) and not (i == 1 and variant & IN_RESIDENT)
-        x[X_PER_W + i] = 0.0 if skips else 1.0 / design[WIDTH_0 + b]
+        x[X_IN_W + i] = design[BUFFER_W + i]
         x[X_ROOM_0 + i] = tile_capacity(design, i)
-        x[X_FLOOR_0 + i] = np.inf
-    x[X_ENERGY] = np.inf
-    x[X_STEADY] = np.inf
-    for j in range(floors.shape[0]):
-        x[X_ENERGY] = min(x[X_ENERGY], floors[j, 1])
-        for b in range(3):
-            x[X_FLOOR_0 + b] = min(x[X_FLOOR_0 + b], floors[j, 2 + b])
-        x[X_STEADY] = min(x[X_STEADY], max(max(floors[j, 0], floors[j, 2]), max(floors[j, 3], floors[j, 4])))
-    x[X_FLOW_W], x[X_FLOW_I], x[X_FLOW_O] = weights, planes * touched, 2 * outputs * acc
-    for j in range(tiles.shape[0]):  # an operand that no schedule keeps streams once a DRAM trip at least
-        x[X_FLOW_W + int(tiles[j, 8])] = 0.0
-    x[X_PJ_READ_W], x[X_PJ_READ_I] = design[PJ_READ_W], design[PJ_READ_I]
-    x[X_PJ_W], x[X_PJ_I] = design[PJ_WRITE_W], design[PJ_WRITE_I]
-    x[X_PJ_O] = (design[PJ_READ_O] + design[PJ_WRITE_O]) / 2
-    x[X_BANDWIDTH], x[X_PJ_DRAM], x[X_LEAK] = design[DRAM_BYTES_PER_CYCLE], design[PJ_DRAM], design[PJ_LEAK_CYCLE]
     x[X_OUT_PIXELS] = layer[B] * layer[OY] * layer[OX]
     x[X_PIXELS] = x[X_ROOM_0 + int(design[BUFFER_O])] / x[X_WORD_O] if keep_o else np.inf
+    x[X_VECTOR] = layer[VECTOR_OPERATIONS] / design[VECTOR_LANES]
+    x[X_PER_BANDWIDTH], x[X_LEAK] = 1.0 / design[DRAM_BYTES_PER_CYCLE], design[PJ_LEAK_CYCLE]
 
 
 @_inner
-def _ports(x, f0, f1, f2, w, i, o):
-    """Cycles of the busiest port, at least, with `w`, `i`, `o` bytes above what the floors hold."""
-    w *= x[X_PER_W]
-    i *= x[X_PER_I]
-    o *= x[X_PER_O]
-    p0 = f0 + (w if x[X_IN_W] == 0 else 0.0) + (i if x[X_IN_I] == 0 else 0.0) + (o if x[X_IN_O] == 0 else 0.0)
-    p1 = f1 + (w if x[X_IN_W] == 1 else 0.0) + (i if x[X_IN_I] == 1 else 0.0) + (o if x[X_IN_O] == 1 else 0.0)
-    p2 = f2 + (w if x[X_IN_W] == 2 else 0.0) + (i if x[X_IN_I] == 2 else 0.0) + (o if x[X_IN_O] == 2 else 0.0)
-    return max(p0, max(p1, p2))
+def _array_trips(extent, tile, step, register):
+    """Array trips of one loop over all its DRAM tiles, and at most in one; and the register tile [steps]."""
+    tile = min(tile, extent)
+    count = _ceil_div(extent, tile)
+    steps = register_steps(_ceil_div(tile, step), _ceil_div(extent, step), register)
+    inside = _ceil_div(tile, step * steps)
+    return (count - 1) * inside + _ceil_div(extent - (count - 1) * tile, step * steps), inside, steps
 
 
 @_inner
-def _flows(x, n_p, n_k, n_r):
-    """Cycles of the busiest port, at least, with what only streams: once for every DRAM trip it does not depend on."""
-    w = x[X_FLOW_W] * n_p * x[X_PER_W]
-    i = x[X_FLOW_I] * n_k * x[X_PER_I]
-    o = x[X_FLOW_O] * (n_r - 1) * x[X_PER_O]
-    return max(w, max(i, o))
+def _fill(layer, option, mapping, schedule, t, taps, f, wires, row, slot, i):
+    """Fill level `i` of loop `slot` for one schedule: array trips; of OY and OX also the positions into the array."""
+    d = _loop_of(slot)
+    step = mapping[MAP_S + d]
+    extent, tile = layer[d], t[T_SIZE + slot, i]
+    if d == C and option[OPT_FLATTEN]:
+        extent *= layer[FY] * layer[FX]
+        tile *= layer[FY] * layer[FX]
+    total, inside, steps = _array_trips(extent, tile, step, schedule[d])
+    if d == C and not option[OPT_FLATTEN]:
+        for axis in range(2):
+            tap = FY + axis
+            more, most, _ = _array_trips(layer[tap], taps[f, axis], mapping[MAP_S + tap], schedule[tap])
+            total *= more
+            inside *= most
+    wires[row + W_TOTAL + slot, i], wires[row + W_INSIDE + slot, i] = total, inside
+    if slot >= 3:
+        axis, tap = slot - 3, FY + slot - 3
+        _, _, tap_steps = _array_trips(layer[tap], taps[f, axis], mapping[MAP_S + tap], schedule[tap])
+        wires[row + W_Y + axis, i] = wire_positions(layer, option, int(schedule[8]), axis, tile, step * steps, taps[f, axis],
+                                                    mapping[MAP_S + tap] * tap_steps)  # fmt: skip
 
 
 @_inner
-def _rank(mode, cycles, energy):
-    """What the mapper minimises first."""
-    if mode == LATENCY_FIRST or mode == LATENCY_ONLY:
-        return cycles
-    return energy if mode == ENERGY_WITHIN else energy * cycles
+def _fill_all(layer, option, mapping, schedule, t, taps, f, wires, row, i_c, i_k, i_b, i_y, i_x):
+    """Fill what is missing of one buffer tile for one schedule."""
+    if wires[row, i_c] < 0:
+        _fill(layer, option, mapping, schedule, t, taps, f, wires, row, 0, i_c)
+    if wires[row + 1, i_k] < 0:
+        _fill(layer, option, mapping, schedule, t, taps, f, wires, row, 1, i_k)
+    if wires[row + 2, i_b] < 0:
+        _fill(layer, option, mapping, schedule, t, taps, f, wires, row, 2, i_b)
+    if wires[row + 3, i_y] < 0:
+        _fill(layer, option, mapping, schedule, t, taps, f, wires, row, 3, i_y)
+    if wires[row + 4, i_x] < 0:
+        _fill(layer, option, mapping, schedule, t, taps, f, wires, row, 4, i_x)
 
 
 @_inner
-def _beyond(mode, limit, best, cap, x, pixels, n_p, n_k, n_r, ends):
-    """No tiling with at least these trips, pixels fetched a plane and end bytes can become the best."""
-    moved = np.inf
-    for order in range(3):
-        m_w, m_i, m_o = _dram_multiplicities(order, n_p, n_k, n_r)
-        moved = min(moved, x[X_FIXED] + x[X_WEIGHTS] * m_w + x[X_PLANES] * pixels * m_i + x[X_SPILL] * (m_o - 1))
-    steady = max(x[X_STEADY], _flows(x, n_p, n_k, n_r))
-    cycles = max(steady + ends / x[X_BANDWIDTH], moved / x[X_BANDWIDTH]) * ROOM
-    energy = x[X_ENERGY] + (moved * x[X_PJ_DRAM] + cycles * x[X_LEAK]) * ROOM
-    return _hopeless(mode, limit, best, cycles, energy) or _rank(mode, cycles, energy) > cap
+def _schedule_floors(layer, design, option, mapping, schedules, count, t, taps, n_taps, wires, x, c):
+    """Least busy time (of array, vector unit and ports) and array traffic of all schedules over all buffer tiles, into the facts.
 
-
-@_inner
-def _search_tiles(layer, design, option, mode, limit, variant, thorough, least, mapping, levels, counts, taps, axes,
-                  tables, tiles, floors, x, work, trial, best_map, best):  # fmt: skip
-    """The nest over buffer tiles (C, K, B, OX, OY) and DRAM orders for one filter tile.
-
-    A first pass (`thorough` = 0) over every other size costs only the tiles whose bound is the least so far, to
-    have a good best; the second costs all that its bound leaves hope for.  Returns the least bound.
+    One buffer tile that holds the whole layer moves the least over every wire, and has the least skew.
     """
-    t = MAP_T
-    fy, fx = min(taps[0], layer[FY]), min(taps[1], layer[FX])
-    mapping[t + FY], mapping[t + FX] = taps[0], taps[1]
-    filters = _ceil_div(layer[FY], taps[0]) * _ceil_div(layer[FX], taps[1])
-    whole_f = filters == 1.0 and x[X_G] > 0
-    c_step = 1.0 if option[OPT_FLATTEN] else mapping[MAP_S + C]
-    quick = mode == LATENCY_FIRST or mode == LATENCY_ONLY
+    for i in range(4):
+        x[X_BUSY + i] = np.inf
+    x[X_FLOW_W], x[X_FLOW_I], x[X_FLOW_O] = 1.0, 1.0, 1.0
+    for j in range(count):
+        row = j * n_taps * N_WIRE
+        _fill_all(layer, option, mapping, schedules[j], t, taps, 0, wires, row, 0, 0, 0, 0, 0)
+        busy, w, i, o = _array_work(design, x, t, wires, row, int(schedules[j, 8]), 0, 0, 0, 0, 0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+        busy = max(busy, _ports(c, w, i, o, x[X_AGAIN_W], x[X_AGAIN_I] * x[X_TOUCHED], 0.0))
+        x[X_BUSY] = min(x[X_BUSY], busy)
+        x[X_LEAST_W] = min(x[X_LEAST_W], w)
+        x[X_LEAST_I] = min(x[X_LEAST_I], i)
+        x[X_LEAST_O] = min(x[X_LEAST_O], o)
+        x[X_FLOW_W + int(schedules[j, 8])] = 0.0  # others stream: once a DRAM trip at least
+
+
+@_inner
+def _array_work(design, x, t, wires, row, stationary, i_c, i_k, i_b, i_y, i_x, n_p, n_k, n_r, once_w, once_i, once_o):
+    """Busy cycles of the array and bytes of W, I and returning O over its wires, for one schedule in one buffer tile."""
+    total_p = wires[row + 2, i_b] * wires[row + 3, i_y] * wires[row + 4, i_x]
+    inside_p = wires[row + 7, i_b] * wires[row + 8, i_y] * wires[row + 9, i_x]
+    total_k, inside_k = wires[row + 1, i_k], wires[row + 6, i_k]
+    total_r, inside_r = wires[row, i_c], wires[row + 5, i_c]
+    positions = wires[row + W_Y, i_y] * wires[row + W_X, i_x]
+    times = _stationary_times(stationary, inside_p, inside_k, inside_r, 1.0, n_p, n_k, n_r, once_w, once_i, once_o)
+    times_w, times_i, visits = total_p, total_k, total_r
+    if stationary == 0:
+        times_w = times
+        folds, load = total_k * total_r, x[X_LOAD_W]
+    elif stationary == 1:
+        times_i = times
+        folds, load = total_p * total_r, x[X_LOAD_I] * positions
+    else:
+        visits = times
+        folds, load = total_p * total_k, x[X_LOAD_O]
+    cycles = t[T_CYCLES, i_c]
+    busy = max(cycles + _skew(design, cycles, folds * x[X_STEPS_G] * times, load * times), x[X_VECTOR])
+    return busy, x[X_AGAIN_W] * times_w, x[X_AGAIN_I] * positions * times_i, x[X_AGAIN_O] * (visits - 1)
+
+
+class Scratch(NamedTuple):
+    """Arrays that a search writes over; see where each is filled."""
+
+    mapping: np.ndarray
+    out: np.ndarray
+    state: np.ndarray
+    t: np.ndarray
+    counts: np.ndarray
+    taps: np.ndarray
+    schedules: np.ndarray
+    levels: np.ndarray
+    most: np.ndarray
+    x: np.ndarray
+    c: np.ndarray
+    wires: np.ndarray
+    nodes: np.ndarray
+
+
+def make_scratch() -> Scratch:
+    """Scratch for `map_layer` and `evaluate_designs`; one for each thread."""
+    return Scratch(
+        mapping=np.ones(N_MAP),
+        out=np.zeros(N_RESULT),
+        state=np.zeros(N_STATE),
+        t=np.zeros((N_TABLE, MAX_LEVELS)),
+        counts=np.zeros(5, dtype=np.int64),
+        taps=np.zeros((3, 2)),
+        schedules=np.zeros((MAX_SCHEDULES, 11)),
+        levels=np.zeros((3, 2 * MAX_LEVELS)),
+        most=np.zeros((4, MAX_LEVELS), dtype=np.int64),
+        x=np.zeros(N_FACTS),
+        c=np.zeros((7, 6)),
+        wires=np.empty((MAX_SCHEDULES * 3 * N_WIRE, MAX_LEVELS)),
+        nodes=np.empty((3 * MAX_LEVELS * MAX_LEVELS, N_NODE)),
+    )
+
+
+@_inner
+def search_option(layer, design, option, number, sizes, aim, slack, variant, scratch, best_map):
+    """Search one spatial option: all buffer tiles x DRAM orders x schedules x bypasses, into `scratch.state`.
+
+    Tiles of the filter, C and K with the most promising bounds come first; skipped is only what a lower bound proves no
+    better than the best so far.  With `aim` FASTEST and `slack` >= 0 the least energy within that share follows.
+    """
+    mapping, state, t, counts, taps = scratch.mapping, scratch.state, scratch.t, scratch.counts, scratch.taps
+    schedules, x, c, wires, nodes = scratch.schedules, scratch.x, scratch.c, scratch.wires, scratch.nodes
+    spatial_factors(layer, design, option, mapping)
+    mapping[MAP_OPTION] = number
+    n_taps = _tile_table(layer, option, mapping, sizes, t, counts, taps)
+    count = 0
+    for a in range(3):
+        if option[OPT_W + a]:
+            count = _register_tiles(layer, design, option, mapping, a, schedules, count, scratch.levels, scratch.most)
+    for row in range(0, count * n_taps * N_WIRE, N_WIRE):
+        for slot in range(5):
+            for i in range(counts[slot]):
+                wires[row + slot, i] = -1.0  # not filled yet
+    for bypass in range(8):
+        if bypass & ~int(design[BYPASS]):
+            continue
+        _facts(layer, design, mapping, variant, bypass, x)
+        _coefficients(layer, design, option, mapping, variant, bypass, scratch.out, c)
+        _schedule_floors(layer, design, option, mapping, schedules, count, t, taps, n_taps, wires, x, c)
+        mapping[MAP_BYPASS] = bypass
+        found = 0
+        for f in range(n_taps):
+            found = _nodes(layer, f, x, c, t, counts, taps, nodes, found)
+        for phase in range(2 if slack >= 0 else 1):
+            goal = aim
+            if phase:
+                goal = FRUGAL
+                state[S_LIMIT] = state[S_CYCLES] * (1.0 + slack)
+            for i in range(found):
+                hopeless = _hopeless(goal, state, nodes[i, N_CYCLES], nodes[i, N_PJ])
+                nodes[i, N_RANK] = np.inf if hopeless else _rank(goal, nodes[i, N_CYCLES], nodes[i, N_PJ])
+            while True:
+                best = 0
+                for i in range(1, found):
+                    if nodes[i, N_RANK] < nodes[best, N_RANK]:
+                        best = i
+                if found == 0 or nodes[best, N_RANK] == np.inf:
+                    break
+                nodes[best, N_RANK] = np.inf  # done
+                if _hopeless(goal, state, nodes[best, N_CYCLES], nodes[best, N_PJ]):
+                    break
+                _search_node(layer, design, option, mapping, goal, int(nodes[best, N_F]), int(nodes[best, N_C]),
+                             int(nodes[best, N_K]), n_taps, x, c, t, counts, taps, count, schedules, wires, state,
+                             best_map)  # fmt: skip
+
+
+# Columns of a node, a tile of the filter, C and K: their levels, lower bounds, and what is looked for there.
+N_F, N_C, N_K, N_CYCLES, N_PJ, N_RANK = range(6)
+N_NODE = 6
+
+
+@_inner
+def _rank(aim, cycles, energy):
+    """What the search minimises."""
+    return cycles if aim == FASTEST else (energy if aim == FRUGAL else energy * cycles)
+
+
+@_inner
+def _least(x, c, pixels, n_p, n_k, n_r, ends, busy, array_w, array_i, array_o):
+    """Least cycles and energy of a tiling with at least these trips, pixels fetched a plane, end bytes and array work."""
+    array_w = max(array_w, x[X_FLOW_W] * x[X_AGAIN_W] * n_p)
+    moved = np.inf
+    energy = np.inf
+    for order in range(3):
+        once_w, once_i, once_o = _dram_times(order, n_p, n_k, n_r)
+        w, i, o = x[X_AGAIN_W] * once_w, x[X_AGAIN_I] * pixels * once_i, x[X_AGAIN_O] * (once_o - 1)
+        moved = min(moved, _linear(c, L_DRAM, array_w, array_i, array_o, w, i, o))
+        energy = min(energy, _linear(c, L_PJ, array_w, array_i, array_o, w, i, o))
+    cycles = max(busy + ends * x[X_PER_BANDWIDTH], moved * x[X_PER_BANDWIDTH])
+    return cycles * ROOM, (energy + cycles * x[X_LEAK]) * ROOM
+
+
+@_inner
+def _nodes(layer, f, x, c, t, counts, taps, nodes, found):
+    """Append the nodes of one tile of the filter whose weights fit; returns their number."""
+    fy, fx = min(taps[f, 0], layer[FY]), min(taps[f, 1], layer[FX])
+    filters = _ceil_div(layer[FY], taps[f, 0]) * _ceil_div(layer[FX], taps[f, 1])
+    whole_f = filters == 1.0 and x[X_WHOLE_G] > 0
+    plane = t[T_ROWS_Y + f, counts[3] - 1] * t[T_ROWS_X + f, counts[4] - 1]
+    pixels = t[T_FETCH_Y + f, 0] * t[T_FETCH_X + f, 0]
+    for i_c in range(counts[0]):
+        n_r = t[T_TRIPS, i_c] * filters
+        least_i = x[X_LEAD_I] * x[X_WORD_I] * t[T_SIZE, i_c] * plane
+        for i_k in range(counts[1]):
+            n_k = t[T_TRIPS + 1, i_k]
+            w = x[X_WORD_W] * t[T_SIZE + 1, i_k] * t[T_SIZE, i_c] * fy * fx
+            if w * (x[X_TWICE_W] if n_r * n_k > 1 or not whole_f else min(x[X_TWICE_W], 1.0)) > x[X_ROOM_0 + int(x[X_IN_W])]:
+                continue
+            n_p = max(1.0, x[X_OUT_PIXELS] * t[T_SIZE + 1, i_k] / x[X_PIXELS])
+            node = nodes[found]
+            node[N_F], node[N_C], node[N_K] = f, i_c, i_k
+            array_i = max(x[X_LEAST_I], x[X_FLOW_I] * x[X_AGAIN_I] * x[X_TOUCHED] * n_k)
+            array_o = max(x[X_LEAST_O], x[X_FLOW_O] * x[X_AGAIN_O] * (n_r - 1))
+            node[N_CYCLES], node[N_PJ] = _least(x, c, pixels, n_p, n_k, n_r, x[X_LEAD_W] * w + least_i, x[X_BUSY], x[X_LEAST_W],
+                                                array_i, array_o)  # fmt: skip
+            found += 1
+    return found
+
+
+@_inner
+def _search_node(layer, design, option, mapping, aim, f, i_c, i_k, n_taps, x, c, t, counts, taps, count, schedules, wires,
+                 state, best_map):  # fmt: skip
+    """The nest over tiles of B, OX and OY and over DRAM orders, for given tiles of the filter, C and K."""
+    fy, fx = min(taps[f, 0], layer[FY]), min(taps[f, 1], layer[FX])
+    filters = _ceil_div(layer[FY], taps[f, 0]) * _ceil_div(layer[FX], taps[f, 1])
+    whole_f = filters == 1.0 and x[X_WHOLE_G] > 0
     no_halo = layer[FY] == 1 and layer[FX] == 1
-    stride = 1 if thorough else 2
-    for i_c in range(0, counts[C], stride):
-        mapping[t + C] = levels[C, i_c] * c_step
-        c = min(mapping[t + C], layer[C])
-        n_r = _ceil_div(layer[C], mapping[t + C]) * filters
-        for i_k in range(0, counts[K], stride):
-            mapping[t + K] = levels[K, i_k] * mapping[MAP_S + K]
-            k = min(mapping[t + K], layer[K])
-            n_k = _ceil_div(layer[K], mapping[t + K])
-            last_k = x[X_TAIL] * (layer[K] - (n_k - 1) * mapping[t + K])
-            w = x[X_WORD_W] * k * c * fy * fx
-            w_held = w * (x[X_TWICE_W] if n_r * n_k > 1 or not whole_f else min(x[X_TWICE_W], 1.0))
-            first_w = x[X_LEAD_W] * w
-            if w_held > x[X_ROOM_0 + int(x[X_IN_W])]:
-                continue
-            n_p = max(1.0, x[X_OUT_PIXELS] * k / x[X_PIXELS])
-            cap = np.inf if thorough else least
-            i = x[X_LEAD_I] * x[X_WORD_I] * c * axes[1, counts[OY] - 1] * axes[3, counts[OX] - 1]
-            if _beyond(mode, limit, best, cap, x, axes[0, 0] * axes[2, 0], n_p, n_k, n_r, first_w + i):
-                continue
-            for i_b in range(counts[B]):
-                mapping[t + B] = levels[B, i_b] * mapping[MAP_S + B]
-                b = min(mapping[t + B], layer[B])
-                n_b = _ceil_div(layer[B], mapping[t + B])
-                last_b = last_k * (layer[B] - (n_b - 1) * mapping[t + B])
-                for i_x in range(0, counts[OX], stride):
-                    mapping[t + OX] = levels[OX, i_x] * mapping[MAP_S + OX]
-                    ox = min(mapping[t + OX], layer[OX])
-                    n_x = _ceil_div(layer[OX], mapping[t + OX])
-                    last_x = last_b * (layer[OX] - (n_x - 1) * mapping[t + OX])
-                    n_p = n_b * n_x * max(1.0, layer[OY] * b * ox * k / x[X_PIXELS])
-                    cap = np.inf if thorough else least
-                    i = x[X_LEAD_I] * x[X_WORD_I] * b * c * axes[1, counts[OY] - 1] * axes[3, i_x]
-                    several = counts[OY] > 1 and not (no_halo and i_x > 0)
-                    if several and _beyond(mode, limit, best, cap, x, axes[0, 0] * axes[2, i_x], n_p, n_k, n_r, first_w + i):
+    last_y = counts[3] - 1
+    size_c, n_r = t[T_SIZE, i_c], t[T_TRIPS, i_c] * filters
+    size_k, n_k = t[T_SIZE + 1, i_k], t[T_TRIPS + 1, i_k]
+    w = x[X_WORD_W] * size_k * size_c * fy * fx
+    w_held = w * (x[X_TWICE_W] if n_r * n_k > 1 or not whole_f else min(x[X_TWICE_W], 1.0))
+    first_w = x[X_LEAD_W] * w
+    busy, least_w, array_i, array_o = np.inf, np.inf, np.inf, np.inf
+    for j in range(count):
+        schedule = schedules[j]
+        row = (j * n_taps + f) * N_WIRE
+        _fill_all(layer, option, mapping, schedule, t, taps, f, wires, row, i_c, i_k, 0, 0, 0)
+        once_i = n_k if wires[row + W_INSIDE, i_c] > 1 else 1.0
+        once_o = n_r if wires[row + W_INSIDE + 1, i_k] > 1 else 1.0
+        least, w, i, o = _array_work(design, x, t, wires, row, int(schedule[8]), i_c, i_k, 0, 0, 0, 1.0, once_i, once_o, 1.0, once_i,
+                                     once_o)  # fmt: skip
+        least = max(least, _ports(c, w, i, o, x[X_AGAIN_W], x[X_AGAIN_I] * x[X_TOUCHED], 0.0))
+        schedule[9], schedule[10] = least, c[1, L_PJ] * w + c[2, L_PJ] * i + c[3, L_PJ] * o
+        busy, least_w, array_i, array_o = min(busy, least), min(least_w, w), min(array_i, i), min(array_o, o)
+    for i_b in range(counts[2]):
+        size_b, n_b = t[T_SIZE + 2, i_b], t[T_TRIPS + 2, i_b]
+        for i_x in range(counts[4]):
+            size_x, n_bx = t[T_SIZE + 4, i_x], n_b * t[T_TRIPS + 4, i_x]
+            tile_i = x[X_WORD_I] * size_b * size_c * t[T_ROWS_X + f, i_x]
+            several = counts[3] > 1 and not (no_halo and i_x > 0)
+            if several:
+                n_p = n_bx * max(1.0, layer[OY] * size_b * size_x * size_k / x[X_PIXELS])
+                pixels = t[T_FETCH_Y + f, 0] * t[T_FETCH_X + f, i_x]
+                cycles, energy = _least(x, c, pixels, n_p, n_k, n_r, first_w + x[X_LEAD_I] * tile_i * t[T_ROWS_Y + f, last_y],
+                                        busy, least_w, array_i, array_o)  # fmt: skip
+                if _hopeless(aim, state, cycles, energy):
+                    continue
+            tail = x[X_TAIL] * t[T_LAST + 1, i_k] * t[T_LAST + 2, i_b] * t[T_LAST + 4, i_x]
+            # Without a halo only the number of pixels counts: part of a row or whole rows.
+            for i_y in range(0 if several else last_y, counts[3]):
+                n_p = n_bx * t[T_TRIPS + 3, i_y]
+                i = tile_i * t[T_ROWS_Y + f, i_y]
+                o = x[X_WORD_O] * size_b * size_k * t[T_SIZE + 3, i_y] * size_x
+                i_held = i * (x[X_TWICE_I] if n_r * n_p > 1 or not whole_f else min(x[X_TWICE_I], 1.0))
+                o_held = o * (x[X_TWICE_O] if n_k * n_p > 1 or x[X_WHOLE_G] == 0 else min(x[X_TWICE_O], 1.0))
+                if not _fit(x, w_held, i_held, o_held):
+                    continue
+                ends = first_w + x[X_LEAD_I] * i + tail * t[T_LAST + 3, i_y]
+                if _hopeless(aim, state, (busy + ends * x[X_PER_BANDWIDTH]) * ROOM, 0.0):
+                    continue
+                pixels = t[T_FETCH_Y + f, i_y] * t[T_FETCH_X + f, i_x]
+                array_w = max(least_w, x[X_FLOW_W] * x[X_AGAIN_W] * n_p)
+                hope = False
+                for order in range(3):
+                    once_w, once_i, once_o = _dram_times(order, n_p, n_k, n_r)
+                    dram_w, dram_i, dram_o = x[X_AGAIN_W] * once_w, x[X_AGAIN_I] * pixels * once_i, x[X_AGAIN_O] * (once_o - 1)
+                    moved = _linear(c, L_DRAM, array_w, array_i, array_o, dram_w, dram_i, dram_o)
+                    cycles, energy = _finished(x, c, busy, ends, array_w, array_i, array_o, dram_w, dram_i, dram_o)
+                    stream = moved * x[X_PER_BANDWIDTH]
+                    if _hopeless(aim, state, stream * ROOM, (energy + (stream - cycles) * x[X_LEAK]) * ROOM):
                         continue
-                    # Without a halo only the number of pixels counts: part of a row or whole rows.
-                    for i_y in range(0 if several else counts[OY] - 1, counts[OY], stride):
-                        tile_y = levels[OY, i_y] * mapping[MAP_S + OY]
-                        oy = min(tile_y, layer[OY])
-                        n_y = _ceil_div(layer[OY], tile_y)
-                        n_p = n_b * n_x * n_y
-                        i = x[X_WORD_I] * b * c * axes[1, i_y] * axes[3, i_x]
-                        o = x[X_WORD_O] * b * k * oy * ox
-                        i_held = i * (x[X_TWICE_I] if n_r * n_p > 1 or not whole_f else min(x[X_TWICE_I], 1.0))
-                        o_held = o * (x[X_TWICE_O] if n_k * n_p > 1 or x[X_G] == 0 else min(x[X_TWICE_O], 1.0))
-                        if not _fit(x, w_held, i_held, o_held):
-                            continue
-                        pixels = axes[0, i_y] * axes[2, i_x]
-                        ends = first_w + x[X_LEAD_I] * i + last_x * (layer[OY] - (n_y - 1) * tile_y)
-                        steady = max(x[X_STEADY], _flows(x, n_p, n_k, n_r))
-                        bound = (steady + ends / x[X_BANDWIDTH]) * ROOM
-                        if _hopeless(mode, limit, best, bound, x[X_ENERGY]) or (not thorough and quick and bound >= least):
-                            continue
-                        hope = False
-                        for order in range(3):
-                            m_w, m_i, m_o = _dram_multiplicities(order, n_p, n_k, n_r)
-                            more_w = x[X_WEIGHTS] * (m_w - 1)
-                            more_i = x[X_PLANES] * pixels * m_i - x[X_INPUTS]
-                            more_o = x[X_SPILL] * (m_o - 1)
-                            moved = (x[X_FIXED] + x[X_WEIGHTS] + x[X_INPUTS] + more_w + more_i + more_o) * ROOM
-                            stream = moved / x[X_BANDWIDTH]
-                            energy = x[X_ENERGY] + moved * x[X_PJ_DRAM]
-                            hope = hope or not _hopeless(mode, limit, best, stream, energy)
-                            port = _ports(x, x[X_FLOOR_0], x[X_FLOOR_1], x[X_FLOOR_2], more_w, more_i, more_o)
-                            bound = max(max(steady, port) + ends / x[X_BANDWIDTH], stream) * ROOM
-                            energy += (more_w * x[X_PJ_W] + more_i * x[X_PJ_I] + more_o * x[X_PJ_O] + bound * x[X_LEAK]) * ROOM
-                            if _hopeless(mode, limit, best, bound, energy):
-                                continue
-                            if not thorough and _rank(mode, bound, energy) >= least:
-                                continue
-                            mapping[t + OY] = tile_y
-                            mapping[MAP_DRAM_ORDER] = order
-                            work[3, 0], work[3, 1], work[3, 2] = n_p, n_k, n_r
-                            least = _search_schedules(layer, design, option, mode, limit, variant, thorough, least, mapping,
-                                                      tables, tiles, floors, i_c, i_k, i_b, i_y, i_x, pixels, ends, more_w,
-                                                      more_i, more_o, moved, x, work, trial, best_map, best)  # fmt: skip
-                        if not hope:  # fewer rows at a time move even more
-                            break
-    return least
+                    hope = True
+                    if not _hopeless(aim, state, cycles * ROOM, energy * ROOM):
+                        _search_schedules(layer, design, option, mapping, aim, f, n_taps, x, c, t, taps, count, schedules,
+                                          wires, state, best_map, i_c, i_k, i_b, i_y, i_x, order, n_p, n_k, n_r, ends,
+                                          dram_w, dram_i, dram_o, cycles, energy,
+                                          c[1, L_PJ] * array_w + c[2, L_PJ] * array_i + c[3, L_PJ] * array_o)  # fmt: skip
+                if not hope:  # fewer rows at a time move even more
+                    break
 
 
 @_inner
@@ -1149,145 +1277,52 @@ def _fit(x, w_held, i_held, o_held):
 
 
 @_inner
-def _search_schedules(layer, design, option, mode, limit, variant, thorough, least, mapping, tables, tiles, floors, i_c, i_k,
-                      i_b, i_y, i_x, pixels, ends, more_w, more_i, more_o, moved, x, work, trial, best_map, best):  # fmt: skip
-    """Bound each stationary operand and register tile inside one buffer tile and order; cost what is left."""
-    n, y, total = work[3], work[1], work[2]
-    m_w, m_i, m_o = _dram_multiplicities(int(mapping[MAP_DRAM_ORDER]), n[0], n[1], n[2])
-    stream = moved / x[X_BANDWIDTH]
-    fixed_energy = more_w * x[X_PJ_W] + more_i * x[X_PJ_I] + more_o * x[X_PJ_O] + moved * x[X_PJ_DRAM]
-    for j in range(tiles.shape[0]):
-        bound = max(max(floors[j, 0], max(floors[j, 2], max(floors[j, 3], floors[j, 4]))) + ends / x[X_BANDWIDTH], stream)
-        if _hopeless(mode, limit, best, bound * ROOM, floors[j, 1] + (fixed_energy + bound * x[X_LEAK]) * ROOM):
-            continue
-        _fill_table(layer, option, mapping, tiles[j], tables[j], i_c, i_k, i_b, i_y, i_x, y, total)
-        stationary = tiles[j, 8]
-        times_w, times_i, visits = total[0], total[1], total[2]
-        if stationary == 0:
-            times = n[0] if y[1] > 1 or y[2] > 1 else m_w
-            times_w = times
-        elif stationary == 1:
-            times = n[1] if y[0] > 1 or y[2] > 1 else m_i
-            times_i = times
-        else:
-            times = n[2] if y[0] > 1 or y[1] > 1 else m_o
-            visits = times
-        w = x[X_AGAIN_W] * times_w - floors[j, 7]  # bytes over the wires above those of the floor
-        i = x[X_AGAIN_I] * tables[j, 5, i_y, 0] * tables[j, 6, i_x, 0] * times_i - floors[j, 8]
-        o = x[X_AGAIN_O] * (visits - 1) - floors[j, 9]
-        busy = max(floors[j, 0], floors[j, 6] + _skew(design, floors[j, 6], floors[j, 5] * times, floors[j, 10] * times))
-        port = _ports(x, floors[j, 2], floors[j, 3], floors[j, 4], more_w + w, more_i + i, more_o + o)
-        bound = max(max(busy, port) + ends / x[X_BANDWIDTH], stream) * ROOM
-        energy = fixed_energy + w * x[X_PJ_READ_W] + i * x[X_PJ_READ_I] + o * x[X_PJ_O] + bound * x[X_LEAK]
-        energy = floors[j, 1] + energy * ROOM
-        if _hopeless(mode, limit, best, bound, energy):
-            continue
-        if not thorough and _rank(mode, bound, energy) >= least:
-            continue
-        least = min(least, _rank(mode, bound, energy))
-        _cost_schedule(layer, design, option, mode, limit, variant, mapping, tiles[j], pixels,
-                       tables[j, 5, i_y, 0] * tables[j, 6, i_x, 0], ends, work, trial, best_map, best)  # fmt: skip
-    return least
+def _search_schedules(layer, design, option, mapping, aim, f, n_taps, x, c, t, taps, count, schedules, wires, state, best_map,
+                      i_c, i_k, i_b, i_y, i_x, order, n_p, n_k, n_r, ends, dram_w, dram_i, dram_o, bound,
+                      bound_pj, array_pj):  # fmt: skip
+    """Cost every schedule inside one buffer tile and order, and keep the best.
 
-
-@_inner
-def _trips_of(layer, option, mapping, d, entry, register):
-    """Array trips of one loop over all its DRAM tiles, and at most in one, into `entry` (2,)."""
-    extent = layer[d]
-    inside = min(mapping[MAP_T + d], extent)
-    count = _ceil_div(extent, mapping[MAP_T + d])
-    last = extent - (count - 1) * mapping[MAP_T + d]
-    if option[OPT_FLATTEN] and d == C:
-        inside *= layer[FY] * layer[FX]
-        last *= layer[FY] * layer[FX]
-        extent *= layer[FY] * layer[FX]
-    step = mapping[MAP_S + d]
-    piece = step * register_steps(_ceil_div(inside, step), _ceil_div(extent, step), register)
-    entry[1] = _ceil_div(inside, piece)
-    entry[0] = (count - 1) * entry[1] + _ceil_div(last, piece)
-
-
-@_inner
-def _fill_table(layer, option, mapping, tile, table, i_c, i_k, i_b, i_y, i_x, y, total):
-    """Array trips of P, K, R, G (`total`) and at most in one buffer tile (`y`) under one register tile.
-
-    `table` (7, levels, 2) remembers them by level: rows B, K, C with its filter, OY, OX; then the axis sums y, x.
+    `bound`, `bound_pj`: cycles and energy at least; `array_pj`: what of it traffic over the array's wires takes.
     """
-    if table[0, i_b, 0] < 0:
-        _trips_of(layer, option, mapping, B, table[0, i_b], tile[B])
-    if table[1, i_k, 0] < 0:
-        _trips_of(layer, option, mapping, K, table[1, i_k], tile[K])
-    if table[2, i_c, 0] < 0:
-        _trips_of(layer, option, mapping, C, table[2, i_c], tile[C])
-        if not option[OPT_FLATTEN]:
-            all_of, inside = table[2, i_c, 0], table[2, i_c, 1]
-            for d in (FY, FX):
-                _trips_of(layer, option, mapping, d, table[2, i_c], tile[d])
-                all_of *= table[2, i_c, 0]
-                inside *= table[2, i_c, 1]
-            table[2, i_c, 0], table[2, i_c, 1] = all_of, inside
-    if table[3, i_y, 0] < 0 or table[4, i_x, 0] < 0:
-        mapping[MAP_STATIONARY] = tile[8]
-        _set_register(layer, option, mapping, tile)
-        _trips_of(layer, option, mapping, OY, table[3, i_y], tile[OY])
-        _trips_of(layer, option, mapping, OX, table[4, i_x], tile[OX])
-        table[5, i_y, 0] = array_axis_sum(layer, option, mapping, 0)
-        table[6, i_x, 0] = array_axis_sum(layer, option, mapping, 1)
-    total[0] = table[0, i_b, 0] * table[3, i_y, 0] * table[4, i_x, 0]
-    y[0] = table[0, i_b, 1] * table[3, i_y, 1] * table[4, i_x, 1]
-    total[1], y[1] = table[1, i_k, 0], table[1, i_k, 1]
-    total[2], y[2] = table[2, i_c, 0], table[2, i_c, 1]
-    total[3], y[3] = _ceil_div(layer[G], mapping[MAP_S + G]), 1.0  # a buffer tile holds one step of G
+    once_w, once_i, once_o = _dram_times(order, n_p, n_k, n_r)
+    for j in range(count):
+        slow = max(bound, schedules[j, 9] + ends * x[X_PER_BANDWIDTH])
+        more_pj = max(0.0, schedules[j, 10] - array_pj) + (slow - bound) * x[X_LEAK]
+        if _hopeless(aim, state, slow * ROOM, (bound_pj + more_pj) * ROOM):
+            continue
+        row = (j * n_taps + f) * N_WIRE
+        _fill_all(layer, option, mapping, schedules[j], t, taps, f, wires, row, i_c, i_k, i_b, i_y, i_x)
+        busy, w, i, o = _array_work(design, x, t, wires, row, int(schedules[j, 8]), i_c, i_k, i_b, i_y, i_x, n_p, n_k, n_r, once_w,
+                                    once_i, once_o)  # fmt: skip
+        cycles, energy = _finished(x, c, busy, ends, w, i, o, dram_w, dram_i, dram_o)
+        if not _hopeless(aim, state, cycles, energy):
+            state[S_CYCLES], state[S_PJ] = cycles, energy
+            _record(layer, option, mapping, schedules[j], t, taps, f, i_c, i_k, i_b, i_y, i_x, order, best_map)
 
 
 @_inner
-def _cost_schedule(layer, design, option, mode, limit, variant, mapping, tile, dram_pixels, array_pixels, ends, work, trial,
-                   best_map, best):  # fmt: skip
-    """Cost one register tile and stationary operand inside one buffer tile; keep it if it is the best.
-
-    `work` rows 1 to 3: `y` and `total` from `_fill_table`, DRAM trips.
-    """
-    mapping[MAP_STATIONARY] = tile[8]
-    cycles = _array_cycles(layer, option, mapping)
-    if option[OPT_FLATTEN]:
-        cycles *= _flat_steps(layer, mapping) / _ceil_div(layer[C] * layer[FY] * layer[FX], mapping[MAP_S + C])
-    bar = best[0] if mode == LATENCY_FIRST or mode == LATENCY_ONLY else limit
-    _cost(layer, design, option, mapping, variant, cycles, dram_pixels, array_pixels, ends, work[3], work[1], work[2], bar,
-          trial)  # fmt: skip
-    if trial[CYCLES] <= bar and _better(mode, limit, trial[CYCLES], trial[ENERGY_PJ], best[0], best[1]):
-        best[0] = trial[CYCLES]
-        best[1] = trial[ENERGY_PJ]
-        _set_register(layer, option, mapping, tile)
-        best_map[:] = mapping
-
-
-@_inner
-def _flat_steps(layer, mapping):
-    """Steps of the flattened reduction over all DRAM tiles: a step does not cross a tile."""
-    taps = layer[FY] * layer[FX]
-    count = _ceil_div(layer[C], mapping[MAP_T + C])
-    last = layer[C] - (count - 1) * mapping[MAP_T + C]
-    inside = min(mapping[MAP_T + C], layer[C]) * taps
-    return (count - 1) * _ceil_div(inside, mapping[MAP_S + C]) + _ceil_div(last * taps, mapping[MAP_S + C])
-
-
-@_inner
-def _set_register(layer, option, mapping, tile):
-    """Register tile of `mapping`: the candidate `tile` cut to what divides the buffer tile."""
+def _record(layer, option, mapping, schedule, t, taps, f, i_c, i_k, i_b, i_y, i_x, order, into):
+    """Write a candidate as a mapping row; its register tile is cut to what divides the buffer tile."""
+    _copy(mapping, into, N_MAP)
+    tile = MAP_T
+    into[tile + G] = mapping[MAP_S + G]
+    into[tile + C], into[tile + K], into[tile + B] = t[T_TILE, i_c], t[T_TILE + 1, i_k], t[T_TILE + 2, i_b]
+    into[tile + OY], into[tile + OX] = t[T_TILE + 3, i_y], t[T_TILE + 4, i_x]
+    into[tile + FY], into[tile + FX] = taps[f, 0], taps[f, 1]
+    into[MAP_DRAM_ORDER] = order
+    into[MAP_STATIONARY] = schedule[8]
     for d in range(8):
         step = mapping[MAP_S + d]
-        inside = min(mapping[MAP_T + d], layer[d])
-        extent = layer[d]
+        inside, extent = min(into[tile + d], layer[d]), layer[d]
         if option[OPT_FLATTEN] and d == C:
             inside *= layer[FY] * layer[FX]
             extent *= layer[FY] * layer[FX]
-        mapping[MAP_R + d] = register_steps(_ceil_div(inside, step), _ceil_div(extent, step), tile[d])
+        into[MAP_R + d] = register_steps(_ceil_div(inside, step), _ceil_div(extent, step), schedule[d])
 
 
 @_inner
 def _smallest_tile(layer, design, option, variant, mapping):
     """The mapping of the smallest tiles; returns its overflow, <= 0 if it fits."""
-    held = np.empty(6)
     spatial_factors(layer, design, option, mapping)
     for d in range(8):
         mapping[MAP_R + d] = 1.0
@@ -1301,57 +1336,49 @@ def _smallest_tile(layer, design, option, variant, mapping):
         if option[OPT_W + a]:
             mapping[MAP_STATIONARY] = a
     mapping[MAP_BYPASS] = int(design[BYPASS])
-    tile_bytes(layer, design, mapping, variant, held)
-    return max(buffer_overflow(design, held), register_overflow(layer, design, option, mapping))
+    return max(buffer_overflow(design, tile_bytes(layer, design, mapping, variant)), register_overflow(layer, design, option, mapping))
 
 
 @_entry
-def map_layer(layer, design, options, sizes, mode, slack, variant, best_map, out):
+def map_layer(layer, design, options, sizes, mode, slack, variant, best_map, out, scratch):
     """Best mapping of one layer into `best_map` (N_MAP,) and its cost into `out` (N_RESULT,).
 
-    `mode`: LATENCY_FIRST, ENERGY_WITHIN (least energy at most `slack` above the least latency; infinite slack =
-    least energy) or EDP.  Where nothing fits, the least mapping is costed and `out[OVERFLOW]` > 0.
+    `mode`: LATENCY (least energy at most `slack` above the least latency), ENERGY or EDP.  Where nothing fits, the
+    least mapping is costed and `out[OVERFLOW]` > 0.  `scratch`: from `make_scratch`.
     """
-    mapping = np.empty(N_MAP)
-    mapping[:] = 1.0
-    best = np.empty(2)
-    best[:] = np.inf
+    mapping, state = scratch.mapping, scratch.state
+    state[S_CYCLES], state[S_PJ], state[S_LIMIT] = np.inf, np.inf, np.inf
     first = int(design[OPTION_FIRST])
     last = first + int(design[OPTION_COUNT])
-    limit = np.inf
-    passes = 1
-    at_once = -1.0
-    if mode == ENERGY_WITHIN and slack < np.inf:
-        if last - first == 1 and design[BYPASS] == 0:
-            at_once = slack
-        else:
-            passes = 2
     least = np.inf
+    alone = last - first == 1 and design[BYPASS] == 0
     for o in range(first, last):
         over = _smallest_tile(layer, design, options[o], variant, mapping)
         if over < least:
             least = over
             mapping[MAP_OPTION] = o - first
-            best_map[:] = mapping
-    for i in range(passes):
-        aim = LATENCY_ONLY if passes == 2 and i == 0 else mode
-        if i == 1:  # the fastest is the first candidate for the least energy
-            limit = best[0] * (1.0 + slack)
+            _copy(mapping, best_map, N_MAP)
+    for phase in range(2 if mode == LATENCY and not alone else 1):
+        aim = FASTEST if mode == LATENCY else (FRUGAL if mode == ENERGY else PRODUCT)
+        if phase:
+            aim = FRUGAL
+            state[S_LIMIT] = state[S_CYCLES] * (1.0 + slack)
         for o in range(first, last):
             _smallest_tile(layer, design, options[o], variant, mapping)
             if register_overflow(layer, design, options[o], mapping) > 0:
                 continue
-            if _hopeless(aim, limit, best, _array_cycles(layer, options[o], mapping), 0.0):
+            if _hopeless(aim, state, _array_cycles(layer, options[o], mapping), 0.0):
                 continue
-            mapping[MAP_OPTION] = o - first
-            search_option(layer, design, options[o], sizes, aim, limit, at_once, variant, mapping, best_map, best)
+            search_option(layer, design, options[o], o - first, sizes, aim, slack if mode == LATENCY and alone else -1.0,
+                          variant, scratch, best_map)  # fmt: skip
     evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
 
 
 @_inner
 def vector_cost(layer, design, bytes_in, bytes_out, out):
     """Cost of a vector operation; `bytes_in`, `bytes_out` over the DRAM link, the rest is resident."""
-    out[:] = 0.0
+    for column in range(N_RESULT):
+        out[column] = 0.0
     word = design[ACTIVATION_BYTES]
     moved = bytes_in + bytes_out
     vector = layer[V_OPERATIONS] / design[VECTOR_LANES]
@@ -1393,10 +1420,13 @@ TENSOR_ELEMENTS, TENSOR_FIRST, TENSOR_LAST = range(3)
 
 
 @_entry
-def resident_tensors(design, tensors, n_steps, resident):
-    """Mark the activations that stay on chip from producer to last consumer: first come, first served."""
-    usage = np.empty(n_steps)
-    usage[:] = 0.0
+def resident_tensors(design, tensors, usage, resident):
+    """Mark the activations that stay on chip from producer to last consumer: first come, first served.
+
+    `usage` (n_steps,): scratch, bytes of the store in use at each step.
+    """
+    for step in range(usage.shape[0]):
+        usage[step] = 0.0
     for i in range(tensors.shape[0]):
         resident[i] = False
         first, last = int(tensors[i, TENSOR_FIRST]), int(tensors[i, TENSOR_LAST])
@@ -1448,20 +1478,22 @@ def vector_step(design, vector, step, inputs, tensors, resident, out):
 
 @_entry
 def evaluate_designs(designs, options, layers, vectors, steps, inputs, tensors, weight_elements, sizes, mode, slack,
-                     done, results, maps, variants, totals):  # fmt: skip
+                     done, results, maps, variants, resident, usage, scratch, totals):  # fmt: skip
     """Cost of a network on each design: the sum over its steps into `totals` (n_designs, N_RESULT).
 
     `results` (n_layers, 16, N_RESULT) and `maps` (n_layers, 16, N_MAP) keep each distinct layer under each
-    residency variant once; `done` (n_layers, 16) says which hold; `variants` (n_steps,) which a step used: scratch
-    that holds the last design afterwards.
+    residency variant once; `done` (n_layers, 16) says which hold; `variants` (n_steps,) which a step used; `resident`
+    (n_tensors,) and `usage` (n_steps,) see `resident_tensors`: scratch that holds the last design afterwards.
     """
-    resident = np.empty(tensors.shape[0], dtype=np.bool_)
-    out = np.empty(N_RESULT)
+    out = scratch.out
     for row in range(designs.shape[0]):
         design = designs[row]
-        totals[row] = 0.0
-        done[:] = False
-        resident_tensors(design, tensors, steps.shape[0], resident)
+        for column in range(N_RESULT):
+            totals[row, column] = 0.0
+        for index in range(layers.shape[0]):
+            for variant in range(16):
+                done[index, variant] = False
+        resident_tensors(design, tensors, usage, resident)
         holder = design[BUFFER_W]
         alone = holder != design[BUFFER_I] and holder != design[BUFFER_O]
         capacity = design[CAPACITY_0 + int(holder)]
@@ -1479,7 +1511,7 @@ def evaluate_designs(designs, options, layers, vectors, steps, inputs, tensors, 
             variants[i] = variant
             if not done[index, variant]:
                 map_layer(layers[index], design, options, sizes, mode, slack, variant, maps[index, variant],
-                          results[index, variant])  # fmt: skip
+                          results[index, variant], scratch)  # fmt: skip
                 done[index, variant] = True
             for column in range(N_RESULT):
                 totals[row, column] += step[STEP_REPEATS] * results[index, variant, column]

@@ -33,7 +33,7 @@ The very fastest mapping buys the last 0.2 % of latency (mean over random design
 times the energy: it shrinks the first tile, whose load nothing hides, until weights are fetched again and again.
 """
 
-MAPPING_OBJECTIVES = {"latency": k.LATENCY_FIRST, "energy": k.ENERGY_WITHIN, "edp": k.EDP}
+MAPPING_OBJECTIVES = {"latency": k.LATENCY, "energy": k.ENERGY, "edp": k.EDP}
 
 
 def mapper_mode(objective: str, slack: float) -> tuple[int, float]:
@@ -46,11 +46,7 @@ def mapper_mode(objective: str, slack: float) -> tuple[int, float]:
         raise ValueError(f"mapping objective {objective!r}: choose one of {', '.join(MAPPING_OBJECTIVES)}")
     if not slack >= 0:
         raise ValueError(f"slack must be at least 0, got {slack!r}")
-    if objective == "energy":
-        return k.ENERGY_WITHIN, math.inf
-    if objective == "latency" and slack > 0:
-        return k.ENERGY_WITHIN, float(slack)
-    return MAPPING_OBJECTIVES[objective], 0.0
+    return MAPPING_OBJECTIVES[objective], float(slack) if objective == "latency" else 0.0
 
 
 def parameter_columns(design: Accelerator) -> dict[str, np.ndarray]:

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from dse import MacLayer, Network, Technology, default_space, load_network, small_space
-from dse.kernels import CYCLES, ENERGY_PJ, N_MAP, N_RESULT, OVERFLOW, evaluate_designs
+from dse.evaluate import kernel_totals
+from dse.kernels import CYCLES, ENERGY_PJ, OVERFLOW
 from dse.model import DEFAULT_SLACK, TILE_SIZES, design_rows, mapper_mode, network_tables
 from dse.records import genes_of, read_table
 
@@ -33,12 +34,9 @@ def totals(
     network: Network, sizes: np.ndarray, columns: dict, objective: str, slack: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cycles and energy [pJ] of each of the designs in `columns` that fit, under candidate tiles `sizes`."""
-    tables, n = network_tables(network), len(columns["rows"])
+    tables = network_tables(network)
     rows, options = design_rows(columns, Technology.at(45))
-    count, out = len(tables.layers), np.empty((n, N_RESULT))
-    scratch = (np.zeros((count, 16), bool), np.zeros((count, 16, N_RESULT)), np.zeros((count, 16, N_MAP)))
-    steps = np.zeros(len(tables.steps), np.int64)
-    evaluate_designs(rows, options, *tables.arguments, sizes, *mapper_mode(objective, slack), *scratch, steps, out)
+    out, _ = kernel_totals(rows, options, tables.arguments, *mapper_mode(objective, slack), sizes)
     fits = out[:, OVERFLOW] == 0
     return out[fits, CYCLES], out[fits, ENERGY_PJ]
 

@@ -72,7 +72,9 @@ def best_cost(
     layer_numbers, design_numbers, options = kernel_rows(layer, design)
     row, out = np.zeros(k.N_MAP), np.full(k.N_RESULT, np.nan)
     mode, slack = mapper_mode(objective, slack)
-    k.map_layer(layer_numbers, design_numbers, options, sizes, mode, slack, variant_of(resident), row, out)
+    k.map_layer(
+        layer_numbers, design_numbers, options, sizes, mode, slack, variant_of(resident), row, out, k.make_scratch()
+    )
     return out
 
 

@@ -28,7 +28,7 @@ def best_mapping(layer_numbers, design_numbers, options, objective, slack, varia
     """The kernel's choice: mapping row and result row."""
     row, out = np.zeros(k.N_MAP), np.full(k.N_RESULT, np.nan)
     mode, slack = mapper_mode(objective, slack)
-    k.map_layer(layer_numbers, design_numbers, options, TILE_SIZES, mode, slack, variant, row, out)
+    k.map_layer(layer_numbers, design_numbers, options, TILE_SIZES, mode, slack, variant, row, out, k.make_scratch())
     return row, out
 
 
