@@ -1119,7 +1119,7 @@ def search_option(layer, design, option, number, sizes, aim, slack, variant, scr
             goal = aim
             if phase:
                 goal = FRUGAL
-                state[S_LIMIT] = state[S_CYCLES] * (1.0 + slack)
+                state[S_LIMIT] = state[S_CYCLES] * (1.0 + slack) / ROOM  # equal but for rounding is equal
             for i in range(found):
                 hopeless = _hopeless(goal, state, nodes[i, N_CYCLES], nodes[i, N_PJ])
                 nodes[i, N_RANK] = np.inf if hopeless else _rank(goal, nodes[i, N_CYCLES], nodes[i, N_PJ])
@@ -1362,7 +1362,7 @@ def map_layer(layer, design, options, sizes, mode, slack, variant, best_map, out
         aim = FASTEST if mode == LATENCY else (FRUGAL if mode == ENERGY else PRODUCT)
         if phase:
             aim = FRUGAL
-            state[S_LIMIT] = state[S_CYCLES] * (1.0 + slack)
+            state[S_LIMIT] = state[S_CYCLES] * (1.0 + slack) / ROOM  # equal but for rounding is equal
         for o in range(first, last):
             _smallest_tile(layer, design, options[o], variant, mapping)
             if register_overflow(layer, design, options[o], mapping) > 0:

@@ -149,7 +149,7 @@ def optimum(costs: np.ndarray, objective: str, slack: float) -> tuple[float, flo
     if objective == "edp":
         return tuple(costs[np.argmin(cycles * energy)])
     if objective == "latency":
-        near = cycles <= cycles.min() * (1 + slack)
+        near = cycles <= cycles.min() * (1 + slack) * (1 + 1e-12)  # equal but for rounding is equal
         cycles, energy = cycles[near], energy[near]
     return cycles[energy == energy.min()].min(), energy.min()
 
