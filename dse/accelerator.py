@@ -47,6 +47,8 @@ class Accelerator:
     interconnect : ``"broadcast"`` (buses) or ``"systolic"`` (neighbour to neighbour, skewed fill and drain).
     overlap_skew : a systolic array hides fill and drain behind work by holding the next stationary tile
         in a second register (TPU v1).
+    overlap_load : a broadcast array takes its next stationary tile and first inputs, and gives its last sums, while
+        it works; False: it stops for them at every fold (Eyeriss v1).
     weight_register_bytes, input_register_bytes, output_register_bytes : in each PE [bytes].
     buffers : arrangement, one of `BUFFER_ARRANGEMENTS`.
     weight_buffer_kib, input_buffer_kib, output_buffer_kib : capacity [KiB].
@@ -58,6 +60,9 @@ class Accelerator:
         activations between layers, without a visit to DRAM [0 .. <1].
     resident_weights : weights of a network that all fit in the buffer that holds ``W`` alone stay for the
         next inference.
+    padded_weight_tiles : weights lie in DRAM in whole array tiles, edges filled up (TPU v1).
+    feature_map_compression : bytes of feature maps on the DRAM link / their size [0 < 1 or more]; partial sums and
+        weights are never compressed.
     dram_gbps : off-chip bandwidth, reads and writes together [GB/s = 1e9 bytes/s].
     clock_ghz : [GHz].
     weight_bits, activation_bits, accumulator_bits : word widths [bits].
@@ -70,6 +75,7 @@ class Accelerator:
     dataflow: Dataflow | str = "weight_stationary"
     interconnect: str = "broadcast"
     overlap_skew: bool = False
+    overlap_load: bool = True
     weight_register_bytes: float = 1
     input_register_bytes: float = 1
     output_register_bytes: float = 4
@@ -87,6 +93,8 @@ class Accelerator:
     bypass: str = ""
     resident_activation_fraction: float = 0.0
     resident_weights: bool = False
+    padded_weight_tiles: bool = False
+    feature_map_compression: float = 1.0
     dram_gbps: float = 16
     clock_ghz: float = 1.0
     weight_bits: int = 8
@@ -150,5 +158,5 @@ POSITIVE = (
     "weight_register_bytes", "input_register_bytes", "output_register_bytes",
     "weight_buffer_kib", "input_buffer_kib", "output_buffer_kib",
     "weight_buffer_width_bytes", "input_buffer_width_bytes", "output_buffer_width_bytes",
-    "dram_gbps", "clock_ghz",
+    "feature_map_compression", "dram_gbps", "clock_ghz",
 )  # fmt: skip

@@ -17,7 +17,16 @@ from dse.dataflow import SpatialOption
 from dse.layers import OPERANDS, MacLayer, VectorLayer, distinct_positions
 from dse.mapping import GROUPS, Mapping
 from dse.technology import Technology
-from dse.traffic import Costs, buffer_capacity_bytes, overflow, tile_bytes, traffic, word_bytes
+from dse.traffic import (
+    Costs,
+    buffer_capacity_bytes,
+    fold_bytes,
+    overflow,
+    tile_bytes,
+    traffic,
+    weight_padding,
+    word_bytes,
+)
 
 RESIDENT = ("inputs", "outputs", "fused_input", "weights")
 """What may stay on chip between layers: the layer's inputs, outputs, shortcut, weights (or second operand)."""
@@ -67,15 +76,24 @@ def load_cycles(design: Accelerator, mapping: Mapping, moved: Costs, words: dict
     return moved[f"array_{mapping.stationary.lower()}"] / words[mapping.stationary] / (design.cols * design.macs_per_pe)
 
 
-def skew_cycles(design: Accelerator, cycles: float, folds: float, load: float) -> float:
-    """Cycles a systolic array waits for operands to reach the far corner [cycles]; 0 for buses.
+def stop_cycles(design: Accelerator, fold: dict[str, float]) -> float:
+    """Cycles in which an array that does not overlap them loads and drains a fold, operand by operand [cycles].
 
-    ``2 rows + cols - 2`` a fold (load the stationary tile, then the diagonal wave in and out; SCALE-Sim's fold is
-    these and the streamed words).  With the next stationary tile loaded behind the current one (TPU v1) it is paid
+    ``fold``: from `fold_bytes`; each operand moves at its share of the buffer port.
+    """
+    return sum(fold[x] / getattr(design, f"{OPERAND_NAMES[x]}_buffer_width_bytes") for x in OPERANDS)
+
+
+def skew_cycles(design: Accelerator, cycles: float, folds: float, load: float, stop: float) -> float:
+    """Cycles an array waits at its folds [cycles]: for skewed operands where it is systolic, else for its registers.
+
+    Buses: `stop` (from `stop_cycles`) a fold, nothing where it overlaps.  Systolic: ``2 rows + cols - 2`` a
+    fold (load the stationary tile, then the diagonal wave in and out; SCALE-Sim's fold is these and the streamed
+    words).  With the next stationary tile loaded behind the current one (TPU v1) it is paid
     once, and the folds cost at least their loads: `rows` cycles each, and `load` (from `load_cycles`) in all.
     """
     if design.interconnect != "systolic":
-        return 0.0
+        return 0.0 if design.overlap_load else folds * stop
     load = max(load, folds * design.rows)
     wave = design.rows + design.cols - 2
     if design.overlap_skew:
@@ -107,9 +125,11 @@ def ends_bytes(
     """
     on_chip = {"W": "weights" in resident, "I": "inputs" in resident, "O": "outputs" in resident}
     counts = {x: x in design.double_buffered and x not in mapping.bypass and not on_chip[x] for x in OPERANDS}
-    fill = sum(tile[x] for x in "WI" if counts[x])
+    dense = {"W": weight_padding(layer, design, mapping), "I": design.feature_map_compression}
+    fill = sum(tile[x] * dense[x] for x in "WI" if counts[x])
     last = math.prod(mapping.dram_loops(layer)[d][2] for d in ("B", "G", "K", "OY", "OX"))
-    return fill, last * word_bytes(layer, design)["O"] if counts["O"] else 0.0
+    drain = last * word_bytes(layer, design)["O"] * design.feature_map_compression
+    return fill, drain if counts["O"] else 0.0
 
 
 def latency(
@@ -130,7 +150,8 @@ def latency(
     ports = port_cycles(design, moved)
     ideal = math.prod(layer.loop_bounds) / design.macs_per_cycle
     array, load = moved["array_cycles"], load_cycles(design, mapping, moved, word_bytes(layer, design))
-    skew = skew_cycles(design, array, moved["folds"], load)
+    stop = stop_cycles(design, fold_bytes(layer, design, mapping))
+    skew = skew_cycles(design, array, moved["folds"], load, stop)
     vector = layer.vector_operations / design.vector_lanes
     with_vector = max(array + skew, vector)
     with_buffers = max(with_vector, *ports.values())
@@ -255,11 +276,12 @@ def lower_bounds(layer: MacLayer, design: Accelerator, technology: Technology, r
     Compulsory: every operand that is not resident crosses the DRAM link once.
     """
     words, macs = word_bytes(layer, design), math.prod(layer.loop_bounds)
+    dense = design.feature_map_compression
     once = {
-        "fused_input": layer.fused_input_elements * words["I"],
+        "fused_input": layer.fused_input_elements * words["I"] * dense,
         "weights": layer.weight_elements * words["W"],
-        "inputs": layer.input_elements * words["I"],
-        "outputs": layer.output_elements * words["O"],
+        "inputs": layer.input_elements * words["I"] * dense,
+        "outputs": layer.output_elements * words["O"] * dense,
     }
     moved = sum(size for name, size in once.items() if name not in resident)
     cycles = max(macs / design.macs_per_cycle, moved / dram_bytes_per_cycle(design))
@@ -272,8 +294,8 @@ def vector_cost(
 ) -> dict[str, float | str]:
     """One repeat of a vector operation: ``max(operations / lanes, port, DRAM)`` cycles, all overlapped.
 
-    `bytes_in`, `bytes_out` cross the DRAM link [bytes]; what is left of inputs, constants and outputs moves over
-    the port of the input buffer.
+    `bytes_in` (constants and inputs), `bytes_out` cross the DRAM link, feature maps before compression [bytes]; what
+    is left of inputs, constants and outputs moves over the port of the input buffer.
     """
     words = design.activation_bits / 8
     read = layer.input_elements * words + layer.weight_elements * design.weight_bits / 8 - bytes_in
@@ -281,6 +303,9 @@ def vector_cost(
     index, operands = next((b, held) for b, held in enumerate(buffer_groups(design.buffers)) if "I" in held)
     port = (read + write) / sum(getattr(design, f"{OPERAND_NAMES[x]}_buffer_width_bytes") for x in operands)
     vector = layer.operations / design.vector_lanes
+    constants = layer.weight_elements * design.weight_bits / 8
+    bytes_in = constants + (bytes_in - constants) * design.feature_map_compression
+    bytes_out *= design.feature_map_compression
     dram = (bytes_in + bytes_out) / dram_bytes_per_cycle(design)
     cycles = max(vector, port, dram)
     read_pj, write_pj = buffer_energy_pj_per_byte(design, technology, "I")

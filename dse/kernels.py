@@ -35,14 +35,17 @@ N_VECTOR = 4
  WIDTH_0, WIDTH_1, WIDTH_2, DOUBLE_W, DOUBLE_I, DOUBLE_O, DRAM_BYTES_PER_CYCLE, WEIGHT_BYTES, ACTIVATION_BYTES,
  ACCUMULATOR_BYTES, VECTOR_LANES, SYSTOLIC, OVERLAP, BYPASS, STORE_BYTES, RESIDENT_WEIGHTS, OPTION_FIRST,
  OPTION_COUNT, PJ_MAC, PJ_REG_W, PJ_REG_I, PJ_REG_O, PJ_READ_W, PJ_READ_I, PJ_READ_O, PJ_WRITE_W, PJ_WRITE_I,
- PJ_WRITE_O, PJ_DRAM, PJ_BUS, PJ_HOP, PJ_VECTOR, PJ_LEAK_CYCLE, PJ_MAC_DYNAMIC) = range(46)  # fmt: skip
-N_DESIGN = 46
+ PJ_WRITE_O, PJ_DRAM, PJ_BUS, PJ_HOP, PJ_VECTOR, PJ_LEAK_CYCLE, PJ_MAC_DYNAMIC, OVERLAP_LOAD, LINK_W, LINK_I, LINK_O,
+ PADDED_WEIGHTS, COMPRESSION) = range(52)  # fmt: skip
+N_DESIGN = 52
 # Columns of a spatial-option row: up to four loops an axis (-1 = none), allowed stationary operands, flags.
 OPT_ROWS, OPT_COLS, OPT_W, OPT_I, OPT_O, OPT_FLATTEN, OPT_FORWARDS = 0, 4, 8, 9, 10, 11, 12
 N_OPTION = 13
-# Columns of a mapping row: spatial factors, register tile, buffer tile of each loop; orders; choices.
+# Columns of a mapping row: spatial factors, register tile, buffer tile of each loop; choices; loops in a given order
+# (outer to inner, where the number of the order is -1; the search never does that).
 MAP_S, MAP_R, MAP_T, MAP_LANES, MAP_DRAM_ORDER, MAP_STATIONARY, MAP_BYPASS, MAP_OPTION = 0, 8, 16, 24, 25, 26, 27, 28
-N_MAP = 29
+MAP_ARRAY_GIVEN, MAP_DRAM_LOOPS, MAP_ARRAY_LOOPS = 29, 30, 38
+N_MAP = 46
 # Columns of a result row.
 (CYCLES, ENERGY_PJ, IDEAL, SPATIAL_LOSS, VECTOR_STALL, BUFFER_STALL, DRAM_STALL, FILL_DRAIN, BOUND, OVERFLOW,
  DRAM_W, DRAM_I, DRAM_O_READ, DRAM_O_WRITE, DRAM_FUSED,
@@ -272,6 +275,72 @@ def _trips(layer, option, mapping):
 
 
 @_inner
+def _unchanged(operand, d):
+    """Whether loop `d` leaves operand W, I or O unchanged."""
+    if operand == 0:
+        return d == B or d == OY or d == OX
+    return d == K if operand == 1 else (d == C or d == FY or d == FX)
+
+
+@_inner
+def _given_dram_times(layer, mapping, operand):
+    """As `_dram_times` for one operand, with DRAM loops in a given order.
+
+    Loops that leave it unchanged repeat the load, but for those inside all that change it.
+    """
+    times, outside = 1.0, 1.0
+    for i in range(8):
+        d = int(mapping[MAP_DRAM_LOOPS + i])
+        trips = _ceil_div(layer[d], mapping[MAP_T + d])
+        if _unchanged(operand, d):
+            outside *= trips
+        elif trips > 1:
+            times = outside
+    return times
+
+
+@_inner
+def _given_stationary_times(layer, option, mapping, n, once):
+    """As `_stationary_times`, with array loops in a given order; `once`: times of the operand over the DRAM link.
+
+    An array loop outside all that change the operand repeats it for each of its pieces, one inside for each DRAM tile.
+    """
+    stationary = int(mapping[MAP_STATIONARY])
+    times, outside = once, n[stationary]
+    for i in range(8):
+        d = int(mapping[MAP_ARRAY_LOOPS + i])
+        if option[OPT_FLATTEN] and (d == FY or d == FX):
+            continue
+        taps = layer[FY] * layer[FX] if option[OPT_FLATTEN] and d == C else 1.0
+        tile, piece = min(mapping[MAP_T + d], layer[d]), mapping[MAP_S + d] * mapping[MAP_R + d]
+        tiles, inside = _ceil_div(layer[d], tile), _ceil_div(tile * taps, piece)
+        if _unchanged(stationary, d):
+            pieces = (tiles - 1) * inside + _ceil_div((layer[d] - (tiles - 1) * tile) * taps, piece)
+            outside = outside / tiles * pieces
+        elif inside > 1:
+            times = outside
+    return times
+
+
+@_inner
+def _weight_padding(layer, design, option, mapping):
+    """Bytes of weights as they lie in DRAM / their size."""
+    if design[PADDED_WEIGHTS] == 0 or layer[STATIC_WEIGHTS] == 0:
+        return 1.0
+    padded, true = 1.0, 1.0
+    for d in (G, K, C, FY, FX):
+        extent = layer[d]
+        if option[OPT_FLATTEN]:
+            if d == C:
+                extent *= layer[FY] * layer[FX]
+            elif d == FY or d == FX:
+                extent = 1.0
+        padded *= _ceil_div(extent, mapping[MAP_S + d]) * mapping[MAP_S + d]
+        true *= extent
+    return padded / true
+
+
+@_inner
 def axis_of(layer, axis):
     """Geometry of one axis (0 = y, 1 = x): stride, dilation, pad, size, meeting steps."""
     return (layer[STRIDE_Y + axis], layer[DILATION_Y + axis], layer[PAD_Y + axis], layer[IY + axis],
@@ -282,20 +351,23 @@ def axis_of(layer, axis):
 def array_axis_sum(layer, option, mapping, axis):
     """Input positions that the array reads along one axis (0 = y, 1 = x), all pieces [elements]."""
     o, f = OY + axis, FY + axis
-    return wire_positions(layer, option, int(mapping[MAP_STATIONARY]), axis, mapping[MAP_T + o],
-                          mapping[MAP_S + o] * mapping[MAP_R + o], mapping[MAP_T + f],
-                          mapping[MAP_S + f] * mapping[MAP_R + f])  # fmt: skip
+    stationary = int(mapping[MAP_STATIONARY])
+    forwards = option[OPT_FORWARDS] > 0
+    if mapping[MAP_ARRAY_GIVEN] > 0:  # columns are passed along a sweep in x: no other loop inside it
+        forwards = forwards and mapping[MAP_ARRAY_LOOPS + 7] == (OX if stationary == 0 else FX)
+    return wire_positions(layer, option, stationary, forwards, axis, mapping[MAP_T + o], mapping[MAP_S + o] * mapping[MAP_R + o],
+                          mapping[MAP_T + f], mapping[MAP_S + f] * mapping[MAP_R + f])  # fmt: skip
 
 
 @_inner
-def wire_positions(layer, option, stationary, axis, tile, piece, tap_tile, tap_piece):
+def wire_positions(layer, option, stationary, forwards, axis, tile, piece, tap_tile, tap_piece):
     """Input positions into the array along one axis, from the buffer tiles and array pieces of outputs and taps."""
     o, f = OY + axis, FY + axis
     if option[OPT_FLATTEN]:
         return axis_sum(layer[o], 1.0, 1.0, layer[f], 1.0, 1.0, axis_of(layer, axis))
     tile, tap_tile = min(tile, layer[o]), min(tap_tile, layer[f])
     piece, tap_piece = min(piece, tile), min(tap_piece, tap_tile)
-    if option[OPT_FORWARDS] and axis == 1:
+    if forwards and axis == 1:
         if stationary == 0:
             piece = tile
         elif stationary == 2:
@@ -371,19 +443,19 @@ def buffer_overflow(design, held):
 
 
 @_inner
-def _ends(layer, design, mapping, variant, held):
+def _ends(layer, design, option, mapping, variant, held):
     """Bytes that cannot overlap: the first tiles in and the last tile out."""
     bypass = int(mapping[MAP_BYPASS])
     ends = 0.0
     if design[DOUBLE_W] > 0 and not bypass & 1 and not variant & WEIGHTS_RESIDENT:
-        ends += held[0]
+        ends += held[0] * _weight_padding(layer, design, option, mapping)
     if design[DOUBLE_I] > 0 and not bypass & 2 and not variant & IN_RESIDENT:
-        ends += held[1]
+        ends += held[1] * design[COMPRESSION]
     if design[DOUBLE_O] > 0 and not bypass & 4 and not variant & OUT_RESIDENT:
         drain = design[ACTIVATION_BYTES]
         for d in (B, G, K, OY, OX):
             drain *= layer[d] - (_ceil_div(layer[d], mapping[MAP_T + d]) - 1) * mapping[MAP_T + d]
-        ends += drain
+        ends += drain * design[COMPRESSION]
     return ends
 
 
@@ -396,8 +468,16 @@ def mapping_cost(layer, design, option, mapping, variant, held, out):
     stationary, bypass = int(mapping[MAP_STATIONARY]), int(mapping[MAP_BYPASS])
     word = design[ACTIVATION_BYTES]
     n, y, total, cycles = _trips(layer, option, mapping)
-    once_w, once_i, once_o = _dram_times(int(mapping[MAP_DRAM_ORDER]), n[0], n[1], n[2])
-    times = _stationary_times(stationary, y[0], y[1], y[2], y[3], n[0], n[1], n[2], once_w, once_i, once_o)
+    if mapping[MAP_DRAM_ORDER] < 0:
+        once_w, once_i, once_o = (_given_dram_times(layer, mapping, 0), _given_dram_times(layer, mapping, 1),
+                                  _given_dram_times(layer, mapping, 2))  # fmt: skip
+    else:
+        once_w, once_i, once_o = _dram_times(int(mapping[MAP_DRAM_ORDER]), n[0], n[1], n[2])
+    if mapping[MAP_ARRAY_GIVEN] > 0:
+        once = once_w if stationary == 0 else (once_i if stationary == 1 else once_o)
+        times = _given_stationary_times(layer, option, mapping, n, once)
+    else:
+        times = _stationary_times(stationary, y[0], y[1], y[2], y[3], n[0], n[1], n[2], once_w, once_i, once_o)
     times_w = times if stationary == 0 else total[0]
     times_i = times if stationary == 1 else total[1]
     visits = times if stationary == 2 else total[2]
@@ -414,7 +494,57 @@ def mapping_cost(layer, design, option, mapping, variant, held, out):
     out[FOLDS] = others * total[3] * times
     words = weights * times_w if stationary == 0 else (planes * positions * times_i if stationary == 1 else outputs * visits)
     out[LOAD] = words / _edge(design, stationary)
-    _latency(layer, design, cycles, variant, _ends(layer, design, mapping, variant, held), out)
+    stop = _stop_of_mapping(layer, design, option, mapping) if _stops(design) else 0.0
+    _latency(layer, design, cycles, variant, _ends(layer, design, option, mapping, variant, held), stop, out)
+
+
+@_inner
+def _stops(design):
+    """Whether a broadcast array stops at its folds to load registers."""
+    return design[SYSTOLIC] == 0 and design[OVERLAP_LOAD] == 0
+
+
+@_inner
+def _stop_cycles(layer, design, option, b, g, k, c, oy, ox, fy, fx):
+    """Cycles to bring the first words of W and I of a fold and take its last sums, from the sizes of `_fold_size`."""
+    w_word = design[WEIGHT_BYTES] if layer[STATIC_WEIGHTS] else design[ACTIVATION_BYTES]
+    pixels = oy * ox
+    if option[OPT_FLATTEN] == 0:
+        pixels = _extent(oy, fy, layer[MEET_O_Y], layer[MEET_F_Y]) * _extent(ox, fx, layer[MEET_O_X], layer[MEET_F_X])
+    w = g * k * c * fy * fx * w_word
+    i = b * g * c * pixels * design[ACTIVATION_BYTES]
+    return w / design[LINK_W] + i / design[LINK_I] + b * g * k * oy * ox * design[ACCUMULATOR_BYTES] / design[LINK_O]
+
+
+@_inner
+def _fold_size(layer, option, d, stationary, tile, step, register):
+    """Size along loop `d` of what a fold begins with: an array piece, or one step of a loop that leaves it unchanged.
+
+    Flattened, C stands for C, FY and FX.
+    """
+    tile = min(tile, layer[d])
+    if option[OPT_FLATTEN]:
+        if d == FY or d == FX:
+            return 1.0
+        if d == C:
+            tile *= layer[FY] * layer[FX]
+    return min(step if _unchanged(stationary, d) else step * register, tile)
+
+
+@_inner
+def _stop_of_mapping(layer, design, option, mapping):
+    """`_stop_cycles` of a mapping row."""
+    a = int(mapping[MAP_STATIONARY])
+    s, r, t = MAP_S, MAP_R, MAP_T
+    b = _fold_size(layer, option, B, a, mapping[t + B], mapping[s + B], mapping[r + B])
+    g = _fold_size(layer, option, G, a, mapping[t + G], mapping[s + G], mapping[r + G])
+    k = _fold_size(layer, option, K, a, mapping[t + K], mapping[s + K], mapping[r + K])
+    c = _fold_size(layer, option, C, a, mapping[t + C], mapping[s + C], mapping[r + C])
+    oy = _fold_size(layer, option, OY, a, mapping[t + OY], mapping[s + OY], mapping[r + OY])
+    ox = _fold_size(layer, option, OX, a, mapping[t + OX], mapping[s + OX], mapping[r + OX])
+    fy = _fold_size(layer, option, FY, a, mapping[t + FY], mapping[s + FY], mapping[r + FY])
+    fx = _fold_size(layer, option, FX, a, mapping[t + FX], mapping[s + FX], mapping[r + FX])
+    return _stop_cycles(layer, design, option, b, g, k, c, oy, ox, fy, fx)
 
 
 @_inner
@@ -437,6 +567,9 @@ def _account(layer, design, option, mapping, variant, bypass, array_w, array_i, 
     out[DRAM_O_READ], out[DRAM_O_WRITE] = dram_o, dram_o + outputs
     out[DRAM_FUSED] = 0.0 if variant & FUSED_RESIDENT else layer[FUSED_INPUT] * design[ACTIVATION_BYTES]
     _buffer_traffic(layer, design, variant, bypass, outputs, out)
+    out[DRAM_W] *= _weight_padding(layer, design, option, mapping)
+    out[DRAM_I] *= design[COMPRESSION]
+    out[DRAM_FUSED] *= design[COMPRESSION]
     out[DRAM_BYTES] = out[DRAM_W] + out[DRAM_I] + out[DRAM_O_READ] + out[DRAM_O_WRITE] + out[DRAM_FUSED]
     # Transfers of operands that are not double-buffered do not overlap anything.
     serial = (0.0 if design[DOUBLE_W] > 0 else out[DRAM_W]) + (0.0 if design[DOUBLE_I] > 0 else out[DRAM_I])
@@ -474,21 +607,23 @@ def _buffer_traffic(layer, design, variant, bypass, outputs, out):
     else:
         out[BUFFER_O_READ] = out[ARRAY_O_READ] + out[DRAM_O_WRITE]
         out[BUFFER_O_WRITE] = out[ARRAY_O_WRITE] + out[DRAM_O_READ]
+    out[DRAM_O_WRITE] -= outputs
     if variant & OUT_RESIDENT:  # the finished outputs go to the store in the input buffer
-        out[DRAM_O_WRITE] -= outputs
         out[BUFFER_I_WRITE] += outputs
+    else:
+        out[DRAM_O_WRITE] += outputs * design[COMPRESSION]
     if variant & FUSED_RESIDENT:
         out[BUFFER_I_READ] += layer[FUSED_INPUT] * design[ACTIVATION_BYTES]
 
 
 @_inner
-def _skew(design, cycles, folds, load):
-    """Cycles that a systolic array spends on skewed fill and drain of its folds.
+def _skew(design, cycles, folds, load, stop):
+    """Cycles that an array spends at its folds: on skewed fill and drain, or on `stop` (from `_stop_cycles`).
 
-    `load`: cycles that the stationary words need at the edge of the array at least; a fold takes `rows` at least.
+    `load`: cycles that the stationary words need at the edge of a systolic array at least; a fold takes `rows` at least.
     """
     if design[SYSTOLIC] == 0:
-        return 0.0
+        return folds * stop
     load = max(load, folds * design[ROWS])
     wave = design[ROWS] + design[COLS] - 2
     if design[OVERLAP]:
@@ -497,14 +632,14 @@ def _skew(design, cycles, folds, load):
 
 
 @_inner
-def _latency(layer, design, cycles, variant, ends, out):
+def _latency(layer, design, cycles, variant, ends, stop, out):
     """Cycles, their waterfall, the bound and the energy that leaks meanwhile, from array cycles and `_account`."""
     bandwidth = design[DRAM_BYTES_PER_CYCLE]
     macs = layer[B] * layer[G] * layer[K] * layer[C] * layer[OY] * layer[OX] * layer[FY] * layer[FX]
     out[MACS] = macs
     out[ARRAY_CYCLES] = cycles
     ideal = macs / (design[ROWS] * design[COLS] * design[LANES])
-    skew = _skew(design, cycles, out[FOLDS], out[LOAD])
+    skew = _skew(design, cycles, out[FOLDS], out[LOAD], stop)
     out[SKEW] = skew
     port = max(out[PORT_0], out[PORT_1], out[PORT_2])
     vector = layer[VECTOR_OPERATIONS] / design[VECTOR_LANES]
@@ -551,9 +686,9 @@ def _bounds(layer, design, variant, ideal, out):
     if not variant & WEIGHTS_RESIDENT:
         moved += layer[G] * layer[K] * layer[C] * layer[FY] * layer[FX] * w_word
     if not variant & IN_RESIDENT:
-        moved += layer[B] * layer[G] * layer[C] * layer[TOUCHED_Y] * layer[TOUCHED_X] * word
+        moved += layer[B] * layer[G] * layer[C] * layer[TOUCHED_Y] * layer[TOUCHED_X] * word * design[COMPRESSION]
     if not variant & OUT_RESIDENT:
-        moved += layer[B] * layer[G] * layer[K] * layer[OY] * layer[OX] * word
+        moved += layer[B] * layer[G] * layer[K] * layer[OY] * layer[OX] * word * design[COMPRESSION]
     out[BOUND_CYCLES] = max(ideal, moved / design[DRAM_BYTES_PER_CYCLE])
     mac_pj = design[PJ_MAC] if layer[STATIC_WEIGHTS] else design[PJ_MAC_DYNAMIC]
     out[BOUND_PJ] = out[MACS] * mac_pj + moved * design[PJ_DRAM]
@@ -921,7 +1056,7 @@ def _finished(x, c, busy, ends, array_w, array_i, array_o, dram_w, dram_i, dram_
 
 
 @_inner
-def _facts(layer, design, mapping, variant, bypass, x):
+def _facts(layer, design, option, mapping, variant, bypass, x):
     """Fill the facts `x` that do not depend on the schedules."""
     word, acc = design[ACTIVATION_BYTES], design[ACCUMULATOR_BYTES]
     w_word = design[WEIGHT_BYTES] if layer[STATIC_WEIGHTS] else word
@@ -937,9 +1072,9 @@ def _facts(layer, design, mapping, variant, bypass, x):
     x[X_LOAD_O] = outputs / _edge(design, 2)
     x[X_TOUCHED] = layer[TOUCHED_Y] * layer[TOUCHED_X]
     x[X_WORD_W], x[X_WORD_I], x[X_WORD_O] = g * w_word, g * word, g * acc
-    x[X_LEAD_W] = 1.0 if keep_w and design[DOUBLE_W] > 0 else 0.0
-    x[X_LEAD_I] = 1.0 if keep_i and design[DOUBLE_I] > 0 else 0.0
-    x[X_TAIL] = word if keep_o and design[DOUBLE_O] > 0 and variant & OUT_RESIDENT == 0 else 0.0
+    x[X_LEAD_W] = _weight_padding(layer, design, option, mapping) if keep_w and design[DOUBLE_W] > 0 else 0.0
+    x[X_LEAD_I] = design[COMPRESSION] if keep_i and design[DOUBLE_I] > 0 else 0.0
+    x[X_TAIL] = word * design[COMPRESSION] if keep_o and design[DOUBLE_O] > 0 and variant & OUT_RESIDENT == 0 else 0.0
     x[X_STEPS_G] = _ceil_div(layer[G], mapping[MAP_S + G])
     x[X_TAIL] *= layer[G] - (x[X_STEPS_G] - 1) * mapping[MAP_S + G]
     x[X_WHOLE_G] = 1.0 if g == layer[G] else 0.0
@@ -984,8 +1119,8 @@ def _fill(layer, option, mapping, schedule, t, taps, f, wires, row, slot, i):
     if slot >= 3:
         axis, tap = slot - 3, FY + slot - 3
         _, _, tap_steps = _array_trips(layer[tap], taps[f, axis], mapping[MAP_S + tap], schedule[tap])
-        wires[row + W_Y + axis, i] = wire_positions(layer, option, int(schedule[8]), axis, tile, step * steps, taps[f, axis],
-                                                    mapping[MAP_S + tap] * tap_steps)  # fmt: skip
+        wires[row + W_Y + axis, i] = wire_positions(layer, option, int(schedule[8]), option[OPT_FORWARDS] > 0, axis, tile, step * steps,
+                                                    taps[f, axis], mapping[MAP_S + tap] * tap_steps)  # fmt: skip
 
 
 @_inner
@@ -1015,7 +1150,8 @@ def _schedule_floors(layer, design, option, mapping, schedules, count, t, taps, 
     for j in range(count):
         row = j * n_taps * N_WIRE
         _fill_all(layer, option, mapping, schedules[j], t, taps, 0, wires, row, 0, 0, 0, 0, 0)
-        busy, w, i, o = _array_work(design, x, t, wires, row, int(schedules[j, 8]), 0, 0, 0, 0, 0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+        busy, w, i, o = _array_work(design, x, t, wires, row, int(schedules[j, 8]), 0, 0, 0, 0, 0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0,
+                                    0.0)  # fmt: skip
         busy = max(busy, _ports(c, w, i, o, x[X_AGAIN_W], x[X_AGAIN_I] * x[X_TOUCHED], 0.0))
         x[X_BUSY] = min(x[X_BUSY], busy)
         x[X_LEAST_W] = min(x[X_LEAST_W], w)
@@ -1025,8 +1161,11 @@ def _schedule_floors(layer, design, option, mapping, schedules, count, t, taps, 
 
 
 @_inner
-def _array_work(design, x, t, wires, row, stationary, i_c, i_k, i_b, i_y, i_x, n_p, n_k, n_r, once_w, once_i, once_o):
-    """Busy cycles of the array and bytes of W, I and returning O over its wires, for one schedule in one buffer tile."""
+def _array_work(design, x, t, wires, row, stationary, i_c, i_k, i_b, i_y, i_x, n_p, n_k, n_r, once_w, once_i, once_o, stop):
+    """Busy cycles of the array and bytes of W, I and returning O over its wires, for one schedule in one buffer tile.
+
+    `stop`: from `_stop_cycles`, 0 for a lower bound.
+    """
     total_p = wires[row + 2, i_b] * wires[row + 3, i_y] * wires[row + 4, i_x]
     inside_p = wires[row + 7, i_b] * wires[row + 8, i_y] * wires[row + 9, i_x]
     total_k, inside_k = wires[row + 1, i_k], wires[row + 6, i_k]
@@ -1044,7 +1183,7 @@ def _array_work(design, x, t, wires, row, stationary, i_c, i_k, i_b, i_y, i_x, n
         visits = times
         folds, load = total_p * total_k, x[X_LOAD_O]
     cycles = t[T_CYCLES, i_c]
-    busy = max(cycles + _skew(design, cycles, folds * x[X_STEPS_G] * times, load * times), x[X_VECTOR])
+    busy = max(cycles + _skew(design, cycles, folds * x[X_STEPS_G] * times, load * times, stop), x[X_VECTOR])
     return busy, x[X_AGAIN_W] * times_w, x[X_AGAIN_I] * positions * times_i, x[X_AGAIN_O] * (visits - 1)
 
 
@@ -1052,6 +1191,7 @@ class Scratch(NamedTuple):
     """Arrays that a search writes over; see where each is filled."""
 
     mapping: np.ndarray
+    trial: np.ndarray
     out: np.ndarray
     state: np.ndarray
     t: np.ndarray
@@ -1069,7 +1209,8 @@ class Scratch(NamedTuple):
 def make_scratch() -> Scratch:
     """Scratch for `map_layer` and `evaluate_designs`; one for each thread."""
     return Scratch(
-        mapping=np.ones(N_MAP),
+        mapping=np.concatenate([np.ones(MAP_ARRAY_GIVEN), np.zeros(N_MAP - MAP_ARRAY_GIVEN)]),
+        trial=np.zeros(N_MAP),
         out=np.zeros(N_RESULT),
         state=np.zeros(N_STATE),
         t=np.zeros((N_TABLE, MAX_LEVELS)),
@@ -1108,7 +1249,7 @@ def search_option(layer, design, option, number, sizes, aim, slack, variant, scr
     for bypass in range(8):
         if bypass & ~int(design[BYPASS]):
             continue
-        _facts(layer, design, mapping, variant, bypass, x)
+        _facts(layer, design, option, mapping, variant, bypass, x)
         _coefficients(layer, design, option, mapping, variant, bypass, scratch.out, c)
         _schedule_floors(layer, design, option, mapping, schedules, count, t, taps, n_taps, wires, x, c)
         mapping[MAP_BYPASS] = bypass
@@ -1133,7 +1274,7 @@ def search_option(layer, design, option, number, sizes, aim, slack, variant, scr
                 nodes[best, N_RANK] = np.inf  # done
                 if _hopeless(goal, state, nodes[best, N_CYCLES], nodes[best, N_PJ]):
                     break
-                _search_node(layer, design, option, mapping, goal, int(nodes[best, N_F]), int(nodes[best, N_C]),
+                _search_node(layer, design, option, mapping, scratch.trial, goal, int(nodes[best, N_F]), int(nodes[best, N_C]),
                              int(nodes[best, N_K]), n_taps, x, c, t, counts, taps, count, schedules, wires, state,
                              best_map)  # fmt: skip
 
@@ -1192,7 +1333,7 @@ def _nodes(layer, f, x, c, t, counts, taps, nodes, found):
 
 
 @_inner
-def _search_node(layer, design, option, mapping, aim, f, i_c, i_k, n_taps, x, c, t, counts, taps, count, schedules, wires,
+def _search_node(layer, design, option, mapping, trial, aim, f, i_c, i_k, n_taps, x, c, t, counts, taps, count, schedules, wires,
                  state, best_map):  # fmt: skip
     """The nest over tiles of B, OX and OY and over DRAM orders, for given tiles of the filter, C and K."""
     fy, fx = min(taps[f, 0], layer[FY]), min(taps[f, 1], layer[FX])
@@ -1213,7 +1354,7 @@ def _search_node(layer, design, option, mapping, aim, f, i_c, i_k, n_taps, x, c,
         once_i = n_k if wires[row + W_INSIDE, i_c] > 1 else 1.0
         once_o = n_r if wires[row + W_INSIDE + 1, i_k] > 1 else 1.0
         least, w, i, o = _array_work(design, x, t, wires, row, int(schedule[8]), i_c, i_k, 0, 0, 0, 1.0, once_i, once_o, 1.0, once_i,
-                                     once_o)  # fmt: skip
+                                     once_o, 0.0)  # fmt: skip
         least = max(least, _ports(c, w, i, o, x[X_AGAIN_W], x[X_AGAIN_I] * x[X_TOUCHED], 0.0))
         schedule[9], schedule[10] = least, c[1, L_PJ] * w + c[2, L_PJ] * i + c[3, L_PJ] * o
         busy, least_w, array_i, array_o = min(busy, least), min(least_w, w), min(array_i, i), min(array_o, o)
@@ -1256,7 +1397,7 @@ def _search_node(layer, design, option, mapping, aim, f, i_c, i_k, n_taps, x, c,
                         continue
                     hope = True
                     if not _hopeless(aim, state, cycles * ROOM, energy * ROOM):
-                        _search_schedules(layer, design, option, mapping, aim, f, n_taps, x, c, t, taps, count, schedules,
+                        _search_schedules(layer, design, option, mapping, trial, aim, f, n_taps, x, c, t, taps, count, schedules,
                                           wires, state, best_map, i_c, i_k, i_b, i_y, i_x, order, n_p, n_k, n_r, ends,
                                           dram_w, dram_i, dram_o, cycles, energy,
                                           c[1, L_PJ] * array_w + c[2, L_PJ] * array_i + c[3, L_PJ] * array_o)  # fmt: skip
@@ -1277,7 +1418,7 @@ def _fit(x, w_held, i_held, o_held):
 
 
 @_inner
-def _search_schedules(layer, design, option, mapping, aim, f, n_taps, x, c, t, taps, count, schedules, wires, state, best_map,
+def _search_schedules(layer, design, option, mapping, trial, aim, f, n_taps, x, c, t, taps, count, schedules, wires, state, best_map,
                       i_c, i_k, i_b, i_y, i_x, order, n_p, n_k, n_r, ends, dram_w, dram_i, dram_o, bound,
                       bound_pj, array_pj):  # fmt: skip
     """Cost every schedule inside one buffer tile and order, and keep the best.
@@ -1285,6 +1426,7 @@ def _search_schedules(layer, design, option, mapping, aim, f, n_taps, x, c, t, t
     `bound`, `bound_pj`: cycles and energy at least; `array_pj`: what of it traffic over the array's wires takes.
     """
     once_w, once_i, once_o = _dram_times(order, n_p, n_k, n_r)
+    stops = _stops(design)
     for j in range(count):
         slow = max(bound, schedules[j, 9] + ends * x[X_PER_BANDWIDTH])
         more_pj = max(0.0, schedules[j, 10] - array_pj) + (slow - bound) * x[X_LEAK]
@@ -1292,8 +1434,12 @@ def _search_schedules(layer, design, option, mapping, aim, f, n_taps, x, c, t, t
             continue
         row = (j * n_taps + f) * N_WIRE
         _fill_all(layer, option, mapping, schedules[j], t, taps, f, wires, row, i_c, i_k, i_b, i_y, i_x)
+        stop = 0.0
+        if stops:
+            _record(layer, option, mapping, schedules[j], t, taps, f, i_c, i_k, i_b, i_y, i_x, order, trial)
+            stop = _stop_of_mapping(layer, design, option, trial)
         busy, w, i, o = _array_work(design, x, t, wires, row, int(schedules[j, 8]), i_c, i_k, i_b, i_y, i_x, n_p, n_k, n_r, once_w,
-                                    once_i, once_o)  # fmt: skip
+                                    once_i, once_o, stop)  # fmt: skip
         cycles, energy = _finished(x, c, busy, ends, w, i, o, dram_w, dram_i, dram_o)
         if not _hopeless(aim, state, cycles, energy):
             state[S_CYCLES], state[S_PJ] = cycles, energy
@@ -1376,18 +1522,20 @@ def map_layer(layer, design, options, sizes, mode, slack, variant, best_map, out
 
 @_inner
 def vector_cost(layer, design, bytes_in, bytes_out, out):
-    """Cost of a vector operation; `bytes_in`, `bytes_out` over the DRAM link, the rest is resident."""
+    """Cost of a vector operation; `bytes_in`, `bytes_out` over the DRAM link before compression, the rest is resident."""
     for column in range(N_RESULT):
         out[column] = 0.0
     word = design[ACTIVATION_BYTES]
+    constants = layer[V_WEIGHT] * design[WEIGHT_BYTES]
+    out[BUFFER_I_READ] = layer[V_INPUT] * word + constants - bytes_in
+    out[BUFFER_I_WRITE] = layer[V_OUTPUT] * word - bytes_out
+    bytes_in = constants + (bytes_in - constants) * design[COMPRESSION]
+    bytes_out *= design[COMPRESSION]
     moved = bytes_in + bytes_out
     vector = layer[V_OPERATIONS] / design[VECTOR_LANES]
     dram = moved / design[DRAM_BYTES_PER_CYCLE]
     out[DRAM_I] = bytes_in
     out[DRAM_O_WRITE] = bytes_out
-    constants = layer[V_WEIGHT] * design[WEIGHT_BYTES]
-    out[BUFFER_I_READ] = layer[V_INPUT] * word + constants - bytes_in
-    out[BUFFER_I_WRITE] = layer[V_OUTPUT] * word - bytes_out
     port = (out[BUFFER_I_READ] + out[BUFFER_I_WRITE]) / design[WIDTH_0 + int(design[BUFFER_I])]
     out[PORT_0 + int(design[BUFFER_I])] = port
     out[VECTOR_CYCLES] = vector

@@ -29,7 +29,7 @@ DRAM_ORDERS = (("K", "R", "P"), ("P", "R", "K"), ("K", "P", "R"), ("R", "K", "P"
 """Orders of the groups of DRAM loops, outer to inner, inside the loop over ``G``.  The first three do: only the
 innermost loop with more than one trip is reuse, so the order of the two outside it changes nothing."""
 
-ROW_LENGTH = 29
+ROW_LENGTH = 46
 """Numbers in a mapping row of the compiled kernel (see `Mapping.to_row`)."""
 
 Factors = MappingType[str, int] | Iterable[int]
@@ -47,7 +47,10 @@ class Mapping:
     register : steps of each loop inside a PE, from its registers [spatial steps].
     buffer : tile of each loop that the buffers hold [elements of the loop]; a tile larger than the loop is the loop.
     lanes : multipliers of a PE that reduce over ``C`` side by side (a factor of the spatial factor of ``C``).
-    dram_order : groups ``P``, ``K``, ``R`` of DRAM loops, outer to inner; ``G`` is outside all.
+    dram_order : DRAM loops, outer to inner: groups ``P``, ``K``, ``R`` (``G`` outside all), or loop by loop (a loop
+        not named is inside all).
+    array_order : array loops, outer to inner, loop by loop; by default those that leave the stationary operand
+        unchanged are innermost, so that it stays.
     stationary : operand that stays in the registers while the others stream: ``W``, ``I`` or ``O``.
     bypass : operands that go from DRAM straight to the array (subset of ``"WIO"``).
     option : which `SpatialOption` of the dataflow.
@@ -64,13 +67,17 @@ class Mapping:
     stationary: str = "W"
     bypass: str = ""
     option: int = 0
+    array_order: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("spatial", "register", "buffer"):
             object.__setattr__(self, name, _factors(name, getattr(self, name)))
-        object.__setattr__(self, "dram_order", tuple(self.dram_order))
+        for name in ("dram_order", "array_order"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.dram_order not in DRAM_ORDERS:
-            raise ValueError(f"Mapping: dram_order must be a permutation of P, K, R; got {self.dram_order!r}")
+            object.__setattr__(self, "dram_order", _loop_order("dram_order", self.dram_order))
+        if self.array_order:
+            object.__setattr__(self, "array_order", _loop_order("array_order", self.array_order))
         if self.stationary not in OPERANDS:
             raise ValueError(f"Mapping: stationary must be one of W, I, O; got {self.stationary!r}")
         if any(x not in OPERANDS for x in self.bypass) or len(set(self.bypass)) < len(self.bypass):
@@ -97,19 +104,28 @@ class Mapping:
 
     @classmethod
     def from_row(cls, row: np.ndarray) -> Mapping:
-        """From a row of the kernel, (29,): spatial, register, buffer, lanes, order, stationary, bypass, option."""
+        """From a row of the kernel, (46,): spatial, register, buffer, lanes, order, stationary, bypass, option, loops.
+
+        The last 17 numbers: whether the array loops are in a given order, then DRAM loops and array loops, outer to
+        inner, as indices of `LOOPS`; they hold where the order (0 to 5 of `DRAM_ORDERS`) is -1, and where that is 1.
+        """
         row = [int(value) for value in row]
         if len(row) != ROW_LENGTH:
             raise ValueError(f"a mapping row has {ROW_LENGTH} numbers, got {len(row)}")
-        lanes, order, stationary, bypass, option = row[24:]
+        lanes, order, stationary, bypass, option, given = row[24:30]
         names = "".join(x for i, x in enumerate(OPERANDS) if bypass >> i & 1)
-        return cls(row[:8], row[8:16], row[16:24], lanes, DRAM_ORDERS[order], OPERANDS[stationary], names, option)
+        outer = DRAM_ORDERS[order] if order >= 0 else tuple(LOOPS[i] for i in row[30:38])
+        inner = tuple(LOOPS[i] for i in row[38:46]) if given else ()
+        return cls(row[:8], row[8:16], row[16:24], lanes, outer, OPERANDS[stationary], names, option, inner)
 
     def to_row(self) -> np.ndarray:
-        """The mapping row of the kernel, (29,) float64."""
+        """The mapping row of the kernel, (46,) float64; see `from_row`."""
         bypass = sum(1 << i for i, x in enumerate(OPERANDS) if x in self.bypass)
-        choices = (self.lanes, DRAM_ORDERS.index(self.dram_order), OPERANDS.index(self.stationary), bypass, self.option)
-        return np.array([*self.spatial, *self.register, *self.buffer, *choices], dtype=float)
+        order = DRAM_ORDERS.index(self.dram_order) if self.dram_order in DRAM_ORDERS else -1
+        outer = [LOOPS.index(d) for d in self.dram_order] if order < 0 else [0] * 8
+        inner = [LOOPS.index(d) for d in self.array_order] or [0] * 8
+        choices = (self.lanes, order, OPERANDS.index(self.stationary), bypass, self.option, bool(self.array_order))
+        return np.array([*self.spatial, *self.register, *self.buffer, *choices, *outer, *inner], dtype=float)
 
     def spatial_option(self, design: Accelerator) -> SpatialOption:
         """The spatial option of the design's dataflow that this mapping uses."""
@@ -149,8 +165,8 @@ class Mapping:
         """
         rows, cols = self.on_axes(design)
         option = self.spatial_option(design)
-        inner = _nest(self.array_order(), self.array_loops(layer, option))
-        outer = _nest(("G", *self.dram_order), self.dram_loops(layer))
+        inner = _nest(self.array_loop_order(), self.array_loops(layer, option))
+        outer = _nest(self.dram_loop_order(), self.dram_loops(layer))
         held = {x: outer for x in OPERANDS if x not in self.bypass}
         lines = [f"{layer.name}: {_named(zip(LOOPS, layer.loop_bounds, strict=True))}; {self.stationary} stationary"]
         lines += ["DRAM to buffers", *_loop_lines(outer, held, _words(layer, self.tile_of(layer)))]
@@ -172,7 +188,7 @@ class Mapping:
 
     def piece_of(self, layer: MacLayer, option: SpatialOption) -> dict[str, int]:
         """Full array piece of each loop, cut at the buffer tile; flattened, ``C`` stands for C, FY and FX."""
-        tile = _flattened(self.tile_of(layer), layer, option)
+        tile = flattened(self.tile_of(layer), layer, option)
         return {d: min(self.s(d) * self.r(d), tile[d]) for d in LOOPS}
 
     def dram_loops(self, layer: MacLayer) -> Loops:
@@ -182,13 +198,19 @@ class Mapping:
 
     def array_loops(self, layer: MacLayer, option: SpatialOption) -> Loops:
         """Trips, piece and last piece of each array loop inside a full buffer tile."""
-        tile, piece = _flattened(self.tile_of(layer), layer, option), self.piece_of(layer, option)
+        tile, piece = flattened(self.tile_of(layer), layer, option), self.piece_of(layer, option)
         return {d: _cut(tile[d], piece[d]) for d in LOOPS}
 
-    def array_order(self) -> tuple[str, ...]:
-        """Groups of array loops, outer to inner: the one that leaves the stationary operand unchanged is innermost."""
+    def dram_loop_order(self) -> tuple[str, ...]:
+        """DRAM loops, outer to inner."""
+        if self.dram_order in DRAM_ORDERS:
+            return _loops_of(("G", *self.dram_order))
+        return self.dram_order
+
+    def array_loop_order(self) -> tuple[str, ...]:
+        """Array loops, outer to inner; by default those that leave the stationary operand unchanged are innermost."""
         reuse = IRRELEVANT[self.stationary]
-        return (*(group for group in GROUPS if group != reuse), reuse)
+        return self.array_order or _loops_of((*(group for group in GROUPS if group != reuse), reuse))
 
 
 def load_position(loops: list[tuple[str, int]], operand: str) -> int:
@@ -198,6 +220,23 @@ def load_position(loops: list[tuple[str, int]], operand: str) -> int:
     """
     inside = [i for i, (group, trips) in enumerate(loops) if group != IRRELEVANT[operand] and trips > 1]
     return inside[-1] + 1 if inside else 0
+
+
+def group_of(loop: str) -> str:
+    """The group of a loop: ``G``, ``P``, ``K`` or ``R``."""
+    return next(group for group, loops in GROUPS.items() if loop in loops)
+
+
+def _loops_of(groups: Iterable[str]) -> tuple[str, ...]:
+    return tuple(d for group in groups for d in GROUPS[group])
+
+
+def _loop_order(name: str, loops: tuple[str, ...]) -> tuple[str, ...]:
+    """All eight loops, those not named innermost."""
+    if not loops or len(set(loops)) < len(loops) or any(d not in LOOPS for d in loops):
+        groups = "a permutation of P, K, R, or " if name == "dram_order" else ""
+        raise ValueError(f"Mapping: {name} must be {groups}different loops of {' '.join(LOOPS)}; got {loops!r}")
+    return (*loops, *(d for d in LOOPS if d not in loops))
 
 
 def _factors(name: str, given: Factors) -> tuple[int, ...]:
@@ -215,7 +254,8 @@ def _factors(name: str, given: Factors) -> tuple[int, ...]:
     return tuple(int(value) for value in values)
 
 
-def _flattened(tile: dict[str, int], layer: MacLayer, option: SpatialOption) -> dict[str, int]:
+def flattened(tile: dict[str, int], layer: MacLayer, option: SpatialOption) -> dict[str, int]:
+    """Sizes as the array sees them: where the wires unroll C, FY and FX as one loop, ``C`` stands for all three."""
     if not option.flatten_reduction:
         return tile
     return tile | {"C": tile["C"] * layer.FY * layer.FX, "FY": 1, "FX": 1}
@@ -230,8 +270,8 @@ def _named(items: Iterable[tuple[str, int]]) -> str:
     return " ".join(f"{d}={n}" for d, n in items if n > 1) or "1"
 
 
-def _nest(groups: Iterable[str], loops: Loops) -> list[tuple[str, str, tuple[int, int, int]]]:
-    return [(group, d, loops[d]) for group in groups for d in GROUPS[group] if loops[d][0] > 1]
+def _nest(order: Iterable[str], loops: Loops) -> list[tuple[str, str, tuple[int, int, int]]]:
+    return [(group_of(d), d, loops[d]) for d in order if loops[d][0] > 1]
 
 
 def _words(layer: MacLayer, tile: dict[str, int]) -> dict[str, int]:

@@ -100,6 +100,9 @@ def design_rows(columns: MappingType[str, np.ndarray], technology: Technology) -
     rows[:, k.VECTOR_LANES] = columns["vector_lanes"]
     rows[:, k.SYSTOLIC] = columns["interconnect"] == "systolic"
     rows[:, k.OVERLAP] = columns["overlap_skew"]
+    rows[:, k.OVERLAP_LOAD] = columns["overlap_load"]
+    rows[:, k.PADDED_WEIGHTS] = columns["padded_weight_tiles"]
+    rows[:, k.COMPRESSION] = columns["feature_map_compression"]
     rows[:, k.RESIDENT_WEIGHTS] = columns["resident_weights"]
     bypass_bits = _categories(columns["bypass"], 1, lambda s: [sum(2**i for i, x in enumerate(OPERANDS) if x in s)])
     rows[:, k.BYPASS] = bypass_bits[:, 0]
@@ -140,6 +143,7 @@ def _buffer_columns(columns: MappingType[str, np.ndarray], technology: Technolog
     for i, name in enumerate(("weight", "input", "output")):
         registers = columns[f"{name}_register_bytes"]
         rows[:, k.REG_W + i] = registers
+        rows[:, k.LINK_W + i] = columns[f"{name}_buffer_width_bytes"]
         rows[:, k.PJ_REG_W + i] = technology.register_energy_pj_per_byte(registers)
         capacity[every, layout[:, i]] += columns[f"{name}_buffer_kib"] * 1024
         width[every, layout[:, i]] += columns[f"{name}_buffer_width_bytes"]

@@ -12,7 +12,7 @@ import math
 from dse.accelerator import OPERAND_NAMES, Accelerator, buffer_groups
 from dse.dataflow import SpatialOption
 from dse.layers import LOOPS, OPERANDS, MacLayer, distinct_positions
-from dse.mapping import GROUPS, IRRELEVANT, Mapping, load_position
+from dse.mapping import GROUPS, IRRELEVANT, Mapping, flattened, group_of, load_position
 
 Costs = dict[str, float]
 
@@ -98,6 +98,36 @@ def register_bytes(layer: MacLayer, design: Accelerator, mapping: Mapping) -> di
     }
 
 
+def fold_bytes(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[str, float]:
+    """Bytes that the array takes before a fold can begin (W, I) and gives when it has ended (O, at accumulator width).
+
+    The stationary operand's piece, and of the others what goes with its first step: of loops that leave it unchanged,
+    one spatial step.  One copy of every word, padding included.
+    """
+    option, words = mapping.spatial_option(design), word_bytes(layer, design)
+    piece = mapping.piece_of(layer, option)
+    for d in GROUPS[IRRELEVANT[mapping.stationary]]:
+        piece[d] = min(piece[d], mapping.s(d))
+    pixels = piece["OY"] * piece["OX"]
+    if not option.flatten_reduction:
+        pixels = distinct_positions(piece["OY"], piece["FY"], layer.stride_y, layer.dilation_y)
+        pixels *= distinct_positions(piece["OX"], piece["FX"], layer.stride_x, layer.dilation_x)
+    return {
+        "W": piece["G"] * piece["K"] * piece["C"] * piece["FY"] * piece["FX"] * words["W"],
+        "I": piece["B"] * piece["G"] * piece["C"] * pixels * words["I"],
+        "O": piece["B"] * piece["G"] * piece["K"] * piece["OY"] * piece["OX"] * words["sum"],
+    }
+
+
+def weight_padding(layer: MacLayer, design: Accelerator, mapping: Mapping) -> float:
+    """Bytes of weights as they lie in DRAM / their size: 1, or whole array tiles / true size."""
+    if not design.padded_weight_tiles or not layer.static_weights:
+        return 1.0
+    extents = flattened({d: getattr(layer, d) for d in LOOPS}, layer, mapping.spatial_option(design))
+    whole = [(extents[d], mapping.s(d)) for d in ("G", "K", "C", "FY", "FX")]
+    return math.prod(math.ceil(n / s) * s for n, s in whole) / math.prod(n for n, _ in whole)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Traffic.
 
@@ -137,19 +167,19 @@ def traffic(layer: MacLayer, design: Accelerator, mapping: Mapping, resident: fr
     """Bytes over every link: ``array_*`` (into and out of the PE array), ``buffer_*``, ``dram_*``; array ``folds``.
 
     - DRAM: volume of all tiles x `times_moved` under the DRAM loops.
-    - Array, stationary operand: the same under DRAM loops and array loops, its own irrelevant group innermost.
-      One load of it is a fold.
+    - Array, stationary operand: the same under DRAM loops and array loops, as a rule its own irrelevant group
+      innermost.  One load of it is a fold.
     - Array, streaming operands: moved at every array step.  One read serves every PE that needs the word.
     - Outputs: a visit that is not the first reads the partial sum, one that is not the last writes it, at
       accumulator width; the last visit writes at activation width.
+    - DRAM holds weights padded to array tiles, and feature maps compressed, where the design says so.
     """
     option, words = mapping.spatial_option(design), word_bytes(layer, design)
-    outer, inner = mapping.dram_loops(layer), mapping.array_loops(layer, option)
-    dram = [(group, math.prod(outer[d][0] for d in GROUPS[group])) for group in ("G", *mapping.dram_order)]
-    array = [(group, math.prod(inner[d][0] for d in GROUPS[group])) for group in mapping.array_order()]
+    outer = mapping.dram_loops(layer)
+    dram = [(group_of(d), outer[d][0]) for d in mapping.dram_loop_order()]
     steps = array_steps(layer, option, mapping)
     times = {x: steps[IRRELEVANT[x]] for x in OPERANDS}
-    times[mapping.stationary] = times_moved(dram + array, mapping.stationary)
+    times[mapping.stationary] = _stationary_times(layer, option, mapping, dram)
     dram_times = {x: times_moved(dram, x) for x in OPERANDS}
     planes = layer.B * layer.G * layer.C
     sums, finished = layer.output_elements * words["sum"], layer.output_elements * words["O"]
@@ -168,8 +198,26 @@ def traffic(layer: MacLayer, design: Accelerator, mapping: Mapping, resident: fr
         "dram_fused": layer.fused_input_elements * words["I"],
     }
     return {
-        name: float(value) for name, value in (moved | _through_buffers(moved, mapping, resident, finished)).items()
+        name: float(value)
+        for name, value in (moved | _through_buffers(layer, design, moved, mapping, resident, finished)).items()
     }
+
+
+def _stationary_times(layer: MacLayer, option: SpatialOption, mapping: Mapping, dram: list[tuple[str, int]]) -> int:
+    """How often each word of the stationary operand enters the array.
+
+    As `times_moved` under DRAM and array loops together; an array loop makes fewer trips in the last tile.
+    """
+    inner, order = mapping.array_loops(layer, option), mapping.array_loop_order()
+    array = [(group_of(d), inner[d][0]) for d in order]
+    depth = load_position(dram + array, mapping.stationary) - len(dram)
+    if depth <= 0:
+        return times_moved(dram, mapping.stationary)
+    times = 1
+    for d in GROUPS[IRRELEVANT[mapping.stationary]]:
+        extent, tile, piece = _bounds_of(layer, option, mapping, d)
+        times *= len(cut(extent, tile, piece if order.index(d) < depth else tile))
+    return times
 
 
 def array_steps(layer: MacLayer, option: SpatialOption, mapping: Mapping) -> dict[str, int]:
@@ -206,13 +254,14 @@ def array_positions(layer: MacLayer, option: SpatialOption, mapping: Mapping) ->
     """Input positions of one channel that array pieces fetch from the buffer.
 
     Flattened, every (pixel, tap) pair is fetched for itself.  Where neighbours pass columns along, a sweep along
-    x fetches only new columns: over the outputs of a tile under stationary ``W``, over its taps under ``O``.
+    x fetches only new columns: over the outputs of a tile under stationary ``W``, over its taps under ``O``; the sweep
+    must be the innermost array loop.
     """
     tile, piece = mapping.tile_of(layer), mapping.piece_of(layer, option)
+    sweep = {"W": "OX", "O": "FX"}.get(mapping.stationary)
     if option.flatten_reduction:
         tile = piece = dict.fromkeys(LOOPS, 1)
-    elif option.forwards_inputs and mapping.stationary != "I":
-        sweep = "OX" if mapping.stationary == "W" else "FX"
+    elif option.forwards_inputs and sweep == mapping.array_loop_order()[-1]:
         piece = piece | {sweep: tile[sweep]}
     return _positions(layer, tile, piece)
 
@@ -226,7 +275,9 @@ def _positions(layer: MacLayer, tile: dict[str, int], piece: dict[str, int]) -> 
     return total
 
 
-def _through_buffers(moved: Costs, mapping: Mapping, resident: frozenset[str], final: float) -> Costs:
+def _through_buffers(
+    layer: MacLayer, design: Accelerator, moved: Costs, mapping: Mapping, resident: frozenset[str], final: float
+) -> Costs:
     """Buffer reads and writes; DRAM traffic of operands that bypass the buffers or are resident [bytes].
 
     The array reads what it takes from the buffer and DRAM fills it; outputs drained to DRAM are buffer reads and
@@ -244,9 +295,15 @@ def _through_buffers(moved: Costs, mapping: Mapping, resident: frozenset[str], f
     result["buffer_o_read"] = 0.0 if past else moved["array_o_read"] + write
     result["buffer_o_write"] = 0.0 if past else moved["array_o_write"] + read
     stays = final if "outputs" in resident else 0.0  # the finished outputs go to the store in the input buffer
-    result |= {"dram_o_read": read, "dram_o_write": write - stays}
+    result["dram_o_read"] = read
     result["buffer_i_write"] += stays
     if "fused_input" in resident:
         result["buffer_i_read"] += moved["dram_fused"]
         result["dram_fused"] = 0.0
+    else:
+        result["dram_fused"] = moved["dram_fused"] * design.feature_map_compression
+    result["dram_w"] *= weight_padding(layer, design, mapping)
+    result["dram_i"] *= design.feature_map_compression
+    crosses = 0.0 if "outputs" in resident else final * design.feature_map_compression
+    result["dram_o_write"] = write - final + crosses
     return result

@@ -156,7 +156,8 @@ def accelerators(draw, dataflow=None, least_bytes: int = 16, most_bytes: int = 4
     return Accelerator(
         rows=draw(st.integers(1, 5)), cols=draw(st.integers(1, 5)), macs_per_pe=draw(st.integers(1, 4)),
         dataflow=dataflow, interconnect=draw(st.sampled_from(("broadcast", "systolic"))),
-        overlap_skew=draw(st.booleans()), buffers=arrangement, **values,
+        overlap_skew=draw(st.booleans()), overlap_load=draw(st.booleans()), buffers=arrangement, **values,
+        padded_weight_tiles=draw(st.booleans()), feature_map_compression=draw(st.sampled_from((1.0, 1.0, 0.37))),
         double_buffered=draw(subsets("WIO")), bypass=draw(subsets("WIO")),
         resident_activation_fraction=draw(st.sampled_from((0.0, 0.0, 0.25))),
         dram_gbps=draw(st.sampled_from((0.3, 1, 3, 16, 700))), clock_ghz=draw(st.sampled_from((0.5, 1.0, 1.3))),
@@ -230,8 +231,9 @@ def mappings(draw, layer: MacLayer, design: Accelerator, resident: frozenset[str
         extent = buffer[d] * (layer.FY * layer.FX if option.flatten_reduction and d == "C" else 1)
         register[d] = draw(st.integers(1, min(4, math.ceil(extent / factors[d]) + 1)))
     mapping = Mapping(
-        factors, register, buffer, lanes, draw(st.sampled_from(DRAM_ORDERS)), draw(st.sampled_from(option.stationary)),
-        draw(subsets(design.bypass)), index,
+        factors, register, buffer, lanes, draw(st.one_of(st.sampled_from(DRAM_ORDERS), st.permutations(LOOPS))),
+        draw(st.sampled_from(option.stationary)), draw(subsets(design.bypass)), index,
+        draw(st.one_of(st.just(()), st.permutations(LOOPS))),
     )  # fmt: skip
     return fitted(mapping, layer, design, resident) if draw(st.integers(0, 4)) else mapping
 

@@ -45,7 +45,8 @@ def compulsory_bytes(layer: MacLayer, design: Accelerator, resident: frozenset[s
         "outputs": layer.B * layer.G * layer.K * layer.OY * layer.OX * words["O"],
         "fused_input": layer.fused_input_elements * words["I"],
     }
-    return sum(size for name, size in sizes.items() if name not in resident)
+    dense = design.feature_map_compression
+    return sum(size * (1 if name == "weights" else dense) for name, size in sizes.items() if name not in resident)
 
 
 @settings(max_examples=150)
@@ -76,8 +77,13 @@ BIGGER = (
 """Parameters that never cost time when they grow."""
 
 
-def feeds_every_multiplier(layer, design) -> bool:
-    """Otherwise larger registers put more multipliers to work, and tiles become multiples of those."""
+def larger_registers_help(layer, design) -> bool:
+    """Otherwise larger registers put more multipliers to work, and tiles become multiples of those.
+
+    Nor where the array stops to load its registers: the mapper fills them though a smaller tile may load faster.
+    """
+    if design.interconnect == "broadcast" and not design.overlap_load:
+        return False
     weight_bits = design.weight_bits if layer.static_weights else design.activation_bits
     held = (design.weight_register_bytes * 8 // weight_bits, design.input_register_bytes * 8 // design.activation_bits)
     return min(held) >= design.macs_per_pe
@@ -89,7 +95,7 @@ def test_more_of_a_resource_never_costs_time(layer, design, data):
     resident = data.draw(residencies(layer))
     small = best_cost(layer, design, resident=resident)
     for name in BIGGER:
-        if "register" in name and not feeds_every_multiplier(layer, design):
+        if "register" in name and not larger_registers_help(layer, design):
             continue
         larger = getattr(design, name) * data.draw(st.sampled_from((1.5, 2, 3, 16)))
         try:

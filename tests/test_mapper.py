@@ -100,6 +100,20 @@ def inside(register: int, tile: int, steps: int) -> int:
     return max(2**i for i in range(20) if 2**i <= register and tile % 2**i == 0)
 
 
+def maximal(tiles: list[dict[str, int]]) -> list[dict[str, int]]:
+    """Register tiles that no other exceeds in one loop alone: of K, of C, of pixels in row order, or of taps.
+
+    Where an array stops to load, a smaller tile may cost less; the mapper takes the largest all the same.
+    """
+    loops = {"K": ("K",), "C": ("C",), "pixels": ("OY", "OX"), "taps": ("FY", "FX")}
+
+    def exceeds(a, b):
+        larger = [all(a[d] >= b[d] for d in of) and a != b for of in loops.values() if any(a[d] != b[d] for d in of)]
+        return larger == [True]
+
+    return [tile for tile in tiles if not any(exceeds(other, tile) for other in tiles)]
+
+
 def candidates(layer, design, orders=(0, 1, 2)):
     """Every candidate as (option index, mapping row).  A register tile must fit before it is cut to the buffer tile."""
     numbers, design_numbers, options = kernel_rows(layer, design)
@@ -109,10 +123,16 @@ def candidates(layer, design, orders=(0, 1, 2)):
         tiles = buffer_tiles(layer, option, s)
         for stationary in option.stationary:
             seen = set()
-            for r in register_tiles(layer, option, s):
-                row = Mapping(s, r, s, lanes, stationary=stationary, option=index).to_row()
-                if k.register_overflow(numbers, design_numbers, options[index], row) > 0:
-                    continue
+            fitting = [
+                r for r in register_tiles(layer, option, s)
+                if k.register_overflow(
+                    numbers, design_numbers, options[index],
+                    Mapping(s, r, s, lanes, stationary=stationary, option=index).to_row(),
+                ) <= 0
+            ]  # fmt: skip
+            if design.interconnect == "broadcast" and not design.overlap_load:
+                fitting = maximal(fitting)
+            for r in fitting:
                 for t in tiles:
                     cut = dict(r)
                     for d in LOOPS:

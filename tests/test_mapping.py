@@ -49,7 +49,8 @@ def test_round_trip_through_the_row_of_the_kernel(case):
     assert Mapping.from_row(row) == mapping
     assert Mapping.from_row(row).to_row().tobytes() == row.tobytes()
     again = Mapping(*(dict(zip(LOOPS, f, strict=True)) for f in (mapping.spatial, mapping.register, mapping.buffer)),
-                    mapping.lanes, mapping.dram_order, mapping.stationary, mapping.bypass, mapping.option)  # fmt: skip
+                    mapping.lanes, mapping.dram_order, mapping.stationary, mapping.bypass, mapping.option,
+                    mapping.array_order)  # fmt: skip
     assert again == mapping and hash(again) == hash(mapping)
 
 
@@ -153,7 +154,10 @@ def test_load_position():
 
 ONE = Mapping({}, {}, {})
 BAD = {
-    "dram_order must be a permutation of P, K, R; got ('P', 'K', 'K')": {"dram_order": ("P", "K", "K")},
+    "dram_order must be a permutation of P, K, R, or different loops of B G K C OY OX FY FX; got ('P', 'K', 'K')": {
+        "dram_order": ("P", "K", "K")
+    },
+    "array_order must be different loops of B G K C OY OX FY FX; got ('K', 'K')": {"array_order": ("K", "K")},
     "stationary must be one of W, I, O; got 'X'": {"stationary": "X"},
     "bypass must be a subset of 'WIO', got 'WX'": {"bypass": "WX"},
     "bypass must be a subset of 'WIO', got 'WW'": {"bypass": "WW"},
@@ -185,5 +189,5 @@ def test_refused_on_a_design():
         replace(WEIGHTS_STAY, spatial={"OX": 2}).loop_nest(CONVOLUTION, design)
     with pytest.raises(ValueError, match="C=8 do not fit 4 rows of C and 2 columns of K"):
         replace(WEIGHTS_STAY, spatial={"C": 8}).on_axes(design)
-    with pytest.raises(ValueError, match="29 numbers, got 3"):
+    with pytest.raises(ValueError, match="46 numbers, got 3"):
         Mapping.from_row(np.ones(3))

@@ -116,6 +116,10 @@ class Walker:
     # The nest.
 
     def nest(self, order, trips) -> list[Loop]:
+        """Loops in `order`, outer to inner: of groups, or loop by loop."""
+        if len(order) == 8:
+            group = {d: name for name, loops in GROUP_LOOPS.items() for d in loops}
+            return [Loop(d, group[d], trips[d]) for d in order]
         return [Loop(d, group, trips[d]) for group in order for d in GROUP_LOOPS[group]]
 
     def load_depth(self, loops: list[Loop], operand: str) -> int:
@@ -130,11 +134,14 @@ class Walker:
         mapping = self.mapping
         size = {d: min(t, self.bound[d]) for d, t in zip(LOOPS, mapping.buffer, strict=True)}
         tiles = {d: chunks(0, self.bound[d], size[d]) for d in LOOPS}
-        outer = self.nest(("G", *mapping.dram_order), {d: len(tiles[d]) for d in LOOPS})
+        outer_order = mapping.dram_order if len(mapping.dram_order) == 8 else ("G", *mapping.dram_order)
+        outer = self.nest(outer_order, {d: len(tiles[d]) for d in LOOPS})
         inner_order = [g for g in ("G", "P", "K", "R") if g != REUSE[mapping.stationary]] + [REUSE[mapping.stationary]]
+        inner_order = mapping.array_order or inner_order
         full = self.pieces({d: (0, size[d]) for d in LOOPS})
         inner = self.nest(inner_order, {d: len(full[d]) for d in LOOPS})
         depth = {x: self.load_depth(outer, x) for x in "WIO"}
+        self.innermost = inner[-1].name
         stay = self.load_depth(outer + inner, mapping.stationary)
         place: dict = {x: None for x in "WIO"}
         held: dict = {x: frozenset() for x in "WIO"}
@@ -242,7 +249,7 @@ class Walker:
     def new_inputs(self, at, inputs, position) -> int:
         """Input words that enter the array: all, or only new columns of a sweep where neighbours pass them along."""
         sweeps = {"W": "OX", "O": "FX"}.get(self.mapping.stationary)
-        if self.flat or not self.option.forwards_inputs or sweeps is None:
+        if self.flat or not self.option.forwards_inputs or sweeps is None or self.innermost != sweeps:
             return len(inputs)
         key = position  # of every loop but the innermost, which is the one along x
         if key != self.window_key:
@@ -260,8 +267,14 @@ class Walker:
         self.copy("array", target, "O", done)
 
 
-def bytes_moved(layer, option, mapping, widths, resident=frozenset()) -> tuple[dict[str, float], Walk]:
-    """The walk in bytes, by the names of `dse.formulas`.  `widths`: bytes of a word of W, I, O and of a "sum"."""
+def bytes_moved(
+    layer, option, mapping, widths, resident=frozenset(), padding=1.0, compression=1.0
+) -> tuple[dict[str, float], Walk]:
+    """The walk in bytes, by the names of `dse.formulas`.
+
+    `widths`: bytes of a word of W, I, O and of a "sum"; `padding` of weights and `compression` of feature maps: bytes
+    in DRAM / their size.
+    """
     walk = Walker(layer, option, mapping, resident).run()
 
     def total(source, target, *operands):
@@ -274,11 +287,11 @@ def bytes_moved(layer, option, mapping, widths, resident=frozenset()) -> tuple[d
         "array_i": total(everywhere, ["array"], "I"),
         "array_o_read": total(everywhere, ["array"], "sum"),
         "array_o_write": total(["array"], everywhere, "sum", "O"),
-        "dram_w": total(["dram"], everywhere, "W"),
-        "dram_i": total(["dram"], everywhere, "I"),
+        "dram_w": total(["dram"], everywhere, "W") * padding,
+        "dram_i": total(["dram"], everywhere, "I") * compression,
         "dram_o_read": total(["dram"], everywhere, "sum"),
-        "dram_o_write": total(everywhere, ["dram"], "sum", "O"),
-        "dram_fused": 0.0 if "fused_input" in resident else fused,
+        "dram_o_write": total(everywhere, ["dram"], "sum") + total(everywhere, ["dram"], "O") * compression,
+        "dram_fused": 0.0 if "fused_input" in resident else fused * compression,
         "buffer_w_read": total(["buffer"], everywhere, "W"),
         "buffer_w_write": total(everywhere, ["buffer"], "W"),
         "buffer_i_read": total(["buffer"], everywhere, "I") + (fused if "fused_input" in resident else 0.0),
