@@ -27,11 +27,13 @@ from dse.model import (
     TILE_SIZES,
     NetworkTables,
     design_rows,
+    layer_row,
     mapper_mode,
     network_tables,
     parameter_columns,
 )
 from dse.technology import Technology
+from dse.traffic import bytes_needed
 
 WATERFALL = {
     "ideal": k.IDEAL,
@@ -76,6 +78,12 @@ LAYER_BYTES = {
 }
 """Bytes moved per operand and level, one repeat of a layer."""
 
+_RESIDENT_BITS = {
+    k.IN_RESIDENT: "inputs",
+    k.OUT_RESIDENT: "outputs",
+    k.FUSED_RESIDENT: "fused_input",
+    k.WEIGHTS_RESIDENT: "weights",
+}
 _DRAM = (k.DRAM_W, k.DRAM_I, k.DRAM_O_READ, k.DRAM_O_WRITE, k.DRAM_FUSED)
 _SUMMARY = ("latency_s", "cycles", "energy_j", "area_mm2", "power_w", "latency_bound_s", "energy_bound_j", "overflow")
 _SECONDS_A_TASK = 0.03  # joblib polls every 10 ms: below this a batch is faster without it
@@ -160,14 +168,18 @@ def evaluate(
     technology: Technology | None = None,
     objective: str = "latency",
     slack: float = DEFAULT_SLACK,
+    mapping: Mapping | str | MappingType[str, Mapping | str] | None = None,
 ) -> Evaluation:
-    """Run every layer of a network on a design under its best mapping.
+    """Run every layer of a network on a design under its best mapping, or under a given one.
 
     Parameters
     ----------
     objective : what the mapper minimises for each layer: ``"latency"``, ``"energy"`` or ``"edp"``.
     slack : with ``"latency"``, take the least energy among the mappings at most this fraction above the
         least latency [1]; 0 = ties only.  See `dse.model.DEFAULT_SLACK`.
+    mapping : a `Mapping`, or its text (see `Mapping.loop_nest`), for a single MAC layer; or several by layer name:
+        the other layers take their best.  One that does not fit raises a ValueError that says which level overflows
+        by how many bytes.
     """
     if not isinstance(design, Accelerator):
         raise ValueError(f"expected an Accelerator, got {design!r}; make one with Accelerator(rows=..., ...)")
@@ -180,7 +192,19 @@ def evaluate(
     totals, found = kernel_totals(rows, options, tables.arguments, mode, limit)
     _, results, maps, variants, resident = found
     steps = _step_results(rows[0], tables, results, variants, resident)
-    layers, mappings = _layer_table(design, network, tables, steps, maps, variants)
+    mappings = {
+        layer.name: Mapping.from_row(maps[int(tables.steps[i, k.STEP_INDEX]), variants[i]])
+        for i, layer in enumerate(network.layers)
+        if isinstance(layer, MacLayer)
+    }
+    if mapping is not None:
+        given = _given_mappings(network, mapping)
+        for i, layer in enumerate(network.layers):
+            if layer.name in given:
+                _cost_given(layer, design, rows[0], options, given[layer.name], int(variants[i]), steps[i])
+        mappings |= given
+        totals = (steps * tables.steps[:, k.STEP_REPEATS, None]).sum(axis=0, keepdims=True)
+    layers = _layer_table(design, network, steps, mappings)
     time_cycles = steps[:, k.CYCLES] * tables.steps[:, k.STEP_REPEATS]
     by_bound = np.bincount(steps[:, k.BOUND].astype(int), weights=time_cycles, minlength=7)
     metrics = metric_columns(columns, totals, technology)
@@ -210,21 +234,52 @@ def _step_results(
     return steps
 
 
-def _layer_table(
+def _given_mappings(network: Network, mapping: Mapping | str | MappingType[str, Mapping | str]) -> dict[str, Mapping]:
+    """The given mappings by layer name, texts read."""
+    names = [layer.name for layer in network.layers if isinstance(layer, MacLayer)]
+    if isinstance(mapping, Mapping | str):
+        if len(names) != 1:
+            raise ValueError(f"one mapping for {len(names)} MAC layers; give a dict of mappings by layer name")
+        mapping = {names[0]: mapping}
+    if not isinstance(mapping, MappingType):
+        raise ValueError(f"expected a Mapping, its text, or a dict of them by layer name; got {mapping!r}")
+    for name, value in mapping.items():
+        if name not in names:
+            raise ValueError(
+                f"mapping of {name!r}: the network has no such MAC layer; it has {', '.join(names[:8])} ..."
+            )
+        if not isinstance(value, Mapping | str):
+            raise ValueError(f"mapping of {name!r}: expected a Mapping or its text, got {value!r}")
+    return {name: Mapping.from_text(value) if isinstance(value, str) else value for name, value in mapping.items()}
+
+
+def _cost_given(
+    layer: MacLayer,
     design: Accelerator,
-    network: Network,
-    tables: NetworkTables,
-    steps: np.ndarray,
-    maps: np.ndarray,
-    variants: np.ndarray,
-) -> tuple[pd.DataFrame, dict[str, Mapping]]:
-    """The per-layer table and the mappings of `Evaluation`."""
+    design_row: np.ndarray,
+    options: np.ndarray,
+    mapping: Mapping,
+    variant: int,
+    out: np.ndarray,
+) -> None:
+    """Cost of one layer under a given mapping into `out` (N_RESULT,); refuses one that does not fit."""
+    mapping.on_axes(design)
+    resident = frozenset(name for bit, name in _RESIDENT_BITS.items() if variant & bit)
+    for level, (need, capacity) in bytes_needed(layer, design, mapping, resident).items():
+        if need > capacity:
+            raise ValueError(
+                f"mapping of {layer.name!r} does not fit: {level}, {need - capacity:g} bytes over "
+                f"(needs {need:g} of {capacity:g})"
+            )
+    option = options[int(design_row[k.OPTION_FIRST]) + mapping.option]
+    k.evaluate_mapping(layer_row(layer), design_row, option, mapping.to_row(), variant, out)
+
+
+def _layer_table(
+    design: Accelerator, network: Network, steps: np.ndarray, mappings: MappingType[str, Mapping]
+) -> pd.DataFrame:
+    """The per-layer table of `Evaluation`."""
     names = bound_names(design)
-    mappings = {
-        layer.name: Mapping.from_row(maps[int(tables.steps[i, k.STEP_INDEX]), variants[i]])
-        for i, layer in enumerate(network.layers)
-        if isinstance(layer, MacLayer)
-    }
     macs, cycles = steps[:, k.MACS], steps[:, k.CYCLES]
     table = {
         "layer": [layer.name for layer in network.layers],
@@ -244,7 +299,7 @@ def _layer_table(
         "overflow": steps[:, k.OVERFLOW],
         "mapping": [str(mappings.get(layer.name, "")) for layer in network.layers],
     }
-    return pd.DataFrame(table), mappings
+    return pd.DataFrame(table)
 
 
 def metric_columns(

@@ -8,9 +8,10 @@ over its registers.  `dse.formulas` says what a mapping costs.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingType
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -155,7 +156,13 @@ class Mapping:
             f"and {design.cols} columns of {' '.join(option.cols)}"
         )
 
-    # Reading a mapping back from text belongs here (`from_text`); `loop_nest` is the text to read.
+    @classmethod
+    def from_text(cls, text: str) -> Mapping:
+        """Read the text that `loop_nest` prints; what follows ``<-`` is a comment.
+
+        Raises ValueError that names the line where the text is not such a nest.
+        """
+        return _read_nest(text)
 
     def loop_nest(self, layer: MacLayer, design: Accelerator) -> str:
         """The mapping as a loop nest, outer to inner; ``<- W`` marks where a tile of W is loaded, with its words.
@@ -168,7 +175,8 @@ class Mapping:
         inner = _nest(self.array_loop_order(), self.array_loops(layer, option))
         outer = _nest(self.dram_loop_order(), self.dram_loops(layer))
         held = {x: outer for x in OPERANDS if x not in self.bypass}
-        lines = [f"{layer.name}: {_named(zip(LOOPS, layer.loop_bounds, strict=True))}; {self.stationary} stationary"]
+        head = f"{layer.name}: {_named(zip(LOOPS, layer.loop_bounds, strict=True))}; {self.stationary} stationary"
+        lines = [head + (f"; option {self.option}" if self.option else "")]
         lines += ["DRAM to buffers", *_loop_lines(outer, held, _words(layer, self.tile_of(layer)))]
         lines += [f"  {x} bypasses the buffers" for x in self.bypass]
         where = {x: outer + inner if x == self.stationary else None for x in OPERANDS}
@@ -304,3 +312,91 @@ def _loop_lines(nest: list, where: dict[str, list | None], words: dict[str, int]
             edge = "" if last == tile else f", the last {last}"
             lines.append("  " * (depth + 1) + f"for {d} in {trips} tiles of {tile}{edge}")
     return lines
+
+
+_HEAD = re.compile(
+    r"(?P<name>.*): (?P<bounds>1|(\w+=\d+ ?)+); (?P<stationary>[WIO]) stationary(; option (?P<option>\d+))?"
+)
+_LOOP = re.compile(
+    r"for (?P<loop>\w+) in (?P<trips>\d+) (?P<what>tiles|steps) of (?P<size>\d+)(, the last (?P<last>\d+))?"
+)
+_SPACE = re.compile(r"side by side: rows (?P<rows>.+); columns (?P<cols>.+); each PE C=(?P<lanes>\d+)")
+_BYPASS = re.compile(r"(?P<operand>[WIO]) bypasses the buffers")
+_SECTIONS = {"DRAM to buffers": "dram", "buffers to array": "array", "inside a PE": "registers"}
+
+
+def _read_nest(text: str) -> Mapping:
+    """The mapping of a printed loop nest; checks that its numbers belong together."""
+    lines = [(i, line.strip()) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+    head = _HEAD.fullmatch(lines[0][1]) if lines else None
+    if head is None:
+        raise ValueError("mapping text, line 1: expected 'NAME: K=6 C=4 ...; W stationary' (see Mapping.loop_nest)")
+    bounds = dict.fromkeys(LOOPS, 1) | _read_factors(head["bounds"], 1)
+    loops: dict[str, dict[str, tuple[int, int]]] = {"dram": {}, "array": {}, "registers": {}}
+    section, space, bypass = "", None, ""
+    for number, line in lines[1:]:
+        where = f"mapping text, line {number}"
+        if line in _SECTIONS:
+            section = _SECTIONS[line]
+        elif line.startswith("<-") or line == "one step":
+            continue
+        elif found := _SPACE.fullmatch(line):
+            space = found, number
+        elif found := _BYPASS.fullmatch(line):
+            bypass += found["operand"]
+        elif (found := _LOOP.fullmatch(line)) and section:
+            loop = found["loop"]
+            if loop not in LOOPS or loop in loops[section]:
+                raise ValueError(
+                    f"{where}: loop {loop!r} is {'there twice' if loop in LOOPS else 'unknown'} in {line!r}"
+                )
+            loops[section][loop] = int(found["trips"]), int(found["size"])
+        else:
+            raise ValueError(f"{where}: expected a loop such as 'for K in 2 tiles of 4', got {line!r}")
+    if space is None:
+        raise ValueError("mapping text: the line 'side by side: rows C=4; columns K=2; each PE C=1' is missing")
+    parts = [_read_factors(space[0][axis], space[1]) for axis in ("rows", "cols")]
+    spatial = {d: parts[0].get(d, 1) * parts[1].get(d, 1) for d in LOOPS}
+    lanes = int(space[0]["lanes"])
+    spatial["C"] *= lanes
+    for d, (trips, size) in loops["dram"].items():
+        if math.ceil(bounds[d] / size) != trips:
+            raise ValueError(f"mapping text: {trips} tiles of {size} are not the {bounds[d]} of loop {d}")
+    for d, (_, step) in loops["registers"].items():
+        if step != spatial[d]:
+            raise ValueError(
+                f"mapping text: steps of {d} inside a PE are {step}, but {spatial[d]} lanes are side by side"
+            )
+    mapping = Mapping(
+        spatial,
+        {d: trips for d, (trips, _) in loops["registers"].items()},
+        bounds | {d: size for d, (_, size) in loops["dram"].items()},
+        lanes,
+        _simplest_order(tuple(loops["dram"]), DRAM_ORDERS),
+        head["stationary"],
+        bypass,
+        int(head["option"] or 0),
+    )
+    default = [d for d in mapping.array_loop_order() if d in loops["array"]]
+    return mapping if list(loops["array"]) == default else replace(mapping, array_order=tuple(loops["array"]))
+
+
+def _read_factors(text: str, line: int) -> dict[str, int]:
+    """Loops and numbers of ``"K=6 C=4"``; ``"1"`` is none."""
+    factors = {}
+    for item in text.split() if text != "1" else []:
+        loop, _, number = item.partition("=")
+        if loop not in LOOPS or not number.isdigit():
+            raise ValueError(
+                f"mapping text, line {line}: expected loops of {' '.join(LOOPS)} as in 'K=6', got {item!r}"
+            )
+        factors[loop] = int(number)
+    return factors
+
+
+def _simplest_order(loops: tuple[str, ...], orders: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """The first order of groups that has these loops in this order, else the loops themselves."""
+    for order in orders:
+        if tuple(d for d in _loops_of(("G", *order)) if d in loops) == loops:
+            return order
+    return loops

@@ -46,7 +46,15 @@ def tile_bytes(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[s
 
 
 def overflow(layer: MacLayer, design: Accelerator, mapping: Mapping, resident: frozenset[str] = frozenset()) -> float:
-    """Worst (bytes needed - capacity) / capacity over buffers and registers; 0 where everything fits.
+    """Worst (bytes needed - capacity) / capacity over buffers and registers; 0 where everything fits."""
+    needs = bytes_needed(layer, design, mapping, resident).values()
+    return max(0.0, *((need - capacity) / capacity for need, capacity in needs))
+
+
+def bytes_needed(
+    layer: MacLayer, design: Accelerator, mapping: Mapping, resident: frozenset[str] = frozenset()
+) -> dict[str, tuple[float, float]]:
+    """Bytes needed and capacity of every buffer and of the registers of a PE, by a name to print.
 
     A double-buffered operand needs two tiles, unless its tile is the whole operand.  Operands that bypass the
     buffers need none; nor do resident inputs (they live in the store, set aside in the buffer that holds ``I``)
@@ -59,16 +67,15 @@ def overflow(layer: MacLayer, design: Accelerator, mapping: Mapping, resident: f
         need[x] *= 2 if x in design.double_buffered and not whole else 1
         if x in mapping.bypass or {"W": "weights", "I": "inputs"}.get(x) in resident:
             need[x] = 0.0
-    worst = 0.0
+    result = {}
     for operands in buffer_groups(design.buffers):
         capacity = buffer_capacity_bytes(design, operands)
         if "I" in operands:
             capacity -= design.resident_activation_fraction * capacity
-        worst = max(worst, (sum(need[x] for x in operands) - capacity) / capacity)
-    for x, bytes_needed in register_bytes(layer, design, mapping).items():
-        capacity = getattr(design, f"{OPERAND_NAMES[x]}_register_bytes")
-        worst = max(worst, (bytes_needed - capacity) / capacity)
-    return worst
+        result[f"buffer of {' '.join(operands)}"] = sum(need[x] for x in operands), capacity
+    for x, needed in register_bytes(layer, design, mapping).items():
+        result[f"{OPERAND_NAMES[x]} registers of a PE"] = needed, getattr(design, f"{OPERAND_NAMES[x]}_register_bytes")
+    return result
 
 
 def buffer_capacity_bytes(design: Accelerator, operands: str) -> float:

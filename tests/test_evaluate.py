@@ -12,7 +12,7 @@ import dse
 from dse.accelerator import Accelerator
 from dse.columns import METRICS
 from dse.evaluate import ENERGY_PARTS, LAYER_BYTES, WATERFALL, BatchEvaluator, evaluate
-from dse.formulas import vector_cost
+from dse.formulas import mapping_cost, vector_cost
 from dse.layers import LOOPS, MacLayer, Network, VectorLayer
 from dse.mapping import Mapping
 from dse.model import parameter_columns
@@ -335,3 +335,58 @@ def test_the_column_dictionary_holds_just_the_metrics_that_are_made():
     space = default_space()
     metrics = BatchEvaluator(MacLayer("a"), TECHNOLOGY)(space.columns(space.sample(2, np.random.default_rng(0))))
     assert set(metrics) == set(METRICS)
+
+
+def test_a_given_mapping_is_costed():
+    """The mapper's own mapping, given as text, costs the same; a worse one costs what the formulas say."""
+    layers = (PRODUCT, MacLayer("second", OX=5, C=7, K=4))
+    best = evaluate(BY_HAND, layers, technology=TECHNOLOGY)
+    texts = {x.name: best.mappings[x.name].loop_nest(x, BY_HAND) for x in layers}
+    again = evaluate(BY_HAND, layers, technology=TECHNOLOGY, mapping=texts)
+    assert again.cycles == best.cycles and again.energy_j == best.energy_j
+    worse = Mapping({"C": 2}, {}, {"C": 2, "OX": 3})
+    given = evaluate(BY_HAND, PRODUCT, technology=TECHNOLOGY, mapping=worse)
+    expected = mapping_cost(PRODUCT, BY_HAND, TECHNOLOGY, worse)
+    assert given.cycles == expected["cycles"] > 60 and given.mappings["product"] == worse
+    assert given.energy_j == pytest.approx(expected["energy_pj"] * 1e-12, rel=1e-12)
+    mixed = evaluate(BY_HAND, layers, technology=TECHNOLOGY, mapping={"product": worse})
+    assert mixed.cycles == given.cycles + best.layers.set_index("layer")["cycles"]["second"]
+
+
+REFUSED_MAPPINGS = {
+    "'product' does not fit: buffer of O, 1376 bytes over (needs 2400 of 1024)": Mapping({}, {}, {"OX": 600, "K": 1}),
+    "'product' does not fit: weight registers of a PE, 1 bytes over (needs 2 of 1)": Mapping({}, {"K": 2}, {"K": 2}),
+    "spatial factors C=8 do not fit 4 rows": Mapping({"C": 8}, {}, {}),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED_MAPPINGS)
+def test_a_mapping_that_does_not_fit_says_where(message):
+    layer = MacLayer("product", OX=600, C=8, K=4)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        evaluate(BY_HAND, layer, technology=TECHNOLOGY, mapping=REFUSED_MAPPINGS[message])
+
+
+def test_which_layer_a_mapping_is_for():
+    layers = (PRODUCT, MacLayer("second", OX=5, C=7, K=4))
+    with pytest.raises(ValueError, match="one mapping for 2 MAC layers"):
+        evaluate(BY_HAND, layers, mapping=Mapping({}, {}, {}))
+    with pytest.raises(ValueError, match="'third': the network has no such MAC layer; it has product, second"):
+        evaluate(BY_HAND, layers, mapping={"third": Mapping({}, {}, {})})
+    with pytest.raises(ValueError, match="expected a Mapping or its text, got 3"):
+        evaluate(BY_HAND, layers, mapping={"second": 3})
+
+
+# Register loads that do not overlap: 4 folds, each: W 4x2 words, I 4 words, O 2 sums of 4 bytes, 8 bytes a cycle.
+# DRAM in whole tiles of weights: C 6 -> 8, K 3 -> 4: 32 bytes for 18; feature maps at half size: (36 + 18) / 2 = 27.
+@pytest.mark.parametrize(
+    ("change", "cycles"),
+    [
+        ({"overlap_load": False}, 60 + 4 * (8 + 4 + 8) / 8),
+        ({"padded_weight_tiles": True}, 60 + (32 - 18) / 2),
+        ({"feature_map_compression": 0.5}, 60 - 27 / 2),
+    ],
+)
+def test_by_hand_what_chips_do(change, cycles):
+    design = Accelerator(**BY_HAND.parameters() | change)
+    assert evaluate(design, PRODUCT, technology=TECHNOLOGY).cycles == pytest.approx(cycles, rel=1e-12)

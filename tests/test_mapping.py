@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import accelerators, layers, mappings
+from strategies import accelerators, kernel_cost, layers, mappings
 
 from dse import kernels as k
 from dse.accelerator import Accelerator
@@ -191,3 +191,34 @@ def test_refused_on_a_design():
         replace(WEIGHTS_STAY, spatial={"C": 8}).on_axes(design)
     with pytest.raises(ValueError, match="46 numbers, got 3"):
         Mapping.from_row(np.ones(3))
+
+
+@settings(max_examples=200)
+@given(cases())
+def test_text_is_read_back(case):
+    """The text gives a mapping that prints the same and costs the same, to the bit."""
+    layer, design, mapping = case
+    text = mapping.loop_nest(layer, design)
+    again = Mapping.from_text(text)
+    assert again.loop_nest(layer, design) == text
+    assert kernel_cost(layer, design, again) == kernel_cost(layer, design, mapping)
+
+
+GOOD_TEXT = WEIGHTS_STAY.loop_nest(CONVOLUTION, Accelerator(rows=4, cols=2))
+BAD_TEXT = {
+    "line 1: expected 'NAME: K=6": ("conv: ", "conv "),
+    "line 3: expected a loop such as": ("for K in 2 tiles of 4, the last 2", "for K in two tiles"),
+    "line 3: loop 'M' is unknown": ("for K in 2 tiles of 4", "for M in 2 tiles of 4"),
+    "2 tiles of 5 are not the 6 of loop K|tiles of 3 are not the 6": ("for K in 2 tiles of 4", "for K in 3 tiles of 3"),
+    "line 'side by side": ("side by side: rows C=4; columns K=2; each PE C=1\n", ""),
+    "line 14: expected loops of B G K": ("rows C=4", "rows M=4"),
+    "steps of OX inside a PE are 3": ("for OX in 2 steps of 1", "for OX in 2 steps of 3"),
+}
+
+
+@pytest.mark.parametrize("message", BAD_TEXT)
+def test_text_that_is_no_loop_nest(message):
+    text = GOOD_TEXT.replace(*BAD_TEXT[message])
+    assert text != GOOD_TEXT
+    with pytest.raises(ValueError, match="mapping text.*" + message):
+        Mapping.from_text(text)
