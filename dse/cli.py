@@ -261,6 +261,22 @@ def networks() -> None:
 
 
 @app.command()
+def validate(
+    references: Annotated[list[str] | None, typer.Argument(metavar="[REFERENCE]...", help="Default: all.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Directory to write.")] = Path("results/validation"),
+) -> None:
+    """Compare the model with published silicon, RTL, vendors' models and simulators.
+
+    Prints errors and rank correlations beside those of a roofline; writes every comparison as CSV, and figures.
+    """
+    from dse.report import validation_table
+    from dse.validation.collect import validate as compared
+
+    _console().print(validation_table(compared(out, references or ())))
+    _say(f"Wrote {out}/: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}")
+
+
+@app.command()
 def space(
     name: Annotated[str, typer.Argument(metavar="[default|small|FILE.toml]", help="The space.")] = "default",
     toml: Annotated[bool, typer.Option("--toml", help="Print it as a TOML file to start your own from.")] = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -272,3 +273,30 @@ def base_table(space: DesignSpace) -> Table:
     table = design_table(fixed)
     table.title = "Fixed in this space"
     return table
+
+
+def validation_table(score: Any) -> Table:
+    """The score of `dse.validation.score.score`, one line a reference and quantity; errors as model / roofline."""
+    table = _table("Error of the model / of a roofline, both against the reference")
+    for name in ("reference", "kind", "quantity"):
+        table.add_column(name, no_wrap=True)
+    for name in ("rows", "median", "mean", "worst", "rank correlation"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("target, reached")
+    for line in score.to_dict("records"):
+        errors = [
+            " / ".join(_error(line[f"{of}{name}_error"]) for of in ("", "roofline_"))
+            for name in ("median", "mean", "worst")
+        ]
+        ranks = " / ".join(
+            "-" if np.isnan(line[f"{of}rank_correlation"]) else f"{line[f'{of}rank_correlation']:.3f}"
+            for of in ("", "roofline_")
+        )
+        verdict = f"{line['target']}: {'yes' if line['reached'] else 'no'}" if line["target"] else "for information"
+        table.add_row(line["reference"], line["kind"], line["quantity"], str(line["rows"]), *errors, ranks, verdict)
+    return table
+
+
+def _error(share: float) -> str:
+    """An error as a percentage; "0" below a millionth, where only rounding is left."""
+    return "-" if np.isnan(share) else "0" if share < 1e-6 else percent(share)
