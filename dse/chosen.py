@@ -42,8 +42,9 @@ def choose(text: str | None, settings: Iterable[str] = ()) -> Chosen:
 
     Parameters
     ----------
-    text : a name of `PRESETS`; a TOML file with a table ``[design]``; or ``DIRECTORY:WHICH`` with the directory of a run and
-        the ``index`` of a design in its `designs.csv`, or ``knee`` for the knee of its front; None = `Accelerator()`.
+    text : a name of `PRESETS`; a TOML file with a table ``[design]``; or ``DIRECTORY:WHICH`` with the directory of
+        a run and the ``index`` of a design in its `designs.csv`, or ``knee`` for the knee of its front;
+        None = `Accelerator()`.
     settings : such as ``rows=32`` or ``dataflow=row_stationary``.
     """
     if text is None:
