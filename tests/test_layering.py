@@ -20,6 +20,7 @@ LEVELS = (
     ("dse.formulas",),
     ("dse.model", "dse.protocol"),
     ("dse.evaluate",),
+    ("dse.validation",),
     ("dse.records", "dse.runlog"),
     ("dse.exploration",),
     ("dse.operators", "dse.chosen"),
@@ -38,7 +39,7 @@ LEVELS = (
 ROOMS = {
     "numba": {"dse.kernels"},
     "joblib": {"dse.evaluate"},
-    "pandas": {"dse.records", "dse.evaluate"},
+    "pandas": {"dse.records", "dse.evaluate", "dse.validation"},
     "moocore": {"dse.pareto"},
     "pymoo": {"problems", "dse.search", "dse.settings", "dse.operators", "dse.proposers"},
     "matplotlib": {"dse.plots"},
