@@ -1,0 +1,1 @@
+"""The model against published chips, RTL and simulators, one table a module."""
