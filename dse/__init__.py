@@ -30,6 +30,7 @@ _HOME = {
     "Mapping": "dse.mapping",
     "Network": "dse.layers",
     "Ordered": "dse.space",
+    "PRESETS": "dse.presets",
     "SpatialOption": "dse.dataflow",
     "Technology": "dse.technology",
     "VectorLayer": "dse.layers",
@@ -39,6 +40,9 @@ _HOME = {
     "load": "dse.exploration",
     "load_network": "dse.networks",
     "network_names": "dse.networks",
+    "preset": "dse.presets",
+    "preset_sources": "dse.presets",
+    "preset_technology": "dse.presets",
     "small_space": "dse.space",
 }
 """Public name -> the module it lives in."""

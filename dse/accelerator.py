@@ -60,7 +60,11 @@ class Accelerator:
         activations between layers, without a visit to DRAM [0 .. <1].
     resident_weights : weights of a network that all fit in the buffer that holds ``W`` alone stay for the
         next inference.
-    padded_weight_tiles : weights lie in DRAM in whole array tiles, edges filled up (TPU v1).
+    buffets : operands whose buffer is refilled word by word behind the work, so that loading overlaps computing with
+        one tile held (subset of "WIO"; Pellauer et al., ASPLOS 2019).
+    reload_every_tile : the tiles of W and I are loaded again at every step of the DRAM loops, also where they do not
+        change (Gemmini's generated loops).
+    padded_tiles : operands that lie in DRAM in whole array tiles, edges filled up (subset of "WIO").
     feature_map_compression : bytes of feature maps on the DRAM link / their size [0 < 1 or more]; partial sums and
         weights are never compressed.
     dram_gbps : off-chip bandwidth, reads and writes together [GB/s = 1e9 bytes/s].
@@ -93,7 +97,9 @@ class Accelerator:
     bypass: str = ""
     resident_activation_fraction: float = 0.0
     resident_weights: bool = False
-    padded_weight_tiles: bool = False
+    buffets: str = ""
+    reload_every_tile: bool = False
+    padded_tiles: str = ""
     feature_map_compression: float = 1.0
     dram_gbps: float = 16
     clock_ghz: float = 1.0
@@ -118,7 +124,7 @@ class Accelerator:
                 raise ValueError(
                     f"Accelerator: {name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}"
                 )
-        for name in ("double_buffered", "bypass"):
+        for name in ("double_buffered", "bypass", "buffets", "padded_tiles"):
             if any(x not in OPERANDS for x in getattr(self, name)):
                 raise ValueError(f"Accelerator: {name} is a subset of 'WIO', got {getattr(self, name)!r}")
         if not (_is_number(self.resident_activation_fraction) and 0 <= self.resident_activation_fraction < 1):
@@ -138,6 +144,11 @@ class Accelerator:
                 )
             if width < banks * 0.125:
                 raise ValueError(f"Accelerator: buffer {operands} has {banks} banks for a port of {width:g} bytes")
+
+    @property
+    def overlapped(self) -> str:
+        """Operands whose loading overlaps computing: double-buffered, or refilled behind the work."""
+        return "".join(x for x in OPERANDS if x in self.double_buffered + self.buffets)
 
     @property
     def macs_per_cycle(self) -> int:

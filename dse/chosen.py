@@ -19,6 +19,7 @@ from dse.accelerator import Accelerator
 from dse.exploration import load
 from dse.manifest import RunDirectoryError, read_manifest
 from dse.pareto import knee
+from dse.presets import PRESETS, preset
 from dse.records import Table, read_table
 from dse.technology import Technology
 from dse.tomlfile import check_known, read_toml, toml_value
@@ -41,12 +42,15 @@ def choose(text: str | None, settings: Iterable[str] = ()) -> Chosen:
 
     Parameters
     ----------
-    text : path of a TOML file with a table ``[design]``; or ``DIRECTORY:WHICH`` with the directory of a run and
-        the ``index`` of a design in its `designs.csv`, or ``knee`` for the knee of its front; None = `Accelerator()`.
+    text : a name of `PRESETS`; a TOML file with a table ``[design]``; or ``DIRECTORY:WHICH`` with the directory of
+        a run and the ``index`` of a design in its `designs.csv`, or ``knee`` for the knee of its front;
+        None = `Accelerator()`.
     settings : such as ``rows=32`` or ``dataflow=row_stationary``.
     """
     if text is None:
         chosen = Chosen(Accelerator(), "the default design")
+    elif text in PRESETS:
+        chosen = Chosen(preset(text), f"preset {text}")
     elif Path(text).is_file() or text.endswith(".toml"):
         chosen = Chosen(from_toml(text), text)
     elif ":" in text:
@@ -54,7 +58,7 @@ def choose(text: str | None, settings: Iterable[str] = ()) -> Chosen:
     else:
         raise ValueError(
             f"design {text!r}: expected a .toml file, or a run's directory and a design in it, such as {text}:knee"
-            f" or {text}:17"
+            f" or {text}:17, or a preset: {', '.join(PRESETS)}"
         )
     changes = dict(_setting(setting) for setting in settings)
     if not changes:

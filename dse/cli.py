@@ -192,7 +192,7 @@ def evaluate(
     network: NetworkArgument,
     design: Annotated[
         str | None,
-        typer.Option(metavar="FILE.toml|DIR:INDEX|DIR:knee", help="The design; default Accelerator()."),
+        typer.Option(metavar="PRESET|FILE.toml|DIR:INDEX|DIR:knee", help="The design; default Accelerator()."),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a parameter, such as rows=32.")

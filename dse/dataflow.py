@@ -86,6 +86,15 @@ DATAFLOWS: dict[str, Dataflow] = {
     dataflow.name: dataflow
     for dataflow in (
         *_BASIC,
+        # Eyeriss's published mappings (JSSC 2017, Table III): sets over K before C (AlexNet CONV3), and strips of
+        # output rows on a second group of rows (CONV2), besides "row_stationary".
+        Dataflow(
+            "row_stationary_sets",
+            tuple(
+                SpatialOption(rows, ("OY", "K"), ("W",), forwards_inputs=True)
+                for rows in (("FY", "C", "K"), ("FY", "K", "C"), ("FY", "OY"))
+            ),
+        ),
         # Every basic option with any operand stationary: Eyeriss v2, MAERI (an upper bound on flexibility).
         Dataflow(
             "flexible",

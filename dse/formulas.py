@@ -22,9 +22,9 @@ from dse.traffic import (
     buffer_capacity_bytes,
     fold_bytes,
     overflow,
+    padding,
     tile_bytes,
     traffic,
-    weight_padding,
     word_bytes,
 )
 
@@ -121,14 +121,15 @@ def ends_bytes(
 ) -> tuple[float, float]:
     """Fill and drain [bytes]: the first tiles of W and I in, the last (edge) tile of O out.
 
-    Only of operands that go through a double buffer: the rest of their traffic overlaps with work.
+    Only of operands that go through a buffer that overlaps: the rest of their traffic overlaps with work.
     """
     on_chip = {"W": "weights" in resident, "I": "inputs" in resident, "O": "outputs" in resident}
-    counts = {x: x in design.double_buffered and x not in mapping.bypass and not on_chip[x] for x in OPERANDS}
-    dense = {"W": weight_padding(layer, design, mapping), "I": design.feature_map_compression}
+    counts = {x: x in design.overlapped and x not in mapping.bypass and not on_chip[x] for x in OPERANDS}
+    filled = padding(layer, design, mapping)
+    dense = {"W": filled["W"], "I": filled["I"] * design.feature_map_compression}
     fill = sum(tile[x] * dense[x] for x in "WI" if counts[x])
     last = math.prod(mapping.dram_loops(layer)[d][2] for d in ("B", "G", "K", "OY", "OX"))
-    drain = last * word_bytes(layer, design)["O"] * design.feature_map_compression
+    drain = last * word_bytes(layer, design)["O"] * design.feature_map_compression * filled["O"]
     return fill, drain if counts["O"] else 0.0
 
 
@@ -143,7 +144,7 @@ def latency(
     """
     bandwidth = dram_bytes_per_cycle(design)
     by_operand = {"W": moved["dram_w"], "I": moved["dram_i"], "O": moved["dram_o_read"] + moved["dram_o_write"]}
-    waits = sum(by_operand[x] for x in OPERANDS if x not in design.double_buffered)
+    waits = sum(by_operand[x] for x in OPERANDS if x not in design.overlapped)
     total = sum(by_operand.values()) + moved["dram_fused"]
     ends, serial = sum(ends_bytes(layer, design, mapping, resident, tile)) / bandwidth, waits / bandwidth
     stream = (total - waits) / bandwidth - ends

@@ -36,8 +36,8 @@ N_VECTOR = 4
  ACCUMULATOR_BYTES, VECTOR_LANES, SYSTOLIC, OVERLAP, BYPASS, STORE_BYTES, RESIDENT_WEIGHTS, OPTION_FIRST,
  OPTION_COUNT, PJ_MAC, PJ_REG_W, PJ_REG_I, PJ_REG_O, PJ_READ_W, PJ_READ_I, PJ_READ_O, PJ_WRITE_W, PJ_WRITE_I,
  PJ_WRITE_O, PJ_DRAM, PJ_BUS, PJ_HOP, PJ_VECTOR, PJ_LEAK_CYCLE, PJ_MAC_DYNAMIC, OVERLAP_LOAD, LINK_W, LINK_I, LINK_O,
- PADDED_WEIGHTS, COMPRESSION) = range(52)  # fmt: skip
-N_DESIGN = 52
+ PADDED_W, PADDED_I, PADDED_O, COMPRESSION, TWICE_W, TWICE_I, TWICE_O, RELOAD) = range(58)  # fmt: skip
+N_DESIGN = 58
 # Columns of a spatial-option row: up to four loops an axis (-1 = none), allowed stationary operands, flags.
 OPT_ROWS, OPT_COLS, OPT_W, OPT_I, OPT_O, OPT_FLATTEN, OPT_FORWARDS = 0, 4, 8, 9, 10, 11, 12
 N_OPTION = 13
@@ -205,15 +205,15 @@ def spatial_factors(layer, design, option, mapping):
 
 
 @_inner
-def _dram_times(order, n_p, n_k, n_r):
+def _dram_times(order, reload, n_p, n_k, n_r):
     """How often each word of W, I and O crosses the DRAM link, from the trips of the groups over DRAM tiles.
 
     An operand is loaded again for each trip of the group that leaves it unchanged, unless no other group loops
-    inside that one.
+    inside that one; W and I even then with `reload`.
     """
     p, k, r = DEPTH[order, 0], DEPTH[order, 1], DEPTH[order, 2]
-    w = n_p if (n_k > 1 and k > p) or (n_r > 1 and r > p) else 1.0
-    i = n_k if (n_p > 1 and p > k) or (n_r > 1 and r > k) else 1.0
+    w = n_p if (n_k > 1 and k > p) or (n_r > 1 and r > p) or reload > 0 else 1.0
+    i = n_k if (n_p > 1 and p > k) or (n_r > 1 and r > k) or reload > 0 else 1.0
     o = n_r if (n_p > 1 and p > r) or (n_k > 1 and k > r) else 1.0
     return w, i, o
 
@@ -323,21 +323,40 @@ def _given_stationary_times(layer, option, mapping, n, once):
 
 
 @_inner
-def _weight_padding(layer, design, option, mapping):
-    """Bytes of weights as they lie in DRAM / their size."""
-    if design[PADDED_WEIGHTS] == 0 or layer[STATIC_WEIGHTS] == 0:
+def _padding(layer, design, option, mapping, operand):
+    """Bytes of W, I or O as they lie in DRAM / their size."""
+    if design[PADDED_W + operand] == 0:
         return 1.0
     padded, true = 1.0, 1.0
-    for d in (G, K, C, FY, FX):
+    for d in range(8):
+        if _unchanged(operand, d):
+            continue
         extent = layer[d]
         if option[OPT_FLATTEN]:
             if d == C:
                 extent *= layer[FY] * layer[FX]
             elif d == FY or d == FX:
-                extent = 1.0
-        padded *= _ceil_div(extent, mapping[MAP_S + d]) * mapping[MAP_S + d]
+                continue
+        padded *= _ceil_div(extent, mapping[MAP_S + d]) * _whole_step(design, option, mapping, d)
         true *= extent
     return padded / true
+
+
+@_inner
+def _whole_step(design, option, mapping, d):
+    """Elements of loop `d` that a whole array takes: all of the axes that unroll it alone, else its spatial factor."""
+    size, axes = 1.0, 0
+    for axis in range(2):
+        first = OPT_ROWS + 4 * axis
+        listed = option[first] == d or option[first + 1] == d or option[first + 2] == d or option[first + 3] == d
+        if listed and option[first + 1] >= 0:
+            return mapping[MAP_S + d]
+        if listed:
+            size *= design[ROWS + axis]
+            axes += 1
+    if axes == 0:
+        return mapping[MAP_S + d]
+    return size * (design[LANES] if d == C else 1.0)
 
 
 @_inner
@@ -395,9 +414,9 @@ def _held(layer, design, variant, bypass, g, k, c, b, oy, ox, fy, fx, rows, colu
     # A tile that is the whole operand is loaded once: it needs no second copy.
     reduction = g == layer[G] and c == layer[C] and fy == layer[FY] and fx == layer[FX]
     pixels = b == layer[B] and oy == layer[OY] and ox == layer[OX]
-    w_held = w if reduction and k == layer[K] else w * (1.0 + design[DOUBLE_W])
-    i_held = i if reduction and pixels else i * (1.0 + design[DOUBLE_I])
-    o_held = o if g == layer[G] and pixels and k == layer[K] else o * (1.0 + design[DOUBLE_O])
+    w_held = w if reduction and k == layer[K] else w * (1.0 + design[TWICE_W])
+    i_held = i if reduction and pixels else i * (1.0 + design[TWICE_I])
+    o_held = o if g == layer[G] and pixels and k == layer[K] else o * (1.0 + design[TWICE_O])
     if variant & WEIGHTS_RESIDENT or bypass & 1:
         w_held = 0.0
     if variant & IN_RESIDENT or bypass & 2:
@@ -448,14 +467,14 @@ def _ends(layer, design, option, mapping, variant, held):
     bypass = int(mapping[MAP_BYPASS])
     ends = 0.0
     if design[DOUBLE_W] > 0 and not bypass & 1 and not variant & WEIGHTS_RESIDENT:
-        ends += held[0] * _weight_padding(layer, design, option, mapping)
+        ends += held[0] * _padding(layer, design, option, mapping, 0)
     if design[DOUBLE_I] > 0 and not bypass & 2 and not variant & IN_RESIDENT:
-        ends += held[1] * design[COMPRESSION]
+        ends += held[1] * (design[COMPRESSION] * _padding(layer, design, option, mapping, 1))
     if design[DOUBLE_O] > 0 and not bypass & 4 and not variant & OUT_RESIDENT:
         drain = design[ACTIVATION_BYTES]
         for d in (B, G, K, OY, OX):
             drain *= layer[d] - (_ceil_div(layer[d], mapping[MAP_T + d]) - 1) * mapping[MAP_T + d]
-        ends += drain * design[COMPRESSION]
+        ends += drain * design[COMPRESSION] * _padding(layer, design, option, mapping, 2)
     return ends
 
 
@@ -469,10 +488,11 @@ def mapping_cost(layer, design, option, mapping, variant, held, out):
     word = design[ACTIVATION_BYTES]
     n, y, total, cycles = _trips(layer, option, mapping)
     if mapping[MAP_DRAM_ORDER] < 0:
-        once_w, once_i, once_o = (_given_dram_times(layer, mapping, 0), _given_dram_times(layer, mapping, 1),
-                                  _given_dram_times(layer, mapping, 2))  # fmt: skip
+        once_w = n[0] if design[RELOAD] else _given_dram_times(layer, mapping, 0)
+        once_i = n[1] if design[RELOAD] else _given_dram_times(layer, mapping, 1)
+        once_o = _given_dram_times(layer, mapping, 2)
     else:
-        once_w, once_i, once_o = _dram_times(int(mapping[MAP_DRAM_ORDER]), n[0], n[1], n[2])
+        once_w, once_i, once_o = _dram_times(int(mapping[MAP_DRAM_ORDER]), design[RELOAD], n[0], n[1], n[2])
     if mapping[MAP_ARRAY_GIVEN] > 0:
         once = once_w if stationary == 0 else (once_i if stationary == 1 else once_o)
         times = _given_stationary_times(layer, option, mapping, n, once)
@@ -567,8 +587,11 @@ def _account(layer, design, option, mapping, variant, bypass, array_w, array_i, 
     out[DRAM_O_READ], out[DRAM_O_WRITE] = dram_o, dram_o + outputs
     out[DRAM_FUSED] = 0.0 if variant & FUSED_RESIDENT else layer[FUSED_INPUT] * design[ACTIVATION_BYTES]
     _buffer_traffic(layer, design, variant, bypass, outputs, out)
-    out[DRAM_W] *= _weight_padding(layer, design, option, mapping)
-    out[DRAM_I] *= design[COMPRESSION]
+    out[DRAM_W] *= _padding(layer, design, option, mapping, 0)
+    out[DRAM_I] *= design[COMPRESSION] * _padding(layer, design, option, mapping, 1)
+    filled = _padding(layer, design, option, mapping, 2)
+    out[DRAM_O_READ] *= filled
+    out[DRAM_O_WRITE] *= filled
     out[DRAM_FUSED] *= design[COMPRESSION]
     out[DRAM_BYTES] = out[DRAM_W] + out[DRAM_I] + out[DRAM_O_READ] + out[DRAM_O_WRITE] + out[DRAM_FUSED]
     # Transfers of operands that are not double-buffered do not overlap anything.
@@ -953,8 +976,8 @@ ROOM = 1.0 - 1e-12  # bounds are sums in another order than costs: leave room fo
 (X_AGAIN_W, X_AGAIN_I, X_AGAIN_O, X_TOUCHED, X_WORD_W, X_WORD_I, X_WORD_O, X_LEAD_W, X_LEAD_I, X_TAIL, X_TWICE_W,
  X_TWICE_I, X_TWICE_O, X_IN_W, X_IN_I, X_IN_O, X_ROOM_0, X_ROOM_1, X_ROOM_2, X_PIXELS, X_OUT_PIXELS, X_WHOLE_G, X_STEPS_G,
  X_VECTOR, X_PER_BANDWIDTH, X_LEAK, X_BUSY, X_LEAST_W, X_LEAST_I, X_LEAST_O, X_FLOW_W, X_FLOW_I, X_FLOW_O, X_LOAD_W,
- X_LOAD_I, X_LOAD_O) = range(36)  # fmt: skip
-N_FACTS = 36
+ X_LOAD_I, X_LOAD_O, X_RELOAD) = range(37)  # fmt: skip
+N_FACTS = 37
 
 
 @_inner
@@ -1072,15 +1095,19 @@ def _facts(layer, design, option, mapping, variant, bypass, x):
     x[X_LOAD_O] = outputs / _edge(design, 2)
     x[X_TOUCHED] = layer[TOUCHED_Y] * layer[TOUCHED_X]
     x[X_WORD_W], x[X_WORD_I], x[X_WORD_O] = g * w_word, g * word, g * acc
-    x[X_LEAD_W] = _weight_padding(layer, design, option, mapping) if keep_w and design[DOUBLE_W] > 0 else 0.0
-    x[X_LEAD_I] = design[COMPRESSION] if keep_i and design[DOUBLE_I] > 0 else 0.0
-    x[X_TAIL] = word * design[COMPRESSION] if keep_o and design[DOUBLE_O] > 0 and variant & OUT_RESIDENT == 0 else 0.0
+    dense = design[COMPRESSION]
+    x[X_LEAD_W] = _padding(layer, design, option, mapping, 0) if keep_w and design[DOUBLE_W] > 0 else 0.0
+    x[X_LEAD_I] = dense * _padding(layer, design, option, mapping, 1) if keep_i and design[DOUBLE_I] > 0 else 0.0
+    x[X_TAIL] = 0.0
+    if keep_o and design[DOUBLE_O] > 0 and variant & OUT_RESIDENT == 0:
+        x[X_TAIL] = word * dense * _padding(layer, design, option, mapping, 2)
+    x[X_RELOAD] = design[RELOAD]
     x[X_STEPS_G] = _ceil_div(layer[G], mapping[MAP_S + G])
     x[X_TAIL] *= layer[G] - (x[X_STEPS_G] - 1) * mapping[MAP_S + G]
     x[X_WHOLE_G] = 1.0 if g == layer[G] else 0.0
     for i in range(3):
         held = keep_w if i == 0 else (keep_i if i == 1 else keep_o)
-        x[X_TWICE_W + i] = (1.0 + design[DOUBLE_W + i]) if held else 0.0
+        x[X_TWICE_W + i] = (1.0 + design[TWICE_W + i]) if held else 0.0
         x[X_IN_W + i] = design[BUFFER_W + i]
         x[X_ROOM_0 + i] = tile_capacity(design, i)
     x[X_OUT_PIXELS] = layer[B] * layer[OY] * layer[OX]
@@ -1297,7 +1324,7 @@ def _least(x, c, pixels, n_p, n_k, n_r, ends, busy, array_w, array_i, array_o):
     moved = np.inf
     energy = np.inf
     for order in range(3):
-        once_w, once_i, once_o = _dram_times(order, n_p, n_k, n_r)
+        once_w, once_i, once_o = _dram_times(order, x[X_RELOAD], n_p, n_k, n_r)
         w, i, o = x[X_AGAIN_W] * once_w, x[X_AGAIN_I] * pixels * once_i, x[X_AGAIN_O] * (once_o - 1)
         moved = min(moved, _linear(c, L_DRAM, array_w, array_i, array_o, w, i, o))
         energy = min(energy, _linear(c, L_PJ, array_w, array_i, array_o, w, i, o))
@@ -1388,7 +1415,7 @@ def _search_node(layer, design, option, mapping, trial, aim, f, i_c, i_k, n_taps
                 array_w = max(least_w, x[X_FLOW_W] * x[X_AGAIN_W] * n_p)
                 hope = False
                 for order in range(3):
-                    once_w, once_i, once_o = _dram_times(order, n_p, n_k, n_r)
+                    once_w, once_i, once_o = _dram_times(order, x[X_RELOAD], n_p, n_k, n_r)
                     dram_w, dram_i, dram_o = x[X_AGAIN_W] * once_w, x[X_AGAIN_I] * pixels * once_i, x[X_AGAIN_O] * (once_o - 1)
                     moved = _linear(c, L_DRAM, array_w, array_i, array_o, dram_w, dram_i, dram_o)
                     cycles, energy = _finished(x, c, busy, ends, array_w, array_i, array_o, dram_w, dram_i, dram_o)
@@ -1425,7 +1452,7 @@ def _search_schedules(layer, design, option, mapping, trial, aim, f, n_taps, x, 
 
     `bound`, `bound_pj`: cycles and energy at least; `array_pj`: what of it traffic over the array's wires takes.
     """
-    once_w, once_i, once_o = _dram_times(order, n_p, n_k, n_r)
+    once_w, once_i, once_o = _dram_times(order, x[X_RELOAD], n_p, n_k, n_r)
     stops = _stops(design)
     for j in range(count):
         slow = max(bound, schedules[j, 9] + ends * x[X_PER_BANDWIDTH])

@@ -167,21 +167,23 @@ class Mapping:
     def loop_nest(self, layer: MacLayer, design: Accelerator) -> str:
         """The mapping as a loop nest, outer to inner; ``<- W`` marks where a tile of W is loaded, with its words.
 
-        A tile is loaded just inside the innermost loop that is relevant to it and has more than one trip.
-        Operands that stream enter the array at every array step.
+        A tile is loaded just inside the innermost loop that is relevant to it and has more than one trip (or at every
+        step, `Accelerator.reload_every_tile`).  Operands that stream enter the array at every array step.
         """
         rows, cols = self.on_axes(design)
         option = self.spatial_option(design)
         inner = _nest(self.array_loop_order(), self.array_loops(layer, option))
         outer = _nest(self.dram_loop_order(), self.dram_loops(layer))
-        held = {x: outer for x in OPERANDS if x not in self.bypass}
+        every_step = "WI" if design.reload_every_tile else ""
+        held = {x: None if x in every_step else outer for x in OPERANDS if x not in self.bypass}
         head = f"{layer.name}: {_named(zip(LOOPS, layer.loop_bounds, strict=True))}; {self.stationary} stationary"
         lines = [head + (f"; option {self.option}" if self.option else "")]
         lines += ["DRAM to buffers", *_loop_lines(outer, held, _words(layer, self.tile_of(layer)))]
         lines += [f"  {x} bypasses the buffers" for x in self.bypass]
         where = {x: outer + inner if x == self.stationary else None for x in OPERANDS}
+        floor = 0 if self.stationary in every_step else -len(outer)
         piece = _words(layer, self.piece_of(layer, option))
-        lines += ["buffers to array", *_loop_lines(inner, where, piece, len(outer))]
+        lines += ["buffers to array", *_loop_lines(inner, where, piece, len(outer), floor)]
         lines.append(
             f"side by side: rows {_named(rows.items())}; columns {_named(cols.items())}; each PE C={self.lanes}"
         )
@@ -293,14 +295,17 @@ def _words(layer: MacLayer, tile: dict[str, int]) -> dict[str, int]:
     }
 
 
-def _loop_lines(nest: list, where: dict[str, list | None], words: dict[str, int], outside: int = 0) -> list[str]:
+def _loop_lines(
+    nest: list, where: dict[str, list | None], words: dict[str, int], outside: int = 0, floor: int = 0
+) -> list[str]:
     """Lines of one level; `where`: the loops that decide when an operand's tile is loaded (None: at every step).
 
-    `outside`: how many of those loops belong to the level above.
+    `outside`: how many of those loops belong to the level above; `floor`: least depth of a load, against this level.
     """
     marks: dict[int, list[str]] = {}
     for x, loops in where.items():
         depth = len(nest) if loops is None else load_position([(g, n[0]) for g, _, n in loops], x) - outside
+        depth = max(depth, floor)
         kept = f", kept over the {-depth} innermost DRAM loops" if depth < 0 else ""
         marks.setdefault(max(depth, 0), []).append(f"{x} ({words[x]} words{kept})")
     lines = []

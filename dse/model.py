@@ -101,14 +101,18 @@ def design_rows(columns: MappingType[str, np.ndarray], technology: Technology) -
     rows[:, k.SYSTOLIC] = columns["interconnect"] == "systolic"
     rows[:, k.OVERLAP] = columns["overlap_skew"]
     rows[:, k.OVERLAP_LOAD] = columns["overlap_load"]
-    rows[:, k.PADDED_WEIGHTS] = columns["padded_weight_tiles"]
+    rows[:, k.RELOAD] = columns["reload_every_tile"]
     rows[:, k.COMPRESSION] = columns["feature_map_compression"]
     rows[:, k.RESIDENT_WEIGHTS] = columns["resident_weights"]
     bypass_bits = _categories(columns["bypass"], 1, lambda s: [sum(2**i for i, x in enumerate(OPERANDS) if x in s)])
     rows[:, k.BYPASS] = bypass_bits[:, 0]
-    rows[:, k.DOUBLE_W : k.DOUBLE_W + 3] = _categories(
-        columns["double_buffered"], 3, lambda s: [x in s for x in OPERANDS]
+    double, buffets, padded = (
+        _categories(columns[name], 3, lambda s: [x in s for x in OPERANDS])
+        for name in ("double_buffered", "buffets", "padded_tiles")
     )
+    rows[:, k.DOUBLE_W : k.DOUBLE_W + 3] = np.maximum(double, buffets)
+    rows[:, k.TWICE_W : k.TWICE_W + 3] = double * (1 - buffets)
+    rows[:, k.PADDED_W : k.PADDED_W + 3] = padded
     _buffer_columns(columns, technology, rows)
     rows[:, k.PJ_MAC] = technology.mac_energy_pj(
         columns["weight_bits"], columns["activation_bits"], columns["accumulator_bits"], columns["macs_per_pe"]

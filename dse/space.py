@@ -259,7 +259,7 @@ def default_space() -> DesignSpace:
         "rows": (4, 8, 16, 32, 64, 128),
         "cols": (4, 8, 16, 32, 64, 128),
         "macs_per_pe": (1, 2, 4, 8, 16),
-        "dataflow": tuple(name for name in DATAFLOWS if name != "flexible"),
+        "dataflow": tuple(name for name in DATAFLOWS if name not in ("flexible", "row_stationary_sets")),
         "interconnect": ("broadcast", "systolic"),
         "weight_register_bytes": (1, 4, *register_bytes),
         "input_register_bytes": (1, 4, *register_bytes),

@@ -56,15 +56,15 @@ def bytes_needed(
 ) -> dict[str, tuple[float, float]]:
     """Bytes needed and capacity of every buffer and of the registers of a PE, by a name to print.
 
-    A double-buffered operand needs two tiles, unless its tile is the whole operand.  Operands that bypass the
-    buffers need none; nor do resident inputs (they live in the store, set aside in the buffer that holds ``I``)
-    and resident weights.
+    A double-buffered operand needs two tiles, unless its tile is the whole operand or it is refilled behind the work
+    (`Accelerator.buffets`).  Operands that bypass the buffers need none; nor do resident inputs (they live in the
+    store, set aside in the buffer that holds ``I``) and resident weights.
     """
     tile, need = mapping.tile_of(layer), tile_bytes(layer, design, mapping)
     for x in OPERANDS:
         relevant = [d for group in GROUPS if group != IRRELEVANT[x] for d in GROUPS[group]]
         whole = all(tile[d] == getattr(layer, d) for d in relevant)
-        need[x] *= 2 if x in design.double_buffered and not whole else 1
+        need[x] *= 2 if x in design.double_buffered and x not in design.buffets and not whole else 1
         if x in mapping.bypass or {"W": "weights", "I": "inputs"}.get(x) in resident:
             need[x] = 0.0
     result = {}
@@ -126,13 +126,24 @@ def fold_bytes(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[s
     }
 
 
-def weight_padding(layer: MacLayer, design: Accelerator, mapping: Mapping) -> float:
-    """Bytes of weights as they lie in DRAM / their size: 1, or whole array tiles / true size."""
-    if not design.padded_weight_tiles or not layer.static_weights:
-        return 1.0
-    extents = flattened({d: getattr(layer, d) for d in LOOPS}, layer, mapping.spatial_option(design))
-    whole = [(extents[d], mapping.s(d)) for d in ("G", "K", "C", "FY", "FX")]
-    return math.prod(math.ceil(n / s) * s for n, s in whole) / math.prod(n for n, _ in whole)
+def padding(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[str, float]:
+    """Bytes of W, I and O as they lie in DRAM / their size: 1, or whole array tiles / true size.
+
+    Where an axis of the array unrolls one loop alone, a tile is the whole axis along it.
+    """
+    option = mapping.spatial_option(design)
+    extents = flattened({d: getattr(layer, d) for d in LOOPS}, layer, option)
+    step = {d: mapping.s(d) for d in LOOPS}
+    for d in LOOPS:
+        axes = [(loops, size) for loops, size in ((option.rows, design.rows), (option.cols, design.cols)) if d in loops]
+        if axes and all(loops == (d,) for loops, _ in axes):
+            step[d] = math.prod(size for _, size in axes) * (design.macs_per_pe if d == "C" else 1)
+    result = {}
+    for x in OPERANDS:
+        relevant = [d for group in GROUPS if group != IRRELEVANT[x] for d in GROUPS[group]]
+        whole = math.prod(math.ceil(extents[d] / mapping.s(d)) * step[d] for d in relevant)
+        result[x] = whole / math.prod(extents[d] for d in relevant) if x in design.padded_tiles else 1.0
+    return result
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -173,7 +184,7 @@ def times_moved(loops: list[tuple[str, int]], operand: str) -> int:
 def traffic(layer: MacLayer, design: Accelerator, mapping: Mapping, resident: frozenset[str] = frozenset()) -> Costs:
     """Bytes over every link: ``array_*`` (into and out of the PE array), ``buffer_*``, ``dram_*``; array ``folds``.
 
-    - DRAM: volume of all tiles x `times_moved` under the DRAM loops.
+    - DRAM: volume of all tiles x `times_moved` under the DRAM loops (or, of W and I, at every step of them).
     - Array, stationary operand: the same under DRAM loops and array loops, as a rule its own irrelevant group
       innermost.  One load of it is a fold.
     - Array, streaming operands: moved at every array step.  One read serves every PE that needs the word.
@@ -186,8 +197,10 @@ def traffic(layer: MacLayer, design: Accelerator, mapping: Mapping, resident: fr
     dram = [(group_of(d), outer[d][0]) for d in mapping.dram_loop_order()]
     steps = array_steps(layer, option, mapping)
     times = {x: steps[IRRELEVANT[x]] for x in OPERANDS}
-    times[mapping.stationary] = _stationary_times(layer, option, mapping, dram)
     dram_times = {x: times_moved(dram, x) for x in OPERANDS}
+    if design.reload_every_tile:
+        dram_times |= {x: math.prod(outer[d][0] for d in GROUPS[IRRELEVANT[x]]) for x in "WI"}
+    times[mapping.stationary] = _stationary_times(layer, option, mapping, dram, dram_times[mapping.stationary])
     planes = layer.B * layer.G * layer.C
     sums, finished = layer.output_elements * words["sum"], layer.output_elements * words["O"]
     relevant_steps = [n for group, n in steps.items() if group != IRRELEVANT[mapping.stationary]]
@@ -210,7 +223,9 @@ def traffic(layer: MacLayer, design: Accelerator, mapping: Mapping, resident: fr
     }
 
 
-def _stationary_times(layer: MacLayer, option: SpatialOption, mapping: Mapping, dram: list[tuple[str, int]]) -> int:
+def _stationary_times(
+    layer: MacLayer, option: SpatialOption, mapping: Mapping, dram: list[tuple[str, int]], dram_times: int
+) -> int:
     """How often each word of the stationary operand enters the array.
 
     As `times_moved` under DRAM and array loops together; an array loop makes fewer trips in the last tile.
@@ -219,7 +234,7 @@ def _stationary_times(layer: MacLayer, option: SpatialOption, mapping: Mapping, 
     array = [(group_of(d), inner[d][0]) for d in order]
     depth = load_position(dram + array, mapping.stationary) - len(dram)
     if depth <= 0:
-        return times_moved(dram, mapping.stationary)
+        return dram_times
     times = 1
     for d in GROUPS[IRRELEVANT[mapping.stationary]]:
         extent, tile, piece = _bounds_of(layer, option, mapping, d)
@@ -309,8 +324,10 @@ def _through_buffers(
         result["dram_fused"] = 0.0
     else:
         result["dram_fused"] = moved["dram_fused"] * design.feature_map_compression
-    result["dram_w"] *= weight_padding(layer, design, mapping)
-    result["dram_i"] *= design.feature_map_compression
+    filled = padding(layer, design, mapping)
     crosses = 0.0 if "outputs" in resident else final * design.feature_map_compression
-    result["dram_o_write"] = write - final + crosses
+    result["dram_w"] *= filled["W"]
+    result["dram_i"] *= design.feature_map_compression * filled["I"]
+    result["dram_o_read"] *= filled["O"]
+    result["dram_o_write"] = (write - final + crosses) * filled["O"]
     return result

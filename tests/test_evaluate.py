@@ -383,7 +383,8 @@ def test_which_layer_a_mapping_is_for():
     ("change", "cycles"),
     [
         ({"overlap_load": False}, 60 + 4 * (8 + 4 + 8) / 8),
-        ({"padded_weight_tiles": True}, 60 + (32 - 18) / 2),
+        ({"padded_tiles": "W"}, 60 + (32 - 18) / 2),
+        ({"padded_tiles": "IO"}, 60 + (6 * 8 - 36 + 6 * 4 - 18) / 2),
         ({"feature_map_compression": 0.5}, 60 - 27 / 2),
     ],
 )

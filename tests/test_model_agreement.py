@@ -13,7 +13,7 @@ from dse.formulas import mapping_cost
 from dse.layers import MacLayer, Network
 from dse.networks import load_network
 from dse.space import default_space
-from dse.traffic import tile_bytes, weight_padding, word_bytes
+from dse.traffic import padding, tile_bytes, word_bytes
 
 EXACT = ("array_cycles", "folds", "macs")
 CLOSE = 1e-12
@@ -62,8 +62,10 @@ def test_kernel_equals_walker(case):
     for mapping, resident in chosen:
         option = mapping.spatial_option(design)
         words = word_bytes(layer, design)
-        padding = weight_padding(layer, design, mapping)
-        expected, walk = bytes_moved(layer, option, mapping, words, resident, padding, design.feature_map_compression)
+        expected, walk = bytes_moved(
+            layer, option, mapping, words, resident, padding(layer, design, mapping), design.feature_map_compression,
+            design.reload_every_tile,
+        )  # fmt: skip
         expected |= {"array_cycles": walk.array_cycles, "folds": walk.folds, "macs": walk.macs}
         got = kernel_cost(layer, design, mapping, resident)
         wrong = {name: (got[name], value) for name, value in expected.items() if got[name] != value}

@@ -59,7 +59,7 @@ def test_columns_are_the_designs():
         assert design.clock_ghz == 0.7
         assert np.array_equal(TINY.encode(design), x)
     for name, values in columns.items():
-        texts = name in ("dataflow", "interconnect", "buffers", "double_buffered", "bypass")
+        texts = name in ("dataflow", "interconnect", "buffers", "double_buffered", "bypass", "buffets", "padded_tiles")
         assert values.shape == (144,)
         assert values.dtype == (object if texts else np.float64)
 
@@ -221,7 +221,9 @@ def test_default_space():
     assert {"rows", "cols", "macs_per_pe", "dataflow", "interconnect", "buffers", "dram_gbps"} <= set(space.names)
     assert not {"weight_bits", "activation_bits", "accumulator_bits"} & set(space.names)
     levels = {v.name: v.levels for v in space.variables}
-    assert levels["dataflow"] == tuple(d for name, d in DATAFLOWS.items() if name != "flexible")
+    assert levels["dataflow"] == tuple(
+        d for name, d in DATAFLOWS.items() if name not in ("flexible", "row_stationary_sets")
+    )
     for x in space.sample(2000, np.random.default_rng(3)):
         space.design(x)  # every combination is a legal Accelerator
     columns = space.columns(space.sample(20_000, np.random.default_rng(4)))

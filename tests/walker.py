@@ -47,7 +47,8 @@ def chunks(low: int, high: int, size: int) -> list[tuple[int, int]]:
 class Walker:
     """Walks one mapping of one layer.  Call `run()` once; `walk` holds the counts."""
 
-    def __init__(self, layer, option, mapping, resident=frozenset()):
+    def __init__(self, layer, option, mapping, resident=frozenset(), reload=False):
+        self.reload = reload
         self.layer, self.option, self.mapping, self.resident = layer, option, mapping, resident
         self.bound = {d: getattr(layer, d) for d in LOOPS}
         self.flat = option.flatten_reduction
@@ -141,8 +142,10 @@ class Walker:
         full = self.pieces({d: (0, size[d]) for d in LOOPS})
         inner = self.nest(inner_order, {d: len(full[d]) for d in LOOPS})
         depth = {x: self.load_depth(outer, x) for x in "WIO"}
+        if self.reload:
+            depth |= {"W": len(outer), "I": len(outer)}
         self.innermost = inner[-1].name
-        stay = self.load_depth(outer + inner, mapping.stationary)
+        stay = max(self.load_depth(outer + inner, mapping.stationary), depth[mapping.stationary])
         place: dict = {x: None for x in "WIO"}
         held: dict = {x: frozenset() for x in "WIO"}
         stay_place = None
@@ -268,14 +271,15 @@ class Walker:
 
 
 def bytes_moved(
-    layer, option, mapping, widths, resident=frozenset(), padding=1.0, compression=1.0
+    layer, option, mapping, widths, resident=frozenset(), padding=None, compression=1.0, reload=False
 ) -> tuple[dict[str, float], Walk]:
     """The walk in bytes, by the names of `dse.formulas`.
 
-    `widths`: bytes of a word of W, I, O and of a "sum"; `padding` of weights and `compression` of feature maps: bytes
-    in DRAM / their size.
+    `widths`: bytes of a word of W, I, O and of a "sum"; `padding` by operand and `compression` of feature maps: bytes
+    in DRAM / their size; `reload`: tiles of W and I are loaded at every step of the DRAM loops.
     """
-    walk = Walker(layer, option, mapping, resident).run()
+    padding = padding or {"W": 1.0, "I": 1.0, "O": 1.0}
+    walk = Walker(layer, option, mapping, resident, reload).run()
 
     def total(source, target, *operands):
         hits = [(key, n) for key, n in walk.words.items() if key[0] in source and key[1] in target]
@@ -287,10 +291,11 @@ def bytes_moved(
         "array_i": total(everywhere, ["array"], "I"),
         "array_o_read": total(everywhere, ["array"], "sum"),
         "array_o_write": total(["array"], everywhere, "sum", "O"),
-        "dram_w": total(["dram"], everywhere, "W") * padding,
-        "dram_i": total(["dram"], everywhere, "I") * compression,
-        "dram_o_read": total(["dram"], everywhere, "sum"),
-        "dram_o_write": total(everywhere, ["dram"], "sum") + total(everywhere, ["dram"], "O") * compression,
+        "dram_w": total(["dram"], everywhere, "W") * padding["W"],
+        "dram_i": total(["dram"], everywhere, "I") * (compression * padding["I"]),
+        "dram_o_read": total(["dram"], everywhere, "sum") * padding["O"],
+        "dram_o_write": (total(everywhere, ["dram"], "sum") + total(everywhere, ["dram"], "O") * compression)
+        * padding["O"],
         "dram_fused": 0.0 if "fused_input" in resident else fused * compression,
         "buffer_w_read": total(["buffer"], everywhere, "W"),
         "buffer_w_write": total(everywhere, ["buffer"], "W"),

@@ -5,6 +5,7 @@ A reference module has ``rows()``: a table with one comparison a row and the col
 """
 
 REFERENCES = {
+    "areas": "dse.validation.areas",
     "scalesim": "dse.validation.scalesim",
     "nvdla": "dse.validation.nvdla",
 }
