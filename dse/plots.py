@@ -190,7 +190,7 @@ def _one_objective(run: Exploration) -> Figure:
     axis.set_ylabel(_label(name, unit))
     if len(designs) and designs[name].min() > 0 and designs[name].max() > 10 * designs[name].min():
         axis.set_yscale("log")
-        plain_log(axis.yaxis)
+        _plain_log(axis.yaxis)
     figure.legend(loc="outside upper center", ncols=2)
     return _footer(figure, run)
 
@@ -278,10 +278,10 @@ def _scales(axis: Axes, x: np.ndarray, y: np.ndarray) -> None:
     for values, which in ((x, "x"), (y, "y")):
         if len(values) and values.min() > 0 and values.max() > 10 * values.min():
             getattr(axis, f"set_{which}scale")("log")
-            plain_log(getattr(axis, f"{which}axis"))
+            _plain_log(getattr(axis, f"{which}axis"))
 
 
-def plain_log(axis: Any) -> None:
+def _plain_log(axis: Any) -> None:
     """Powers of ten written out as 0.1, 1, 10 ... up to 10,000; unlabelled ticks between."""
     axis.set_major_locator(LogLocator(numticks=8))
     axis.set_minor_formatter(NullFormatter())

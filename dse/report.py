@@ -276,25 +276,27 @@ def base_table(space: DesignSpace) -> Table:
 
 
 def validation_table(score: Any) -> Table:
-    """The score of `dse.validation.score.score`, one line a reference and quantity; errors as model / roofline."""
-    table = _table("Error of the model / of a roofline, both against the reference")
-    for name in ("reference", "kind", "quantity"):
-        table.add_column(name, no_wrap=True)
-    for name in ("rows", "median", "mean", "worst", "rank correlation"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("target, reached")
-    for line in score.to_dict("records"):
-        errors = [
-            " / ".join(_error(line[f"{of}{name}_error"]) for of in ("", "roofline_"))
-            for name in ("median", "mean", "worst")
-        ]
-        ranks = " / ".join(
-            "-" if np.isnan(line[f"{of}rank_correlation"]) else f"{line[f'{of}rank_correlation']:.3f}"
-            for of in ("", "roofline_")
-        )
-        verdict = f"{line['target']}: {'yes' if line['reached'] else 'no'}" if line["target"] else "for information"
-        table.add_row(line["reference"], line["kind"], line["quantity"], str(line["rows"]), *errors, ranks, verdict)
+    """The score of `dse.validation.score.score`: a line a quantity, under the name of its reference."""
+    table = _table("Absolute error of the model, and of a roofline, against the reference", padding=(0, 1, 0, 0))
+    table.add_column("quantity", no_wrap=True)
+    for name in ("rows", "median", "mean", "worst", "rank corr.", "roofline median", "rank corr."):
+        table.add_column(name, justify="right")
+    table.add_column("to reach", no_wrap=True)
+    table.add_column("")
+    for reference, group in score.groupby("reference", sort=False):
+        kinds = group["kind"].iloc[0].split(", ")
+        table.add_row(f"[bold]{reference}[/bold] ({kinds[0] if len(kinds) == 1 else 'several kinds'})")
+        for line in group.to_dict("records"):
+            errors = [_error(line[f"{name}_error"]) for name in ("median", "mean", "worst")]
+            simple = (_error(line["roofline_median_error"]), _rank(line["roofline_rank_correlation"]))
+            reached = {True: "yes", False: "no", None: ""}[line["reached"]]
+            cells = (str(line["rows"]), *errors, _rank(line["rank_correlation"]), *simple)
+            table.add_row(f"  {line['quantity']} [{line['unit']}]".replace("[", r"\["), *cells, line["target"], reached)
     return table
+
+
+def _rank(correlation: float) -> str:
+    return "-" if np.isnan(correlation) else f"{correlation:.3f}"
 
 
 def _error(share: float) -> str:

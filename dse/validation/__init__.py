@@ -5,8 +5,11 @@ A reference module has ``rows()``: a table with one comparison a row and the col
 """
 
 REFERENCES = {
-    "areas": "dse.validation.areas",
-    "scalesim": "dse.validation.scalesim",
+    "eyeriss": "dse.validation.eyeriss",
+    "tpu": "dse.validation.tpu",
+    "gemmini": "dse.validation.gemmini",
     "nvdla": "dse.validation.nvdla",
+    "scalesim": "dse.validation.scalesim",
+    "areas": "dse.validation.areas",
 }
 """Name of a reference -> its module."""

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 STATISTICS = {"median": np.median, "mean": np.mean, "worst": np.max}
-"""Of the absolute relative error; a target may also be set on ``rank``, Spearman's correlation."""
+"""Of the absolute relative error.  A target may also be set on ``rank``, Spearman's correlation, and on ``excess``, the
+largest of predicted / measured - 1, sign and all."""
 
 
 def score(rows: pd.DataFrame, targets: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -18,10 +19,10 @@ def score(rows: pd.DataFrame, targets: pd.DataFrame | None = None) -> pd.DataFra
     Parameters
     ----------
     rows : comparisons, columns as in `dse.validation.table.COLUMNS`.
-    targets : columns reference, quantity, statistic (``median``, ``mean``, ``worst`` of the absolute relative error, at
-        most `limit`; or ``rank``, at least `limit`), limit.  A line with several targets must reach all.
+    targets : columns reference, quantity, statistic (``median``, ``mean``, ``worst`` of the absolute relative error or
+        ``excess``, at most `limit`; or ``rank``, at least `limit`), limit.  A line with several targets must reach all.
 
-    Returns columns reference, kind, quantity, unit, rows, gated, ``{median,mean,worst}_error`` [1],
+    Returns columns reference, kind, quantity, unit, rows, gated, ``excess``, ``{median,mean,worst}_error`` [1],
     ``rank_correlation`` [1], the same with ``roofline_`` in front, target (text) and reached (True, False or None).
     """
     lines = []
@@ -29,7 +30,7 @@ def score(rows: pd.DataFrame, targets: pd.DataFrame | None = None) -> pd.DataFra
         counted = group[group["gated"]] if group["gated"].any() else group
         line = {
             "reference": reference,
-            "kind": group["kind"].iloc[0],
+            "kind": ", ".join(dict.fromkeys(group["kind"])),
             "quantity": quantity,
             "unit": group["unit"].iloc[0],
             "rows": len(counted),
@@ -51,7 +52,10 @@ def spearman(a: pd.Series, b: pd.Series) -> float:
 def _errors(rows: pd.DataFrame, column: str, prefix: str) -> dict[str, float]:
     known = rows[rows[column].notna()]
     error = (known[column] / known["measured"] - 1).abs()
-    result = {f"{prefix}{name}_error": float(of(error)) if len(error) else math.nan for name, of in STATISTICS.items()}
+    excess = {"excess": float((known[column] / known["measured"] - 1).max())} if not prefix else {}
+    result = excess | {
+        f"{prefix}{name}_error": float(of(error)) if len(error) else math.nan for name, of in STATISTICS.items()
+    }
     return result | {f"{prefix}rank_correlation": spearman(known[column], known["measured"])}
 
 
@@ -61,13 +65,14 @@ def _verdict(line: dict[str, object], targets: pd.DataFrame | None) -> dict[str,
     mine = targets[(targets["reference"] == line["reference"]) & (targets["quantity"] == line["quantity"])]
     texts, reached = [], []
     for statistic, limit in zip(mine["statistic"], mine["limit"], strict=True):
-        if statistic not in (*STATISTICS, "rank"):
-            raise ValueError(f"target on {statistic!r}: choose among {', '.join(STATISTICS)}, rank")
+        if statistic not in (*STATISTICS, "excess", "rank"):
+            raise ValueError(f"target on {statistic!r}: choose among {', '.join(STATISTICS)}, excess, rank")
         sign, holds = (">=", operator.ge) if statistic == "rank" else ("<=", operator.le)
-        value = line["rank_correlation" if statistic == "rank" else f"{statistic}_error"]
+        columns = {"rank": "rank_correlation", "excess": "excess"}
+        value = line[columns.get(statistic, f"{statistic}_error")]
         texts.append(
             f"{statistic} {sign} {limit:g}"
-            if statistic == "rank" or limit < 1e-3
+            if statistic == "rank" or 0 < limit < 1e-3
             else f"{statistic} {sign} {limit:.0%}"
         )
         reached.append(bool(holds(value, limit)))

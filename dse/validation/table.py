@@ -8,7 +8,7 @@ import pandas as pd
 
 COLUMNS = {
     "reference": "name of the reference, as in tables",
-    "kind": "silicon, post-layout, rtl, vendor-model or simulator: only silicon is ground truth",
+    "kind": "silicon, post-layout, synthesis, rtl, vendor-model or simulator: only silicon is ground truth",
     "row": "what was compared, unique within reference and quantity",
     "quantity": "what the numbers are",
     "unit": "of measured, predicted and roofline",
@@ -20,7 +20,7 @@ COLUMNS = {
 }
 """Column -> meaning."""
 
-KINDS = ("silicon", "post-layout", "rtl", "vendor-model", "simulator")
+KINDS = ("silicon", "post-layout", "synthesis", "rtl", "vendor-model", "simulator")
 
 
 def read_data(name: str) -> pd.DataFrame:
