@@ -29,7 +29,7 @@ Dims = Annotated[
     list[str] | None, typer.Option("--dim", metavar="NAME=SIZE", help="Size of a dynamic dimension, such as seq=128.")
 ]
 Node = Annotated[
-    str, typer.Option("--node", metavar="NM|FILE.toml", help="Technology: 65, 45, 28, 16 or 7 nm, or a TOML file.")
+    str, typer.Option("--node", metavar="NM|FILE.toml", help="Technology: 65, 45, 28, 22, 16 or 7 nm, or a TOML file.")
 ]
 MappingObjective = Annotated[
     str,

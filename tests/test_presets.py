@@ -36,7 +36,7 @@ def test_every_preset_runs_a_layer(name):
 
 def test_technology_is_that_of_the_chip_or_the_nearest():
     assert dse.preset_technology("eyeriss_v1").node_nm == 65
-    assert dse.preset_technology("gemmini_16x16").node_nm == 28  # 22 nm
+    assert dse.preset_technology("gemmini_16x16").node_nm == 22
 
 
 def test_unknown_preset_suggests_the_nearest():

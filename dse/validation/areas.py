@@ -1,12 +1,14 @@
 """Predicted area against published chips and synthesis results, whole and by block.
 
-Without the DRAM interface: none of the published areas has one.  No constant of the model is fitted to these totals;
-three come from references of this table: `sram_macro_um2` from the registers of Eyeriss v1's PEs, `fixed_um2` and
-`layout_overhead_factor` from DianNao's control processor, fillers and clock network.
+Without the DRAM interface: none of the published areas has one.  No constant of the model is fitted to a total.  Four
+come from blocks of this table: `sram_area_over_cacti_factor` and `sram_macro_um2` from the memories of Eyeriss v1 (all
+other memories test them), `fixed_um2` and `layout_overhead_factor` from DianNao's control processor, fillers and clock
+network.
 
-The model comes out low.  By block: memories of chips take 1.2 to 2 times what CACTI gives, DianNao's two small buffers
-ten times (they hold queues and DMA); registers and arithmetic of whole PEs come out about right; NVDLA's gap grows with
-its MACs, which are more than 8-bit multipliers, and it has engines that the model lacks.
+Where the model is off: DianNao's two small buffers take seven times what their memory does (they hold queues and DMA);
+NVDLA's gap grows with its MACs, which are more than 8-bit multipliers, and it has engines that the model lacks; the
+matrix unit of the TPU is nearly twice the sum of its multipliers, adders and registers; memories from a compiler
+(Gemmini, ShiDianNao) come out a quarter to a half too large.
 """
 
 from __future__ import annotations
