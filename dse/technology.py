@@ -91,9 +91,9 @@ class Technology:
     sram_area_over_cacti_factor: float = _constant(
         2.09,
         "Eyeriss v1 (JSSC 2017, Sec. VI, 65 nm): the global buffer, 108 KiB in 27 banks, is 19 % of the 12.25 mm2 "
-        "core, the spads, 168 PEs of 448 B SRAM and 72 B flip-flops, 47.6 %; this factor on CACTI and sram_macro_um2 give "
-        "both, at 45 nm and without layout overhead.  Check, TPU v1 (ISCA 2017, Fig. 2): 24 MiB are 96 mm2 at 28 nm, "
-        "105 by these constants.  Others, 22 to 65 nm: 1.3 (Simba, 64 KiB) to 2.6 (DianNao, wide and shallow)",
+        "core, the spads, 168 PEs of 448 B SRAM and 72 B flip-flops, 47.6 %; this factor on CACTI and sram_macro_um2 "
+        "give both, at 45 nm and without layout overhead.  Check, TPU v1 (ISCA 2017, Fig. 2): 24 MiB are 96 mm2 at "
+        "28 nm, 105 by these constants.  Range, 16 to 65 nm: 1.3 (Simba, 64 KiB) to 2.6 (DianNao, wide and shallow)",
     )
     sram_macro_um2: float = _constant(
         7735, "fixed periphery of a memory: Eyeriss v1, with sram_area_over_cacti_factor", "area"
