@@ -17,6 +17,7 @@ LEVELS = (
     ("dse.variables", "dse.mapping", "dse.units", "dse.presets"),
     ("dse.space", "dse.traffic"),
     ("dse.area", "dse.pareto", "dse.manifest"),
+    ("dse.sensitivity",),
     ("dse.formulas",),
     ("dse.model", "dse.protocol"),
     ("dse.evaluate",),
