@@ -23,6 +23,7 @@ import dse
 from dse.area import area_mm2
 from dse.evaluate import BatchEvaluator
 from dse.plots import BLUE, COLUMN_IN, GREEN, ORANGE, STYLE
+from dse.records import genes_of
 from dse.sensitivity import perturbed, perturbed_constants, survival
 from problems import SingleDNN
 
@@ -42,11 +43,9 @@ def main(draws: int = 200, workers: int = -1) -> None:
     small = space.columns(space.all_designs()[fits])
     latency_s = swept["latency_s"][fits]
     exact = np.column_stack([latency_s, area_mm2(small, base)])
-    run = dse.explore(
-        SingleDNN(network, objectives=OBJECTIVES, n_jobs=workers), evaluations=SEARCH, random_twin=False
-    )
-    pool = run.designs[run.designs["feasible"]]
-    columns = {name: pool[name].to_numpy() for name in dse.Accelerator().parameters() if name in pool}
+    problem = SingleDNN(network, objectives=OBJECTIVES, n_jobs=workers)
+    run = dse.explore(problem, evaluations=SEARCH, random_twin=False)
+    columns = problem.space.columns(genes_of(run.designs[run.designs["feasible"]], problem.space))
     nominal = metrics(network, base, columns, workers)
     rng, lines = np.random.default_rng(0), []
     for draw in range(draws):
