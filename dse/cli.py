@@ -347,6 +347,42 @@ def staircase(
 
 
 @app.command()
+def tune(
+    network: NetworkArgument,
+    design: Design = None,
+    settings: Settings = None,
+    parameters: Annotated[float, typer.Option(metavar="SHARE", help="Least share of the parameters to keep.")] = 1.0,
+    macs: Annotated[
+        float, typer.Option(metavar="SHARE", help="Least share of MACs and weights to keep in each stage.")
+    ] = 1.0,
+    most: Annotated[float, typer.Option(metavar="SHARE", help="Most parameters, as a share of the original's.")] = 2.0,
+    batch: Batch = 1,
+    dim: Dims = None,
+    out: OutDirectory = None,
+) -> None:
+    """Edit NETWORK so that it runs faster on one design, first at no loss of capacity; write it as ONNX.
+
+    A stage is all MAC layers of one output size. Writes tuned.onnx (without weights: train it anew), edits.csv.
+
+    \b
+    Examples:
+      dse tune resnet50 --design nvdla_large --out results/tuned
+      dse tune resnet50 --design results/resnet50:knee --parameters 0.98 --macs 0.98
+    """
+    from dse.explain_report import tuned_report
+    from dse.tune import Budget, read_graph, write_tuned
+    from dse.tune import tune as tuned
+
+    chosen, graph, options = _chosen(network, design, settings, batch, dim)
+    budget = Budget(parameters, macs, most)
+    found = tuned(read_graph(network), chosen.design, budget=budget, batch=batch, dims=_sizes(dim), **options)
+    _say(f"design: {chosen.origin}; {options['technology'].name}\n")
+    _console().print(tuned_report(found))
+    directory = out if out is not None else Path("results") / f"tuned_{graph.name}"
+    _say(f"wrote {', '.join(map(str, write_tuned(found, directory)))}")
+
+
+@app.command()
 def networks() -> None:
     """List the networks that ship."""
     from dse.networks import NETWORKS, load_network

@@ -96,8 +96,8 @@ def roofline(explanation: Explanation) -> Figure:
     axis.set_xlabel("MACs per DRAM byte")
     axis.set_ylabel("MACs per cycle")
     present = dict.fromkeys(bound.partition("_")[0] for bound in table["bound"])
-    marks = [Patch(color=BOUND_COLOURS[bound], label=f"bound by {bound}") for bound in present]
-    figure.legend(handles=marks, loc="outside upper center", ncols=3, title="area = share of the time",
+    marks = [Patch(color=BOUND_COLOURS[bound], label=bound) for bound in present]
+    figure.legend(handles=marks, loc="outside upper center", ncols=5, title="bound by; area = share of the time",
                   title_fontsize=6.5, handlelength=0.9)  # fmt: skip
     axis.grid(True, zorder=0)
     return _footer(figure, _caption(explanation))

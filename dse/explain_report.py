@@ -9,7 +9,8 @@ from rich.text import Text
 from dse.explain import Explanation
 from dse.layers import MacLayer
 from dse.report import energy_table, evaluation_summary, waterfall_table
-from dse.units import number, percent
+from dse.tune import Tuned
+from dse.units import number, percent, quantity
 
 HOLDS = 0.8
 """Share of the time that the layers shown in detail hold together [1]."""
@@ -79,9 +80,9 @@ def _layer_lines(explanation: Explanation, name: str, nest: bool, equal: int = 1
 
 def sensitivity_table(explanation: Explanation) -> Table:
     """Every variable: the next level down and up, with cycles saved and area, and the elasticity of the latency."""
-    table = _table("What each variable buys: cycles saved (negative: lost) and area added, one level down and up")
-    for name, justify in (("variable", "left"), ("now", "right"), ("down to", "right"), ("cycles", "right"),
-                          ("mm\u00b2", "right"), ("up to", "right"), ("cycles", "right"), ("mm\u00b2", "right"),
+    table = _table("What each variable buys: time saved (negative: lost) and area added, one level down and up")
+    for name, justify in (("variable", "left"), ("now", "right"), ("down to", "right"), ("time", "right"),
+                          ("mm\u00b2", "right"), ("up to", "right"), ("time", "right"), ("mm\u00b2", "right"),
                           ("elasticity", "right")):  # fmt: skip
         table.add_column(name, justify=justify, no_wrap=True)
     rows, base = explanation.sensitivity, explanation.evaluation
@@ -91,17 +92,46 @@ def sensitivity_table(explanation: Explanation) -> Table:
         cells = []
         for direction in ("down", "up"):
             mine = rows[(rows["parameter"] == parameter) & (rows["direction"] == direction)]
-            cells += _cells(mine.iloc[0], base.cycles) if len(mine) else ["", "", ""]
+            cells += _cells(mine.iloc[0], base.latency_s) if len(mine) else ["", "", ""]
         step = rows[(rows["parameter"] == parameter) & (rows["direction"] == "step") & rows["feasible"]]
         elasticity = f"{step['elasticity'].iloc[0] + 0.0:.2f}" if len(step) else ""
         table.add_row(parameter, number(getattr(base.design, parameter)), *cells, elasticity)
     for _, row in rows[rows["direction"] == "choice"].iterrows():
-        table.add_row(Text(row["parameter"]), "", "", "", "", *_cells(row, base.cycles), "")
+        table.add_row(Text(row["parameter"]), "", "", "", "", *_cells(row, base.latency_s), "")
     return table
 
 
-def _cells(row, cycles: float) -> list[str]:
+def _cells(row, latency_s: float) -> list[str]:
     value = row["value"] if isinstance(row["value"], str | bool) else number(row["value"])
     if not row["feasible"]:
-        return [str(value), "does not fit", ""]
-    return [str(value)[:40], f"{100 * row['saved_cycles'] / cycles:+.1f} %", f"{row['area_mm2']:+.3g}"]
+        return [str(value), "too big", ""]
+    return [str(value)[:24], f"{100 - 100 * row['latency_s'] / latency_s:+.1f} %", f"{row['area_mm2']:+.3g}"]
+
+
+def tuned_report(tuned: Tuned, most: int = 20) -> RenderableType:
+    """Latency and capacity before and after, the edits made, and the proposals that save most."""
+    before, after, a, b = tuned.before, tuned.after, tuned.capacity_before, tuned.capacity_after
+    lines: list[RenderableType] = [
+        Text(
+            f"{before.network.name}: {quantity(before.latency_s, 's')} -> {quantity(after.latency_s, 's')}, "
+            f"{percent(tuned.gain)} less; parameters {number(a.parameters / 1e6)} M -> {number(b.parameters / 1e6)} M; "
+            f"GMACs {number(a.macs / 1e9)} -> {number(b.macs / 1e9)}",
+            style="bold",
+        ),
+        *(Text(f"  {i}. {edit.text}") for i, edit in enumerate(tuned.edits, 1)),
+        "",
+    ]
+    table = _table(f"Proposals, each alone; {most} of {len(tuned.proposals)} that save most")
+    for name, justify in (("edit", "left"), ("saves", "right"), ("parameters", "right"), ("MACs", "right"),
+                          ("capacity", "left"), ("made", "left")):  # fmt: skip
+        table.add_column(name, justify=justify)
+    for proposal in sorted(tuned.proposals, key=lambda p: (not p.keeps_capacity, -p.saved_cycles))[:most]:
+        table.add_row(
+            Text(proposal.edit.text),
+            f"{100 * proposal.saved_cycles / before.cycles:+.1f} %",
+            f"{100 * proposal.parameters / a.parameters:+.1f} %",
+            f"{100 * proposal.macs / a.macs:+.1f} %",
+            "kept" if proposal.keeps_capacity else "less",
+            "yes" if proposal.edit in tuned.edits else "",
+        )
+    return Group(*lines, table, "")

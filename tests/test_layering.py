@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     ("dse.kernels",),
     ("dse.tomlfile", "dse.scaling", "dse.layers", "dse.columns"),
-    ("dse.dataflow", "dse.networks"),
+    ("dse.dataflow", "dse.networks", "dse.channels"),
     ("dse.accelerator", "dse.technology"),
     ("dse.variables", "dse.mapping", "dse.units", "dse.presets"),
     ("dse.space", "dse.traffic"),
@@ -20,7 +20,7 @@ LEVELS = (
     ("dse.formulas",),
     ("dse.model", "dse.protocol"),
     ("dse.evaluate",),
-    ("dse.validation", "dse.explain", "dse.staircase", "dse.channels"),
+    ("dse.validation", "dse.explain", "dse.staircase", "dse.edits"),
     ("dse.tune",),
     ("dse.records", "dse.runlog"),
     ("dse.exploration",),
@@ -56,7 +56,7 @@ ROOMS = {
     "matplotlib": {"dse.plots", "dse.explain_plots"},
     "typer": {"dse.cli"},
     "rich": {"dse.cli", "dse.report", "dse.progress", "dse.explain_report"},
-    "onnx": {"dse.networks", "dse.channels", "dse.tune"},
+    "onnx": {"dse.networks", "dse.channels", "dse.edits", "dse.tune"},
     "numpy": {"dse", "problems"},
 }
 """Third-party package -> the modules, or packages with all their modules, that may import it."""
