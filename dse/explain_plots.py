@@ -217,6 +217,44 @@ def stairs(table: pd.DataFrame, title: str) -> Figure:
     return _footer(figure, title)
 
 
+@styled
+def moves(table: pd.DataFrame) -> Figure:
+    """Accuracy against latency: an arrow from each original to its tuned form, the paired 95 % interval at its head."""
+    figure = Figure(figsize=(COLUMN_IN, 2.6), layout="constrained")
+    axis = figure.subplots()
+    for (_, row), colour in zip(table.iterrows(), (BLUE, RED, GREY, ORANGE, PURPLE), strict=False):
+        x, y = row["latency_s"] * 1e6, 100 * row["accuracy"]
+        to_x, to_y = row["tuned_latency_s"] * 1e6, 100 * row["tuned_accuracy"]
+        axis.annotate("", (to_x, to_y), (x, y), arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.2})
+        axis.plot([x], [y], "o", color=colour, ms=4, label=f"{row['network']} on {row['design']}, {row['seeds']} seeds")
+        low, high = row["change_points"] - row["low_points"], row["high_points"] - row["change_points"]
+        axis.errorbar([to_x], [to_y], [[low], [high]], color=colour, capsize=2, lw=0.9, marker="s", ms=3.5)
+    axis.set_xlim(0)
+    axis.set_xlabel("Latency by the model [\u00b5s]")
+    axis.set_ylabel("Accuracy on the test images [%]")
+    axis.grid(True)
+    figure.legend(loc="outside upper center", ncols=1)
+    return _footer(figure, "circle: original; square: tuned, with the 95 % interval of the paired change")
+
+
+@styled
+def gains(table: pd.DataFrame) -> Figure:
+    """Latency that capacity-keeping edits save, by network and design."""
+    figure = Figure(figsize=(COLUMN_IN, 2.2), layout="constrained")
+    axis = figure.subplots()
+    networks, designs = list(dict.fromkeys(table["network"])), list(dict.fromkeys(table["design"]))
+    width = 0.8 / len(designs)
+    for j, (design, colour) in enumerate(zip(designs, (BLUE, ORANGE, PURPLE, GREY), strict=False)):
+        mine = table[table["design"] == design].set_index("network")["gain"].reindex(networks) * 100
+        at = np.arange(len(networks)) + (j - (len(designs) - 1) / 2) * width
+        for bar, value in zip(axis.bar(at, mine, width * 0.92, color=colour, label=design), mine, strict=True):
+            axis.text(bar.get_x() + bar.get_width() / 2, value + 0.4, f"{value:.1f}", ha="center", fontsize=6)
+    axis.set_xticks(np.arange(len(networks)), networks)
+    axis.set_ylabel("Latency saved, capacity kept [%]")
+    figure.legend(loc="outside upper center", ncols=len(designs))
+    return figure
+
+
 def write_explanation(explanation: Explanation, directory: str | Path) -> list[Path]:
     """Figures and CSV files of an explanation: layers, sensitivities, advice."""
     directory = Path(directory)

@@ -41,11 +41,13 @@ class Budget:
     parameters : least share of the parameters [1].
     macs_per_stage : least share of the MACs and of the weights of each stage [1].
     most_parameters : most parameters, as a share of the original's [1].
+    trade : what one edit adds to a stage another may take away; False: where nothing may be lost, no single edit takes.
     """
 
     parameters: float = 1.0
     macs_per_stage: float = 1.0
     most_parameters: float = 2.0
+    trade: bool = False
 
     def __post_init__(self) -> None:
         for name in ("parameters", "macs_per_stage"):
@@ -59,11 +61,13 @@ class Budget:
         lowest = self.parameters * original.parameters
         if not lowest <= capacity.parameters <= self.most_parameters * original.parameters:
             return False
-        return all(
-            capacity.stages.get(stage, (0, 0))[i] >= self.macs_per_stage * least
-            for stage, amounts in original.stages.items()
-            for i, least in enumerate(amounts)
-        )
+        return capacity.holds(original, self.macs_per_stage)
+
+    def accepts(self, capacity: Capacity, now: Capacity, original: Capacity) -> bool:
+        """Whether an edit may lead from `now` to `capacity`."""
+        free = self.trade or min(self.parameters, self.macs_per_stage) < 1
+        one = free or (capacity.parameters >= now.parameters and capacity.holds(now))
+        return one and self.allows(capacity, original)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,14 @@ class Capacity:
     parameters: int
     macs: int
     stages: Mapping[int, tuple[int, int]]
+
+    def holds(self, other: Capacity, share: float = 1.0) -> bool:
+        """Whether every stage of `other` has at least that share of its weights and MACs here."""
+        return all(
+            self.stages.get(stage, (0, 0))[i] >= share * least
+            for stage, amounts in other.stages.items()
+            for i, least in enumerate(amounts)
+        )
 
 
 @dataclass(frozen=True)
@@ -220,11 +232,11 @@ def propose(
     """Every candidate edit alone, evaluated; most cycles saved first.  `options` as in `dse.evaluate`."""
     cost = _Cost(design, batch, dims, options)
     base = cost(model)
-    return _proposals(model, cost, base, capacity_of(base.network), capacity_of(base.network))
+    return _proposals(model, cost, base)
 
 
-def _proposals(model: ModelProto, cost: _Cost, base: Evaluation, now: Capacity, original: Capacity) -> list[Proposal]:
-    found, keeping = [], Budget(most_parameters=float("inf"))
+def _proposals(model: ModelProto, cost: _Cost, base: Evaluation) -> list[Proposal]:
+    found, now = [], capacity_of(base.network)
     for edit in candidates(model, base):
         try:
             after = cost(edit.apply(model))
@@ -239,7 +251,7 @@ def _proposals(model: ModelProto, cost: _Cost, base: Evaluation, now: Capacity, 
                 base.cycles - after.cycles,
                 capacity.parameters - now.parameters,
                 capacity.macs - now.macs,
-                keeping.allows(capacity, original),
+                capacity.parameters >= now.parameters and capacity.holds(now),
             )
         )
     return sorted(found, key=lambda p: -p.saved_cycles)
@@ -274,7 +286,7 @@ def tune(
     original = capacity_of(before.network)
     current, now, edits, proposals = model, before, [], []
     for turn in range(rounds):
-        found = _proposals(current, cost, now, capacity_of(now.network), original)
+        found = _proposals(current, cost, now)
         proposals += found if turn == 0 else [p for p in found if p.edit not in {q.edit for q in proposals}]
         start = now.cycles
         for proposal in sorted(found, key=lambda p: (not p.keeps_capacity, -p.saved_cycles)):
@@ -286,7 +298,7 @@ def tune(
             except ValueError:  # an edit made before it took its place
                 continue
             good = after.feasible and now.cycles - after.cycles >= LEAST_GAIN * before.cycles
-            if good and budget.allows(capacity_of(after.network), original):
+            if good and budget.accepts(capacity_of(after.network), capacity_of(now.network), original):
                 current, now = edited, after
                 edits.append(proposal.edit)
         if start - now.cycles < LEAST_GAIN * before.cycles:
