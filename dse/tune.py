@@ -24,6 +24,7 @@ from dse.evaluate import Evaluation, evaluate
 from dse.layers import Network
 from dse.manifest import write_whole
 from dse.networks import NETWORKS, load_network
+from dse.networks.onnx_graph import read_model
 
 LEAST_GAIN = 5e-4
 """Edits that save less of the network's cycles are not made [1]."""
@@ -145,22 +146,25 @@ class _Cost:
     def __init__(self, design: Accelerator, batch: int | None, dims: Mapping[str, int] | None, options: dict) -> None:
         self.design, self.batch, self.dims, self.options = design, batch, dims, options
 
-    def network(self, model: ModelProto) -> Network:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "network.onnx"
-            onnx.save(model, path)
-            return load_network(path, self.batch, self.dims)
-
     def __call__(self, model: ModelProto) -> Evaluation:
-        return evaluate(self.design, self.network(model), **self.options)
+        return evaluate(self.design, network_of(model, self.batch, self.dims), **self.options)
+
+
+def network_of(model: ModelProto, batch: int | None = 1, dims: Mapping[str, int] | None = None) -> Network:
+    """The network of a graph, read as its file would be; see `load_network`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        onnx.save(model, path)
+        return load_network(path, batch, dims)
 
 
 def read_graph(network: str | Path) -> ModelProto:
     """The graph of a network that ships, by name, or of an ONNX file, without its weights."""
-    path = NETWORKS[str(network)].path if str(network) in NETWORKS else Path(network)
-    if str(network) not in NETWORKS:
-        load_network(str(network), batch=None)  # says what is wrong with it
-    return stripped(onnx.load(path, load_external_data=False))
+    if str(network) in NETWORKS:
+        return stripped(read_model(NETWORKS[str(network)].path))
+    if not Path(network).exists():
+        load_network(str(network))  # says which names there are
+    return stripped(read_model(Path(network)))
 
 
 def capacity_of(network: Network) -> Capacity:

@@ -31,7 +31,7 @@ LEVELS = (
     ("dse.plots", "dse.report", "dse.progress"),
     ("dse.explain_plots", "dse.explain_report"),
     ("problems.base",),
-    ("problems.single",),
+    ("problems.single", "problems.codesign"),
     ("problems.resume",),
     ("problems",),
     ("dse.cli",),

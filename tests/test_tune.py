@@ -207,6 +207,13 @@ def test_a_smaller_budget_buys_more():
             Budget(parameters=value)
 
 
+def test_a_file_of_symbolic_batch_is_read_and_a_wrong_name_told(tmp_path):
+    onnx.save(residual(), tmp_path / "small.onnx")
+    assert channels_of(read_graph(tmp_path / "small.onnx")).free()
+    with pytest.raises(ValueError, match="unknown network 'resnet5': did you mean 'resnet50'"):
+        read_graph("resnet5")
+
+
 def test_resnet50_gains_on_an_nvdla_without_losing_capacity():
     tuned = tune(read_graph("resnet50"), dse.preset("nvdla_large"), rounds=1)
     assert tuned.gain >= 0.15 and tuned.capacity_after.parameters >= tuned.capacity_before.parameters
