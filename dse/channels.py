@@ -337,7 +337,7 @@ def with_channels(model: ModelProto, made: Channels, sizes: dict[int, int]) -> M
 def checked(model: ModelProto) -> ModelProto:
     """The model, after `onnx.checker` and strict shape inference have passed it; ValueError with their words if not."""
     try:
-        filled = with_random_weights(model, only_small=True)
+        filled = shape_inference.infer_shapes(with_random_weights(model, only_small=True))  # outputs may lack a shape
         onnx.checker.check_model(filled)
         shape_inference.infer_shapes(filled, check_type=True, strict_mode=True, data_prop=True)
     except Exception as error:  # the checker and inference raise their own kinds

@@ -284,7 +284,7 @@ def explain(
     from dse.staircase import known_layer
 
     chosen, graph, options = _chosen(network, design, settings, batch, dim)
-    if layer is not None:
+    if layer is not None and layer not in [item.name for item in graph.layers]:
         known_layer(graph, layer)
     found = explained(chosen.design, graph, **options)
     _say(network_line(graph))
@@ -380,6 +380,37 @@ def tune(
     _console().print(tuned_report(found))
     directory = out if out is not None else Path("results") / f"tuned_{graph.name}"
     _say(f"wrote {', '.join(map(str, write_tuned(found, directory)))}")
+
+
+@app.command()
+def relate(
+    networks: Annotated[list[str], typer.Argument(metavar="NETWORK...", help="Names or .onnx files.")],
+    design: Design = None,
+    settings: Settings = None,
+    batch: Batch = 1,
+    dim: Dims = None,
+    out: OutDirectory = None,
+) -> None:
+    """What each kind of operation wants (dataflow, array shape, buffer split, bandwidth) and loses without it.
+
+    \b
+    Example: dse relate resnet50 model.onnx --design nvdla_large --out results/relation
+    """
+    from dse.explain_plots import relation_figure, save_figure
+    from dse.explain_report import relation_table
+    from dse.manifest import write_whole
+    from dse.relate import relate as related
+
+    chosen = [_chosen(network, design, settings, batch, dim) for network in networks]
+    design_of, _, options = chosen[0]
+    table = related(design_of.design, [graph for _, graph, _ in chosen], **options)
+    _say(f"design: {design_of.origin}; {options['technology'].name}\n")
+    _console().print(relation_table(table))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        write_whole(out / "relation.csv", table.to_csv(index=False, lineterminator="\n").encode())
+        save_figure(relation_figure(table, design_of.origin), out / "relation.png", "relation")
+        _say(f"wrote {out}/relation.csv and .png")
 
 
 @app.command()

@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter
 
 from dse.evaluate import WATERFALL
 from dse.explain import FIXED, Explanation
@@ -119,6 +120,7 @@ def strip(explanation: Explanation) -> Figure:
     axis.set_ylim(-5.5, 100)
     axis.set_ylabel("MAC utilisation [%]")
     axis.set_xlabel("Time, layer after layer [kcycles]")
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     for (_, row), end in zip(table.iterrows(), ends, strict=True):
         if row["share"] > 0.06:
             label = short(row["layer"])
@@ -166,7 +168,7 @@ def sensitivities(explanation: Explanation) -> Figure:
     wanted = rows["direction"].isin(["up", "down"]) & ~rows["parameter"].isin([*FIXED, "clock_ghz"])
     wanted &= np.nan_to_num(np.abs(cells)).max(axis=1) > 1.5
     which = np.flatnonzero(wanted)
-    figure = Figure(figsize=(2 * COLUMN_IN, 1.7 + 0.13 * len(which)), layout="constrained")
+    figure = Figure(figsize=(2 * COLUMN_IN, 2.3 + 0.13 * len(which)), layout="constrained")
     axis = figure.subplots()
     shown = np.ma.masked_invalid(-cells[which])
     cmap = matplotlib.colormaps["RdBu_r"].with_extremes(bad="#bbbbbb")
@@ -253,6 +255,34 @@ def gains(table: pd.DataFrame) -> Figure:
     axis.set_ylabel("Latency saved, capacity kept [%]")
     figure.legend(loc="outside upper center", ncols=len(designs))
     return figure
+
+
+@styled
+def relation_figure(relation: pd.DataFrame, title: str) -> Figure:
+    """Heat map: time that each kind of operation loses with each choice, against the best of the same aspect."""
+    columns = relation.drop_duplicates(["aspect", "choice"])[["aspect", "choice"]].to_records(index=False).tolist()
+    rows = list(dict.fromkeys(zip(relation["network"], relation["kind"], strict=True)))
+    loss = relation.set_index(["network", "kind", "aspect", "choice"])["loss"]
+    cells = np.array([[loss.get((*row, *column), np.nan) for column in columns] for row in rows]) * 100
+    figure = Figure(figsize=(2 * COLUMN_IN, 1.9 + 0.19 * len(rows)), layout="constrained")
+    axis = figure.subplots()
+    cmap = matplotlib.colormaps["cividis_r"].with_extremes(bad="#bbbbbb")
+    image = axis.imshow(np.ma.masked_invalid(cells), cmap=cmap, vmin=0, vmax=100, aspect="auto")
+    for i, j in np.ndindex(cells.shape):
+        if np.isfinite(cells[i, j]):
+            text = f"{cells[i, j]:.0f}" if cells[i, j] < 999 else f"{1 + cells[i, j] / 100:.0f}\u00d7"
+            axis.text(j, i, text, ha="center", va="center", fontsize=4.5, color="white" if cells[i, j] > 50 else BLACK)
+    for j in range(1, len(columns)):
+        if columns[j][0] != columns[j - 1][0]:
+            axis.axvline(j - 0.5, color="white", lw=2.5)
+    one = len({network for network, _ in rows}) == 1
+    axis.set_yticks(np.arange(len(rows)), [kind if one else f"{network}: {kind}" for network, kind in rows], fontsize=6)
+    axis.set_xticks(np.arange(len(columns)), [choice for _, choice in columns], rotation=90, fontsize=5.5)
+    for side in axis.spines.values():
+        side.set_visible(False)
+    bar = figure.colorbar(image, ax=axis, pad=0.01, extend="max")
+    bar.set_label("Time above the best choice [%];\n10\u00d7: times the best (grey: does not fit)", fontsize=6.5)
+    return _footer(figure, title)
 
 
 def write_explanation(explanation: Explanation, directory: str | Path) -> list[Path]:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from dse.explain import Explanation
 from dse.layers import MacLayer
+from dse.relate import ASPECTS
 from dse.report import energy_table, evaluation_summary, waterfall_table
 from dse.tune import Tuned
 from dse.units import number, percent, quantity
@@ -135,3 +136,18 @@ def tuned_report(tuned: Tuned, most: int = 20) -> RenderableType:
             "yes" if proposal.edit in tuned.edits else "",
         )
     return Group(*lines, table, "")
+
+
+def relation_table(relation) -> Table:
+    """What each kind of operation wants, from `dse.relate.relate`: the best choice and what others cost."""
+    table = _table("What each kind wants; in brackets the time it loses on this design, and with the worst choice")
+    for name, justify in (("network", "left"), ("kind", "left"), ("time", "right"), *((a, "left") for a in ASPECTS)):
+        table.add_column(name, justify=justify)
+    for (network, kind), rows in relation.groupby(["network", "kind"], sort=False):
+        cells = []
+        for aspect in ASPECTS:
+            mine = rows[rows["aspect"] == aspect]
+            best, now = mine[mine["is_best"]].iloc[0], mine[mine["is_now"]].iloc[0]
+            cells.append(f"{best['choice']}\n({percent(now['loss'])}, {percent(mine['loss'].max())})")
+        table.add_row(Text(network), kind, percent(rows["share"].iloc[0]), *cells)
+    return table
