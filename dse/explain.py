@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dse import kernels as k
-from dse.accelerator import OPERAND_NAMES, POSITIVE, WHOLE, Accelerator, buffer_groups
+from dse.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, POSITIVE, WHOLE, Accelerator, buffer_groups
 from dse.area import area_mm2
 from dse.dataflow import DATAFLOWS
 from dse.evaluate import ENERGY_PARTS, WATERFALL, Evaluation, evaluate, layer_cycles
@@ -234,7 +234,7 @@ def changes(design: Accelerator) -> list[Change]:
         step = value + 1 if name in WHOLE else value * (1 + STEP)
         found.append(Change(name, "step", {name: step}))
         if name.endswith(("_buffer_kib", "_width_bytes")) or name in ("dram_gbps", "vector_lanes"):
-            found += [Change(name, "more", {name: value * factor}) for factor in (4, 8, 16)]
+            found += [Change(name, "more", {name: value * factor}) for factor in (4, 16)]
     reshaped = {"rows": design.rows * 2, "cols": design.cols // 2}, {"rows": design.rows // 2, "cols": design.cols * 2}
     found += [Change("array shape", "choice", shape) for shape in reshaped if 0 not in shape.values()]
     wide = {"macs_per_pe": design.macs_per_pe * 2}
@@ -242,6 +242,9 @@ def changes(design: Accelerator) -> list[Change]:
     found.append(Change("wider PEs", "choice", wide))
     dataflows = [name for name in DATAFLOWS if name not in ("flexible", "row_stationary_sets", str(design.dataflow))]
     found += [Change("dataflow", "choice", {"dataflow": name}) for name in dataflows]
+    arrangements = [name for name in BUFFER_ARRANGEMENTS if name != design.buffers]
+    found += [Change("buffers", "choice", {"buffers": name}) for name in arrangements]
+    found.append(Change("resident_weights", "choice", {"resident_weights": not design.resident_weights}))
     other = {"broadcast": "systolic", "systolic": "broadcast"}[design.interconnect]
     found.append(Change("interconnect", "choice", {"interconnect": other}))
     hides = "overlap_skew" if design.interconnect == "systolic" else "overlap_load"
@@ -315,7 +318,7 @@ _REMEDIES = {
     "buffer_stall": ("weight_buffer_width_bytes", "input_buffer_width_bytes", "output_buffer_width_bytes",
                      "weight_register_bytes", "input_register_bytes", "output_register_bytes", "dataflow"),
     "dram_stall": ("dram_gbps", "weight_buffer_kib", "input_buffer_kib", "output_buffer_kib", "double_buffered",
-                   "resident_activation_fraction"),
+                   "resident_activation_fraction", "resident_weights", "buffers"),
     "fill_drain": ("overlap_skew", "overlap_load", "interconnect", "dram_gbps", "array shape"),
 }  # fmt: skip
 """Cause -> parameters that can remove it."""
