@@ -356,6 +356,10 @@ def tune(
         float, typer.Option(metavar="SHARE", help="Least share of MACs and weights to keep in each stage.")
     ] = 1.0,
     most: Annotated[float, typer.Option(metavar="SHARE", help="Most parameters, as a share of the original's.")] = 2.0,
+    grow: Annotated[bool, typer.Option("--grow", help="Also round channels up where that costs no cycles.")] = False,
+    trade: Annotated[
+        bool, typer.Option("--trade", help="What one edit adds to a stage another may take away.")
+    ] = False,
     batch: Batch = 1,
     dim: Dims = None,
     out: OutDirectory = None,
@@ -374,8 +378,9 @@ def tune(
     from dse.tune import tune as tuned
 
     chosen, graph, options = _chosen(network, design, settings, batch, dim)
-    budget = Budget(parameters, macs, most)
-    found = tuned(read_graph(network), chosen.design, budget=budget, batch=batch, dims=_sizes(dim), **options)
+    budget = Budget(parameters, macs, most, trade)
+    model = read_graph(network)
+    found = tuned(model, chosen.design, budget=budget, grow=grow, batch=batch, dims=_sizes(dim), **options)
     _say(f"design: {chosen.origin}; {options['technology'].name}\n")
     _console().print(tuned_report(found))
     directory = out if out is not None else Path("results") / f"tuned_{graph.name}"

@@ -135,7 +135,16 @@ def tuned_report(tuned: Tuned, most: int = 20) -> RenderableType:
             "kept" if proposal.keeps_capacity else "less",
             "yes" if proposal.edit in tuned.edits else "",
         )
-    return Group(*lines, table, "")
+    free = sorted((p for p in tuned.proposals if p.free), key=lambda p: -p.parameters)[: most // 2]
+    gifts = [
+        Text(
+            f"  {p.edit.text}: {100 * p.parameters / a.parameters:+.1f} % parameters, "
+            f"{100 * p.macs / a.macs:+.1f} % MACs" + (" (made)" if p.edit in tuned.edits else "")
+        )
+        for p in free
+    ]
+    head = [Text("Capacity at no cost in cycles, each alone (--grow makes them)", style="bold")] if gifts else []
+    return Group(*lines, table, "", *head, *gifts, "")
 
 
 def relation_table(relation) -> Table:

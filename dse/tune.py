@@ -90,13 +90,18 @@ class Capacity:
 
 @dataclass(frozen=True)
 class Proposal:
-    """An edit and what it changes, by the model: cycles saved, parameters and MACs added."""
+    """An edit and what it changes, by the model: cycles saved, parameters and MACs added.
+
+    `keeps_capacity`: no fewer parameters, and no fewer weights or MACs in any stage.  `free`: rounds channels up at no
+    cost in cycles (within `LEAST_GAIN`).
+    """
 
     edit: Edit
     saved_cycles: float
     parameters: int
     macs: int
     keeps_capacity: bool
+    free: bool = False
 
     @property
     def row(self) -> dict[str, object]:
@@ -110,6 +115,7 @@ class Proposal:
             "parameters_added": self.parameters,
             "macs_added": self.macs,
             "keeps_capacity": self.keeps_capacity,
+            "free": self.free,
         }
 
 
@@ -249,13 +255,15 @@ def _proposals(model: ModelProto, cost: _Cost, base: Evaluation) -> list[Proposa
         if not after.feasible:
             continue
         capacity = capacity_of(after.network)
+        keeps = capacity.parameters >= now.parameters and capacity.holds(now)
         found.append(
             Proposal(
                 edit,
                 base.cycles - after.cycles,
                 capacity.parameters - now.parameters,
                 capacity.macs - now.macs,
-                capacity.parameters >= now.parameters and capacity.holds(now),
+                keeps,
+                edit.kind == "channels" and keeps and after.cycles <= base.cycles * (1 + LEAST_GAIN),
             )
         )
     return sorted(found, key=lambda p: -p.saved_cycles)
@@ -267,6 +275,7 @@ def tune(
     *,
     budget: Budget | None = None,
     rounds: int = 3,
+    grow: bool = False,
     batch: int | None = 1,
     dims: Mapping[str, int] | None = None,
     **options,
@@ -278,6 +287,7 @@ def tune(
     model : a graph, from `read_graph`.
     budget : default: no fewer parameters, no fewer weights or MACs in any stage, at most twice the parameters.
     rounds : how often the candidates are drawn anew from what has become of the network.
+    grow : afterwards round channels up where that costs no cycles, as far as the budget's `most_parameters`.
     batch, dims : as in `load_network`.
     options : ``technology, objective, slack`` of `dse.evaluate`.
 
@@ -307,7 +317,30 @@ def tune(
                 edits.append(proposal.edit)
         if start - now.cycles < LEAST_GAIN * before.cycles:
             break
+    if grow:
+        current, now, made = _grown(current, cost, now, budget, original)
+        edits += made
     return Tuned(model, current, before, now, original, capacity_of(now.network), tuple(proposals), tuple(edits))
+
+
+def _grown(
+    model: ModelProto, cost: _Cost, base: Evaluation, budget: Budget, original: Capacity
+) -> tuple[ModelProto, Evaluation, list[Edit]]:
+    """The graph with channels rounded up where they cost nothing, most parameters first; its evaluation; the edits."""
+    limit, now, edits = base.cycles * (1 + LEAST_GAIN), base, []
+    for proposal in sorted(_proposals(model, cost, base), key=lambda p: -p.parameters):
+        if not proposal.free:
+            continue
+        try:
+            edited = checked(proposal.edit.apply(model))
+            after = cost(edited)
+        except ValueError:
+            continue
+        capacity = capacity_of(after.network)
+        if after.feasible and after.cycles <= limit and budget.accepts(capacity, capacity_of(now.network), original):
+            model, now = edited, after
+            edits.append(proposal.edit)
+    return model, now, edits
 
 
 def apply_edits(model: ModelProto, edits: Iterable[Edit]) -> ModelProto:

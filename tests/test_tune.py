@@ -197,6 +197,25 @@ def test_tuning_keeps_capacity_and_reads_back_with_identical_cost(tmp_path):
     assert len(tuned.table()) == len(tuned.proposals) and set(tuned.table()["kind"]) <= set(KINDS)
 
 
+def test_channels_grow_where_they_cost_nothing():
+    model = stripped(residual())
+    wide = dse.Accelerator(rows=64, cols=64, dram_gbps=1000, vector_lanes=256,
+                           **{f"{x}_buffer_width_bytes": 1024 for x in ("weight", "input", "output")})  # fmt: skip
+    plain, grown = tune(model, wide), tune(model, wide, grow=True)
+    assert grown.capacity_after.parameters > plain.capacity_after.parameters
+    assert grown.after.cycles <= plain.after.cycles * (1 + 5e-4)
+    assert grown.capacity_after.parameters <= 2 * grown.capacity_before.parameters
+    assert any(p.free and p.edit in grown.edits for p in grown.proposals) or len(grown.edits) > len(plain.edits)
+
+
+def test_trading_capacity_within_a_stage_is_asked_for():
+    model = stripped(residual())
+    plain, traded = tune(model, DESIGN), tune(model, DESIGN, budget=Budget(trade=True))
+    assert traded.after.cycles <= plain.after.cycles
+    assert traded.capacity_after.parameters >= traded.capacity_before.parameters
+    assert traded.capacity_after.holds(traded.capacity_before)
+
+
 def test_a_smaller_budget_buys_more():
     model = stripped(residual())
     strict, loose = tune(model, DESIGN), tune(model, DESIGN, budget=Budget(parameters=0.7, macs_per_stage=0.7))
