@@ -229,7 +229,11 @@ def _factorise(model: ModelProto, name: str, _: int) -> ModelProto:
 
 
 def _stem(model: ModelProto, name: str, _: int) -> ModelProto:
-    """A k x k filter of stride 2 as one of (k + 1) / 2 over 2 x 2 blocks: the same function space and more."""
+    """A k x k filter of stride 2 as one of (k + 1) / 2 over 2 x 2 blocks: the same function space and more.
+
+    The blocks are another layout of the same words, which the model gets for nothing: whoever writes them can put
+    them so.
+    """
     graph = _Graph(model)
     node = graph.conv(name)
     dims = graph.dims(node)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from dse.explain_plots import gains, moves, save_figure
 from dse.study import compare, load_images, read_idx, study
 
 ACCURACY = {("original", s): 0.90 + 0.002 * s for s in range(5)} | {("tuned", s): 0.901 + 0.002 * s for s in range(5)}
@@ -105,3 +106,11 @@ def test_idx_files_are_read_and_missing_ones_named(tmp_path):
     (tmp_path / "text").write_text("hello")
     with pytest.raises(ValueError, match="not an IDX file"):
         read_idx(tmp_path / "text")
+
+
+def test_figures_of_a_study_are_drawn(tmp_path):
+    row = {"network": "net", "design": "chip", "latency_s": 2e-5, "tuned_latency_s": 1e-5, "accuracy": 0.9, "seeds": 5,
+           "tuned_accuracy": 0.905, "change_points": 0.5, "low_points": 0.1, "high_points": 0.9, "gain": 0.5}  # fmt: skip
+    for draw in (gains, moves):
+        path = save_figure(draw(pd.DataFrame([row])), tmp_path / f"{draw.__name__}.png", "a study")
+        assert path.stat().st_size > 1000
