@@ -109,8 +109,8 @@ def test_idx_files_are_read_and_missing_ones_named(tmp_path):
 
 
 def test_figures_of_a_study_are_drawn(tmp_path):
-    row = {"network": "net", "design": "chip", "latency_s": 2e-5, "tuned_latency_s": 1e-5, "accuracy": 0.9, "seeds": 5,
-           "tuned_accuracy": 0.905, "change_points": 0.5, "low_points": 0.1, "high_points": 0.9, "gain": 0.5}  # fmt: skip
+    row = {"network": "net", "design": "chip", "latency_s": 2e-5, "tuned_latency_s": 1e-5, "accuracy": 0.9,
+           "seeds": 5, "tuned_accuracy": 0.905, "change_points": 0.5, "low_points": 0.1, "high_points": 0.9, "gain": 0.5}  # fmt: skip
     for draw in (gains, moves):
         path = save_figure(draw(pd.DataFrame([row])), tmp_path / f"{draw.__name__}.png", "a study")
         assert path.stat().st_size > 1000
