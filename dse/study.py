@@ -102,8 +102,8 @@ def study(
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     path, short = directory / "runs.csv", hashlib.sha256(identity.encode()).hexdigest()[:12]
-    rows = pd.read_csv(path, keep_default_na=False, na_values=["nan"]).to_dict("records") if path.exists() else []
-    if any(str(row["identity"]) != short for row in rows):
+    rows = read_runs(path).to_dict("records") if path.exists() else []
+    if any(row["identity"] != short for row in rows):
         raise ValueError(f"{path} holds a study of other networks or another recipe; give another directory")
     rows = [row for row in rows if not row["error"]]
     done = {(row["network"], int(row["seed"])) for row in rows}
@@ -117,6 +117,12 @@ def study(
             write_whole(path, _csv(pd.DataFrame(rows, columns=list(COLUMNS))))
             _keep_history(directory / "epochs.csv", name, seed, getattr(train_and_evaluate, "history", ()))
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def read_runs(path: str | Path) -> pd.DataFrame:
+    """The table that `study` wrote to ``runs.csv``."""
+    texts = {"network": str, "error": str, "identity": str}
+    return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={"accuracy": ["nan"]})
 
 
 def _trained(name: str, seed: int, make: Callable, train_and_evaluate: Callable, identity: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from dse.explain_plots import gains, moves, save_figure
-from dse.study import compare, load_images, read_idx, study
+from dse.study import compare, load_images, read_idx, read_runs, study
 
 ACCURACY = {("original", s): 0.90 + 0.002 * s for s in range(5)} | {("tuned", s): 0.901 + 0.002 * s for s in range(5)}
 MODULES = {"original": lambda: "original", "tuned": lambda: "tuned"}
@@ -81,6 +81,9 @@ def test_an_interrupted_study_continues_where_it_stopped(tmp_path):
     whole = study(MODULES, known, tmp_path / "b", identity="x")
     columns = ["network", "seed", "accuracy", "error", "identity"]
     pd.testing.assert_frame_equal(continued[columns], whole[columns])
+    digits = (tmp_path / "b" / "runs.csv").read_text().replace(whole["identity"][0], "012e45678901")
+    (tmp_path / "b" / "runs.csv").write_text(digits)
+    assert set(read_runs(tmp_path / "b" / "runs.csv")["identity"]) == {"012e45678901"}  # a text, not a number
     with pytest.raises(ValueError, match="holds a study of other networks or another recipe"):
         study(MODULES, known, tmp_path / "a", identity="y")
 
@@ -109,8 +112,9 @@ def test_idx_files_are_read_and_missing_ones_named(tmp_path):
 
 
 def test_figures_of_a_study_are_drawn(tmp_path):
-    row = {"network": "net", "design": "chip", "latency_s": 2e-5, "tuned_latency_s": 1e-5, "accuracy": 0.9,
-           "seeds": 5, "tuned_accuracy": 0.905, "change_points": 0.5, "low_points": 0.1, "high_points": 0.9, "gain": 0.5}  # fmt: skip
+    times = {"latency_s": 2e-5, "tuned_latency_s": 1e-5, "gain": 0.5, "seeds": 5}
+    change = {"accuracy": 0.9, "tuned_accuracy": 0.905, "change_points": 0.5, "low_points": 0.1, "high_points": 0.9}
+    row = {"network": "net", "design": "chip"} | times | change
     for draw in (gains, moves):
         path = save_figure(draw(pd.DataFrame([row])), tmp_path / f"{draw.__name__}.png", "a study")
         assert path.stat().st_size > 1000
