@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from dse.evaluate import WATERFALL
 from dse.explain import FIXED, Explanation
@@ -231,7 +231,14 @@ def moves(table: pd.DataFrame) -> Figure:
         axis.plot([x], [y], "o", color=colour, ms=4, label=f"{row['network']} on {row['design']}, {row['seeds']} seeds")
         low, high = row["change_points"] - row["low_points"], row["high_points"] - row["change_points"]
         axis.errorbar([to_x], [to_y], [[low], [high]], color=colour, capsize=2, lw=0.9, marker="s", ms=3.5)
-    axis.set_xlim(0)
+    everything = table[["latency_s", "tuned_latency_s"]].to_numpy() * 1e6
+    if everything.max() > 5 * everything.min():
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_xlim(everything.min() / 1.5, everything.max() * 1.5)
+    else:
+        axis.set_xlim(0)
     axis.set_xlabel("Latency by the model [\u00b5s]")
     axis.set_ylabel("Accuracy on the test images [%]")
     axis.grid(True)
