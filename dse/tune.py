@@ -359,7 +359,7 @@ def write_tuned(tuned: Tuned, directory: str | Path) -> list[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     made = [{"kind": edit.kind, "node": edit.node, "value": edit.value} for edit in tuned.edits]
     contents = {
-        "tuned.onnx": checked(tuned.model).SerializeToString(),
+        "tuned.onnx": stripped(checked(tuned.model)).SerializeToString(),
         "edits.csv": tuned.table().to_csv(index=False, lineterminator="\n").encode(),
         "edits.json": f"{json.dumps(made, indent=1)}\n".encode(),
     }
