@@ -29,7 +29,7 @@ Dims = Annotated[
     list[str] | None, typer.Option("--dim", metavar="NAME=SIZE", help="Size of a dynamic dimension, such as seq=128.")
 ]
 Node = Annotated[
-    str, typer.Option("--node", metavar="NM|FILE.toml", help="Technology: 65, 45, 28, 16 or 7 nm, or a TOML file.")
+    str, typer.Option("--node", metavar="NM|FILE.toml", help="Technology: 65, 45, 28, 22, 16 or 7 nm, or a TOML file.")
 ]
 MappingObjective = Annotated[
     str,
@@ -427,6 +427,22 @@ def networks() -> None:
     _console().print(
         networks_table((name, NETWORKS[name].description, load_network(name)) for name in sorted(NETWORKS))
     )
+
+
+@app.command()
+def validate(
+    references: Annotated[list[str] | None, typer.Argument(metavar="[REFERENCE]...", help="Default: all.")] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Directory to write.")] = Path("results/validation"),
+) -> None:
+    """Compare the model with published silicon, RTL, vendors' models and simulators.
+
+    Prints errors and rank correlations beside those of a roofline; writes every comparison as CSV, and figures.
+    """
+    from dse.report import validation_table
+    from dse.validation.collect import validate as compared
+
+    _console().print(validation_table(compared(out, references or ())))
+    _say(f"Wrote {out}/: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}")
 
 
 @app.command()

@@ -45,7 +45,7 @@ def preset_chip(name: str) -> dict[str, Any]:
 
 
 def preset_technology(name: str) -> Technology:
-    """The built-in technology nearest in ratio to the chip's node: 22 nm gives 28 nm."""
+    """The built-in technology nearest in ratio to the chip's node: 14 nm gives 16 nm."""
     node_nm = _tables(name)["chip"]["technology_nm"]
     return Technology.at(min(scaling.NODES_NM, key=lambda known: abs(math.log(known / node_nm))))
 

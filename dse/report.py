@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -272,3 +273,32 @@ def base_table(space: DesignSpace) -> Table:
     table = design_table(fixed)
     table.title = "Fixed in this space"
     return table
+
+
+def validation_table(score: Any) -> Table:
+    """The score of `dse.validation.score.score`: a line a quantity, under the name of its reference."""
+    table = _table("Absolute error of the model, and of a roofline, against the reference", padding=(0, 1, 0, 0))
+    table.add_column("quantity", no_wrap=True)
+    for name in ("rows", "median", "mean", "worst", "rank corr.", "roofline median", "rank corr."):
+        table.add_column(name, justify="right")
+    table.add_column("to reach", no_wrap=True)
+    table.add_column("")
+    for reference, group in score.groupby("reference", sort=False):
+        kinds = group["kind"].iloc[0].split(", ")
+        table.add_row(f"[bold]{reference}[/bold] ({kinds[0] if len(kinds) == 1 else 'several kinds'})")
+        for line in group.to_dict("records"):
+            errors = [_error(line[f"{name}_error"]) for name in ("median", "mean", "worst")]
+            simple = (_error(line["roofline_median_error"]), _rank(line["roofline_rank_correlation"]))
+            reached = {True: "yes", False: "no", None: ""}[line["reached"]]
+            cells = (str(line["rows"]), *errors, _rank(line["rank_correlation"]), *simple)
+            table.add_row(f"  {line['quantity']} [{line['unit']}]".replace("[", r"\["), *cells, line["target"], reached)
+    return table
+
+
+def _rank(correlation: float) -> str:
+    return "-" if np.isnan(correlation) else f"{correlation:.3f}"
+
+
+def _error(share: float) -> str:
+    """An error as a percentage; "0" below a millionth, where only rounding is left."""
+    return "-" if np.isnan(share) else "0" if share < 1e-6 else percent(share)

@@ -17,8 +17,8 @@ NOMINAL_VDD_V = {65: 1.1, 45: 1.0, 32: 0.9, 20: 0.9, 16: 0.85, 14: 0.8, 10: 0.75
 """Supply at which each node's energy polynomial is read [V]: the nominal voltages of the high-performance
 predictive models (PTM, PTM-MG) that Stillmaker and Baas simulated."""
 
-NODES_NM = (65, 45, 28, 16, 7)
-"""Nodes offered by name; 28 nm is interpolated between 32 and 20 nm."""
+NODES_NM = (65, 45, 28, 22, 16, 7)
+"""Nodes offered by name; 28 and 22 nm are interpolated between 32 and 20 nm."""
 
 SOURCE = "Stillmaker and Baas, Integration 58 (2017)"
 

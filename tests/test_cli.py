@@ -220,7 +220,7 @@ BAD = {
     "unknown space": (("space", "nowhere"), "unknown space 'nowhere'"),
     "unknown objective": ((*SMALL, "--objectives", "speed"), "unknown objective 'speed'"),
     "unknown algorithm": ((*SMALL, "--algorithm", "x", "--out", "x"), "unknown algorithm 'x'"),
-    "unknown node": ((*SMALL, "--node", "44"), "the nodes are 65, 45, 28, 16, 7"),
+    "unknown node": ((*SMALL, "--node", "44"), "the nodes are 65, 45, 28, 22, 16, 7"),
     "unknown mapping objective": ((*SMALL, "--mapping-objective", "x"), "mapping objective 'x'"),
     "unknown layer": (("staircase", "small.onnx", "--layer", "layr"), "no MAC layer 'layr'; did you mean 'layer'?"),
     "unknown layer to explain": (("explain", "small.onnx", "--layer", "Layer"), "did you mean 'layer'?"),

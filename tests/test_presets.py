@@ -1,5 +1,7 @@
 """Published accelerators as designs: complete, sourced, and able to run a network."""
 
+from dataclasses import replace
+
 import pytest
 
 import dse
@@ -34,7 +36,7 @@ def test_every_preset_runs_a_layer(name):
 
 def test_technology_is_that_of_the_chip_or_the_nearest():
     assert dse.preset_technology("eyeriss_v1").node_nm == 65
-    assert dse.preset_technology("gemmini_16x16").node_nm == 28  # 22 nm
+    assert dse.preset_technology("gemmini_16x16").node_nm == 22
 
 
 def test_unknown_preset_suggests_the_nearest():
@@ -54,3 +56,58 @@ def test_buffers_of_the_published_chips():
     }
     assert (total["eyeriss_v1"], total["gemmini_16x16"], total["diannao"], total["shidiannao"]) == (108, 320, 36, 256)
     assert total["tpu_v1"] == 28 * 1024 + 256
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What must hold for every published accelerator on a real network.
+
+
+@pytest.fixture(scope="module", params=dse.PRESETS)
+def on_resnet50(request):
+    design = dse.preset(request.param)
+    return design, dse.evaluate(design, dse.load_network("resnet50"), slack=0.0)
+
+
+def test_presets_keep_bounds_and_sums(on_resnet50):
+    design, done = on_resnet50
+    table = done.layers
+    assert (table["overflow"] == 0).all()
+    assert done.cycles >= done.network.macs / design.macs_per_cycle
+    assert (table["cycles"] * (1 + 1e-12) >= table["bound_cycles"]).all()
+    assert sum(done.waterfall().values()) == pytest.approx(done.cycles, rel=1e-12)
+    assert sum(done.energy().values()) == pytest.approx(done.energy_j, rel=1e-12)
+
+
+def test_presets_conserve_bytes(on_resnet50):
+    """What enters a buffer from DRAM is what left DRAM, and what the array takes is what left the buffer."""
+    design, done = on_resnet50
+    resident = design.resident_activation_fraction > 0
+    for line in done.layers[done.layers["macs"] > 0].to_dict("records"):
+        bypass = done.mappings[line["layer"]].bypass
+        for letter, name in (("W", "weight"), ("I", "input")):
+            if letter in bypass:
+                assert line[f"buffer_{name}_read_bytes"] == line[f"buffer_{name}_write_bytes"] == 0
+                continue
+            if letter == "I" and resident:  # the store lies in this buffer: it also gives fused inputs
+                assert line["buffer_input_read_bytes"] >= line["array_input_bytes"]
+                continue
+            assert line[f"buffer_{name}_read_bytes"] == pytest.approx(line[f"array_{name}_bytes"])
+        if "W" not in bypass and "W" not in design.padded_tiles:
+            assert line["buffer_weight_write_bytes"] == pytest.approx(line["dram_weight_bytes"])
+        if not resident and "I" not in bypass + design.padded_tiles:
+            stored = line["buffer_input_write_bytes"] * design.feature_map_compression
+            assert stored == pytest.approx(line["dram_input_bytes"])
+        if "O" not in bypass and not design.padded_tiles and design.feature_map_compression == 1 and not resident:
+            into = line["array_output_write_bytes"] + line["dram_output_read_bytes"]
+            out = line["array_output_read_bytes"] + line["dram_output_write_bytes"]
+            assert line["buffer_output_write_bytes"] == pytest.approx(into)
+            assert line["buffer_output_read_bytes"] == pytest.approx(out)
+
+
+@pytest.mark.parametrize("name", dse.PRESETS)
+@pytest.mark.parametrize("parameter", ["dram_gbps", "weight_buffer_kib", "input_buffer_kib", "output_buffer_kib"])
+def test_presets_are_never_slower_with_more(name, parameter):
+    design, network = dse.preset(name), dse.load_network("resnet50")
+    more = replace(design, **{parameter: 2 * getattr(design, parameter)})
+    cycles = [dse.evaluate(x, network, slack=0.0).layers["cycles"] for x in (design, more)]
+    assert (cycles[1] <= cycles[0] * (1 + 1e-12)).all()

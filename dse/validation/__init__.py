@@ -1,1 +1,15 @@
-"""The model against published chips, RTL and simulators, one table a module."""
+"""The model against published silicon, RTL and simulators, one reference a module.
+
+A reference module has ``rows()``: a table with one comparison a row and the columns of `dse.validation.table`.
+`REFERENCES` lists the modules by name; ``dse validate`` runs them.
+"""
+
+REFERENCES = {
+    "eyeriss": "dse.validation.eyeriss",
+    "tpu": "dse.validation.tpu",
+    "gemmini": "dse.validation.gemmini",
+    "nvdla": "dse.validation.nvdla",
+    "scalesim": "dse.validation.scalesim",
+    "areas": "dse.validation.areas",
+}
+"""Name of a reference -> its module."""

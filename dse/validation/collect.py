@@ -1,0 +1,43 @@
+"""Run references, score them, and leave tables and figures."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from dse.manifest import write_whole
+from dse.validation import REFERENCES
+from dse.validation.plots import figure
+from dse.validation.score import score
+from dse.validation.table import checked, read_data
+
+
+def reference_rows(name: str) -> pd.DataFrame:
+    """All comparisons of one reference, columns as in `dse.validation.table`."""
+    if name not in REFERENCES:
+        raise ValueError(f"unknown reference {name!r}; the known ones are {', '.join(REFERENCES)}")
+    return checked(importlib.import_module(REFERENCES[name]).rows())
+
+
+def validate(directory: str | Path, names: Iterable[str] = ()) -> pd.DataFrame:
+    """Score of the references (all when none is named); writes into `directory` and returns the score table.
+
+    For each reference ``NAME.csv`` (every comparison), ``NAME.png`` and ``NAME.pdf``; ``score.csv`` of all.
+    """
+    tables = {name: reference_rows(name) for name in dict.fromkeys(names or REFERENCES)}
+    result = score(pd.concat(tables.values()), read_data("targets.csv"))
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, rows in tables.items():
+        _write_csv(directory / f"{name}.csv", rows)
+        for ending in ("png", "pdf"):
+            figure(rows, directory / f"{name}.{ending}")
+    _write_csv(directory / "score.csv", result)
+    return result
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    write_whole(path, table.to_csv(index=False, lineterminator="\n").encode())

@@ -1,0 +1,79 @@
+"""How far the model is from its references: one line a reference and quantity."""
+
+from __future__ import annotations
+
+import math
+import operator
+
+import numpy as np
+import pandas as pd
+
+STATISTICS = {"median": np.median, "mean": np.mean, "worst": np.max}
+"""Of the absolute relative error.  A target may also be set on ``rank``, Spearman's correlation, and on ``excess``, the
+largest of predicted / measured - 1, sign and all."""
+
+
+def score(rows: pd.DataFrame, targets: pd.DataFrame | None = None) -> pd.DataFrame:
+    """One line a reference and quantity, of its gated rows where it has some, else of all.
+
+    Parameters
+    ----------
+    rows : comparisons, columns as in `dse.validation.table.COLUMNS`.
+    targets : columns reference, quantity, statistic (``median``, ``mean``, ``worst`` of the absolute relative error or
+        ``excess``, at most `limit`; or ``rank``, at least `limit`), limit.  A line with several targets must reach all.
+
+    Returns columns reference, kind, quantity, unit, rows, gated, ``excess``, ``{median,mean,worst}_error`` [1],
+    ``rank_correlation`` [1], the same with ``roofline_`` in front, target (text) and reached (True, False or None).
+    """
+    lines = []
+    for (reference, quantity), group in rows.groupby(["reference", "quantity"], sort=False):
+        counted = group[group["gated"]] if group["gated"].any() else group
+        line = {
+            "reference": reference,
+            "kind": ", ".join(dict.fromkeys(group["kind"])),
+            "quantity": quantity,
+            "unit": group["unit"].iloc[0],
+            "rows": len(counted),
+            "gated": bool(group["gated"].any()),
+        }
+        line |= _errors(counted, "predicted", "") | _errors(counted, "roofline", "roofline_")
+        lines.append(line | _verdict(line, targets))
+    return pd.DataFrame(lines)
+
+
+def spearman(a: pd.Series, b: pd.Series) -> float:
+    """Spearman's rank correlation, ties averaged [1]; NaN for fewer than two values or where all are equal."""
+    ranks = [x.rank().to_numpy() for x in (a, b)]
+    if len(ranks[0]) < 2 or any(np.ptp(x) == 0 for x in ranks):
+        return math.nan
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _errors(rows: pd.DataFrame, column: str, prefix: str) -> dict[str, float]:
+    known = rows[rows[column].notna()]
+    error = (known[column] / known["measured"] - 1).abs()
+    excess = {"excess": float((known[column] / known["measured"] - 1).max())} if not prefix else {}
+    result = excess | {
+        f"{prefix}{name}_error": float(of(error)) if len(error) else math.nan for name, of in STATISTICS.items()
+    }
+    return result | {f"{prefix}rank_correlation": spearman(known[column], known["measured"])}
+
+
+def _verdict(line: dict[str, object], targets: pd.DataFrame | None) -> dict[str, object]:
+    if targets is None:
+        return {"target": "", "reached": None}
+    mine = targets[(targets["reference"] == line["reference"]) & (targets["quantity"] == line["quantity"])]
+    texts, reached = [], []
+    for statistic, limit in zip(mine["statistic"], mine["limit"], strict=True):
+        if statistic not in (*STATISTICS, "excess", "rank"):
+            raise ValueError(f"target on {statistic!r}: choose among {', '.join(STATISTICS)}, excess, rank")
+        sign, holds = (">=", operator.ge) if statistic == "rank" else ("<=", operator.le)
+        columns = {"rank": "rank_correlation", "excess": "excess"}
+        value = line[columns.get(statistic, f"{statistic}_error")]
+        texts.append(
+            f"{statistic} {sign} {limit:g}"
+            if statistic == "rank" or 0 < limit < 1e-3
+            else f"{statistic} {sign} {limit:.0%}"
+        )
+        reached.append(bool(holds(value, limit)))
+    return {"target": ", ".join(texts), "reached": all(reached) if reached else None}

@@ -1,0 +1,166 @@
+"""The model against its references: what is reached stays reached, what is missed does not drift."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from dse.cli import app
+from dse.validation import REFERENCES, scalesim
+from dse.validation.collect import reference_rows, validate
+from dse.validation.score import score, spearman
+from dse.validation.table import COLUMNS, checked, read_data
+
+ERRORS = {
+    ("eyeriss", "active PEs"): {"worst": (0, 0)},
+    ("eyeriss", "global-buffer traffic"): {"worst": (0.008, 0.002)},
+    ("eyeriss", "processing latency"): {"mean": (0.038, 0.002), "worst": (0.055, 0.002)},
+    ("eyeriss", "DRAM traffic"): {"worst": (0.127, 0.005)},
+    ("tpu", "throughput"): {"mean": (0.065, 0.005), "worst": (0.102, 0.005)},
+    ("gemmini", "cycles, given mapping"): {"median": (0.112, 0.003), "mean": (0.173, 0.005), "rank": (0.9802, 0.0002)},
+    ("nvdla", "frame rate"): {"median": (0.056, 0.01), "worst": (0.40, 0.02)},
+    ("nvdla", "layer MAC cycles"): {"median": (0, 0), "worst": (0.306, 0.005)},
+    ("scalesim", "cycles"): {"worst": (0, 1e-9)},
+    ("scalesim", "SRAM input reads"): {"worst": (0, 0)},
+    ("scalesim", "SRAM weight reads"): {"worst": (0, 0)},
+    ("scalesim", "SRAM output writes"): {"worst": (0, 0)},
+    ("areas", "area"): {"median": (0.248, 0.01), "worst": (0.458, 0.01), "rank": (0.950, 0.005)},
+    ("areas", "area of a block"): {"median": (0.32, 0.02), "worst": (0.863, 0.01)},
+}
+"""By reference and quantity: a statistic of `dse.validation.score`, its value, and how far it may move."""
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_errors_have_not_drifted(reference):
+    rows = reference_rows(reference)
+    table = score(rows).set_index("quantity")
+    mine = {quantity: limits for (name, quantity), limits in ERRORS.items() if name == reference}
+    assert mine and set(mine) <= set(table.index)
+    for quantity, limits in mine.items():
+        for statistic, (value, tolerance) in limits.items():
+            column = "rank_correlation" if statistic == "rank" else f"{statistic}_error"
+            assert table.loc[quantity, column] == pytest.approx(value, abs=tolerance), (quantity, statistic)
+    assert (rows["predicted"] > 0).all() and np.isfinite(rows["predicted"]).all()
+
+
+def test_eyeriss_best_mapping_moves_no_more_than_the_chip():
+    """But for CONV1's global buffer, which buys less of DRAM."""
+    rows = reference_rows("eyeriss").set_index(["quantity", "row"])
+    for what in ("global-buffer traffic, best mapping", "DRAM traffic, best mapping"):
+        above = rows.loc[what][lambda t: t["predicted"] > t["measured"]]
+        assert list(above.index) == (["CONV1"] if what.startswith("global") else [])
+    best, ideal = rows.loc["processing latency, best mapping"], rows.loc["processing latency"]
+    assert (best["predicted"] >= ideal["roofline"]).all()
+
+
+def test_scalesim_as_released_is_the_same_comparison():
+    """With the simulator's faults put into the prediction instead of taken out of the reference."""
+    quantities = ["cycles", "SRAM output writes"]
+    released = score(scalesim.rows(corrected=False)).set_index("quantity").loc[quantities]
+    assert (released["worst_error"] < 1e-9).all()
+
+
+def test_nothing_is_the_same_by_construction():
+    """A reference's numbers are data of others: no prediction reads them."""
+    for name in ("eyeriss", "tpu"):
+        rows = reference_rows(name)
+        assert (rows["predicted"] != rows["measured"])[rows["unit"] != "PE"].all()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The score.
+
+
+def table(measured, predicted, gated=True, **changes):
+    values = {
+        "reference": "chip",
+        "kind": "silicon",
+        "quantity": "cycles",
+        "unit": "cycle",
+        "roofline": np.nan,
+        "note": "",
+    }
+    rows = pd.DataFrame({"measured": measured, "predicted": predicted, "gated": gated})
+    return rows.assign(row=[f"layer {i}" for i in range(len(rows))], **(values | changes))
+
+
+def test_score_by_hand():
+    line = score(table([100.0, 100, 100, 200], [90.0, 100, 120, 300])).iloc[0]
+    errors = line[["median_error", "mean_error", "worst_error", "excess"]].tolist()
+    assert errors == pytest.approx([0.15, 0.2, 0.5, 0.5])
+    assert np.isnan(line["roofline_median_error"])
+
+
+def test_score_counts_gated_rows_only_where_there_are_some():
+    rows = table([100.0, 100], [100.0, 300], gated=[True, False])
+    assert score(rows).iloc[0][["rows", "worst_error"]].tolist() == [1, 0.0]
+    assert score(rows.assign(gated=False)).iloc[0][["rows", "worst_error"]].tolist() == [2, 2.0]
+
+
+@pytest.mark.parametrize(("statistic", "limit", "reached"), [
+    ("worst", 0.1, True), ("worst", 0.09, False), ("excess", 0.0, True), ("rank", 0.999, True), ("mean", 0.04, False),
+])  # fmt: skip
+def test_a_target_is_reached_or_not(statistic, limit, reached):
+    targets = pd.DataFrame([{"reference": "chip", "quantity": "cycles", "statistic": statistic, "limit": limit}])
+    line = score(table([100.0, 200], [90.0, 200]), targets).iloc[0]
+    assert bool(line["reached"]) is reached and str(statistic) in line["target"]
+
+
+def test_unknown_statistic_of_a_target():
+    targets = pd.DataFrame([{"reference": "chip", "quantity": "cycles", "statistic": "best", "limit": 1}])
+    with pytest.raises(ValueError, match="target on 'best': choose among median, mean, worst, excess, rank"):
+        score(table([1.0], [1.0]), targets)
+
+
+def test_every_target_has_its_quantity():
+    """A target whose quantity is misspelt would never be judged."""
+    targets = read_data("targets.csv")
+    known = set()
+    for name in REFERENCES:
+        rows = reference_rows(name) if name in ("eyeriss", "tpu", "areas") else None
+        known |= set() if rows is None else set(zip(rows["reference"], rows["quantity"], strict=True))
+    mine = targets[targets["reference"].isin(["Eyeriss v1", "TPU v1", "Published areas"])]
+    assert set(zip(mine["reference"], mine["quantity"], strict=True)) <= known
+
+
+def test_spearman_of_few_or_equal_values_is_unknown():
+    a = pd.Series([1.0, 2, 3])
+    assert spearman(a, a**2) == 1
+    assert np.isnan(spearman(a[:1], a[:1])) and np.isnan(spearman(a, a * 0))
+
+
+@pytest.mark.parametrize(("broken", "message"), [
+    (table([1.0], [1.0]).drop(columns="unit"), "column 'unit' is missing"),
+    (table([1.0], [1.0], kind="rumour"), "kind 'rumour' is unknown; give one of silicon"),
+    (pd.concat([table([1.0], [1.0])] * 2), "cycles of 'layer 0' is there twice"),
+    (table([0.0], [1.0]), "measured must be positive in 'layer 0'"),
+])  # fmt: skip
+def test_a_broken_table_is_refused(broken, message):
+    with pytest.raises(ValueError, match=message):
+        checked(broken)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is written.
+
+
+def test_validate_writes_tables_and_figures(tmp_path):
+    result = validate(tmp_path / "out", ["tpu", "areas"])
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == sorted(["score.csv", *(f"{x}.{end}" for x in ("tpu", "areas") for end in ("csv", "pdf", "png"))])
+    rows = pd.read_csv(tmp_path / "out" / "tpu.csv")
+    assert list(rows.columns) == list(COLUMNS) and len(rows) == 7
+    assert result.set_index("quantity").loc["throughput", "reached"]
+    again = pd.read_csv(tmp_path / "out" / "score.csv")
+    assert again["median_error"].to_numpy() == pytest.approx(result["median_error"].to_numpy())
+
+
+def test_validate_on_the_command_line(tmp_path):
+    done = CliRunner().invoke(app, ["validate", "tpu", "--out", str(tmp_path)])
+    assert done.exit_code == 0 and "throughput [TOPS]" in done.output and "worst <= 15%" in done.output
+
+
+def test_unknown_reference_lists_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match="unknown reference 'tpu_v9'; the known ones are eyeriss, tpu, gemmini"):
+        validate(tmp_path, ["tpu_v9"])
+    assert not list(tmp_path.iterdir())
