@@ -175,6 +175,7 @@ def channels_of(model: ModelProto) -> Channels:
     """The channel variables of a graph of the operators that convolutional networks have."""
     shapes, made = shapes_of(model), Channels()
     constants = {tensor.name for tensor in model.graph.initializer}
+    small = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_location != TensorProto.EXTERNAL}
     constants |= {name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
     tensors: dict[str, tuple[Segment, ...]] = {}
     for entry in model.graph.input:
@@ -184,6 +185,7 @@ def channels_of(model: ModelProto) -> Channels:
             made.fix(tensors[entry.name], "it is an input of the network")
     for node in model.graph.node:
         result = _through(node, made, tensors, shapes, constants)
+        result = _sliced(node, tensors, small) if result is None else result
         if result is None:
             for name in node.input:
                 made.fix(tensors.get(name, ()), f"{node_name(node)!r} ({node.op_type}) needs it as it is")
@@ -226,6 +228,8 @@ def _through(
         for name in inputs[1:]:
             made.tie(first, tensors[name], f"concatenation {node_name(node)!r}")
         return first
+    if kind == "SpaceToDepth":
+        return first * attribute(node, "blocksize") ** 2
     if kind == "Flatten" and attribute(node, "axis", 1) == 1:
         space = (shapes.get(inputs[0]) or [None] * 3)[2:]
         if None in space:
@@ -234,6 +238,20 @@ def _through(
     if kind == "ReduceMean" and 1 not in [axis % 4 for axis in attribute(node, "axes", [])] and len(inputs) == 1:
         return first if attribute(node, "axes") else None
     return None
+
+
+def _sliced(node: NodeProto, tensors: dict, small: dict[str, TensorProto]) -> tuple[Segment, ...] | None:
+    """Segments behind a `Pad` or `Slice` that leaves the channels alone; None for others."""
+    first = tensors.get(node.input[0]) if node.input else None
+    which = {"Pad": 1, "Slice": 3}.get(node.op_type)
+    if first is None or which is None or len(node.input) <= which or node.input[which] not in small:
+        return None
+    values = numpy_helper.to_array(small[node.input[which]]).reshape(-1).tolist()
+    if node.op_type == "Pad":
+        alone = len(node.input) < 4 and len(values) == 8 and values[1] == values[5] == 0
+    else:
+        alone = not {1, -3} & set(values)
+    return first if alone else None
 
 
 def _convolution(node: NodeProto, made: Channels, first: tuple[Segment, ...], shapes: dict) -> tuple[Segment, ...]:

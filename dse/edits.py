@@ -10,7 +10,17 @@ from dataclasses import dataclass
 
 from onnx import ModelProto, NodeProto, helper
 
-from dse.channels import NORMALISE, PASS, _absent, attribute, channels_of, node_name, set_attribute, with_channels
+from dse.channels import (
+    NORMALISE,
+    PASS,
+    _absent,
+    attribute,
+    channels_of,
+    node_name,
+    set_attribute,
+    shapes_of,
+    with_channels,
+)
 
 
 @dataclass(frozen=True)
@@ -242,6 +252,11 @@ def _stem(model: ModelProto, name: str, _: int) -> ModelProto:
         raise ValueError(f"{name!r} is not an odd, centred filter of stride 2")
     if attribute(node, "group", 1) != 1 or max(attribute(node, "dilations") or [1]) > 1:
         raise ValueError(f"{name!r} has groups or dilation")
+    size = (shapes_of(model).get(node.input[0]) or [None] * 4)[2:]
+    if any(n is None or n % 2 for n in size):
+        raise ValueError(
+            f"{name!r} reads {size} pixels, which are not known to be even: they do not divide into blocks"
+        )
     blocks = f"{name}/blocks"
     block = helper.make_node("SpaceToDepth", [node.input[0]], [blocks], f"{name}/SpaceToDepth", blocksize=2)
     wide = (k + 1) // 2

@@ -107,6 +107,23 @@ def test_a_depthwise_convolution_follows_with_its_groups():
     assert {a.name: helper.get_attribute_value(a) for a in node.attribute}["group"] == 48
 
 
+def test_channels_pass_padding_cropping_and_blocks_of_pixels():
+    b = Builder()
+    values = {"pads": [0, 0, 1, 1, 0, 0, 1, 1], "from": [1, 1], "to": [9999, 9999], "axes": [2, 3]}
+    b.tensors += [numpy_helper.from_array(np.array(v, np.int64), n) for n, v in values.items()]
+    x = b.node("Pad", b.conv("x", 3, 8, 3, name="first"), "pads")
+    x = b.node("Slice", x, "from", "to", "axes")
+    model = b.model(b.conv(b.node("MaxPool", x, kernel_shape=[2, 2], strides=[1, 1]), 8, 16, 3, 2, name="second"), 16)
+    blocks = apply_edits(model, [Edit("stem", "second"), Edit("channels", "first", 12)])
+    assert dims_of(blocks, "second")[1] == 48 and run(blocks).shape == (2, 10)
+    b.tensors += [numpy_helper.from_array(np.array([1], np.int64), n) for n in ("one", "channel")]
+    b.tensors.append(numpy_helper.from_array(np.array([5], np.int64), "five"))
+    b.nodes.clear()
+    cut = b.node("Slice", b.conv("x", 3, 8, 3, name="cut"), "one", "five", "channel")
+    with pytest.raises(ValueError, match="channels of cut cannot change: .*Slice"):
+        apply_edits(b.model(b.conv(cut, 4, 8, 1, name="last"), 8), [Edit("channels", "cut", 12)])
+
+
 def test_edits_that_would_break_the_graph_are_refused_with_the_reason():
     b = Builder()
     x = b.node("Add", b.conv("x", 3, 3, 3, name="only"), "x", name="add")
@@ -143,6 +160,13 @@ def test_a_stem_on_blocks_of_pixels_can_compute_the_same(kernel):
             assert list(tensor.dims) == list(new.shape)
             tensor.CopyFrom(numpy_helper.from_array(new, tensor.name))
     assert np.allclose(run(edited), run(model), atol=1e-5)
+
+
+def test_a_stem_on_an_odd_number_of_pixels_is_refused():
+    b = Builder(size=15)
+    model = b.model(b.conv("x", 3, 8, 3, 2, name="stem"), 8)
+    with pytest.raises(ValueError, match=r"'stem' reads \[15, 15\] pixels"):
+        apply_edits(model, [Edit("stem", "stem")])
 
 
 @pytest.mark.parametrize(
