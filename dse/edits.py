@@ -98,7 +98,8 @@ class _Graph:
                 raise ValueError(f"what {node_name(node)!r} reads has other readers or no convolution before it")
             if maker.op_type == "Conv" and maker.input[1] in self.tensors:
                 return maker, between
-            if maker.op_type not in PASS | NORMALISE or maker.op_type.endswith("Pool"):
+            moves_pixels = maker.op_type.endswith("Pool") or maker.op_type in ("Resize", "Upsample")
+            if maker.op_type not in PASS | NORMALISE or moves_pixels:
                 raise ValueError(f"{maker.op_type} lies between {node_name(node)!r} and the convolution before it")
             between.append(maker)
             tensor = maker.input[0]
