@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Accelerator": "dse.accelerator",
     "BatchEvaluator": "dse.evaluate",
+    "Budget": "dse.tune",
     "Category": "dse.space",
     "Dataflow": "dse.dataflow",
     "DesignSpace": "dse.space",
@@ -36,6 +37,7 @@ _HOME = {
     "VectorLayer": "dse.layers",
     "default_space": "dse.space",
     "evaluate": "dse.evaluate",
+    "explain": "dse.explain",
     "explore": "dse.search",
     "load": "dse.exploration",
     "load_network": "dse.networks",
@@ -43,7 +45,11 @@ _HOME = {
     "preset": "dse.presets",
     "preset_sources": "dse.presets",
     "preset_technology": "dse.presets",
+    "read_graph": "dse.tune",
+    "relate": "dse.relate",
     "small_space": "dse.space",
+    "staircase": "dse.staircase",
+    "tune": "dse.tune",
 }
 """Public name -> the module it lives in."""
 

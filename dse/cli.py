@@ -249,6 +249,175 @@ def evaluate(
         _say(f"\nwrote {csv}")
 
 
+Design = Annotated[
+    str | None,
+    typer.Option("--design", metavar="PRESET|FILE.toml|DIR:INDEX|DIR:knee", help="The design; default Accelerator()."),
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a parameter, such as rows=32.")
+]
+LayerName = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="Name of a layer (see: dse evaluate).")]
+OutDirectory = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write figures and tables there.")]
+
+
+@app.command()
+def explain(
+    network: NetworkArgument,
+    design: Design = None,
+    settings: Settings = None,
+    layer: LayerName = None,
+    batch: Batch = 1,
+    dim: Dims = None,
+    out: OutDirectory = None,
+) -> None:
+    """Say why NETWORK takes its time on one design, and what to change: each promise is evaluated, not guessed.
+
+    \b
+    Examples:
+      dse explain resnet50 --design tpu_v1 --out results/why
+      dse explain resnet50 --design results/resnet50:knee --layer /conv1/Conv
+    """
+    from dse.explain import explain as explained
+    from dse.explain_plots import write_explanation
+    from dse.explain_report import explanation_report
+    from dse.report import network_line
+    from dse.staircase import known_layer
+
+    chosen, graph, options = _chosen(network, design, settings, batch, dim)
+    if layer is not None and layer not in [item.name for item in graph.layers]:
+        known_layer(graph, layer)
+    found = explained(chosen.design, graph, **options)
+    _say(network_line(graph))
+    _say(f"design: {chosen.origin}; {options['technology'].name}\n")
+    _console().print(explanation_report(found, layer), soft_wrap=True)
+    if out is not None:
+        _say(f"\nwrote {', '.join(map(str, write_explanation(found, out)))}")
+
+
+def _chosen(network: str, design: str | None, settings: list[str] | None, batch: int, dim: list[str] | None) -> Any:
+    """Design, network, and the options with which its run mapped (or the defaults)."""
+    import dse
+    from dse.chosen import choose
+    from dse.model import DEFAULT_SLACK
+
+    chosen = choose(design, settings or ())
+    options = {
+        "technology": chosen.technology or _technology("45"),
+        "objective": chosen.mapping_objective or "latency",
+        "slack": DEFAULT_SLACK if chosen.mapping_slack is None else chosen.mapping_slack,
+    }
+    return chosen, dse.load_network(network, batch, _sizes(dim)), options
+
+
+@app.command()
+def staircase(
+    network: NetworkArgument,
+    layer: Annotated[str, typer.Option("--layer", metavar="NAME", help="Name of a MAC layer (see: dse evaluate).")],
+    design: Design = None,
+    settings: Settings = None,
+    size: Annotated[
+        str, typer.Option(metavar="K|C|kernel|stride|groups|resolution", help="What to vary; K: output channels.")
+    ] = "K",
+    batch: Batch = 1,
+    dim: Dims = None,
+    out: OutDirectory = None,
+) -> None:
+    """Latency of one layer against one of its sizes, with the hardware's steps marked: a figure and a CSV file.
+
+    \b
+    Example: dse staircase resnet50 --layer /conv1/Conv --design tpu_v1 --size K
+    """
+    from dse.explain_plots import save_figure, stairs
+    from dse.manifest import write_whole
+    from dse.staircase import staircase as computed
+    from dse.units import number
+
+    chosen, graph, options = _chosen(network, design, settings, batch, dim)
+    table = computed(chosen.design, graph, layer, size, **options)
+    title = f"{graph.name} {layer} \u00b7 {chosen.origin}"
+    for _, row in table[table["is_step"] | table["is_now"]].iterrows():
+        mark = "now" if row["is_now"] else "last before a rise"
+        _say(f"{size} = {row['value']}: {number(round(row['cycles']))} cycles, bound by {row['bound']} ({mark})")
+    directory = out if out is not None else Path("results") / f"staircase_{graph.name}"
+    directory.mkdir(parents=True, exist_ok=True)
+    stem = re.sub(r"[^\w.]+", "_", f"{layer}_{size}").strip("_")
+    write_whole(directory / f"{stem}.csv", table.to_csv(index=False, lineterminator="\n").encode())
+    save_figure(stairs(table, title), directory / f"{stem}.png", title)
+    _say(f"wrote {directory}/{stem}.csv and .png")
+
+
+@app.command()
+def tune(
+    network: NetworkArgument,
+    design: Design = None,
+    settings: Settings = None,
+    parameters: Annotated[float, typer.Option(metavar="SHARE", help="Least share of the parameters to keep.")] = 1.0,
+    macs: Annotated[
+        float, typer.Option(metavar="SHARE", help="Least share of MACs and weights to keep in each stage.")
+    ] = 1.0,
+    most: Annotated[float, typer.Option(metavar="SHARE", help="Most parameters, as a share of the original's.")] = 2.0,
+    grow: Annotated[bool, typer.Option("--grow", help="Also round channels up where that costs no cycles.")] = False,
+    trade: Annotated[
+        bool, typer.Option("--trade", help="What one edit adds to a stage another may take away.")
+    ] = False,
+    batch: Batch = 1,
+    dim: Dims = None,
+    out: OutDirectory = None,
+) -> None:
+    """Edit NETWORK so that it runs faster on one design, first at no loss of capacity; write it as ONNX.
+
+    A stage is all MAC layers of one output size. Writes tuned.onnx (without weights: train it anew), edits.csv.
+
+    \b
+    Examples:
+      dse tune resnet50 --design nvdla_large --out results/tuned
+      dse tune resnet50 --design results/resnet50:knee --parameters 0.98 --macs 0.98
+    """
+    from dse.explain_report import tuned_report
+    from dse.tune import Budget, read_graph, write_tuned
+    from dse.tune import tune as tuned
+
+    chosen, graph, options = _chosen(network, design, settings, batch, dim)
+    budget = Budget(parameters, macs, most, trade)
+    model = read_graph(network)
+    found = tuned(model, chosen.design, budget=budget, grow=grow, batch=batch, dims=_sizes(dim), **options)
+    _say(f"design: {chosen.origin}; {options['technology'].name}\n")
+    _console().print(tuned_report(found))
+    directory = out if out is not None else Path("results") / f"tuned_{graph.name}"
+    _say(f"wrote {', '.join(map(str, write_tuned(found, directory)))}")
+
+
+@app.command()
+def relate(
+    networks: Annotated[list[str], typer.Argument(metavar="NETWORK...", help="Names or .onnx files.")],
+    design: Design = None,
+    settings: Settings = None,
+    batch: Batch = 1,
+    dim: Dims = None,
+    out: OutDirectory = None,
+) -> None:
+    """What each kind of operation wants (dataflow, array shape, buffer split, bandwidth) and loses without it.
+
+    \b
+    Example: dse relate resnet50 model.onnx --design nvdla_large --out results/relation
+    """
+    from dse.explain_plots import relation_figure, save_figure
+    from dse.explain_report import relation_table
+    from dse.manifest import write_whole
+    from dse.relate import relate as related
+
+    chosen = [_chosen(network, design, settings, batch, dim) for network in networks]
+    design_of, _, options = chosen[0]
+    table = related(design_of.design, [graph for _, graph, _ in chosen], **options)
+    _say(f"design: {design_of.origin}; {options['technology'].name}\n")
+    _console().print(relation_table(table))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        write_whole(out / "relation.csv", table.to_csv(index=False, lineterminator="\n").encode())
+        save_figure(relation_figure(table, design_of.origin), out / "relation.png", "relation")
+        _say(f"wrote {out}/relation.csv and .png")
+
+
 @app.command()
 def networks() -> None:
     """List the networks that ship."""

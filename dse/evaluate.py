@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 
@@ -355,6 +355,44 @@ def kernel_totals(
     usage = np.empty(len(steps))
     k.evaluate_designs(rows, options, *arguments, sizes, mode, slack, *found, usage, k.make_scratch(), totals)
     return totals, found
+
+
+def layer_cycles(
+    designs: Sequence[Accelerator],
+    network_or_layers: Network | Layer | Iterable[Layer],
+    *,
+    technology: Technology | None = None,
+    objective: str = "latency",
+    slack: float = DEFAULT_SLACK,
+    n_jobs: int = -1,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cycles of every layer on several designs, all repeats together, and the kernel's totals.
+
+    Returns `(cycles, totals)`, (n_designs, n_layers) [cycles] and (n_designs, N_RESULT).  Each row is what `evaluate`
+    tells of that design, to the bit.
+    """
+    technology = technology or Technology.at(45)
+    mode, limit = mapper_mode(objective, slack)
+    tables = network_tables(as_network(network_or_layers))
+    work = [(*design_rows(parameter_columns(design), technology), tables, mode, limit) for design in designs]
+    done = [_cycles_of(*task) for task in work[:1]]  # compiles, where that is to do, before any other thread
+    workers, jobs = _workers((os.cpu_count() or 1) if n_jobs == -1 else n_jobs)
+    if workers == 1 or len(work) < 4:
+        done += [_cycles_of(*task) for task in work[1:]]
+    else:
+        done += joblib.Parallel(n_jobs=jobs, prefer="threads")(joblib.delayed(_cycles_of)(*t) for t in work[1:])
+    n = len(designs)
+    cycles = np.array([row for row, _ in done]).reshape(n, len(tables.steps))
+    return cycles, np.array([row for _, row in done]).reshape(n, k.N_RESULT)
+
+
+def _cycles_of(
+    rows: np.ndarray, options: np.ndarray, tables: NetworkTables, mode: int, slack: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cycles of each layer of one design (n_layers,), and its totals (N_RESULT,)."""
+    totals, (_, results, _, variants, resident) = kernel_totals(rows, options, tables.arguments, mode, slack)
+    steps = _step_results(rows[0], tables, results, variants, resident)
+    return steps[:, k.CYCLES] * tables.steps[:, k.STEP_REPEATS], totals[0]
 
 
 def _chunk_totals(rows: np.ndarray, options: np.ndarray, arguments: tuple, mode: int, slack: float) -> np.ndarray:

@@ -510,9 +510,15 @@ def mapping_cost(layer, design, option, mapping, variant, held, out):
              outputs * (visits - 1) * design[ACCUMULATOR_BYTES], weights * w_word * once_w,
              planes * word * (dram_axis_sum(layer, mapping, 0) * dram_axis_sum(layer, mapping, 1)) * once_i,
              outputs * (once_o - 1) * design[ACCUMULATOR_BYTES], out)  # fmt: skip
-    others = total[1] * total[2] if stationary == 0 else (total[0] * total[2] if stationary == 1 else total[0] * total[1])
+    others = (
+        total[1] * total[2] if stationary == 0 else (total[0] * total[2] if stationary == 1 else total[0] * total[1])
+    )
     out[FOLDS] = others * total[3] * times
-    words = weights * times_w if stationary == 0 else (planes * positions * times_i if stationary == 1 else outputs * visits)
+    words = (
+        weights * times_w
+        if stationary == 0
+        else (planes * positions * times_i if stationary == 1 else outputs * visits)
+    )
     out[LOAD] = words / _edge(design, stationary)
     stop = _stop_of_mapping(layer, design, option, mapping) if _stops(design) else 0.0
     _latency(layer, design, cycles, variant, _ends(layer, design, option, mapping, variant, held), stop, out)
@@ -901,9 +907,17 @@ def _register_tiles(layer, design, option, mapping, stationary, schedules, count
                 i_p = min(most[f, i_c], most[3, i_k])
                 if w * (fy * fx) > room or i_p < 0:
                     break
-                if i_k + 1 < n_k and levels[0, i_k + 1] * levels[1, i_c] * (fy * fx) <= room and i_p <= most[3, i_k + 1]:
+                if (
+                    i_k + 1 < n_k
+                    and levels[0, i_k + 1] * levels[1, i_c] * (fy * fx) <= room
+                    and i_p <= most[3, i_k + 1]
+                ):
                     continue
-                if i_c + 1 < n_c and levels[0, i_k] * levels[1, i_c + 1] * (fy * fx) <= room and i_p <= most[f, i_c + 1]:
+                if (
+                    i_c + 1 < n_c
+                    and levels[0, i_k] * levels[1, i_c + 1] * (fy * fx) <= room
+                    and i_p <= most[f, i_c + 1]
+                ):
                     continue
                 if g < 3 and w * next_taps <= room and i_p <= most[g, i_c]:
                     continue
@@ -1025,7 +1039,9 @@ def _tile_table(layer, option, mapping, sizes, t, counts, taps):
     for i in range(counts[0]):
         t[T_CYCLES, i] = cycles
         if flatten:  # a step of the flattened reduction does not cross a tile
-            steps = (t[T_TRIPS, i] - 1) * _ceil_div(t[T_SIZE, i] * taps_of_all, s) + _ceil_div(t[T_LAST, i] * taps_of_all, s)
+            steps = (t[T_TRIPS, i] - 1) * _ceil_div(t[T_SIZE, i] * taps_of_all, s) + _ceil_div(
+                t[T_LAST, i] * taps_of_all, s
+            )
             t[T_CYCLES, i] = cycles * steps / _ceil_div(layer[C] * taps_of_all, s)
     return n_taps
 
@@ -1188,7 +1204,9 @@ def _schedule_floors(layer, design, option, mapping, schedules, count, t, taps, 
 
 
 @_inner
-def _array_work(design, x, t, wires, row, stationary, i_c, i_k, i_b, i_y, i_x, n_p, n_k, n_r, once_w, once_i, once_o, stop):
+def _array_work(
+    design, x, t, wires, row, stationary, i_c, i_k, i_b, i_y, i_x, n_p, n_k, n_r, once_w, once_i, once_o, stop
+):
     """Busy cycles of the array and bytes of W, I and returning O over its wires, for one schedule in one buffer tile.
 
     `stop`: from `_stop_cycles`, 0 for a lower bound.
@@ -1346,7 +1364,10 @@ def _nodes(layer, f, x, c, t, counts, taps, nodes, found):
         for i_k in range(counts[1]):
             n_k = t[T_TRIPS + 1, i_k]
             w = x[X_WORD_W] * t[T_SIZE + 1, i_k] * t[T_SIZE, i_c] * fy * fx
-            if w * (x[X_TWICE_W] if n_r * n_k > 1 or not whole_f else min(x[X_TWICE_W], 1.0)) > x[X_ROOM_0 + int(x[X_IN_W])]:
+            if (
+                w * (x[X_TWICE_W] if n_r * n_k > 1 or not whole_f else min(x[X_TWICE_W], 1.0))
+                > x[X_ROOM_0 + int(x[X_IN_W])]
+            ):
                 continue
             n_p = max(1.0, x[X_OUT_PIXELS] * t[T_SIZE + 1, i_k] / x[X_PIXELS])
             node = nodes[found]
@@ -1416,7 +1437,11 @@ def _search_node(layer, design, option, mapping, trial, aim, f, i_c, i_k, n_taps
                 hope = False
                 for order in range(3):
                     once_w, once_i, once_o = _dram_times(order, x[X_RELOAD], n_p, n_k, n_r)
-                    dram_w, dram_i, dram_o = x[X_AGAIN_W] * once_w, x[X_AGAIN_I] * pixels * once_i, x[X_AGAIN_O] * (once_o - 1)
+                    dram_w, dram_i, dram_o = (
+                        x[X_AGAIN_W] * once_w,
+                        x[X_AGAIN_I] * pixels * once_i,
+                        x[X_AGAIN_O] * (once_o - 1),
+                    )
                     moved = _linear(c, L_DRAM, array_w, array_i, array_o, dram_w, dram_i, dram_o)
                     cycles, energy = _finished(x, c, busy, ends, array_w, array_i, array_o, dram_w, dram_i, dram_o)
                     stream = moved * x[X_PER_BANDWIDTH]
@@ -1509,7 +1534,10 @@ def _smallest_tile(layer, design, option, variant, mapping):
         if option[OPT_W + a]:
             mapping[MAP_STATIONARY] = a
     mapping[MAP_BYPASS] = int(design[BYPASS])
-    return max(buffer_overflow(design, tile_bytes(layer, design, mapping, variant)), register_overflow(layer, design, option, mapping))
+    return max(
+        buffer_overflow(design, tile_bytes(layer, design, mapping, variant)),
+        register_overflow(layer, design, option, mapping),
+    )
 
 
 @_entry
@@ -1589,7 +1617,9 @@ def vector_cost(layer, design, bytes_in, bytes_out, out):
 # Networks: layers in order, equal shapes once, activations and weights that stay on chip.
 
 # Columns of a step row (a layer of the network in execution order) and of a tensor row.
-STEP_IS_VECTOR, STEP_INDEX, STEP_REPEATS, STEP_OUTPUT, STEP_FUSED, STEP_SECOND, STEP_INPUT_FIRST, STEP_INPUT_COUNT = range(8)
+STEP_IS_VECTOR, STEP_INDEX, STEP_REPEATS, STEP_OUTPUT, STEP_FUSED, STEP_SECOND, STEP_INPUT_FIRST, STEP_INPUT_COUNT = (
+    range(8)
+)
 N_STEP = 8
 TENSOR_ELEMENTS, TENSOR_FIRST, TENSOR_LAST = range(3)
 

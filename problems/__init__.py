@@ -1,7 +1,18 @@
 """Search problems: what is minimised, under which constraints, for which networks."""
 
 from problems.base import AcceleratorProblem, Columns, ProblemError
+from problems.codesign import Codesign, CodesignSpace
 from problems.resume import rebuild, resume
 from problems.single import SingleDNN, known_objectives
 
-__all__ = ["AcceleratorProblem", "Columns", "ProblemError", "SingleDNN", "known_objectives", "rebuild", "resume"]
+__all__ = [
+    "AcceleratorProblem",
+    "Codesign",
+    "CodesignSpace",
+    "Columns",
+    "ProblemError",
+    "SingleDNN",
+    "known_objectives",
+    "rebuild",
+    "resume",
+]

@@ -166,6 +166,20 @@ def test_evaluation_of_a_row_gives_the_numbers_of_its_row(files, finished):
         assert (done.latency_s, done.area_mm2) == (rows["latency_s"][index], rows["area_mm2"][index])
 
 
+def test_explain_staircase_tune_and_relate(dse_command, files):
+    code, out, _ = dse_command("explain", "small.onnx", "--set", "dram_gbps=1", "--out", "why")
+    assert code == 0 and "What would help the network" in out and "dram_gbps" in out and "elasticity" in out
+    assert {"roofline.png", "sensitivity.csv", "layers.csv"} <= {path.name for path in (files / "why").iterdir()}
+    code, out, _ = dse_command("explain", "small.onnx", "--layer", "layer")
+    assert code == 0 and "side by side: rows" in out and "energy" in out
+    code, out, _ = dse_command("staircase", "small.onnx", "--layer", "layer", "--size", "C", "--out", "steps")
+    assert code == 0 and (files / "steps" / "layer_C.csv").is_file() and (files / "steps" / "layer_C.png").is_file()
+    code, out, _ = dse_command("tune", "small.onnx", "--out", "tuned", "--parameters", "0.5", "--macs", "0.5")
+    assert code == 0 and "Proposals" in out and (files / "tuned" / "tuned.onnx").is_file()
+    code, out, _ = dse_command("relate", "small.onnx", "--out", "relation")
+    assert code == 0 and "3x3" in out and (files / "relation" / "relation.csv").is_file()
+
+
 def test_networks_and_space(dse_command, files):
     code, out, _ = dse_command("networks")
     assert code == 0 and "resnet50" in out and "4.09" in out
@@ -178,7 +192,7 @@ def test_networks_and_space(dse_command, files):
 def test_version_and_help(dse_command):
     assert dse_command("--version")[1] == "dse 0.1.0\n"
     assert "Examples:" in dse_command("explore", "--help")[1]
-    for command in ("resume", "front", "evaluate", "networks", "space"):
+    for command in ("resume", "front", "evaluate", "explain", "staircase", "tune", "relate", "networks", "space"):
         assert dse_command(command, "--help")[0] == 0
 
 
@@ -208,6 +222,10 @@ BAD = {
     "unknown algorithm": ((*SMALL, "--algorithm", "x", "--out", "x"), "unknown algorithm 'x'"),
     "unknown node": ((*SMALL, "--node", "44"), "the nodes are 65, 45, 28, 22, 16, 7"),
     "unknown mapping objective": ((*SMALL, "--mapping-objective", "x"), "mapping objective 'x'"),
+    "unknown layer": (("staircase", "small.onnx", "--layer", "layr"), "no MAC layer 'layr'; did you mean 'layer'?"),
+    "unknown layer to explain": (("explain", "small.onnx", "--layer", "Layer"), "did you mean 'layer'?"),
+    "unknown size": (("staircase", "small.onnx", "--layer", "layer", "--size", "L"), "size 'L' is unknown; choose"),
+    "budget above all": (("tune", "small.onnx", "--parameters", "1.5"), "parameters is a share from 0 to 1"),
     "bad time": ((*SMALL, "--time-limit", "5x"), "time '5x'"),
     "bad size": ((*SMALL, "--dim", "seq"), "expected NAME=SIZE"),
     "a file in the way": ((*SMALL, "--out", "file"), "file"),

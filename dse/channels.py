@@ -1,0 +1,393 @@
+"""Which channels of an ONNX graph must change together, and changing them.
+
+Every tensor's channels are a list of segments, each a variable: a convolution makes a new variable, element-wise
+work passes it on, a residual addition makes two variables one (union-find), a concatenation puts segments behind
+each other, a flattening repeats each channel.  What the rules do not know keeps its channels fixed, so that an
+edit can be refused but never break the graph.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
+
+PASS = frozenset(
+    "Relu LeakyRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Tanh Softplus Mish Gelu Clip Dropout Identity Cast "
+    "MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool Resize Upsample LRN Exp Sqrt Abs Neg Erf Swish".split()
+)
+"""Operators that leave the channels of their first input as they are."""
+
+NORMALISE = frozenset("BatchNormalization InstanceNormalization PRelu".split())
+JOIN = frozenset("Add Sub Mul Div Max Min Sum Mean".split())
+KEEP_VALUES = 4096
+"""Initialisers of up to this many elements keep their values [elements]: shapes and scalars."""
+
+Segment = tuple[int, int]
+"""A variable and how many features each of its channels makes."""
+
+
+@dataclass
+class Use:
+    """An axis of an initialiser whose length is the sum of segments, over `groups`."""
+
+    tensor: str
+    axis: int
+    segments: tuple[Segment, ...]
+    groups: int = 1
+
+
+@dataclass
+class Channels:
+    """The channel variables of a graph.
+
+    Attributes
+    ----------
+    size : channels of each variable [1].
+    fixed : why a variable cannot change, by variable.
+    multiple : a variable's size must be a multiple of this [1].
+    uses : the axes of initialisers that follow.
+    makers, readers : names of the convolutions and products that write or read a variable.
+    grouped : names of depthwise convolutions by variable: their ``group`` follows the size.
+    """
+
+    size: dict[int, int] = field(default_factory=dict)
+    fixed: dict[int, str] = field(default_factory=dict)
+    multiple: dict[int, int] = field(default_factory=dict)
+    uses: list[Use] = field(default_factory=list)
+    makers: dict[int, list[str]] = field(default_factory=dict)
+    readers: dict[int, list[str]] = field(default_factory=dict)
+    grouped: dict[int, list[str]] = field(default_factory=dict)
+    parent: dict[int, int] = field(default_factory=dict)
+
+    def new(self, size: int) -> tuple[Segment, ...]:
+        """A new variable as the segments of a tensor."""
+        number = len(self.parent)
+        self.parent[number] = number
+        self.size[number] = size
+        return ((number, 1),)
+
+    def root(self, number: int) -> int:
+        """The variable that stands for all it is tied to."""
+        while self.parent[number] != number:
+            self.parent[number] = self.parent[self.parent[number]]
+            number = self.parent[number]
+        return number
+
+    def fix(self, segments: tuple[Segment, ...], why: str) -> None:
+        """Forbid changes of these variables."""
+        for number, _ in segments:
+            self.fixed.setdefault(self.root(number), why)
+
+    def tie(self, a: tuple[Segment, ...], b: tuple[Segment, ...], why: str) -> None:
+        """Make two tensors' channels equal; where their segments differ, fix both."""
+        same = len(a) == len(b) and all(
+            self.size[self.root(x)] == self.size[self.root(y)] and m == n for (x, m), (y, n) in zip(a, b, strict=True)
+        )
+        if not same:
+            self.fix((*a, *b), f"{why} joins channels of different structure")
+            return
+        for (x, _), (y, _) in zip(a, b, strict=True):
+            self._union(self.root(x), self.root(y))
+
+    def _union(self, x: int, y: int) -> None:
+        if x == y:
+            return
+        self.parent[y] = x
+        if y in self.fixed:
+            self.fixed.setdefault(x, self.fixed[y])
+        self.multiple[x] = math.lcm(self.multiple.get(x, 1), self.multiple.get(y, 1))
+        for table in (self.makers, self.readers, self.grouped):
+            table.setdefault(x, []).extend(table.pop(y, []))
+
+    def note(self, table: dict[int, list[str]], segments: tuple[Segment, ...], name: str) -> None:
+        """Add a node to `makers`, `readers` or `grouped` of every variable in `segments`."""
+        for number, _ in segments:
+            table.setdefault(self.root(number), []).append(name)
+
+    def free(self) -> list[int]:
+        """Variables that can change and that something makes."""
+        roots = dict.fromkeys(self.root(number) for number in self.parent)
+        return [x for x in roots if x not in self.fixed and self.makers.get(x)]
+
+    def length(self, segments: tuple[Segment, ...], sizes: dict[int, int]) -> int:
+        """Features of these segments when some variables have other `sizes` [1]."""
+        return sum(sizes.get(self.root(x), self.size[self.root(x)]) * n for x, n in segments)
+
+
+def node_name(node: NodeProto) -> str:
+    """The name by which edits and layers know a node."""
+    return node.name or next((name for name in node.output if name), node.op_type)
+
+
+def attribute(node: NodeProto, name: str, default=None):
+    """Value of an attribute, or `default`."""
+    for item in node.attribute:
+        if item.name == name:
+            return helper.get_attribute_value(item)
+    return default
+
+
+def set_attribute(node: NodeProto, name: str, value) -> None:
+    """Set an attribute in place."""
+    for item in [item for item in node.attribute if item.name == name]:
+        node.attribute.remove(item)
+    node.attribute.append(helper.make_attribute(name, value))
+
+
+def stripped(model: ModelProto) -> ModelProto:
+    """A copy without the values of large initialisers and without noted shapes, fit for editing."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.value_info[:]
+    for tensor in copy.graph.initializer:
+        if math.prod(tensor.dims) > KEEP_VALUES or tensor.data_location == TensorProto.EXTERNAL:
+            tensor.CopyFrom(_absent(tensor.name, tensor.dims, tensor.data_type))
+    return copy
+
+
+def _absent(name: str, dims, data_type: int) -> TensorProto:
+    """An initialiser of known shape whose values are declared to be in a file that does not exist."""
+    tensor = TensorProto(name=name, dims=dims, data_type=data_type, data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="weights.absent")
+    return tensor
+
+
+def resize_initializer(tensor: TensorProto, dims: list[int]) -> None:
+    """Give an initialiser another shape; its values are dropped, since a tuned network is trained anew."""
+    if list(tensor.dims) != dims:
+        tensor.CopyFrom(_absent(tensor.name, dims, tensor.data_type))
+
+
+def shapes_of(model: ModelProto) -> dict[str, list[int | None]]:
+    """Shapes of all tensors that shape inference finds; None for an unknown size."""
+    inferred = shape_inference.infer_shapes(model, strict_mode=False, data_prop=True)
+    found = {}
+    for entry in (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output):
+        dims = entry.type.tensor_type.shape.dim
+        found[entry.name] = [d.dim_value if d.HasField("dim_value") else None for d in dims]
+    return found | {tensor.name: list(tensor.dims) for tensor in inferred.graph.initializer}
+
+
+def channels_of(model: ModelProto) -> Channels:
+    """The channel variables of a graph of the operators that convolutional networks have."""
+    shapes, made = shapes_of(model), Channels()
+    constants = {tensor.name for tensor in model.graph.initializer}
+    small = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_location != TensorProto.EXTERNAL}
+    constants |= {name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
+    tensors: dict[str, tuple[Segment, ...]] = {}
+    for entry in model.graph.input:
+        dims = shapes.get(entry.name) or []
+        if entry.name not in constants and len(dims) > 1 and dims[1]:
+            tensors[entry.name] = made.new(dims[1])
+            made.fix(tensors[entry.name], "it is an input of the network")
+    for node in model.graph.node:
+        result = _through(node, made, tensors, shapes, constants)
+        result = _sliced(node, tensors, small) if result is None else result
+        if result is None:
+            for name in node.input:
+                made.fix(tensors.get(name, ()), f"{node_name(node)!r} ({node.op_type}) needs it as it is")
+            for name in node.output:
+                dims = shapes.get(name) or []
+                if len(dims) > 1 and dims[1]:
+                    tensors[name] = made.new(dims[1])
+                    made.fix(tensors[name], f"{node_name(node)!r} ({node.op_type}) makes it")
+        else:
+            tensors[node.output[0]] = result
+    for entry in model.graph.output:
+        made.fix(tensors.get(entry.name, ()), "it is an output of the network")
+    return made
+
+
+def _through(
+    node: NodeProto, made: Channels, tensors: dict, shapes: dict, constants: set[str]
+) -> tuple[Segment, ...] | None:
+    """Segments of a node's output; None where no rule knows."""
+    kind, inputs = node.op_type, [name for name in node.input if name]
+    first = tensors.get(inputs[0]) if inputs else None
+    if kind in ("Conv", "ConvTranspose") and first is not None and inputs[1] in constants:
+        return _convolution(node, made, first, shapes)
+    if kind in ("Gemm", "MatMul") and first is not None and inputs[1] in constants:
+        return _product(node, made, first, shapes)
+    if kind in JOIN:
+        return _join(node, made, tensors, shapes, constants)
+    if first is None:
+        return None
+    if kind in PASS:
+        return first
+    if kind in NORMALISE:
+        for name in inputs[1:]:
+            if shapes.get(name) and shapes[name][0] == made.length(first, {}):
+                made.uses.append(Use(name, 0, first))
+        return first
+    if kind == "Concat" and all(name in tensors for name in inputs):
+        if attribute(node, "axis") == 1:
+            return tuple(segment for name in inputs for segment in tensors[name])
+        for name in inputs[1:]:
+            made.tie(first, tensors[name], f"concatenation {node_name(node)!r}")
+        return first
+    if kind == "SpaceToDepth":
+        return first * attribute(node, "blocksize") ** 2
+    if kind == "Flatten" and attribute(node, "axis", 1) == 1:
+        space = (shapes.get(inputs[0]) or [None] * 3)[2:]
+        if None in space:
+            return None
+        return tuple((number, n * math.prod(space)) for number, n in first)
+    if kind == "ReduceMean" and 1 not in [axis % 4 for axis in attribute(node, "axes", [])] and len(inputs) == 1:
+        return first if attribute(node, "axes") else None
+    return None
+
+
+def _sliced(node: NodeProto, tensors: dict, small: dict[str, TensorProto]) -> tuple[Segment, ...] | None:
+    """Segments behind a `Pad` or `Slice` that leaves the channels alone; None for others."""
+    first = tensors.get(node.input[0]) if node.input else None
+    which = {"Pad": 1, "Slice": 3}.get(node.op_type)
+    if first is None or which is None or len(node.input) <= which or node.input[which] not in small:
+        return None
+    values = numpy_helper.to_array(small[node.input[which]]).reshape(-1).tolist()
+    if node.op_type == "Pad":
+        alone = len(node.input) < 4 and len(values) == 8 and values[1] == values[5] == 0
+    else:
+        alone = not {1, -3} & set(values)
+    return first if alone else None
+
+
+def _convolution(node: NodeProto, made: Channels, first: tuple[Segment, ...], shapes: dict) -> tuple[Segment, ...]:
+    weight, groups, name = node.input[1], attribute(node, "group", 1), node_name(node)
+    dims, transposed = shapes[weight], node.op_type == "ConvTranspose"
+    outputs = dims[1] * groups if transposed else dims[0]
+    inputs = made.length(first, {})
+    if groups > 1 and groups == inputs == outputs:  # depthwise
+        made.uses.append(Use(weight, 0, first))
+        result = first
+        made.note(made.grouped, first, name)
+    else:
+        result = made.new(outputs)
+        if groups > 1:
+            for segments in (first, result):
+                for number, _ in segments:
+                    root = made.root(number)
+                    made.multiple[root] = math.lcm(made.multiple.get(root, 1), groups)
+        into, out = (0, 1) if transposed else (1, 0)
+        made.uses.append(Use(weight, into, first, 1 if transposed else groups))
+        made.uses.append(Use(weight, out, result, groups if transposed else 1))
+        made.note(made.readers, first, name)
+        made.note(made.makers, result, name)
+    if len(node.input) > 2 and node.input[2]:
+        made.uses.append(Use(node.input[2], 0, result))
+    return result
+
+
+def _product(node: NodeProto, made: Channels, first: tuple[Segment, ...], shapes: dict) -> tuple[Segment, ...] | None:
+    dims = shapes[node.input[1]]
+    if len(dims) != 2 or attribute(node, "transA", 0) or len(shapes.get(node.input[0]) or [0, 0]) != 2:
+        return None
+    transposed = attribute(node, "transB", 0)
+    result = made.new(dims[0] if transposed else dims[1])
+    made.uses.append(Use(node.input[1], 1 if transposed else 0, first))
+    made.uses.append(Use(node.input[1], 0 if transposed else 1, result))
+    made.note(made.readers, first, node_name(node))
+    made.note(made.makers, result, node_name(node))
+    if len(node.input) > 2 and node.input[2]:
+        made.uses.append(Use(node.input[2], len(shapes[node.input[2]]) - 1, result))
+    return result
+
+
+def _join(
+    node: NodeProto, made: Channels, tensors: dict, shapes: dict, constants: set[str]
+) -> tuple[Segment, ...] | None:
+    live = [name for name in node.input if name in tensors]
+    if not live or len(live) + sum(name in constants for name in node.input) < len(node.input):
+        return None
+    rank = len(shapes.get(live[0]) or [])
+    for name in node.input:
+        dims = shapes.get(name) or []
+        if name in live:
+            if len(dims) != rank:
+                return None
+            made.tie(tensors[live[0]], tensors[name], f"{node.op_type} {node_name(node)!r}")
+        elif math.prod(dims or [1]) != 1:  # a constant along the channels
+            axis = len(dims) - rank + 1
+            if axis < 0 or dims[axis] != made.length(tensors[live[0]], {}) or math.prod(dims) != dims[axis]:
+                return None
+            made.uses.append(Use(name, axis, tensors[live[0]]))
+    return tensors[live[0]]
+
+
+def with_channels(model: ModelProto, made: Channels, sizes: dict[int, int]) -> ModelProto:
+    """A copy of the graph in which variables have other sizes, carried through every initialiser that follows.
+
+    Raises ValueError where a variable is fixed (such as one that a residual addition ties to an input) or a grouped
+    convolution does not divide the new size.
+    """
+    wanted = {made.root(number): size for number, size in sizes.items()}
+    for number, size in wanted.items():
+        makers = ", ".join(made.makers.get(number, ["?"])[:3])
+        if number in made.fixed:
+            raise ValueError(f"channels of {makers} cannot change: {made.fixed[number]}")
+        if size < 1 or size % made.multiple.get(number, 1):
+            multiple = made.multiple.get(number, 1)
+            raise ValueError(f"channels of {makers} must be a positive multiple of {multiple} (groups), got {size}")
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    tensors = {tensor.name: tensor for tensor in copy.graph.initializer}
+    for use in made.uses:
+        dims = list(tensors[use.tensor].dims) if use.tensor in tensors else None
+        if dims is None:
+            if any(made.root(number) in wanted for number, _ in use.segments):
+                raise ValueError(f"{use.tensor!r} is computed in the graph; fold constants before tuning")
+            continue
+        dims[use.axis] = made.length(use.segments, wanted) // use.groups
+        resize_initializer(tensors[use.tensor], dims)
+    depthwise = {
+        name: made.length(((number, 1),), wanted) for number in wanted for name in made.grouped.get(number, [])
+    }
+    if depthwise:
+        tensors_now = {tensor.name: list(tensor.dims) for tensor in copy.graph.initializer}
+        for node in copy.graph.node:
+            if node_name(node) in depthwise:
+                set_attribute(node, "group", tensors_now[node.input[1]][0])
+    return copy
+
+
+def checked(model: ModelProto) -> ModelProto:
+    """The model, after `onnx.checker` and strict shape inference have passed it; ValueError with their words if not."""
+    try:
+        filled = shape_inference.infer_shapes(with_random_weights(model, only_small=True))  # outputs may lack a shape
+        onnx.checker.check_model(filled)
+        shape_inference.infer_shapes(filled, check_type=True, strict_mode=True, data_prop=True)
+    except Exception as error:  # the checker and inference raise their own kinds
+        raise ValueError(f"the edited graph is not valid ONNX: {' '.join(str(error).split())[:300]}") from None
+    return model
+
+
+def with_random_weights(model: ModelProto, seed: int = 0, only_small: bool = False) -> ModelProto:
+    """A copy whose absent initialisers have random values, scaled by fan-in, so that the network can run.
+
+    `only_small`: large ones become weights without values (inputs of the graph), enough for checking.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    kept = []
+    positive = {node.input[4] for node in copy.graph.node if node.op_type == "BatchNormalization"}
+    for tensor in copy.graph.initializer:
+        if tensor.data_location != TensorProto.EXTERNAL:
+            kept.append(tensor)
+            continue
+        dims = list(tensor.dims)
+        if only_small and math.prod(dims) > KEEP_VALUES:
+            copy.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, dims))
+            continue
+        fan_in = math.prod(dims[1:]) if len(dims) > 1 else 1
+        values = rng.standard_normal(dims) / math.sqrt(fan_in)
+        values = np.abs(values) + 0.5 if tensor.name in positive else values
+        kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        kept.append(numpy_helper.from_array(values.astype(kind), tensor.name))
+    del copy.graph.initializer[:]
+    copy.graph.initializer.extend(kept)
+    return copy

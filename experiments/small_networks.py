@@ -1,0 +1,50 @@
+"""Two small networks for 28 x 28 images, the measured study's originals; needs torch."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def conv(cin: int, cout: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    """A convolution that keeps its size / stride, and batch normalisation."""
+    return [nn.Conv2d(cin, cout, kernel, stride, kernel // 2, groups=groups, bias=False), nn.BatchNorm2d(cout)]
+
+
+class Residual(nn.Module):
+    """A branch plus its input (through a 1x1 where the shape changes), and an activation."""
+
+    def __init__(self, branch: list[nn.Module], cin: int, cout: int, stride: int, last: nn.Module | None) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(*branch)
+        self.short = nn.Sequential(*(conv(cin, cout, 1, stride) if (cin, stride) != (cout, 1) else []))
+        self.last = last or nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One pass."""
+        return self.last(self.branch(x) + self.short(x))
+
+
+def basic(cin: int, cout: int, stride: int) -> nn.Module:
+    """ResNet's basic block (He et al., CVPR 2016)."""
+    return Residual([*conv(cin, cout, 3, stride), nn.ReLU(), *conv(cout, cout, 3)], cin, cout, stride, nn.ReLU())
+
+
+def inverted(cin: int, cout: int, stride: int, expansion: int = 3) -> nn.Module:
+    """MobileNetV2's inverted residual (Sandler et al., CVPR 2018)."""
+    wide = cin * expansion
+    branch = [*conv(cin, wide, 1), nn.ReLU6(), *conv(wide, wide, 3, stride, wide), nn.ReLU6(), *conv(wide, cout, 1)]
+    same = (cin, stride) == (cout, 1)
+    return Residual(branch, cin, cout, stride, None) if same else nn.Sequential(*branch)
+
+
+def small_networks() -> dict[str, nn.Module]:
+    """Name -> module, input (n, 1, 28, 28), 10 classes."""
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    resnet = [*conv(1, 16, 3, 2), nn.ReLU(), basic(16, 16, 1), basic(16, 32, 2), basic(32, 64, 2), *head]
+    mobile = [*conv(1, 16, 3, 2), nn.ReLU6(), inverted(16, 16, 1), inverted(16, 24, 2), inverted(24, 24, 1),
+              inverted(24, 40, 2), *conv(40, 96, 1), nn.ReLU6(), *head]  # fmt: skip
+    return {
+        "resnet-style": nn.Sequential(*resnet, nn.Linear(64, 10)),
+        "mobilenet-style": nn.Sequential(*mobile, nn.Linear(96, 10)),
+    }

@@ -1,0 +1,186 @@
+"""Hardware and network move together: channel multipliers of the network's stages are genes beside the hardware's.
+
+The front answers "what if the network may move too": what latency and area cost in capacity.  Capacity stands in for
+accuracy, which is not modelled; `dse.study` measures it for the networks of the front that matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dse.accelerator import Accelerator
+from dse.channels import channels_of, with_channels
+from dse.evaluate import BatchEvaluator
+from dse.manifest import hash_of
+from dse.model import DEFAULT_SLACK
+from dse.space import DesignSpace, small_space
+from dse.technology import Technology
+from dse.tune import network_of, read_graph
+from dse.variables import Variable
+from problems.base import AcceleratorProblem, Columns, ProblemError
+
+WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
+"""Channel multipliers of a stage [1]."""
+
+
+class CodesignSpace(DesignSpace):
+    """A hardware space with one more variable a stage of the network, ``width_1`` ...: its channel multiplier.
+
+    Parameters
+    ----------
+    hardware : the `DesignSpace` of the accelerator.
+    stages : stages of the network [1].
+    widths : levels of every multiplier, rising [1].
+    """
+
+    def __init__(self, hardware: DesignSpace, stages: int, widths: tuple[float, ...] = WIDTHS) -> None:
+        if len(widths) < 2 or list(widths) != sorted(set(widths)) or widths[0] <= 0:
+            raise ProblemError(f"widths={widths!r}: give at least two positive multipliers, rising")
+        moving = tuple(Variable(f"width_{i + 1}", tuple(map(float, widths)), False) for i in range(stages))
+        object.__setattr__(self, "name", f"{hardware.name} and {stages} stages")
+        object.__setattr__(self, "base", hardware.base)
+        object.__setattr__(self, "hardware", hardware)
+        object.__setattr__(self, "variables", (*hardware.variables, *moving))
+
+    def columns(self, X: np.ndarray) -> dict[str, np.ndarray]:
+        """As `DesignSpace.columns`, and the multipliers, each (n,)."""
+        X = self.validate(X)
+        n = self.hardware.n_var
+        widths = {v.name: np.asarray(v.levels)[X[:, n + i]] for i, v in enumerate(self.variables[n:])}
+        return self.hardware.columns(X[:, :n]) | widths
+
+    def design(self, x: np.ndarray) -> Accelerator:
+        """The `Accelerator` of one row of genes, (n_var,)."""
+        return self.hardware.design(self.validate(np.asarray(x)[None])[0, : self.hardware.n_var])
+
+
+class ScaledNetwork:
+    """A graph whose stages' channels are multiplied and rounded to steps.
+
+    A stage is all channels that are free to change and first made at one output size; a residual addition ties, a
+    concatenation shifts (`dse.channels`).  ``stages``: output pixels of each, from the input on.
+    """
+
+    def __init__(self, network: str | Path, step: int, batch: int | None, dims: Mapping[str, int] | None) -> None:
+        if step < 1:
+            raise ProblemError(f"step must be a whole number of channels >= 1, got {step}")
+        self.graph = read_graph(network)
+        self.step, self.batch, self.dims = step, batch, dims
+        self.channels = channels_of(self.graph)
+        self.original = network_of(self.graph, batch, dims)
+        pixels = {layer.name: layer.OY * layer.OX for layer in self.original.mac_layers}
+        self.by_stage: dict[int, list[int]] = {}
+        for number in self.channels.free():
+            made = [pixels[name] for name in self.channels.makers[number] if name in pixels]
+            if made:
+                self.by_stage.setdefault(max(made), []).append(number)
+        if not self.by_stage:
+            raise ProblemError(
+                f"no channels of {network} are free to change: there is nothing to design in the network"
+            )
+        self.stages = sorted(self.by_stage, reverse=True)
+        self._made: dict[tuple[float, ...], Any] = {(1.0,) * len(self.stages): self.original}
+
+    def __call__(self, widths: tuple[float, ...]) -> Any:
+        """The `Network` at these multipliers, one a stage; 1 leaves a stage as it is."""
+        if widths not in self._made:
+            sizes = {}
+            for stage, width in zip(self.stages, widths, strict=True):
+                for number in self.by_stage[stage] if width != 1 else ():
+                    step = int(np.lcm(self.step, self.channels.multiple.get(number, 1)))
+                    sizes[number] = max(1, round(self.channels.size[number] * width / step)) * step
+            model = with_channels(self.graph, self.channels, sizes)
+            self._made[widths] = network_of(model, self.batch, self.dims).renamed(self.original.name)
+        return self._made[widths]
+
+
+class _Evaluator:
+    """Metrics of designs whose networks differ: one batch a network."""
+
+    def __init__(self, scaled: ScaledNetwork, make: Callable[[Any], BatchEvaluator], names: list[str]) -> None:
+        self.scaled, self.make, self.names = scaled, make, names
+
+    def __call__(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        widths = np.column_stack([columns[name] for name in self.names])
+        hardware = {name: values for name, values in columns.items() if name not in self.names}
+        original, metrics = self.scaled.original, {}
+        for row in np.unique(widths, axis=0):
+            here = np.flatnonzero((widths == row).all(axis=1))
+            network = self.scaled(tuple(row.tolist()))
+            found = self.make(network)({name: values[here] for name, values in hardware.items()})
+            found["parameters"] = np.full(len(here), float(network.parameters))
+            shares = network.parameters / original.parameters, network.macs / original.macs
+            found["capacity"] = np.full(len(here), float(np.sqrt(shares[0] * shares[1])))
+            for name, values in found.items():
+                metrics.setdefault(name, np.empty(len(widths)))[here] = values
+        return metrics
+
+
+class Codesign(AcceleratorProblem):
+    """Latency [s], area [mm2] and 1 / capacity [1] of accelerators and the network's widths together.
+
+    Capacity is the geometric mean of parameters and MACs, each as a share of the original's.
+
+    Parameters
+    ----------
+    network : name or path of an ONNX file.
+    space : `DesignSpace` of the hardware; default: the small space.
+    widths : channel multipliers that each stage may take [1].
+    step : channels are rounded to multiples of this [1].
+    least_capacity : least capacity that is feasible [1].
+    technology, n_jobs, mapping_objective, mapping_slack, batch, dims : as in `SingleDNN`.
+    """
+
+    objective_names = ("latency_s", "area_mm2", "inverse_capacity")
+    constraint_names = ("capacity",)
+    model_modules = (*AcceleratorProblem.model_modules, "dse.tune")
+
+    def __init__(
+        self,
+        network: str | Path,
+        space: DesignSpace | None = None,
+        widths: tuple[float, ...] = WIDTHS,
+        step: int = 8,
+        least_capacity: float = 0.5,
+        technology: Technology | None = None,
+        n_jobs: int = 1,
+        mapping_objective: str = "latency",
+        mapping_slack: float = DEFAULT_SLACK,
+        batch: int | None = 1,
+        dims: Mapping[str, int] | None = None,
+    ) -> None:
+        if not 0 < least_capacity <= 1:
+            raise ProblemError(f"least_capacity is a share above 0 and up to 1, got {least_capacity!r}")
+        self.scaled = ScaledNetwork(network, step, batch, dims)
+        self.network, self.step, self.least_capacity = self.scaled.original, step, least_capacity
+        self.technology = Technology.at() if technology is None else technology
+        self.mapping_objective, self.mapping_slack, self.n_jobs = mapping_objective, mapping_slack, n_jobs
+        options = {"objective": mapping_objective, "slack": mapping_slack, "n_jobs": n_jobs}
+        together = CodesignSpace(small_space() if space is None else space, len(self.scaled.stages), tuple(widths))
+        names = [v.name for v in together.variables[together.hardware.n_var :]]
+        evaluator = _Evaluator(self.scaled, lambda found: BatchEvaluator(found, self.technology, **options), names)
+        super().__init__(evaluator, together)
+
+    def objectives(self, m: Columns) -> tuple[np.ndarray, ...]:
+        """Latency, area, and the inverse of the capacity."""
+        return m.latency_s, m.area_mm2, 1 / m.capacity
+
+    def constraints(self, m: Columns) -> tuple[np.ndarray, ...]:
+        """Capacity at least `least_capacity`."""
+        return (1 - m.capacity / self.least_capacity,)
+
+    def describe(self) -> dict[str, Any]:
+        """As the base class, with the content of the network and of the technology."""
+        return super().describe() | {
+            "network": self.network.name,
+            "network_sha256": hash_of(repr(self.network).encode()),
+            "technology_sha256": self.technology.hash,
+        }
+
+    def network_at(self, widths: tuple[float, ...]) -> Any:
+        """The `Network` at these multipliers, one a stage."""
+        return self.scaled(tuple(map(float, widths)))

@@ -1,0 +1,63 @@
+"""`problems.Codesign`: widths reach the network, metrics are those of the scaled network, the contract holds."""
+
+import contract
+import numpy as np
+import onnx
+import pytest
+from test_tune import residual
+
+import dse
+from dse.columns import METRICS
+from problems import Codesign, ProblemError
+
+SPACE = dse.DesignSpace({"rows": [8, 16], "cols": [8, 16, 32], "dataflow": ["weight_stationary", "channel_vector"]})
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    file = tmp_path_factory.mktemp("net") / "small.onnx"
+    onnx.save(residual(), file)
+    return file
+
+
+@pytest.fixture
+def problem(path):
+    return Codesign(path, space=SPACE, widths=(0.5, 1.0, 2.0), step=4)
+
+
+@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
+def test_contract(problem, check):
+    check(problem)
+
+
+def test_stages_are_output_sizes_and_widths_are_carried_through(problem):
+    assert problem.scaled.stages == [64, 16]
+    wide = problem.network_at((2.0, 1.0))
+    layers = {layer.name: layer for layer in wide.mac_layers}
+    assert (layers["stem"].K, layers["outer"].K, layers["inner"].C) == (24, 24, 24)
+    assert (layers["expand"].C, layers["expand"].K, layers["depthwise"].G, layers["project"].K) == (56, 80, 80, 24)
+    assert problem.network_at((1.0, 1.0)) is problem.network
+
+
+def test_metrics_are_those_of_the_scaled_network_on_the_design(problem):
+    X = problem.space.sample(12, np.random.default_rng(3))
+    rows = problem.evaluate_designs(X)
+    columns = problem.space.columns(X)
+    for i, x in enumerate(X):
+        network = problem.network_at((columns["width_1"][i], columns["width_2"][i]))
+        found = dse.evaluate(problem.space.design(x), network)
+        assert rows.metrics["latency_s"][i] == found.latency_s and rows.metrics["area_mm2"][i] == found.area_mm2
+        assert rows.metrics["parameters"][i] == network.parameters
+        shares = network.parameters / problem.network.parameters, network.macs / problem.network.macs
+        assert rows.objectives[i, 2] == pytest.approx(1 / np.sqrt(shares[0] * shares[1]))
+        assert (rows.constraints[i, 1] <= 0) == (rows.metrics["capacity"][i] >= 0.5)
+    assert set(METRICS) <= set(rows.metrics)
+
+
+def test_bad_input_is_told(path):
+    with pytest.raises(ProblemError, match="least_capacity is a share"):
+        Codesign(path, least_capacity=0)
+    with pytest.raises(ProblemError, match="give at least two positive multipliers, rising"):
+        Codesign(path, widths=(1.0, 0.5))
+    with pytest.raises(ProblemError, match="step must be a whole number"):
+        Codesign(path, step=0)

@@ -1,0 +1,138 @@
+"""`dse.explain`: parts sum exactly, and every advice is true when it is applied."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+
+import dse
+import dse.chosen
+from dse.evaluate import ENERGY_PARTS, WATERFALL, layer_cycles
+from dse.explain import closed, explain, with_layer
+from dse.explain_plots import write_explanation
+from dse.layers import MacLayer, Network
+
+DESIGNS = ("nvdla_large", "systolic", "tpu_v1", "eyeriss_v1")
+
+
+@pytest.fixture(scope="module")
+def resnet50():
+    return dse.load_network("resnet50")
+
+
+@pytest.fixture(scope="module")
+def explained(resnet50):
+    """Each design with its explanation, made once."""
+    made = {}
+
+    def of(name):
+        if name not in made:
+            made[name] = explain(dse.preset(name), resnet50)
+        return made[name]
+
+    return of
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_parts_sum_to_the_total_exactly(explained, name):
+    found = explained(name)
+    assert len(found.layers) == len(found.evaluation.network.layers)
+    for _, row in found.layers.iterrows():
+        assert math.fsum(row[f"{part}_cycles"] for part in WATERFALL) == row["cycles"]
+        assert math.fsum(row[f"{part}_pj"] for part in ENERGY_PARTS) == row["energy_pj"]
+    total = 0.0
+    for cycles in found.layers["cycles"]:
+        total += cycles
+    assert total == found.evaluation.cycles
+    assert found.layers["share"].sum() == pytest.approx(1, rel=1e-12)
+
+
+def test_rounding_goes_into_the_largest_part():
+    parts = closed({"a": 0.1, "b": 0.2, "c": 1e9}, 1e9 + 0.3 + 1e-7)
+    assert parts["a"] == 0.1 and parts["b"] == 0.2 and math.fsum(parts.values()) == 1e9 + 0.3 + 1e-7
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_every_advice_saves_what_it_promises(explained, name):
+    found = explained(name)
+    base, seen = found.evaluation, {}
+    assert found.advice
+    position = {layer.name: i for i, layer in enumerate(base.network.layers)}
+    for advice in found.advice:
+        assert advice.sentence and advice.saved_cycles > 0 and bool(advice.parameters) != bool(advice.loop_bounds)
+        design, network = advice.apply(base.design, base.network)
+        assert (design, network) != (base.design, base.network)
+        key = (tuple(advice.parameters.items()), advice.layer if advice.loop_bounds else "")
+        if key not in seen:
+            seen[key] = dse.evaluate(design, network)
+        after = seen[key]
+        assert after.feasible
+        if advice.layer:
+            row = after.layers.iloc[position[advice.layer]]
+            before = found.layers["cycles"].iloc[position[advice.layer]]
+            saved = before - row["cycles"] * row["repeats"]
+        else:
+            saved = base.cycles - after.cycles
+        assert saved >= 0.9 * advice.saved_cycles, advice.sentence
+        assert after.area_mm2 - base.area_mm2 == pytest.approx(advice.area_mm2, abs=1e-9)
+
+
+def test_layer_cycles_are_those_of_evaluate(resnet50):
+    designs = [
+        dse.Accelerator(rows=rows, dataflow=flow) for rows in (8, 16) for flow in ("row_stationary", "channel_vector")
+    ]
+    cycles, _ = layer_cycles(designs, resnet50, n_jobs=2)
+    for design, row in zip(designs, cycles, strict=True):
+        layers = dse.evaluate(design, resnet50).layers
+        assert np.array_equal(row, layers["cycles"] * layers["repeats"])
+
+
+def test_sensitivity_has_both_neighbours_of_every_number(explained):
+    found = explained("nvdla_large")
+    rows = found.sensitivity
+    for parameter in ("rows", "cols", "dram_gbps", "weight_buffer_kib", "vector_lanes", "output_register_bytes"):
+        directions = set(rows[rows["parameter"] == parameter]["direction"])
+        assert "up" in directions and (directions >= {"up", "down"} or getattr(found.evaluation.design, parameter) == 1)
+    row = rows[(rows["parameter"] == "vector_lanes") & (rows["direction"] == "up")].iloc[0]
+    wide = dse.evaluate(
+        dse.chosen.choose("nvdla_large", [f"vector_lanes={row['value']}"]).design, found.evaluation.network
+    )
+    assert row["saved_cycles"] == found.evaluation.cycles - wide.cycles > 0
+    assert row["area_mm2"] == pytest.approx(wide.area_mm2 - found.evaluation.area_mm2, rel=1e-9)
+    clock = rows[(rows["parameter"] == "clock_ghz") & (rows["direction"] == "step")].iloc[0]
+    assert -1 < clock["elasticity"] < 0  # a faster clock helps, but DRAM does not follow
+
+
+def test_three_channels_on_32_rows_are_told():
+    design = dse.Accelerator(rows=32, cols=8, dram_gbps=64)
+    found = explain(design, Network.from_layers([MacLayer("stem", "Conv", K=8, C=3, OY=16, OX=16, FY=3, FX=3)]))
+    assert "C=3 leaves 29 of 32 rows idle" in found.layers["idle"].iloc[0]
+    assert any("C=3 leaves 29 of 32 rows idle" in advice.sentence for advice in found.advice)
+
+
+def test_explain_takes_less_than_two_seconds(resnet50):
+    design = dse.preset("nvdla_large")
+    explain(design, resnet50)
+    start = time.perf_counter()
+    explain(design, resnet50)
+    assert time.perf_counter() - start < 2
+
+
+def test_a_design_that_cannot_run_is_refused(resnet50):
+    with pytest.raises(ValueError, match="cannot run resnet50"):
+        explain(dse.Accelerator(output_register_bytes=1), resnet50)
+
+
+def test_figures_and_tables_are_written(explained, tmp_path):
+    written = write_explanation(explained("nvdla_large"), tmp_path)
+    assert {path.name for path in written} == {
+        "roofline.png", "layers_strip.png", "layers_breakdown.png", "sensitivity.png", "layers.csv", "sensitivity.csv",
+    }  # fmt: skip
+    assert all(path.stat().st_size > 1000 for path in written)
+
+
+def test_an_edited_layer_leaves_the_others(resnet50):
+    edited = with_layer(resnet50, "/conv1/Conv", {"K": 32})
+    changed = [a.name for a, b in zip(resnet50.layers, edited.layers, strict=True) if a != b]
+    assert changed == ["/conv1/Conv"]

@@ -1,0 +1,120 @@
+"""`dse.study`: seeds are paired, kept, resumed; a seed that fails is told; data files are found or named."""
+
+import gzip
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from dse.explain_plots import gains, moves, save_figure
+from dse.study import compare, load_images, read_idx, read_runs, study
+
+ACCURACY = {("original", s): 0.90 + 0.002 * s for s in range(5)} | {("tuned", s): 0.901 + 0.002 * s for s in range(5)}
+MODULES = {"original": lambda: "original", "tuned": lambda: "tuned"}
+
+
+def known(module, seed):
+    """An accuracy that is known."""
+    return ACCURACY[module, seed]
+
+
+def test_the_interval_is_of_the_differences_within_a_seed(tmp_path):
+    noise = np.random.default_rng(0).normal(0, 0.002, 5)
+    runs = study(MODULES, lambda m, s: known(m, s) + (noise[s] if m == "tuned" else 0), tmp_path)
+    found = compare(runs)
+    points = 100 * (0.001 + noise)
+    low, high = stats.t.interval(0.95, 4, points.mean(), stats.sem(points))
+    assert (found.low_points, found.high_points) == pytest.approx((low, high))
+    assert found.change_points == pytest.approx(points.mean()) and found.seeds == 5
+    paired = stats.ttest_rel([ACCURACY["tuned", s] + noise[s] for s in range(5)],
+                             [ACCURACY["original", s] for s in range(5)])  # fmt: skip
+    assert found.p_value == pytest.approx(paired.pvalue)
+
+
+def test_neutral_only_when_the_interval_says_so(tmp_path):
+    same = compare(study(MODULES, lambda m, s: known(m, s) + 1e-4 * (s % 2), tmp_path / "same"))
+    assert same.neutral(0.5) and not same.neutral(0.05) and "accuracy-neutral at a margin of 0.5" in same.text()
+    few = compare(study(MODULES, known, tmp_path / "few", seeds=range(3)))
+    assert not few.neutral() and "not shown to be neutral" in few.text()
+    worse = compare(study(MODULES, lambda m, s: 0.9 - 0.02 * (m == "tuned") - 1e-3 * s, tmp_path / "worse"))
+    assert worse.change_points == pytest.approx(-2) and not worse.neutral() and not worse.no_loss(1.0)
+    better = compare(study(MODULES, lambda m, s: 0.9 + 0.02 * (m == "tuned") - 1e-3 * s, tmp_path / "better"))
+    assert not better.neutral() and better.no_loss() and "no loss of 0.5 points" in better.text()
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [(math.nan, "accuracy nan is not between 0 and 1"), (93.0, "accuracy 93.0 is not between 0 and 1"),
+     (RuntimeError("out of\nmemory"), "RuntimeError: out of memory")],
+)  # fmt: skip
+def test_a_seed_that_fails_is_kept_and_told_and_tried_again(tmp_path, bad, told):
+    def breaks(module, seed):
+        if (module, seed) == ("tuned", 3):
+            if isinstance(bad, Exception):
+                raise bad
+            return bad
+        return known(module, seed)
+
+    found = compare(study(MODULES, breaks, tmp_path))
+    assert found.seeds == 4 and found.failed == (f"tuned, seed 3: {told}",) and not found.neutral()
+    assert f"failed: tuned, seed 3: {told}" in found.text()
+    asked = []
+    again = study(MODULES, lambda m, s: asked.append((m, s)) or known(m, s), tmp_path)
+    assert asked == [("tuned", 3)] and compare(again).seeds == 5 and not compare(again).failed
+
+
+def test_an_interrupted_study_continues_where_it_stopped(tmp_path):
+    asked = []
+
+    def stops(module, seed):
+        asked.append((module, seed))
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+        return known(module, seed)
+
+    with pytest.raises(KeyboardInterrupt):
+        study(MODULES, stops, tmp_path / "a", identity="x")
+    continued = study(MODULES, stops, tmp_path / "a", identity="x")
+    assert len(asked) == 11  # ten trainings and the one that was stopped
+    whole = study(MODULES, known, tmp_path / "b", identity="x")
+    columns = ["network", "seed", "accuracy", "error", "identity"]
+    pd.testing.assert_frame_equal(continued[columns], whole[columns])
+    digits = (tmp_path / "b" / "runs.csv").read_text().replace(whole["identity"][0], "012e45678901")
+    (tmp_path / "b" / "runs.csv").write_text(digits)
+    assert set(read_runs(tmp_path / "b" / "runs.csv")["identity"]) == {"012e45678901"}  # a text, not a number
+    with pytest.raises(ValueError, match="holds a study of other networks or another recipe"):
+        study(MODULES, known, tmp_path / "a", identity="y")
+
+
+def test_idx_files_are_read_and_missing_ones_named(tmp_path):
+    images, labels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3), np.array([4, 7], np.uint8)
+
+    def idx(array):
+        return b"\0\0\x08" + bytes([array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
+
+    with pytest.raises(ValueError, match="install the Debian package dataset-fashion-mnist"):
+        load_images(tmp_path)
+    for part in ("train", "t10k"):
+        (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(idx(labels))
+    data = load_images(tmp_path)
+    x, y = data["train"]
+    assert x.shape == (2, 1, 3, 3) and x.mean() == pytest.approx(0, abs=1e-6) and x.std() == pytest.approx(1, rel=1e-5)
+    assert y.tolist() == [4, 7]
+    (tmp_path / "short").write_bytes(idx(images)[:-1])
+    with pytest.raises(ValueError, match="short is truncated"):
+        read_idx(tmp_path / "short")
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(ValueError, match="not an IDX file"):
+        read_idx(tmp_path / "text")
+
+
+def test_figures_of_a_study_are_drawn(tmp_path):
+    times = {"latency_s": 2e-5, "tuned_latency_s": 1e-5, "gain": 0.5, "seeds": 5}
+    change = {"accuracy": 0.9, "tuned_accuracy": 0.905, "change_points": 0.5, "low_points": 0.1, "high_points": 0.9}
+    row = {"network": "net", "design": "chip"} | times | change
+    for draw in (gains, moves):
+        path = save_figure(draw(pd.DataFrame([row])), tmp_path / f"{draw.__name__}.png", "a study")
+        assert path.stat().st_size > 1000

@@ -1,0 +1,262 @@
+"""`dse.tune`: edits are carried through the graph, keep its semantics, and cost what they promise when read back."""
+
+import json
+import math
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+import dse
+from dse.channels import channels_of, checked, stripped, with_channels, with_random_weights
+from dse.edits import KINDS, Edit
+from dse.tune import Budget, apply_edits, capacity_of, propose, read_graph, tune, write_tuned
+
+DESIGN = dse.Accelerator(rows=16, cols=16, dram_gbps=64, vector_lanes=64)
+
+
+class Builder:
+    """Writes small convolutional graphs."""
+
+    def __init__(self, channels=3, size=16):
+        self.nodes, self.tensors, self.count = [], [], 0
+        self.input = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", channels, size, size])
+
+    def weight(self, *dims):
+        self.count += 1
+        rng = np.random.default_rng(self.count)
+        values = (rng.standard_normal(dims) / math.sqrt(math.prod(dims[1:]) or 1)).astype(np.float32)
+        self.tensors.append(numpy_helper.from_array(values, f"w{self.count}"))
+        return f"w{self.count}"
+
+    def node(self, kind, *inputs, **attributes):
+        self.count += 1
+        name = attributes.pop("name", f"{kind.lower()}{self.count}")
+        self.nodes.append(helper.make_node(kind, inputs, [f"{name}_out"], name, **attributes))
+        return f"{name}_out"
+
+    def conv(self, x, cin, cout, k=1, stride=1, groups=1, name=None):
+        half = (k - 1) // 2
+        named = {"name": name} if name else {}
+        y = self.node("Conv", x, self.weight(cout, cin // groups, k, k), kernel_shape=[k, k], strides=[stride] * 2,
+                      pads=[half] * 4, group=groups, **named)  # fmt: skip
+        scale = [self.weight(cout) for _ in range(3)]
+        self.tensors.append(numpy_helper.from_array(np.ones(cout, np.float32), f"var_{y}"))
+        return self.node("BatchNormalization", y, *scale, f"var_{y}")
+
+    def model(self, x, features, classes=10):
+        pooled = self.node("Flatten", self.node("GlobalAveragePool", x), axis=1)
+        self.nodes.append(helper.make_node("Gemm", [pooled, self.weight(classes, features), self.weight(classes)],
+                                           ["y"], "fc", transB=1))  # fmt: skip
+        y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", classes])
+        graph = helper.make_graph(self.nodes, "small", [self.input], [y], self.tensors)
+        return checked(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+
+
+def residual():
+    """A stem, a residual block, a concatenation, a depthwise pair."""
+    b = Builder()
+    x = b.node("Relu", b.conv("x", 3, 12, 7, 2, name="stem"))
+    y = b.node("Relu", b.conv(x, 12, 12, 3, name="inner"))
+    x = b.node("Relu", b.node("Add", b.conv(y, 12, 12, 3, name="outer"), x, name="add"))
+    left, right = b.conv(x, 12, 8, 1, name="left"), b.conv(x, 12, 20, 1, name="right")
+    x = b.node("Concat", left, right, axis=1)
+    x = b.node("Clip", b.conv(x, 28, 40, 1, name="expand"))
+    x = b.node("Clip", b.conv(x, 40, 40, 3, 2, 40, name="depthwise"))
+    return b.model(b.conv(x, 40, 24, 1, name="project"), 24)
+
+
+def run(model, seed=0):
+    """One forward pass of the reference evaluator, absent weights random."""
+    x = np.random.default_rng(seed).standard_normal((2, 3, 16, 16)).astype(np.float32)
+    return ReferenceEvaluator(with_random_weights(model)).run(None, {"x": x})[0]
+
+
+def weights(model):
+    return {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+
+
+def dims_of(model, name):
+    node = next(node for node in model.graph.node if node.name == name)
+    return weights(model)[node.input[1]]
+
+
+def test_a_residual_addition_ties_its_channels():
+    model = residual()
+    made = channels_of(model)
+    tied = next(number for number in made.free() if "stem" in made.makers[number])
+    assert set(made.makers[tied]) == {"stem", "outer"} and set(made.readers[tied]) == {"inner", "left", "right"}
+    edited = checked(with_channels(model, made, {tied: 16}))
+    assert dims_of(edited, "stem")[0] == dims_of(edited, "outer")[0] == 16
+    assert dims_of(edited, "inner")[:2] == [12, 16] and dims_of(edited, "left")[1] == 16
+    assert run(edited).shape == (2, 10)
+
+
+def test_a_concatenation_shifts_what_reads_it():
+    edited = apply_edits(residual(), [Edit("channels", "left", 16)])
+    assert dims_of(edited, "expand")[1] == 36 and dims_of(edited, "right")[0] == 20
+    assert run(edited).shape == (2, 10)
+
+
+def test_a_depthwise_convolution_follows_with_its_groups():
+    edited = apply_edits(residual(), [Edit("channels", "expand", 48)])
+    node = next(node for node in edited.graph.node if node.name == "depthwise")
+    assert dims_of(edited, "depthwise") == [48, 1, 3, 3] and dims_of(edited, "project")[1] == 48
+    assert {a.name: helper.get_attribute_value(a) for a in node.attribute}["group"] == 48
+
+
+def test_channels_pass_padding_cropping_and_blocks_of_pixels():
+    b = Builder()
+    values = {"pads": [0, 0, 1, 1, 0, 0, 1, 1], "from": [1, 1], "to": [9999, 9999], "axes": [2, 3]}
+    b.tensors += [numpy_helper.from_array(np.array(v, np.int64), n) for n, v in values.items()]
+    x = b.node("Pad", b.conv("x", 3, 8, 3, name="first"), "pads")
+    x = b.node("Slice", x, "from", "to", "axes")
+    model = b.model(b.conv(b.node("MaxPool", x, kernel_shape=[2, 2], strides=[1, 1]), 8, 16, 3, 2, name="second"), 16)
+    blocks = apply_edits(model, [Edit("stem", "second"), Edit("channels", "first", 12)])
+    assert dims_of(blocks, "second")[1] == 48 and run(blocks).shape == (2, 10)
+    b.tensors += [numpy_helper.from_array(np.array([1], np.int64), n) for n in ("one", "channel")]
+    b.tensors.append(numpy_helper.from_array(np.array([5], np.int64), "five"))
+    b.nodes.clear()
+    cut = b.node("Slice", b.conv("x", 3, 8, 3, name="cut"), "one", "five", "channel")
+    with pytest.raises(ValueError, match="channels of cut cannot change: .*Slice"):
+        apply_edits(b.model(b.conv(cut, 4, 8, 1, name="last"), 8), [Edit("channels", "cut", 12)])
+
+
+def test_edits_that_would_break_the_graph_are_refused_with_the_reason():
+    b = Builder()
+    x = b.node("Add", b.conv("x", 3, 3, 3, name="only"), "x", name="add")
+    model = b.model(b.conv(x, 3, 8, 1, name="next"), 8)
+    with pytest.raises(ValueError, match="edit .channels made by only: 16.: channels of only cannot change: it is an "
+                                         "input of the network"):  # fmt: skip
+        apply_edits(model, [Edit("channels", "only", 16)])
+    with pytest.raises(ValueError, match="it is an output of the network"):
+        apply_edits(model, [Edit("channels", "fc", 16)])
+    with pytest.raises(
+        ValueError, match="'next' and the convolution before it are not a pair of 1x1|other readers|Add"
+    ):
+        apply_edits(model, [Edit("merge_1x1", "next")])
+    with pytest.raises(ValueError, match="edit 'wider' is unknown; choose among stem"):
+        Edit("wider", "next").apply(model)
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+def test_a_stem_on_blocks_of_pixels_can_compute_the_same(kernel):
+    b = Builder()
+    model = b.model(b.conv("x", 3, 8, kernel, 2, name="stem"), 8)
+    edited = apply_edits(model, [Edit("stem", "stem")])
+    node = next(node for node in edited.graph.node if node.name == "stem")
+    old = numpy_helper.to_array(next(t for t in model.graph.initializer if t.name == node.input[1]))
+    pads = next(helper.get_attribute_value(a) for a in node.attribute if a.name == "pads")
+    wide, shift = (kernel + 1) // 2, 2 * pads[0] - (kernel - 1) // 2
+    new = np.zeros((8, 12, wide, wide), np.float32)
+    for i in range(kernel):
+        for j in range(kernel):
+            (y, by), (x, bx) = divmod(i + shift, 2), divmod(j + shift, 2)
+            new[:, (2 * by + bx) * 3 : (2 * by + bx + 1) * 3, y, x] = old[:, :, i, j]
+    for tensor in edited.graph.initializer:
+        if tensor.name == node.input[1]:
+            assert list(tensor.dims) == list(new.shape)
+            tensor.CopyFrom(numpy_helper.from_array(new, tensor.name))
+    assert np.allclose(run(edited), run(model), atol=1e-5)
+
+
+def test_a_stem_on_an_odd_number_of_pixels_is_refused():
+    b = Builder(size=15)
+    model = b.model(b.conv("x", 3, 8, 3, 2, name="stem"), 8)
+    with pytest.raises(ValueError, match=r"'stem' reads \[15, 15\] pixels"):
+        apply_edits(model, [Edit("stem", "stem")])
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [Edit("stem", "stem"), Edit("fuse_depthwise", "depthwise"), Edit("groups", "depthwise", 4),
+     Edit("stride_earlier", "depthwise"), Edit("factorise", "inner"), Edit("merge_1x1", "second")],
+)  # fmt: skip
+def test_every_kind_of_edit_runs_and_costs_the_same_read_back(edit, tmp_path):
+    if edit.kind == "merge_1x1":
+        b = Builder()
+        x = b.node("Relu", b.conv("x", 3, 24, 1, name="first"))
+        model = b.model(b.conv(x, 24, 32, 1, name="second"), 32)
+    else:
+        model = residual()
+    edited = apply_edits(model, [edit])
+    out = run(edited)
+    assert out.shape == (2, 10) and np.isfinite(out).all()
+    proposal = next(p for p in propose(model, DESIGN) if p.edit == edit) if edit.kind != "groups" else None
+    onnx.save(edited, tmp_path / "edited.onnx")
+    after = dse.evaluate(DESIGN, dse.load_network(tmp_path / "edited.onnx"))
+    onnx.save(model, tmp_path / "model.onnx")
+    before = dse.evaluate(DESIGN, dse.load_network(tmp_path / "model.onnx"))
+    if proposal:
+        assert before.cycles - after.cycles == proposal.saved_cycles
+        assert after.network.macs - before.network.macs == proposal.macs
+    assert after.network.parameters != before.network.parameters or edit.kind == "stride_earlier"
+
+
+def test_stride_moves_there_and_back():
+    model = residual()
+    there = apply_edits(model, [Edit("stride_earlier", "depthwise")])
+    back = apply_edits(there, [Edit("stride_later", "depthwise")])
+    assert np.array_equal(run(back), run(model))
+    assert run(there).shape == run(model).shape and not np.array_equal(run(there), run(model))
+
+
+def test_tuning_keeps_capacity_and_reads_back_with_identical_cost(tmp_path):
+    tuned = tune(stripped(residual()), DESIGN)
+    assert tuned.edits and 0.03 < tuned.gain < 1
+    before, after = tuned.capacity_before, tuned.capacity_after
+    assert after.parameters >= before.parameters and after.macs >= before.macs
+    for stage, (parameters, macs) in before.stages.items():
+        assert after.stages[stage][0] >= parameters and after.stages[stage][1] >= macs
+    write_tuned(tuned, tmp_path)
+    read = dse.evaluate(DESIGN, dse.load_network(tmp_path / "tuned.onnx"))
+    assert (read.cycles, read.energy_j) == (tuned.after.cycles, tuned.after.energy_j)
+    assert capacity_of(read.network) == after
+    assert np.isfinite(run(onnx.load(tmp_path / "tuned.onnx", load_external_data=False))).all()
+    edits = [Edit(**row) for row in json.loads((tmp_path / "edits.json").read_text())]
+    assert tuple(edits) == tuned.edits
+    assert apply_edits(tuned.original, edits).SerializeToString() == tuned.model.SerializeToString()
+    assert len(tuned.table()) == len(tuned.proposals) and set(tuned.table()["kind"]) <= set(KINDS)
+
+
+def test_channels_grow_where_they_cost_nothing():
+    model = stripped(residual())
+    wide = dse.Accelerator(rows=64, cols=64, dram_gbps=1000, vector_lanes=256,
+                           **{f"{x}_buffer_width_bytes": 1024 for x in ("weight", "input", "output")})  # fmt: skip
+    plain, grown = tune(model, wide), tune(model, wide, grow=True)
+    assert grown.capacity_after.parameters > plain.capacity_after.parameters
+    assert grown.after.cycles <= plain.after.cycles * (1 + 5e-4)
+    assert grown.capacity_after.parameters <= 2 * grown.capacity_before.parameters
+    assert any(p.free and p.edit in grown.edits for p in grown.proposals) or len(grown.edits) > len(plain.edits)
+
+
+def test_trading_capacity_within_a_stage_is_asked_for():
+    model = stripped(residual())
+    plain, traded = tune(model, DESIGN), tune(model, DESIGN, budget=Budget(trade=True))
+    assert traded.after.cycles <= plain.after.cycles
+    assert traded.capacity_after.parameters >= traded.capacity_before.parameters
+    assert traded.capacity_after.holds(traded.capacity_before)
+
+
+def test_a_smaller_budget_buys_more():
+    model = stripped(residual())
+    strict, loose = tune(model, DESIGN), tune(model, DESIGN, budget=Budget(parameters=0.7, macs_per_stage=0.7))
+    assert loose.gain >= strict.gain
+    assert loose.capacity_after.parameters >= 0.7 * loose.capacity_before.parameters
+    for value in (-0.1, 1.5):
+        with pytest.raises(ValueError, match="parameters is a share from 0 to 1"):
+            Budget(parameters=value)
+
+
+def test_a_file_of_symbolic_batch_is_read_and_a_wrong_name_told(tmp_path):
+    onnx.save(residual(), tmp_path / "small.onnx")
+    assert channels_of(read_graph(tmp_path / "small.onnx")).free()
+    with pytest.raises(ValueError, match="unknown network 'resnet5': did you mean 'resnet50'"):
+        read_graph("resnet5")
+
+
+def test_resnet50_gains_on_an_nvdla_without_losing_capacity():
+    tuned = tune(read_graph("resnet50"), dse.preset("nvdla_large"), rounds=1)
+    assert tuned.gain >= 0.15 and tuned.capacity_after.parameters >= tuned.capacity_before.parameters
