@@ -118,6 +118,15 @@ def test_three_dimensional_convolution_of_depth_one_is_a_batch_of_slices(build):
     assert layer.input_elements == 2 * 4 * 6 * 8 * 8
 
 
+def test_three_dimensional_convolution_has_exact_macs_and_weights(build):
+    build.input("x", [2, 4, 9, 8, 8]).constant(w=floats(5, 4, 3, 3, 3)).node("Conv", "x,w", "y", strides=[2, 1, 1])
+    network = build.load()
+    (layer,) = network.layers
+    assert layer.loop_bounds == (2 * 4, 1, 5, 4 * 3, 6, 6, 3, 3)
+    assert layer.macs == 2 * 5 * 4 * 6 * 6 * 4 * 27
+    assert layer.weight_elements == network.parameters == 5 * 4 * 27
+
+
 @pytest.mark.parametrize(
     ("kernel", "stride", "pads", "nests"),
     [
@@ -469,16 +478,88 @@ def test_resize_and_embedding(build):
     assert network.parameters == 16000 + 32
 
 
+# ---- einsum and attention ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("equation", "a", "b", "nest"),
+    [
+        ("ij,jk->ik", (4, 5), (5, 6), (1, 6, 5, 4)),
+        ("bhqd,bhkd->bhqk", (2, 3, 4, 8), (2, 3, 6, 8), (6, 6, 8, 4)),
+        ("bqhd, bkhd -> bhqk", (2, 4, 3, 8), (2, 6, 3, 8), (6, 6, 8, 4)),
+        ("...ij,...jk->...ik", (2, 3, 4, 5), (2, 3, 5, 6), (6, 6, 5, 4)),
+        ("ij,jk", (4, 5), (5, 6), (1, 6, 5, 4)),
+        ("i,j->ij", (4,), (6,), (1, 6, 1, 4)),
+        ("i,i->", (7,), (7,), (1, 1, 7, 1)),
+    ],
+)
+def test_einsum_of_two_operands_is_a_batch_of_products(build, equation, a, b, nest):
+    build.input("x", a).input("z", b).node("Einsum", "x,z", "y", equation=equation)
+    (layer,) = build.load().layers
+    assert (layer.G, layer.K, layer.C, layer.OX) == nest
+    assert not layer.static_weights
+
+
+def test_einsum_with_constant_weights(build):
+    build.input("x", [2, 7, 16]).constant(w=floats(16, 4, 8)).node("Einsum", "x,w", "y", equation="btd,dhk->bthk")
+    network = build.load()
+    (layer,) = network.layers
+    assert (layer.G, layer.K, layer.C, layer.OX) == (1, 32, 16, 14)
+    assert layer.static_weights and network.parameters == 16 * 4 * 8
+
+
+def test_einsum_sums_what_only_one_operand_has(build):
+    build.input("x", [4, 5, 3]).input("z", [5, 6]).node("Einsum", "x,z", "y", equation="ijs,jk->ik")
+    total, product = build.load().layers
+    assert product.macs == 4 * 5 * 6
+    assert total.operations == 4 * 5 * 3
+
+
+@pytest.mark.parametrize(
+    ("equation", "operands", "message"),
+    [
+        ("ij,jk,kl->il", ((4, 5), (5, 6), (6, 7)), "3 operands"),
+        ("ii,ij->j", ((4, 4), (4, 5)), "diagonals"),
+    ],
+)
+def test_einsum_that_is_no_product_is_refused(build, equation, operands, message):
+    for i, shape in enumerate(operands):
+        build.input(f"x{i}", shape)
+    build.node("Einsum", ",".join(f"x{i}" for i in range(len(operands))), "y", name="mix", equation=equation)
+    with pytest.raises(NetworkError, match=f"'mix' \\(Einsum\\): .*{message}"):
+        build.load()
+
+
+def test_attention_costs_what_its_expansion_into_products_costs(tmp_path):
+    """The standard defines `Attention` by simpler operators, and ships every case both ways."""
+    cases = {case.name: case for case in _standard_cases() if case.name.startswith("test_attention")}
+    checked = 0
+    for name, case in cases.items():
+        node = case.model.graph.node[0]
+        if node.op_type != "Attention" or f"{name}_expanded" not in cases:
+            continue
+        paths = [tmp_path / "attention.onnx", tmp_path / "expanded.onnx"]
+        onnx.save(case.model, paths[0])
+        onnx.save(cases[f"{name}_expanded"].model, paths[1])
+        whole, expanded = (load_network(path, batch=None) for path in paths)
+        assert whole.macs == expanded.macs, name
+        checked += 1
+    assert checked > 30
+
+
 # ---- the single-operator cases of the ONNX standard ----------------------------------------------------------
 
 STANDARD = {"Conv", "ConvTranspose", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "QLinearConv", "ConvInteger"}
 
 
-def _cases():
+def _standard_cases():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # making the cases of other operators overflows on purpose
-        cases = collect_testcases(None)
-    return [case for case in cases if case.model is not None and case.model.graph.node[0].op_type in STANDARD]
+        return [case for case in collect_testcases(None) if case.model is not None]
+
+
+def _cases():
+    return [case for case in _standard_cases() if case.model.graph.node[0].op_type in STANDARD]
 
 
 def test_standard_cases_give_the_macs_of_their_shapes(tmp_path):

@@ -1,8 +1,9 @@
 """MAC operators of ONNX as loop nests of the normal form: convolutions and matrix products.
 
-A 3-D convolution of kernel depth 1 treats the output depth as part of the batch: every slice is an image
-of its own with the same weights, so MACs and traffic are exact.  A deeper kernel has no such form and is
-refused.  Biases cost one vector operation an output.
+A 3-D convolution treats the output depth as part of the batch and the kernel's depth as channels: every output slice
+is an image of its own with the same weights.  MACs and weights are exact.  Inputs are exact at kernel depth 1; a
+deeper kernel counts a slice once for every output slice that reads it, so traffic and its bound are too high by up to
+the kernel's depth / stride.  Biases cost one vector operation an output.
 """
 
 from __future__ import annotations
@@ -35,17 +36,10 @@ def _pads_before(node: NodeProto, sizes: tuple[int, ...], spans: list[int], stri
 
 
 def _slices(node: NodeProto, kernel: tuple[int, ...], outputs: tuple[int, ...]) -> int:
-    """Images per sample: 1 in one and two dimensions, the output depth for a 3-D kernel of depth 1."""
+    """Images per sample: 1 in one and two dimensions, the output depth in three."""
     if not 1 <= len(kernel) <= 3:
-        raise NetworkError(f"{title(node)}: {len(kernel)}-D convolution is not supported; 1-D and 2-D are")
-    if len(kernel) < 3:
-        return 1
-    if kernel[0] != 1:
-        raise NetworkError(
-            f"{title(node)}: a 3-D convolution with kernel depth {kernel[0]} is not supported; only depth 1 is "
-            f"(use a 2-D or (2+1)-D variant of the network)"
-        )
-    return outputs[0]
+        raise NetworkError(f"{title(node)}: {len(kernel)}-D convolution is not supported; 1-D, 2-D and 3-D are")
+    return 1 if len(kernel) < 3 else outputs[0]
 
 
 def _weight(reader: Reader, name: str) -> dict:
@@ -82,8 +76,9 @@ def convolution(reader: Reader, node: NodeProto, weight: int = 1, bias: int = 2)
         nest |= {"O" + upper: y_dims[2:][index], "F" + upper: kernel[index], "I" + upper: real[index]}
         nest |= {f"stride_{axis}": strides[index], f"dilation_{axis}": dilations[index], f"pad_{axis}": pads[index]}
     layer = MacLayer(
-        name=reader.layer_name(node), operator=node.op_type, B=images, G=groups, K=w_dims[0] // groups, C=w_dims[1],
-        **nest, **_weight(reader, w), vector_operations=_output_operations(node, math.prod(y_dims), has_bias),
+        name=reader.layer_name(node), operator=node.op_type, B=images, G=groups, K=w_dims[0] // groups,
+        C=w_dims[1] * (kernel[0] if len(kernel) == 3 else 1), **nest, **_weight(reader, w),
+        vector_operations=_output_operations(node, math.prod(y_dims), has_bias),
         inputs=_operands(reader, x, w), output=reader.tensor(node.output[0]),
     )  # fmt: skip
     return [layer]
@@ -114,8 +109,10 @@ def transposed_convolution(reader: Reader, node: NodeProto) -> list[Layer]:
     has_bias = len(node.input) > 2 and bool(node.input[2])
     reader.count_parameters(w, *node.input[2:3])
     strides, dilations = _filled(node, "strides", len(kernel)), _filled(node, "dilations", len(kernel))
-    if len(kernel) == 3 and strides[0] != 1:
-        raise NetworkError(f"{title(node)}: a 3-D transposed convolution with stride in depth is not supported")
+    if len(kernel) == 3 and (strides[0], kernel[0]) != (1, 1):
+        raise NetworkError(
+            f"{title(node)}: a 3-D transposed convolution is supported with kernel depth 1 and no stride in depth only"
+        )
     kinds = [_phases(*axis) for axis in list(zip(kernel, strides, dilations, strict=True))[-2:]]
     kinds = [{1: 1}, *kinds] if len(kinds) == 1 else kinds
     steps = [dilation // math.gcd(dilation, stride) for dilation, stride in zip(dilations, strides, strict=True)]
@@ -161,7 +158,7 @@ def gemm(reader: Reader, node: NodeProto) -> list[Layer]:
         b_dims = b_dims[::-1]
     bias = node.input[2] if len(node.input) > 2 else ""
     reader.count_parameters(bias)
-    return _matrix_product(reader, node, node.input[0], node.input[1], a_dims, b_dims, bool(bias))
+    return matrix_product(reader, node, node.input[0], node.input[1], a_dims, b_dims, bool(bias))
 
 
 def matmul(reader: Reader, node: NodeProto, second: int = 1) -> list[Layer]:
@@ -170,10 +167,10 @@ def matmul(reader: Reader, node: NodeProto, second: int = 1) -> list[Layer]:
     a_dims, b_dims = reader.shape(node, a), reader.shape(node, b)
     a_dims = (1, *a_dims) if len(a_dims) == 1 else a_dims
     b_dims = (*b_dims, 1) if len(b_dims) == 1 else b_dims
-    return _matrix_product(reader, node, a, b, a_dims, b_dims, has_bias=False)
+    return matrix_product(reader, node, a, b, a_dims, b_dims, has_bias=False)
 
 
-def _matrix_product(
+def matrix_product(
     reader: Reader, node: NodeProto, a: str, b: str, a_dims: tuple[int, ...], b_dims: tuple[int, ...], has_bias: bool
 ) -> list[Layer]:
     """``[.., M, C] x [.., C, N]``: leading axes that only operand I has are rows, the others are groups.
@@ -205,7 +202,7 @@ def _matrix_product(
 
 
 UNSUPPORTED = frozenset(
-    "Einsum Attention DeformConv LinearAttention CausalConvWithState DFT STFT Det "
+    "DeformConv LinearAttention CausalConvWithState DFT STFT Det "
     "LinearClassifier LinearRegressor SVMClassifier SVMRegressor".split()
 )
 """MAC operators of the standard that have no conversion (yet): an error, never a silent zero."""

@@ -10,6 +10,7 @@ from onnx import NodeProto
 
 from dse.layers import Layer, Network
 from dse.networks import mac_operators as mac
+from dse.networks.contractions import attention, einsum
 from dse.networks.errors import NetworkError
 from dse.networks.fusion import fuse
 from dse.networks.onnx_bind import bind_inputs
@@ -33,6 +34,8 @@ CONVERTERS: dict[str, Converter] = {
     "MatMul": mac.matmul,
     "MatMulInteger": mac.matmul,
     "QLinearMatMul": lambda reader, node: mac.matmul(reader, node, second=3),
+    "Einsum": einsum,
+    "Attention": attention,
     "LSTM": recurrent,
     "GRU": recurrent,
     "RNN": recurrent,
