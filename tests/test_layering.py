@@ -21,6 +21,7 @@ LEVELS = (
     ("dse.formulas",),
     ("dse.model", "dse.protocol"),
     ("dse.evaluate",),
+    ("dse.schedule",),
     ("dse.explain", "dse.staircase", "dse.edits"),
     ("dse.tune", "dse.study", "dse.retrain", "dse.relate"),
     ("dse.validation.table", "dse.validation.score"),
@@ -44,7 +45,7 @@ LEVELS = (
 """Modules from the lowest level to the highest; a module imports from lower levels only, a package's own aside."""
 
 ROOMS = {
-    "numba": {"dse.kernels"},
+    "numba": {"dse.kernels", "dse.schedule"},
     "joblib": {"dse.evaluate"},
     "pandas": {
         "dse.records",
@@ -56,6 +57,7 @@ ROOMS = {
         "dse.tune",
         "dse.study",
         "dse.relate",
+        "dse.schedule",
     },
     "scipy": {"dse.study"},
     "torch": {"dse.retrain"},
