@@ -376,7 +376,7 @@ def layer_cycles(
     tables = network_tables(as_network(network_or_layers))
     work = [(*design_rows(parameter_columns(design), technology), tables, mode, limit) for design in designs]
     done = [_cycles_of(*task) for task in work[:1]]  # compiles, where that is to do, before any other thread
-    workers, jobs = _workers((os.cpu_count() or 1) if n_jobs == -1 else n_jobs)
+    workers, jobs = worker_count((os.cpu_count() or 1) if n_jobs == -1 else n_jobs)
     if workers == 1 or len(work) < 4:
         done += [_cycles_of(*task) for task in work[1:]]
     else:
@@ -393,6 +393,12 @@ def _cycles_of(
     totals, (_, results, _, variants, resident) = kernel_totals(rows, options, tables.arguments, mode, slack)
     steps = _step_results(rows[0], tables, results, variants, resident)
     return steps[:, k.CYCLES] * tables.steps[:, k.STEP_REPEATS], totals[0]
+
+
+def step_results(row: np.ndarray, options: np.ndarray, tables: NetworkTables, mode: int, slack: float) -> np.ndarray:
+    """Kernel results of every layer on one design, `row` (1, N_DESIGN): one repeat each, (n_steps, N_RESULT)."""
+    _, (_, results, _, variants, resident) = kernel_totals(row, options, tables.arguments, mode, slack)
+    return _step_results(row[0], tables, results, variants, resident)
 
 
 def _chunk_totals(rows: np.ndarray, options: np.ndarray, arguments: tuple, mode: int, slack: float) -> np.ndarray:
@@ -443,7 +449,7 @@ class BatchEvaluator:
         task = (options, self._arguments, self._mode, self._slack)
         if not k.evaluate_designs.signatures:
             _chunk_totals(rows[:0], *task)  # compile once here: workers racing for a cold cache can crash
-        workers, n_jobs = _workers(self.n_jobs)
+        workers, n_jobs = worker_count(self.n_jobs)
         small = len(rows) * self._seconds_a_design < _SECONDS_A_TASK * workers
         if workers == 1 or len(rows) < 2 or (n_jobs is not None and small):
             start = time.perf_counter()
@@ -455,7 +461,7 @@ class BatchEvaluator:
         return np.concatenate(parallel(joblib.delayed(_chunk_totals)(chunk, *task) for chunk in chunks))
 
 
-def _workers(n_jobs: int) -> tuple[int, int | None]:
+def worker_count(n_jobs: int) -> tuple[int, int | None]:
     """Workers to use and the `n_jobs` to ask joblib for: None where an active `parallel_config` decides."""
     backend, context_jobs = get_active_backend()
     chosen = context_jobs is not None or backend.__class__.__name__ not in ("LokyBackend", "ThreadingBackend")

@@ -3,6 +3,7 @@
 from problems.base import AcceleratorProblem, Columns, ProblemError
 from problems.codesign import Codesign, CodesignSpace
 from problems.resume import rebuild, resume
+from problems.simultaneous import SimultaneousDNNs
 from problems.single import SingleDNN, known_objectives
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "CodesignSpace",
     "Columns",
     "ProblemError",
+    "SimultaneousDNNs",
     "SingleDNN",
     "known_objectives",
     "rebuild",

@@ -264,7 +264,7 @@ def test_equal_bits_in_loky_processes(always_parallel):
     columns = columns_of(24, seed=4)
     one = BatchEvaluator(NETWORK)(columns)
     with joblib.parallel_config(backend="loky", n_jobs=2):
-        assert always_parallel._workers(1) == (2, None)
+        assert always_parallel.worker_count(1) == (2, None)
         assert_equal_bits(BatchEvaluator(NETWORK)(columns), one)
 
 
@@ -275,7 +275,7 @@ def test_equal_bits_on_a_dask_cluster(always_parallel):
     one = BatchEvaluator(NETWORK)(columns)
     cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
     with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
-        assert always_parallel._workers(1)[0] == 2
+        assert always_parallel.worker_count(1)[0] == 2
         assert_equal_bits(BatchEvaluator(NETWORK)(columns), one)
 
 

@@ -21,7 +21,8 @@ LEVELS = (
     ("dse.formulas",),
     ("dse.model", "dse.protocol"),
     ("dse.evaluate",),
-    ("dse.schedule",),
+    ("dse.schedule", "dse.mixes"),
+    ("dse.partition",),
     ("dse.explain", "dse.staircase", "dse.edits"),
     ("dse.tune", "dse.study", "dse.retrain", "dse.relate"),
     ("dse.validation.table", "dse.validation.score"),
@@ -37,7 +38,7 @@ LEVELS = (
     ("dse.validation.plots",),
     ("dse.validation.collect",),
     ("problems.base",),
-    ("problems.single", "problems.codesign"),
+    ("problems.single", "problems.codesign", "problems.simultaneous"),
     ("problems.resume",),
     ("problems",),
     ("dse.cli",),
@@ -46,7 +47,7 @@ LEVELS = (
 
 ROOMS = {
     "numba": {"dse.kernels", "dse.schedule"},
-    "joblib": {"dse.evaluate"},
+    "joblib": {"dse.evaluate", "problems.simultaneous"},
     "pandas": {
         "dse.records",
         "dse.evaluate",

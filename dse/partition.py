@@ -1,0 +1,332 @@
+"""One chip divided into sub-arrays, and a mix of networks that runs on them.
+
+A design is divided by its columns of PEs, with vector lanes and control; its buffers, with their ports and banks; and
+its DRAM bandwidth: statically, or shared by the layers that run at the moment.  Each sub-array is an `Accelerator` of
+its own and may have a dataflow of its own; the cost model tells what each layer takes on it, and `dse.schedule` what
+happens when all run at once.  Activations that stay on chip between layers are taken to stay also where another
+network's layer runs between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dse import kernels as k
+from dse.accelerator import OPERAND_NAMES, Accelerator
+from dse.area import AREA_BLOCKS, area_blocks_mm2, leakage_w, sum_blocks
+from dse.dataflow import Dataflow
+from dse.evaluate import step_results
+from dse.layers import Network
+from dse.mixes import Mix
+from dse.model import DEFAULT_SLACK, NetworkTables, design_rows, mapper_mode, network_tables, parameter_columns
+from dse.schedule import Job, Schedule, certain_misses, schedule
+from dse.technology import Technology
+
+METRICS = (
+    "makespan_s", "makespan_bound_s", "throughput_per_s", "energy_j", "power_w", "area_mm2", "stp", "antt",
+    "worst_slow_down", "fairness", "deadline_miss_share", "dram_bytes", "used_sub_arrays", "overflow",
+)  # fmt: skip
+"""What `CoRun.metrics` holds; `problems.simultaneous` says what each is."""
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a design is divided into sub-arrays.
+
+    Parameters
+    ----------
+    columns : share of the PE columns of each sub-array, (n,), any positive numbers: (1, 3) is a quarter and the rest.
+    buffers, bandwidth : shares of the buffers and of the DRAM bandwidth; default: as the columns.
+    dataflows : dataflow of each, None = the design's; default: all the design's.
+    shared_bandwidth : the layers that run share the whole bandwidth; otherwise each sub-array keeps its part.
+    """
+
+    columns: tuple[float, ...] = (1,)
+    buffers: tuple[float, ...] | None = None
+    bandwidth: tuple[float, ...] | None = None
+    dataflows: tuple[Dataflow | str | None, ...] | None = None
+    shared_bandwidth: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("columns", "buffers", "bandwidth"):
+            values = getattr(self, name)
+            if values is None:
+                object.__setattr__(self, name, self.columns)
+            elif len(values) != self.sub_arrays or not all(np.isfinite(v) and v > 0 for v in values):
+                raise ValueError(
+                    f"division: {name} must be {self.sub_arrays} positive shares, one a sub-array, got {values!r}"
+                )
+        if self.dataflows is None:
+            object.__setattr__(self, "dataflows", (None,) * self.sub_arrays)
+        if len(self.dataflows) != self.sub_arrays:
+            raise ValueError(
+                f"division: {len(self.dataflows)} dataflows for {self.sub_arrays} sub-arrays; give one or None each"
+            )
+
+    @property
+    def sub_arrays(self) -> int:
+        """Number of sub-arrays."""
+        return len(self.columns)
+
+    def of(self, design: Accelerator) -> tuple[Accelerator, ...]:
+        """The sub-arrays of a design; columns are whole, at least one each, the largest remainders rounded up.
+
+        With shared bandwidth each has the whole of it: what its layers can take when they run alone.
+        """
+        n = self.sub_arrays
+        if n > design.cols:
+            raise ValueError(f"{n} sub-arrays on {design.cols} columns: each needs at least one; divide into fewer")
+        if n == 1 and self.dataflows[0] is None:
+            return (design,)
+        columns, parts = _whole_shares(design.cols, self.columns), []
+        buffers = np.array(self.buffers) / sum(self.buffers)
+        bandwidth = np.array(self.bandwidth) / sum(self.bandwidth)
+        for a in range(n):
+            changes = {
+                "cols": int(columns[a]),
+                "vector_lanes": max(1, round(design.vector_lanes * columns[a] / design.cols)),
+                "dram_gbps": design.dram_gbps * (1.0 if self.shared_bandwidth else float(bandwidth[a])),
+            }
+            for x in OPERAND_NAMES.values():
+                for size in ("kib", "width_bytes"):
+                    changes[f"{x}_buffer_{size}"] = getattr(design, f"{x}_buffer_{size}") * float(buffers[a])
+                banks = getattr(design, f"{x}_buffer_banks")
+                changes[f"{x}_buffer_banks"] = max(1, round(banks * float(buffers[a])))
+            if self.dataflows[a] is not None:
+                changes["dataflow"] = self.dataflows[a]
+            parts.append(replace(design, **changes))
+        return tuple(parts)
+
+    def area_blocks_mm2(self, design: Accelerator, technology: Technology) -> dict[str, float]:
+        """Area by block: the sub-arrays' added up, one DRAM interface, the fixed part once [mm2].
+
+        A divided buffer is no smaller than the whole one, which could be built of the same parts (the memory model's
+        exponents would make it up to 4 % smaller).
+        """
+        parts = [replace(part, dram_gbps=design.dram_gbps / self.sub_arrays) for part in self.of(design)]
+        blocks = area_blocks_mm2(_stacked(parts), technology)
+        found = {name: float(values.sum()) for name, values in blocks.items()}
+        whole = area_blocks_mm2(parameter_columns(design), technology)
+        buffers = {name: max(found[name], float(whole[name][0])) for name in found if name.endswith("_buffer")}
+        return found | buffers | {"fixed": found["fixed"] / self.sub_arrays}
+
+
+def _whole_shares(whole: int, weights: Sequence[float]) -> np.ndarray:
+    """`whole` things in proportion to `weights`, at least one each, largest remainders first, (n,) int."""
+    exact = whole * np.array(weights, float) / sum(weights)
+    found = np.maximum(1, np.floor(exact).astype(int))
+    while found.sum() > whole:
+        found[np.argmax(np.where(found > 1, found - exact, -np.inf))] -= 1
+    while found.sum() < whole:
+        found[np.argmax(exact - found)] += 1
+    return found
+
+
+def _stacked(designs: Sequence[Accelerator]) -> dict[str, np.ndarray]:
+    """Parameter columns of several designs, each (n,)."""
+    each = [parameter_columns(design) for design in designs]
+    return {name: np.concatenate([columns[name] for columns in each]) for name in each[0]}
+
+
+@dataclass(frozen=True)
+class LayerCosts:
+    """What the layers of a network cost on one design: time [s] and DRAM bytes of each, all repeats, and in all the
+    energy without leakage [J] and the overflow."""
+
+    busy_s: np.ndarray
+    dram_bytes: np.ndarray
+    dynamic_j: float
+    overflow: float
+
+    @property
+    def total_s(self) -> float:
+        """Time of the network alone [s]."""
+        return float(self.busy_s.sum())
+
+
+@dataclass(frozen=True)
+class CoRun:
+    """A mix on a divided design: its schedule, metrics by name (`METRICS`), and how long each request takes alone.
+
+    `alone_s`: on the same design, undivided, with nothing else running [s].
+    """
+
+    schedule: Schedule
+    metrics: dict[str, float]
+    alone_s: tuple[float, ...]
+    overflows: tuple[float, ...]
+    division: Division
+    design: Accelerator
+
+
+class MixEvaluator:
+    """Evaluates a mix on divided designs.
+
+    Parameters
+    ----------
+    mix : what runs.
+    technology, objective, slack : as in `dse.evaluate`.
+    order : what a sub-array runs next, see `dse.schedule.ORDERS`.
+    """
+
+    def __init__(
+        self,
+        mix: Mix,
+        technology: Technology | None = None,
+        *,
+        objective: str = "latency",
+        slack: float = DEFAULT_SLACK,
+        order: str = "deadline",
+    ) -> None:
+        self.mix, self.order = mix, order
+        self.technology = technology or Technology.at(45)
+        self.networks = mix.networks()
+        self.requests = mix.requests()
+        self._mode, self._slack = mapper_mode(objective, slack)
+        self._shapes: dict[Network, int] = {}
+        self._tables: list[NetworkTables] = []
+        self._of_stream = []
+        for network in self.networks:  # streams of one network share its costs
+            plain = network.renamed("")
+            if plain not in self._shapes:
+                self._shapes[plain] = len(self._tables)
+                self._tables.append(network_tables(network))
+            self._of_stream.append(self._shapes[plain])
+        self._layer_names = [tuple(layer.name for layer in network.layers) for network in self.networks]
+
+    def __call__(
+        self, designs: Sequence[Accelerator], divisions: Sequence[Division], runs_on: Sequence[Sequence[int]]
+    ) -> list[CoRun]:
+        """Run the mix on each design: `divisions` of it, and the sub-array of each stream, `runs_on` (n_streams,).
+
+        The overflow of a network that does not fit is in the metrics, not an error.
+        """
+        parts = [division.of(design) for design, division in zip(designs, divisions, strict=True)]
+        number: dict[Accelerator, int] = {}
+        for design in [*designs, *(part for group in parts for part in group)]:
+            number.setdefault(design, len(number))
+        rows, options = design_rows(_stacked(list(number)), self.technology)
+        costs: dict[tuple[int, int], LayerCosts] = {}
+
+        def cost(design: Accelerator, stream: int) -> LayerCosts:
+            key = number[design], self._of_stream[stream]
+            if key not in costs:
+                costs[key] = self._layer_costs(rows[key[0] : key[0] + 1], options, key[1], design.clock_ghz)
+            return costs[key]
+
+        found = []
+        for design, division, group, where in zip(designs, divisions, parts, runs_on, strict=True):
+            each = [cost(group[where[s]], s) for s in range(len(self.networks))]
+            alone = [cost(design, s).total_s for s in range(len(self.networks))]
+            found.append(self._co_run(design, division, group, where, each, alone))
+        return found
+
+    def _layer_costs(self, row: np.ndarray, options: np.ndarray, which: int, clock_ghz: float) -> LayerCosts:
+        tables = self._tables[which]
+        steps = step_results(row, options, tables, self._mode, self._slack) * tables.steps[:, k.STEP_REPEATS, None]
+        dynamic = steps[:, k.ENERGY_PJ].sum() - steps[:, k.PJ_TOTAL_LEAKAGE].sum()
+        moved = steps[:, [k.DRAM_W, k.DRAM_I, k.DRAM_O_READ, k.DRAM_O_WRITE, k.DRAM_FUSED]].sum(axis=1)
+        busy = steps[:, k.CYCLES] / (clock_ghz * 1e9)
+        return LayerCosts(busy, moved, float(dynamic) * 1e-12, float(steps[:, k.OVERFLOW].sum()))
+
+    def _co_run(
+        self,
+        design: Accelerator,
+        division: Division,
+        parts: tuple[Accelerator, ...],
+        where: Sequence[int],
+        costs: list[LayerCosts],
+        alone: list[float],
+    ) -> CoRun:
+        jobs = tuple(
+            Job(
+                network=self.mix.streams[r.stream].name,
+                busy_s=costs[r.stream].busy_s,
+                dram_bytes=costs[r.stream].dram_bytes,
+                sub_array=int(where[r.stream]),
+                arrival_s=r.arrival_s,
+                deadline_s=r.deadline_s,
+                priority=self.mix.streams[r.stream].priority,
+                after=r.after,
+                layers=self._layer_names[r.stream],
+            )
+            for r in self.requests
+        )
+        done = schedule(jobs, design.dram_gbps, [part.dram_gbps for part in parts], self.order)
+        alone_s = tuple(alone[r.stream] for r in self.requests)
+        blocks = division.area_blocks_mm2(design, self.technology)
+        area = float(sum_blocks({name: np.array([blocks[name]]) for name in AREA_BLOCKS})[0])
+        still = [replace(part, dram_gbps=design.dram_gbps / len(parts)) for part in parts]
+        leakage_j = float(leakage_w(_stacked(still), self.technology).sum()) * done.makespan_s
+        energy = sum(costs[r.stream].dynamic_j for r in self.requests) + leakage_j
+        metrics = {
+            "makespan_s": done.makespan_s,
+            "makespan_bound_s": done.bound_s,
+            "throughput_per_s": len(jobs) / done.makespan_s,
+            "energy_j": energy,
+            "power_w": energy / done.makespan_s,
+            "area_mm2": area,
+            **done.metrics(alone_s),
+            "dram_bytes": float(sum(np.sum(job.dram_bytes) for job in jobs)),
+            "used_sub_arrays": float(len(parts)),
+            "overflow": float(sum(cost.overflow for cost in costs)),
+        }
+        overflows = tuple(cost.overflow for cost in costs)
+        return CoRun(done, metrics, alone_s, overflows, division, design)
+
+
+def co_run(
+    mix: Mix,
+    design: Accelerator,
+    division: Division | None = None,
+    runs_on: Sequence[int] | None = None,
+    *,
+    technology: Technology | None = None,
+    order: str = "deadline",
+    objective: str = "latency",
+    slack: float = DEFAULT_SLACK,
+) -> CoRun:
+    """A mix on one design.
+
+    Parameters
+    ----------
+    division : default: undivided, all networks share the whole array layer by layer.
+    runs_on : sub-array of each stream, from 0, (n_streams,); default: in turn.
+
+    Raises
+    ------
+    ValueError : a network that does not fit its sub-array (and which it fits), or more sub-arrays than columns.
+    """
+    division = division or Division()
+    streams = [stream.name for stream in mix.streams]
+    runs_on = [s % division.sub_arrays for s in range(len(streams))] if runs_on is None else list(runs_on)
+    if len(runs_on) != len(streams) or not all(0 <= a < division.sub_arrays for a in runs_on):
+        raise ValueError(
+            f"runs_on: give a sub-array from 0 to {division.sub_arrays - 1} for each of {len(streams)} streams "
+            f"({', '.join(streams)}), got {runs_on!r}"
+        )
+    evaluator = MixEvaluator(mix, technology, objective=objective, slack=slack, order=order)
+    (found,) = evaluator([design], [division], [runs_on])
+    for s, over in enumerate(found.overflows):
+        if over > 0:
+            fits = []
+            for a in range(division.sub_arrays):
+                (trial,) = evaluator([design], [division], [[*runs_on[:s], a, *runs_on[s + 1 :]]])
+                fits += [str(a)] if trial.overflows[s] == 0 else []
+            hint = f"it fits sub-array {', '.join(fits)}" if fits else "it fits none: give larger registers and buffers"
+            raise ValueError(
+                f"{streams[s]!r} does not fit sub-array {runs_on[s]}: {over:.2g} of its capacity too much; {hint}"
+            )
+    return found
+
+
+def unmet_deadlines(found: CoRun) -> dict[str, tuple[float, float]]:
+    """Streams with a request that no order of these layers can finish in time: deadline and earliest finish, both from
+    its arrival [s].  The proof is `dse.schedule.certain_misses`."""
+    jobs, out = found.schedule.jobs, {}
+    for i, earliest in certain_misses(jobs).items():
+        out.setdefault(jobs[i].network, (jobs[i].deadline_s - jobs[i].arrival_s, earliest - jobs[i].arrival_s))
+    return out

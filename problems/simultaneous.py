@@ -1,0 +1,262 @@
+"""Several networks on one chip at the same time: hardware, its division, and which network runs where."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import joblib
+import numpy as np
+
+from dse.accelerator import Accelerator
+from dse.dataflow import dataflow_named
+from dse.evaluate import worker_count
+from dse.manifest import hash_of
+from dse.mixes import Mix
+from dse.model import DEFAULT_SLACK
+from dse.partition import CoRun, Division, MixEvaluator
+from dse.schedule import ORDERS
+from dse.space import DesignSpace, default_space
+from dse.technology import Technology
+from dse.variables import Variable
+from problems.base import AcceleratorProblem, Columns, ProblemError
+
+POLICIES = ("time_shared", "partition", "shared_bandwidth")
+"""Whole array, layer by layer; sub-arrays with a part of the bandwidth each; sub-arrays that share the bandwidth."""
+
+OBJECTIVES = {
+    "makespan_s": "time until the last request is done",
+    "inverse_throughput_s": "makespan / requests",
+    "energy_j": "energy until then, leakage of the whole chip included",
+    "power_w": "energy / makespan",
+    "area_mm2": "area of the sub-arrays together, one DRAM interface",
+    "edp_js": "energy x makespan",
+    "inverse_stp": "1 / system throughput",
+    "antt": "average normalised turnaround time",
+    "worst_slow_down": "largest turnaround / time alone on the undivided chip",
+    "unfairness": "1 - fairness of MoCA",
+    "deadline_miss_share": "share of the requests with a deadline that miss it",
+}
+"""Objectives that `SimultaneousDNNs` knows, minimised; metrics are in `dse.schedule.Schedule.metrics`."""
+
+
+class DividedSpace(DesignSpace):
+    """A hardware space with variables for the division of a design and the place of each stream.
+
+    ``policy``; ``sub_arrays`` (2 and more; ``time_shared`` has one whatever it says); for each sub-array
+    ``columns_share_1`` ..., ``buffers_share_1`` ..., ``bandwidth_share_1`` ..., and from the second on its dataflow;
+    ``place_of_<stream>``: its sub-array, from 1, modulo their number.
+
+    Parameters
+    ----------
+    hardware : the `DesignSpace` of the undivided design.
+    streams : names of the streams.
+    policies : some of `POLICIES`.
+    most : most sub-arrays, at least 2.
+    shares : levels of every share.
+    dataflows : what a sub-array from the second on may have; "same" is the design's own.
+    """
+
+    def __init__(
+        self,
+        hardware: DesignSpace,
+        streams: tuple[str, ...],
+        policies: tuple[str, ...],
+        most: int,
+        shares: tuple[float, ...],
+        dataflows: tuple[str, ...],
+    ) -> None:
+        extra: list[Variable] = []
+
+        def vary(name: str, levels: tuple, is_category: bool) -> None:
+            if len(levels) > 1:
+                extra.append(Variable(name, levels, is_category))
+
+        vary("policy", policies, True)
+        if policies != ("time_shared",):
+            numbers = tuple(range(1, most + 1))
+            vary("sub_arrays", numbers[1:], False)
+            for what in ("columns", "buffers", "bandwidth"):
+                for a in numbers:
+                    vary(f"{what}_share_{a}", shares, False)
+            for a in numbers[1:]:
+                vary(f"dataflow_{a}", dataflows, True)
+            for stream in streams:
+                vary(f"place_of_{stream}", numbers, True)
+        object.__setattr__(self, "name", f"{hardware.name}, divided")
+        object.__setattr__(self, "base", hardware.base)
+        object.__setattr__(self, "hardware", hardware)
+        object.__setattr__(self, "variables", (*hardware.variables, *extra))
+
+    def columns(self, X: np.ndarray) -> dict[str, np.ndarray]:
+        """As `DesignSpace.columns`, and the variables of the division, each (n,)."""
+        X = self.validate(X)
+        n, found = self.hardware.n_var, {}
+        for i, variable in enumerate(self.variables[n:]):
+            levels = np.array(variable.levels, dtype=object if isinstance(variable.levels[0], str) else float)
+            found[variable.name] = levels[X[:, n + i]]
+        return self.hardware.columns(X[:, :n]) | found
+
+    def design(self, x: np.ndarray) -> Accelerator:
+        """The undivided `Accelerator` of one row of genes, (n_var,)."""
+        return self.hardware.design(self.validate(np.asarray(x)[None])[0, : self.hardware.n_var])
+
+
+class _Evaluator:
+    """Metrics of divided designs from parameter columns; importable, so that any joblib backend can send it."""
+
+    def __init__(self, mix_evaluator: MixEvaluator, most: int, policies: tuple[str, ...], n_jobs: int) -> None:
+        self.mix_evaluator, self.most, self.policies, self.n_jobs = mix_evaluator, most, policies, n_jobs
+
+    def __call__(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        n = len(columns["rows"])
+        count, n_jobs = worker_count((os.cpu_count() or 1) if self.n_jobs == -1 else self.n_jobs)
+        chunks = np.array_split(np.arange(n), min(n, 4 * count)) if count > 1 else [np.arange(n)]
+        pieces = [{name: values[chunk] for name, values in columns.items()} for chunk in chunks]
+        if count == 1:
+            done = [self.chunk(piece) for piece in pieces]
+        else:
+            done = [self.chunk(pieces[0])]  # compiles, where that is to do, before any other thread
+            done += joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
+                joblib.delayed(self.chunk)(piece) for piece in pieces[1:]
+            )
+        return {name: np.concatenate([piece[name] for piece in done]) for name in done[0]}
+
+    def chunk(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Metrics of a chunk, each (n,)."""
+        found, too_many = self.co_runs(columns)
+        metrics = {name: np.array([run.metrics[name] for run in found]) for name in found[0].metrics}
+        metrics["overflow"] = metrics["overflow"] + too_many
+        return metrics
+
+    def co_runs(self, columns: Mapping[str, np.ndarray]) -> tuple[list[CoRun], np.ndarray]:
+        """What each design does, and by how much it is divided into too many sub-arrays, (n,)."""
+        designs, divisions, places, too_many = [], [], [], []
+        parameters = list(Accelerator().parameters())
+        for i in range(len(columns["rows"])):
+            row = {name: values[i] for name, values in columns.items()}
+            design = Accelerator(**{name: row[name] for name in parameters})
+            division, over = self._division(row, design)
+            streams = [stream.name for stream in self.mix_evaluator.mix.streams]
+            places.append([(int(row.get(f"place_of_{s}", 1)) - 1) % division.sub_arrays for s in streams])
+            designs.append(design)
+            divisions.append(division)
+            too_many.append(over)
+        return self.mix_evaluator(designs, divisions, places), np.array(too_many, float)
+
+    def _division(self, row: Mapping[str, Any], design: Accelerator) -> tuple[Division, float]:
+        """The division of one design, and by which share it has more sub-arrays than columns."""
+        policy = row.get("policy", self.policies[0])
+        if policy == "time_shared":
+            return Division(), 0.0
+        wanted = int(row.get("sub_arrays", self.most))
+        n = min(wanted, design.cols)
+
+        def share(what: str) -> tuple[float, ...]:
+            return tuple(float(row.get(f"{what}_share_{a + 1}", 1.0)) for a in range(n))
+
+        flows = tuple(str(row.get(f"dataflow_{a + 1}", "same")) for a in range(n))
+        division = Division(
+            columns=share("columns"),
+            buffers=share("buffers"),
+            bandwidth=share("bandwidth"),
+            dataflows=tuple(None if flow == "same" else flow for flow in flows),
+            shared_bandwidth=policy == "shared_bandwidth",
+        )
+        return division, (wanted - n) / design.cols
+
+
+class SimultaneousDNNs(AcceleratorProblem):
+    """Accelerators, their division into sub-arrays, and the place of each network of a mix that runs at once.
+
+    Parameters
+    ----------
+    mix : a `Mix`, or names, paths or `Network` values of at least two networks that all start at once.
+    space : `DesignSpace` of the undivided hardware; default: the default space.
+    technology, n_jobs, mapping_objective, mapping_slack : as in `SingleDNN`.
+    objectives : at least two names of `OBJECTIVES`, minimised; default ``makespan_s, area_mm2``.
+    policies : some of `POLICIES`.
+    most_sub_arrays : at least 2, at most the columns of the space's largest design; default: as networks, at most 3.
+    shares : what each sub-array's share of columns, buffers and bandwidth may be.
+    dataflows : of the sub-arrays from the second on; "same": the design's own.  ``("same",)``: all equal.
+    order : what a sub-array runs next, one of `dse.schedule.ORDERS`.
+    """
+
+    objective_names = ("makespan_s", "area_mm2")
+    model_modules = (*AcceleratorProblem.model_modules, "dse.partition")
+
+    def __init__(
+        self,
+        mix: Mix | Iterable[Any],
+        space: DesignSpace | None = None,
+        technology: Technology | None = None,
+        objectives: tuple[str, ...] | None = None,
+        n_jobs: int = 1,
+        mapping_objective: str = "latency",
+        mapping_slack: float = DEFAULT_SLACK,
+        policies: tuple[str, ...] = POLICIES,
+        most_sub_arrays: int | None = None,
+        shares: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0),
+        dataflows: tuple[str, ...] = ("same", "weight_stationary", "output_stationary", "row_stationary"),
+        order: str = "deadline",
+    ) -> None:
+        self.mix = mix if isinstance(mix, Mix) else Mix.of(mix)
+        hardware = default_space() if space is None else space
+        if objectives is not None:
+            self.objective_names = tuple(objectives)
+        if type(self).objectives is SimultaneousDNNs.objectives:
+            unknown = [name for name in self.objective_names if name not in OBJECTIVES]
+            if unknown:
+                raise ProblemError(f"unknown objective {unknown[0]!r}; the known ones are {', '.join(OBJECTIVES)}")
+        if order not in ORDERS:
+            raise ProblemError(f"order must be one of {', '.join(ORDERS)}, got {order!r}")
+        wrong = [policy for policy in policies if policy not in POLICIES]
+        if wrong or not policies:
+            raise ProblemError(f"policies={policies!r}: give some of {', '.join(POLICIES)}")
+        for flow in dataflows:
+            if flow != "same":
+                dataflow_named(flow)
+        names = tuple(stream.name for stream in self.mix.streams)
+        most = min(3, max(2, len(names))) if most_sub_arrays is None else most_sub_arrays
+        columns = max(next((v.levels for v in hardware.variables if v.name == "cols"), (hardware.base.cols,)))
+        if not (isinstance(most, int) and 2 <= most):
+            raise ProblemError(
+                f"most_sub_arrays must be a whole number >= 2, got {most!r}; one is the policy time_shared"
+            )
+        if most > columns:
+            raise ProblemError(
+                f"{most} sub-arrays, but the space has at most {columns} columns; each needs at least one"
+            )
+        self.technology = Technology.at() if technology is None else technology
+        self.policies, self.order, self.n_jobs = tuple(policies), order, n_jobs
+        self.mapping_objective, self.mapping_slack = mapping_objective, mapping_slack
+        evaluator = MixEvaluator(
+            self.mix, self.technology, objective=mapping_objective, slack=mapping_slack, order=order
+        )
+        together = DividedSpace(hardware, names, self.policies, most, tuple(map(float, shares)), tuple(dataflows))
+        super().__init__(_Evaluator(evaluator, most, self.policies, n_jobs), together)
+
+    def objectives(self, m: Columns) -> tuple[np.ndarray, ...]:
+        """The columns named by `objective_names`."""
+        derived = {
+            "inverse_throughput_s": lambda: 1 / m.throughput_per_s,
+            "inverse_stp": lambda: 1 / m.stp,
+            "unfairness": lambda: 1 - m.fairness,
+            "edp_js": lambda: m.energy_j * m.makespan_s,
+        }
+        return tuple(derived[n]() if n in derived else getattr(m, n) for n in self.objective_names)
+
+    def co_run(self, x: np.ndarray) -> CoRun:
+        """Schedule and metrics of one row of genes, (n_var,)."""
+        columns = self.space.columns(np.asarray(x)[None])
+        return self.evaluator.co_runs(columns)[0][0]
+
+    def describe(self) -> dict[str, Any]:
+        """As the base class, with the content of the mix and of the technology."""
+        networks = [(repr(network), self.mix.streams[i].priority) for i, network in enumerate(self.mix.networks())]
+        return super().describe() | {
+            "network": self.mix.name,
+            "mix_sha256": hash_of(repr((networks, self.mix.requests())).encode()),
+            "technology_sha256": self.technology.hash,
+        }

@@ -1,0 +1,89 @@
+"""Mixes of networks: requests, files, and bad input."""
+
+import pytest
+
+from dse.layers import MacLayer, Network
+from dse.mixes import Mix, Stream, load_mix, mix_names
+from dse.networks import network_names
+
+TINY = Network.from_layers([MacLayer("gemm", OX=8, C=8, K=8)])
+
+
+@pytest.mark.parametrize("name", mix_names())
+def test_mix_that_ships(name):
+    mix = load_mix(name)
+    assert mix.name == name and mix.source
+    assert len(mix.requests()) >= 2
+    assert all(stream.network in network_names() for stream in mix.streams)
+    assert [network.name for network in mix.networks()] == [stream.name for stream in mix.streams]
+
+
+def test_frames_arrive_at_their_rate_and_are_due_after_a_period():
+    mix = Mix(
+        "m", (Stream("a", TINY, fps=10), Stream("b", TINY, fps=20, phase_s=0.01, deadline_s=0.02)), duration_s=0.2
+    )
+    found = [(r.stream, round(r.arrival_s, 9), round(r.deadline_s, 9)) for r in mix.requests()]
+    assert found == [(0, 0, 0.1), (0, 0.1, 0.2), (1, 0.01, 0.03), (1, 0.06, 0.08), (1, 0.11, 0.13), (1, 0.16, 0.18)]
+
+
+def test_a_frame_waits_for_the_last_one_of_its_parent():
+    streams = (Stream("a", TINY, fps=10), Stream("b", TINY, fps=20, after="a"))
+    assert [r.after for r in Mix("m", streams, duration_s=0.2).requests()] == [(), (), (0,), (0,), (1,), (1,)]
+    streams = (Stream("a", TINY, count=2), Stream("b", TINY, count=3, after="a"))
+    assert [r.after for r in Mix("m", streams).requests()] == [(), (), (0,), (1,), (1,)]
+
+
+def test_networks_by_name_are_numbered_where_they_repeat():
+    mix = Mix.of(["mobilenet_v2", "resnet50", "mobilenet_v2"])
+    assert [s.name for s in mix.streams] == ["mobilenet_v2", "resnet50", "mobilenet_v2_2"]
+
+
+def test_own_mix_from_toml(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        '[mix]\nduration_s = 0.1\n[streams.eye]\nnetwork = "mobilenet_v2"\nfps = 30\npriority = 2\n'
+        '[streams.text]\nnetwork = "bert_base"\ndims = {seq = 32}\nafter = "eye"\n'
+    )
+    mix = load_mix(path)
+    assert mix.name == "mine" and len(mix.requests()) == 4
+    assert mix.streams[0].priority == 2 and mix.networks()[1].layers[0].name
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Mix.of(["resnet50"]), "is a single request: nothing runs at the same time"),
+        (lambda: Mix("m", (Stream("a", TINY), Stream("a", TINY))), "two streams are called 'a'"),
+        (
+            lambda: Mix("m", (Stream("a", TINY), Stream("b", TINY, after="c"))),
+            "comes after 'c', which is not in the mix",
+        ),
+        (lambda: Mix("m", (Stream("a", TINY, after="b"), Stream("b", TINY, after="a"))), "wait in a circle"),
+        (lambda: Stream("a", TINY, count=0), "count must be a whole number of requests >= 1"),
+        (lambda: Stream("a", TINY, fps=-1), "fps must be positive"),
+        (lambda: Stream("a", TINY, phase_s=-1), "phase_s must be finite and not negative"),
+        (lambda: Mix("m", (Stream("a", TINY, count=2),), duration_s=0), "duration_s must be positive"),
+        (lambda: load_mix("no_such"), "unknown mix 'no_such': one of ar_assistant"),
+    ],
+)
+def test_bad_mix_is_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no streams"),
+        ("[streams.a]\nfps = 3\n", "names no network"),
+        ('[streams.a]\nnetwork = "resnet50"\nrate = 3\n', "'rate' is unknown"),
+        ('[streams.a]\nnetwork = "resnet50"\nfps = "fast"\n', "fps"),
+        ("[mix]\nlength = 1\n", "'length' is unknown"),
+        ("[[", "not a TOML file"),
+    ],
+)
+def test_bad_file_is_named(tmp_path, text, message):
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load_mix(path)

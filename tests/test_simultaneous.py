@@ -1,0 +1,230 @@
+"""Divided designs and `SimultaneousDNNs`."""
+
+import itertools
+from dataclasses import replace
+
+import contract
+import numpy as np
+import pytest
+
+import dse
+from dse.accelerator import Accelerator
+from dse.area import area_blocks_mm2
+from dse.layers import MacLayer, Network
+from dse.mixes import Mix, Stream
+from dse.model import parameter_columns
+from dse.partition import Division, MixEvaluator, co_run, unmet_deadlines
+from dse.space import DesignSpace
+from dse.technology import Technology
+from problems import ProblemError, SimultaneousDNNs
+
+DESIGN = Accelerator(rows=8, cols=16, macs_per_pe=2, weight_register_bytes=8, input_register_bytes=8, dram_gbps=8)
+
+
+def network(name, *shapes):
+    """Matrix products one after the other."""
+    layers = [MacLayer(f"{name}{i}", OX=m, C=c, K=n) for i, (m, c, n) in enumerate(shapes)]
+    return Network.from_layers(layers).renamed(name)
+
+
+WIDE, DEEP = network("wide", (64, 64, 256), (64, 256, 64)), network("deep", (16, 512, 32), (16, 32, 512), (16, 512, 8))
+PAIR = Mix.of([WIDE, DEEP])
+
+
+# ---- division ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("weights", "columns"), [((1, 1), (8, 8)), ((1, 3), (4, 12)), ((1, 1, 1), (6, 5, 5)), ((1, 99), (1, 15))]
+)
+def test_columns_are_shared_whole(weights, columns):
+    parts = Division(weights).of(DESIGN)
+    assert sorted(part.cols for part in parts) == sorted(columns)
+    assert sum(part.vector_lanes for part in parts) == pytest.approx(DESIGN.vector_lanes, abs=len(parts))
+
+
+def test_buffers_and_bandwidth_are_shared_as_told():
+    parts = Division((1, 1), buffers=(1, 3), bandwidth=(3, 1), shared_bandwidth=False).of(DESIGN)
+    assert [part.weight_buffer_kib for part in parts] == [16, 48]
+    assert [part.dram_gbps for part in parts] == [6, 2]
+    assert [part.dram_gbps for part in Division((1, 1)).of(DESIGN)] == [8, 8]
+
+
+def test_undivided_is_the_design_itself():
+    technology = Technology.at(45)
+    assert Division().of(DESIGN) == (DESIGN,)
+    blocks = area_blocks_mm2(parameter_columns(DESIGN), technology)
+    assert Division().area_blocks_mm2(DESIGN, technology) == {name: value[0] for name, value in blocks.items()}
+
+
+def test_area_of_the_parts_is_that_of_the_whole_but_for_more_memories():
+    technology = Technology.at(45)
+    whole = Division().area_blocks_mm2(DESIGN, technology)
+    halves = Division((1, 1)).area_blocks_mm2(DESIGN, technology)
+    for name in ("macs", "registers", "control", "interconnect", "dram_interface", "fixed"):
+        assert halves[name] == pytest.approx(whole[name], rel=1e-12), name
+    for x in ("weight", "input", "output"):
+        assert whole[f"{x}_buffer"] <= halves[f"{x}_buffer"] < 2 * whole[f"{x}_buffer"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Division((1,) * 17).of(DESIGN), "17 sub-arrays on 16 columns"),
+        (lambda: Division((1, 0)), "columns must be 2 positive shares"),
+        (lambda: Division((1, 1), buffers=(1, 1, 1)), "buffers must be 2 positive shares"),
+        (lambda: Division((1, 1), dataflows=("row_stationary",)), "1 dataflows for 2 sub-arrays"),
+        (lambda: co_run(PAIR, DESIGN, Division((1, 1)), [0, 2]), r"from 0 to 1 for each of 2 streams \(wide, deep\)"),
+    ],
+)
+def test_bad_division_is_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+# ---- a mix on a design ---------------------------------------------------------------------------------------
+
+
+def test_time_shared_makespan_and_energy_are_those_of_the_networks_alone():
+    alone = [dse.evaluate(DESIGN, one) for one in (WIDE, DEEP)]
+    done = co_run(PAIR, DESIGN)
+    assert done.metrics["makespan_s"] == pytest.approx(sum(one.latency_s for one in alone), rel=1e-12)
+    assert done.metrics["energy_j"] == pytest.approx(sum(one.energy_j for one in alone), rel=1e-9)
+    assert done.metrics["area_mm2"] == alone[0].area_mm2
+    assert done.alone_s == pytest.approx([one.latency_s for one in alone], rel=1e-12)
+    assert done.metrics["makespan_bound_s"] == pytest.approx(done.metrics["makespan_s"])
+
+
+def test_a_sub_array_alone_takes_what_evaluate_says_of_it():
+    division = Division((1, 3), shared_bandwidth=False)
+    done = co_run(PAIR, DESIGN, division, [0, 1])
+    parts = division.of(DESIGN)
+    expected = [dse.evaluate(part, one).latency_s for part, one in zip(parts, (WIDE, DEEP), strict=True)]
+    assert done.schedule.job_finish_s == pytest.approx(expected, rel=1e-12)
+
+
+def test_each_sub_array_may_have_its_own_dataflow():
+    flows = (None, "output_stationary")
+    done = co_run(PAIR, DESIGN, Division((1, 1), dataflows=flows, shared_bandwidth=False), [0, 1])
+    half = replace(Division((1, 1), shared_bandwidth=False).of(DESIGN)[1], dataflow="output_stationary")
+    assert done.schedule.job_finish_s[1] == pytest.approx(dse.evaluate(half, DEEP).latency_s)
+
+
+def test_shared_bandwidth_is_between_all_and_a_part_of_it():
+    narrow = replace(DESIGN, dram_gbps=0.5)
+    halves = {"columns": (1, 1)}
+    shared = co_run(PAIR, narrow, Division(**halves), [0, 1]).schedule.job_finish_s
+    free = co_run(
+        PAIR, replace(narrow, dram_gbps=1.0), Division(**halves, shared_bandwidth=False), [0, 1]
+    ).schedule.job_finish_s
+    assert (shared >= free * (1 - 1e-9)).all()
+
+
+def test_a_network_that_fits_no_sub_array_is_named():
+    small = replace(DESIGN, output_register_bytes=0.5)
+    with pytest.raises(ValueError, match="'wide' does not fit sub-array 0: .* it fits none"):
+        co_run(PAIR, small, Division((1, 1)))
+
+
+def test_a_deadline_that_no_order_can_meet_is_reported_with_the_earliest_finish():
+    mix = Mix("m", (Stream("wide", WIDE, deadline_s=1e-9), Stream("deep", DEEP, deadline_s=1.0)))
+    found = unmet_deadlines(co_run(mix, DESIGN))
+    assert list(found) == ["wide"]
+    deadline, earliest = found["wide"]
+    assert deadline == pytest.approx(1e-9) and earliest == pytest.approx(dse.evaluate(DESIGN, WIDE).latency_s)
+
+
+# ---- the problem ---------------------------------------------------------------------------------------------
+
+SPACE = DesignSpace({"rows": [4, 8], "cols": [4, 8, 16], "dram_gbps": [2, 8]}, base=DESIGN, name="tiny")
+
+
+def problem(**options):
+    return SimultaneousDNNs([WIDE, DEEP], space=SPACE, **options)
+
+
+def test_metrics_are_those_of_the_same_division_by_hand():
+    simultaneous = problem()
+    X = simultaneous.space.sample(20, np.random.default_rng(3))
+    rows = simultaneous.evaluate_designs(X)
+    for i, x in enumerate(X):
+        done = simultaneous.co_run(x)
+        for name, value in done.metrics.items():
+            if name != "overflow":
+                assert rows.metrics[name][i] == value, name
+        where = [job.sub_array for job in done.schedule.jobs]
+        again = co_run(simultaneous.mix, simultaneous.space.design(x), done.division, where)
+        assert again.metrics == done.metrics
+
+
+def test_too_many_sub_arrays_are_infeasible():
+    simultaneous = SimultaneousDNNs(
+        [WIDE, DEEP],
+        space=DesignSpace({"cols": [2, 16], "rows": [4, 8]}, base=DESIGN),
+        policies=("partition",),
+        most_sub_arrays=3,
+    )
+    X = simultaneous.space.sample(100, np.random.default_rng(0))
+    rows, columns = simultaneous.evaluate_designs(X), simultaneous.space.columns(X)
+    assert (rows.feasible == ((columns["cols"] >= 3) | (columns["sub_arrays"] == 2))).all()
+
+
+def test_equal_bits_for_any_number_of_workers():
+    X = problem().space.sample(30, np.random.default_rng(1))
+    one, two = problem().evaluate_designs(X), problem(n_jobs=2).evaluate_designs(X)
+    assert one.objectives.tobytes() == two.objectives.tobytes()
+    assert one.metrics["energy_j"].tobytes() == two.metrics["energy_j"].tobytes()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_search_finds_the_best_assignment_of_small_cases(seed):
+    """Up to four networks on three sub-arrays: all places are enumerated.  The benchmark runs 100 cases."""
+    rng = np.random.default_rng(seed)
+    networks = [
+        network(f"n{i}", *[tuple(int(v) for v in rng.choice([8, 32, 64, 128], 3)) for _ in range(rng.integers(1, 4))])
+        for i in range(int(rng.integers(2, 5)))
+    ]
+    flows = ("weight_stationary", "output_stationary", "row_stationary")
+    simultaneous = SimultaneousDNNs(
+        networks,
+        space=DesignSpace({"dram_gbps": [1, 8]}, base=DESIGN),
+        policies=("shared_bandwidth",),
+        shares=(1.0,),
+        most_sub_arrays=3,
+    )
+    run = dse.explore(
+        simultaneous, evaluations=min(400, simultaneous.space.size), population=40, seed=seed, random_twin=False
+    )
+    columns, mix = run.front.iloc[0], simultaneous.mix
+    evaluator = MixEvaluator(mix)
+    best = np.inf
+    for sub_arrays in (2, 3):
+        for flows in itertools.product(
+            (None, "weight_stationary", "output_stationary", "row_stationary"), repeat=sub_arrays - 1
+        ):
+            division = Division((1.0,) * sub_arrays, dataflows=(None, *flows))
+            design = replace(DESIGN, dram_gbps=8)
+            places = list(itertools.product(range(sub_arrays), repeat=len(networks)))
+            found = evaluator([design] * len(places), [division] * len(places), places)
+            best = min(best, *(done.metrics["makespan_s"] for done in found))
+    assert columns["makespan_s"] <= best * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
+def test_contract(check):
+    check(problem(objectives=("makespan_s", "area_mm2", "worst_slow_down")))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"objectives": ("speed",)}, "unknown objective 'speed'; the known ones are makespan_s"),
+        ({"policies": ("fair",)}, "give some of time_shared, partition, shared_bandwidth"),
+        ({"most_sub_arrays": 17}, "17 sub-arrays, but the space has at most 16 columns"),
+        ({"most_sub_arrays": 1}, "most_sub_arrays must be a whole number >= 2"),
+        ({"order": "x"}, "order must be one of"),
+    ],
+)
+def test_bad_problem_is_named(options, message):
+    with pytest.raises(ProblemError, match=message):
+        problem(**options)
