@@ -343,7 +343,20 @@ def kernel_totals(
     The second part: whether, result and mapping row of every (layer, variant); the variant of every step; whether
     each tensor stays on chip.
     """
-    layers, _, steps, _, tensors = arguments[:5]
+    totals, found = network_totals(rows, options, arguments, mode, slack, sizes)
+    return totals[:, 0], found
+
+
+def network_totals(
+    rows: np.ndarray,
+    options: np.ndarray,
+    arguments: tuple,
+    mode: int,
+    slack: float,
+    sizes: np.ndarray = TILE_SIZES,
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """As `kernel_totals`, of each of the networks that the tables hold: (n, n_networks, N_RESULT)."""
+    layers, _, steps, _, tensors, weight_elements = arguments
     found = (
         np.zeros((len(layers), 16), dtype=bool),
         np.zeros((len(layers), 16, k.N_RESULT)),
@@ -351,7 +364,7 @@ def kernel_totals(
         np.zeros(len(steps), dtype=np.int64),
         np.zeros(len(tensors), dtype=bool),
     )
-    totals = np.empty((len(rows), k.N_RESULT))
+    totals = np.empty((len(rows), len(weight_elements), k.N_RESULT))
     usage = np.empty(len(steps))
     k.evaluate_designs(rows, options, *arguments, sizes, mode, slack, *found, usage, k.make_scratch(), totals)
     return totals, found
@@ -396,8 +409,8 @@ def _cycles_of(
 
 
 def _chunk_totals(rows: np.ndarray, options: np.ndarray, arguments: tuple, mode: int, slack: float) -> np.ndarray:
-    """Kernel totals of a chunk, (n, N_RESULT); importable, so that any joblib backend can send it."""
-    return kernel_totals(rows, options, arguments, mode, slack)[0]
+    """Kernel totals of a chunk, (n, n_networks, N_RESULT); importable, so that any joblib backend can send it."""
+    return network_totals(rows, options, arguments, mode, slack)[0]
 
 
 class BatchEvaluator:
@@ -437,7 +450,7 @@ class BatchEvaluator:
     def __call__(self, columns: MappingType[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Metrics of the designs in `columns`."""
         rows, options = design_rows(columns, self.technology)
-        return metric_columns(columns, self._totals(rows, options), self.technology)
+        return metric_columns(columns, self._totals(rows, options)[:, 0], self.technology)
 
     def _totals(self, rows: np.ndarray, options: np.ndarray) -> np.ndarray:
         task = (options, self._arguments, self._mode, self._slack)

@@ -21,7 +21,7 @@ LEVELS = (
     ("dse.formulas",),
     ("dse.model", "dse.protocol"),
     ("dse.evaluate",),
-    ("dse.explain", "dse.staircase", "dse.edits"),
+    ("dse.explain", "dse.staircase", "dse.edits", "dse.several"),
     ("dse.tune", "dse.study", "dse.retrain", "dse.relate"),
     ("dse.validation.table", "dse.validation.score"),
     ("dse.validation",),
