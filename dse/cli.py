@@ -67,7 +67,19 @@ def _options(
 
 @app.command()
 def explore(
-    network: NetworkArgument,
+    network: Annotated[
+        str | None, typer.Argument(help="Name of a network (see: dse networks) or path of an .onnx file.")
+    ] = None,
+    networks: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...|all", help="Several networks: names or .onnx files, or all that ship."),
+    ] = None,
+    problem: Annotated[
+        str, typer.Option(metavar="single|geomean", help="For one network, or the geometric mean over --networks.")
+    ] = "single",
+    weights: Annotated[
+        str | None, typer.Option(metavar="X,Y,...", help="Weight of each of --networks in the mean; default equal.")
+    ] = None,
     evaluations: Annotated[
         int, typer.Option("--evaluations", "-n", min=1, metavar="N", help="Budget: unique designs.")
     ] = 10_000,
@@ -123,19 +135,21 @@ def explore(
       dse explore resnet50 -n 20000 --objectives latency_s,energy_j,area_mm2 --out results/three
       dse explore resnet50 --space small --exhaustive --jobs 8
       dse explore model.onnx --batch 4 --dim seq=128 --node 16 --time-limit 5m
+      dse explore --networks resnet50,model.onnx --problem geomean --weights 2,1
     """
     from dse.model import DEFAULT_SLACK
     from dse.report import network_line
     from dse.search import explore as search
     from dse.units import duration_s, number
-    from problems import SingleDNN
+    from problems import GeomeanDNN, SingleDNN
 
-    directory = out if out is not None else Path("results") / Path(network).stem
+    made, label = _subject(network, networks, problem, weights)
+    directory = out if out is not None else Path("results") / label
     names = tuple(name.strip() for name in objectives.split(",") if name.strip())
     limit_s = None if time_limit is None else duration_s(time_limit)
     chosen_space, technology = _space(space), _technology(node)
-    problem = SingleDNN(
-        network,
+    chosen = {"single": SingleDNN, "geomean": GeomeanDNN}[problem](
+        **made,
         space=chosen_space,
         technology=technology,
         objectives=names,
@@ -145,7 +159,8 @@ def explore(
         batch=batch,
         dims=_sizes(dim),
     )
-    _say(network_line(problem.network))
+    for each in getattr(chosen, "networks", None) or [chosen.network]:
+        _say(network_line(each))
     _say(
         f"space {chosen_space.name}: {chosen_space.n_var} variables, {number(chosen_space.size)} designs; "
         f"{algorithm}, {evaluations:,} designs, seed {seed}, {technology.name}; writing {directory}"
@@ -153,7 +168,7 @@ def explore(
     _run(
         directory,
         lambda progress: search(
-            problem,
+            chosen,
             evaluations=evaluations,
             population=population,
             seed=seed,
@@ -167,6 +182,37 @@ def explore(
             warm_start=warm_start,
         ),
     )
+
+
+def _subject(
+    network: str | None, networks: str | None, problem: str, weights: str | None
+) -> tuple[dict[str, Any], str]:
+    """What the problem is about, as its arguments, and a name for its directory."""
+    if (network is None) == (networks is None):
+        raise typer.BadParameter("give a NETWORK, or several with --networks A,B,... or --networks all")
+    if problem not in ("single", "geomean"):
+        raise ValueError(f"unknown problem {problem!r}: give single or geomean")
+    if problem == "single":
+        if networks is not None:
+            raise ValueError("--networks needs --problem geomean; for one network give its name alone")
+        if weights is not None:
+            raise ValueError("--weights needs --problem geomean")
+        return {"network": network}, Path(network).stem
+    if networks == "all":
+        from dse.networks import network_names
+
+        names = list(network_names())
+    else:
+        names = [name.strip() for name in (networks or network).split(",") if name.strip()]
+    label = f"{problem}_{networks if networks == 'all' else '_'.join(Path(name).stem for name in names)}"
+    return {"networks": names, "weights": None if weights is None else _numbers("--weights", weights)}, label[:80]
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        return [float(value) for value in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{option} {text!r}: expected numbers separated by commas, such as 2,1") from None
 
 
 @app.command()
@@ -522,13 +568,15 @@ def _status(directory: Path) -> str | None:
 def _conclude(run: Any, seconds: float | None) -> None:
     """Draw the figures; print the table, the verdict, the time and the paths."""
     from dse.plots import write_figures
-    from dse.report import front_table, verdict
+    from dse.report import front_table, price_report, verdict
     from dse.units import duration
 
     write_figures(run)
     console = _console()
     if len(run.front):
         console.print("", front_table(run, console.width), "", sep="\n")
+        if (prices := price_report(run, console.width)) is not None:
+            console.print(prices, "", sep="\n")
     for line in verdict(run):
         _say(line)
     took = run.manifest.get("wall_time_s") if seconds is None else seconds

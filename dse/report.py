@@ -13,6 +13,7 @@ from rich.text import Text
 from dse.columns import COLUMNS, PARAMETERS
 from dse.evaluate import Evaluation
 from dse.exploration import Exploration
+from dse.generality import PRICES, price_of_generality
 from dse.layers import Network
 from dse.pareto import knee, spread
 from dse.space import DesignSpace
@@ -81,6 +82,35 @@ def _row(table: Table, name: str, values: Iterable) -> None:
     factor, unit = scaled(unit_of(name), values)
     label = {"latency_bound_s": "lower bound of the latency"}.get(name, words(name))
     table.add_row(f"{label} \\[{unit}]" if unit else label, *(number(value * factor) for value in values))
+
+
+def price_report(run: Exploration, width: int = 100) -> RenderableType | None:
+    """What generality costs each network on designs along the front, and at the knee left out one by one.
+
+    None for a run of one network.
+    """
+    if PRICES not in run.texts or not len(run.front):
+        return None
+    prices, best = price_of_generality(run), run.front
+    on_scale = run.normalisation(best[list(run.objective_names)].to_numpy(float))
+    chosen = best.iloc[spread(on_scale, max(3, min(7, (width - 30) // 12)))]
+    at_knee = best["index"].iloc[knee(on_scale)]
+    loss = prices.pivot(index="network", columns="shared", values="loss").loc[prices["network"].unique()]
+    table = _table(
+        "Price of generality: latency above the network's own best of at most the same area, as evaluated here"
+    )
+    table.add_column("design (index in front.csv)", no_wrap=True)
+    for index in chosen["index"]:
+        table.add_column(f"{index}" + ("\nknee" if index == at_knee else ""), justify="right")
+    for network, row in loss.iterrows():
+        table.add_row(str(network), *(f"+{percent(row[index])}" for index in chosen["index"]))
+    knee_rows = prices[prices["shared"] == at_knee]
+    left = _table("Leave one out, at most the area of the knee: the design best for the others, on the one left out")
+    left.show_header = False
+    for _, row in knee_rows.iterrows():
+        missing = not np.isfinite(row["left_out_loss"])
+        left.add_row(row["network"], "cannot run it" if missing else f"+{percent(row['left_out_loss'])}")
+    return Group(table, "", left)
 
 
 def verdict(run: Exploration) -> list[str]:

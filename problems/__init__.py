@@ -2,6 +2,7 @@
 
 from problems.base import AcceleratorProblem, Columns, ProblemError
 from problems.codesign import Codesign, CodesignSpace
+from problems.geomean import GeomeanDNN
 from problems.resume import rebuild, resume
 from problems.single import SingleDNN, known_objectives
 
@@ -10,6 +11,7 @@ __all__ = [
     "Codesign",
     "CodesignSpace",
     "Columns",
+    "GeomeanDNN",
     "ProblemError",
     "SingleDNN",
     "known_objectives",

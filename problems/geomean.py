@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from dse.columns import DERIVED, PER_NETWORK
-from dse.evaluate import metric_columns
+from dse.columns import COLUMNS, DERIVED, PER_NETWORK, Column
+from dse.generality import PRICES, price_of_run
 from dse.layers import Network
 from dse.manifest import hash_of
 from dse.model import DEFAULT_SLACK
 from dse.networks import load_network, network_names
+from dse.protocol import Evaluated
 from dse.several import SeveralEvaluator, distinct_networks
 from dse.space import DesignSpace, default_space
 from dse.technology import Technology
@@ -29,8 +30,10 @@ AVERAGED = (
 """Metrics that are a weighted geometric mean over the networks."""
 
 
-def shares(networks: Sequence[Network], weights: Mapping[str, float] | Iterable[float] | None) -> tuple[float, ...]:
-    """Weight of each network, summing to 1; equal where `weights` is None.
+def checked_weights(
+    networks: Sequence[Network], weights: Mapping[str, float] | Iterable[float] | None
+) -> tuple[float, ...]:
+    """Weight of each network; all 1 where `weights` is None.
 
     Raises ProblemError unless there is one positive finite weight a network.
     """
@@ -53,16 +56,15 @@ def shares(networks: Sequence[Network], weights: Mapping[str, float] | Iterable[
         number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
         if not number or not (math.isfinite(weight) and weight > 0):
             raise ProblemError(f"the weight of {name} is {weight!r}; give a positive number, or leave the network out")
-    total = math.fsum(given)
-    return tuple(float(weight) / total for weight in given)
+    return tuple(map(float, given))
 
 
 def geometric_mean(values: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
-    """Weighted geometric mean of positive arrays (n,), element by element; 0 where one is 0."""
-    mean = np.zeros(len(values[0]))
+    """Weighted geometric mean of arrays (n,), element by element; 0 where one of the values is 0."""
+    mean, total = np.zeros(len(values[0])), math.fsum(weights)
     with np.errstate(divide="ignore"):
         for value, weight in zip(values, weights, strict=True):
-            mean += weight * np.log(np.ascontiguousarray(value))
+            mean += weight / total * np.log(np.ascontiguousarray(value))
     return np.exp(mean)
 
 
@@ -87,7 +89,7 @@ class GeomeanEvaluator:
 
 
 class GeomeanDNN(AcceleratorProblem):
-    """Geometric mean over several networks, one at a time on the accelerator: by default of latency [s], and area [mm2].
+    """Geometric means over several networks that run one at a time: by default of the latency [s], and area [mm2].
 
     The performance of a network is 1 / latency [1/s]; the least geometric mean of latencies is the greatest of
     performances, whatever unit or reference each network is measured in.  Every metric column is the weighted
@@ -123,14 +125,18 @@ class GeomeanDNN(AcceleratorProblem):
         mapping_slack: float = DEFAULT_SLACK,
     ) -> None:
         given = [networks] if isinstance(networks, str | Path) else networks
-        given = list(given) if isinstance(given, Iterable) and not isinstance(given, Network) else given
-        named = [isinstance(network, str | Path) for network in given] if isinstance(given, list) else []
-        if named and not any(named) and (batch != 1 or dims):
-            raise ProblemError("batch and dims belong to the loading of a network; pass them to load_network")
-        loaded = [load_network(n, batch, dims) if is_name else n for n, is_name in zip(given, named)] if named else given
-        self.networks = distinct_networks(loaded)
-        self.network_sources = [str(network) for network in given] if all(named) else None
-        self.weights = shares(self.networks, weights)
+        if isinstance(given, Iterable) and not isinstance(given, Network):
+            given = list(given)
+            named = [isinstance(network, str | Path) for network in given]
+            if named and not any(named) and (batch != 1 or dims):
+                raise ProblemError("batch and dims belong to the loading of a network; pass them to load_network")
+            self.network_sources = [str(network) for network in given] if all(named) else None
+            given = [load_network(n, batch, dims) if isinstance(n, str | Path) else n for n in given]
+        self.networks = distinct_networks(given)
+        for network in self.networks:
+            if any(mark in network.name for mark in ',"\n\r'):
+                raise ProblemError(f"network {network.name!r}: its name becomes a column of CSV files; rename it")
+        self.weights = checked_weights(self.networks, weights)
         self.batch, self.dims = batch, dict(dims or {})
         self.technology = Technology.at() if technology is None else technology
         self.mapping_objective, self.mapping_slack, self.n_jobs = mapping_objective, mapping_slack, n_jobs
@@ -138,9 +144,7 @@ class GeomeanDNN(AcceleratorProblem):
         several = SeveralEvaluator(
             self.networks, self.technology, objective=mapping_objective, slack=mapping_slack, n_jobs=n_jobs
         )
-        super().__init__(
-            GeomeanEvaluator(several, self.weights), default_space() if space is None else space
-        )
+        super().__init__(GeomeanEvaluator(several, self.weights), default_space() if space is None else space)
 
     def known_objectives(self) -> tuple[str, ...]:
         """Every name that `objectives` takes."""
@@ -150,6 +154,23 @@ class GeomeanDNN(AcceleratorProblem):
     def objectives(self, m: Columns) -> tuple[np.ndarray, ...]:
         """The columns named by `objective_names`."""
         return named_columns(self.objective_names, m)
+
+    def column_meanings(self) -> dict[str, Column]:
+        """Columns that mean something else here than for one network."""
+        found = {name: ("weighted geometric mean over the networks", name) for name in AVERAGED}
+        found["overflow"] = ("sum over the networks", "overflow")
+        for network in self.networks:
+            found |= {f"{metric}_{network.name}": (network.name, metric) for metric in PER_NETWORK}
+        return {
+            name: Column(COLUMNS[metric].unit, f"{of}: {COLUMNS[metric].meaning}")
+            for name, (of, metric) in found.items()
+        }
+
+    def tables(self, front: np.ndarray, search: Evaluated, twin: Evaluated | None) -> dict[str, bytes]:
+        """Files that a run over this problem also leaves: the price of generality of each design on its front."""
+        names = [network.name for network in self.networks]
+        table = price_of_run(names, self.weights, front, search, twin)
+        return {PRICES: table.to_csv(index=False, lineterminator="\n").encode()}
 
     def describe(self) -> dict[str, Any]:
         """As the base class, with the content of the networks and of the technology."""

@@ -39,7 +39,7 @@ def known_objectives() -> tuple[str, ...]:
 def chosen_objectives(
     problem: AcceleratorProblem, home: type, objectives: tuple[str, ...] | None, known: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Names of the objectives of a problem whose class `home` takes them by name: checked, unless a subclass has its own.
+    """Names of the objectives of a problem whose class `home` takes names; checked, unless a subclass has its own.
 
     Raises ProblemError for a name that is not `known`, and for `objectives` given to a class that defines its own.
     """
