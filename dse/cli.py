@@ -470,9 +470,7 @@ def networks() -> None:
     from dse.networks import NETWORKS, load_network
     from dse.report import networks_table
 
-    _console().print(
-        networks_table((name, NETWORKS[name].description, load_network(name)) for name in sorted(NETWORKS))
-    )
+    _console().print(networks_table((name, entry, load_network(name)) for name, entry in NETWORKS.items()))
 
 
 @app.command()

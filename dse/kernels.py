@@ -18,8 +18,10 @@ from numba import njit
 
 # Only what Python calls is cached on disk: it contains everything it calls.  Nothing here allocates: without numba's
 # runtime a view of an array costs no atomic reference count, which took two thirds of the time.
-_inner = njit(nogil=True, error_model="numpy", _nrt=False)
+_inner = njit(nogil=True, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 _entry = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+
+_INT = np.int64  # a variable of a function compiled once; a literal compiles it again for every value
 
 # Loop dimensions, in the order of dse.layers.LOOPS.
 B, G, K, C, OY, OX, FY, FX = range(8)
@@ -467,14 +469,14 @@ def _ends(layer, design, option, mapping, variant, held):
     bypass = int(mapping[MAP_BYPASS])
     ends = 0.0
     if design[DOUBLE_W] > 0 and not bypass & 1 and not variant & WEIGHTS_RESIDENT:
-        ends += held[0] * _padding(layer, design, option, mapping, 0)
+        ends += held[0] * _padding(layer, design, option, mapping, _INT(0))
     if design[DOUBLE_I] > 0 and not bypass & 2 and not variant & IN_RESIDENT:
-        ends += held[1] * (design[COMPRESSION] * _padding(layer, design, option, mapping, 1))
+        ends += held[1] * (design[COMPRESSION] * _padding(layer, design, option, mapping, _INT(1)))
     if design[DOUBLE_O] > 0 and not bypass & 4 and not variant & OUT_RESIDENT:
         drain = design[ACTIVATION_BYTES]
         for d in (B, G, K, OY, OX):
             drain *= layer[d] - (_ceil_div(layer[d], mapping[MAP_T + d]) - 1) * mapping[MAP_T + d]
-        ends += drain * design[COMPRESSION] * _padding(layer, design, option, mapping, 2)
+        ends += drain * design[COMPRESSION] * _padding(layer, design, option, mapping, _INT(2))
     return ends
 
 
@@ -488,9 +490,9 @@ def mapping_cost(layer, design, option, mapping, variant, held, out):
     word = design[ACTIVATION_BYTES]
     n, y, total, cycles = _trips(layer, option, mapping)
     if mapping[MAP_DRAM_ORDER] < 0:
-        once_w = n[0] if design[RELOAD] else _given_dram_times(layer, mapping, 0)
-        once_i = n[1] if design[RELOAD] else _given_dram_times(layer, mapping, 1)
-        once_o = _given_dram_times(layer, mapping, 2)
+        once_w = n[0] if design[RELOAD] else _given_dram_times(layer, mapping, _INT(0))
+        once_i = n[1] if design[RELOAD] else _given_dram_times(layer, mapping, _INT(1))
+        once_o = _given_dram_times(layer, mapping, _INT(2))
     else:
         once_w, once_i, once_o = _dram_times(int(mapping[MAP_DRAM_ORDER]), design[RELOAD], n[0], n[1], n[2])
     if mapping[MAP_ARRAY_GIVEN] > 0:
@@ -505,10 +507,10 @@ def mapping_cost(layer, design, option, mapping, variant, held, out):
     outputs = layer[B] * layer[G] * layer[K] * layer[OY] * layer[OX]
     weights = layer[G] * layer[K] * layer[C] * layer[FY] * layer[FX]
     w_word = design[WEIGHT_BYTES] if layer[STATIC_WEIGHTS] else word
-    positions = array_axis_sum(layer, option, mapping, 0) * array_axis_sum(layer, option, mapping, 1)
+    positions = array_axis_sum(layer, option, mapping, _INT(0)) * array_axis_sum(layer, option, mapping, _INT(1))
     _account(layer, design, option, mapping, variant, bypass, weights * w_word * times_w, planes * word * positions * times_i,
              outputs * (visits - 1) * design[ACCUMULATOR_BYTES], weights * w_word * once_w,
-             planes * word * (dram_axis_sum(layer, mapping, 0) * dram_axis_sum(layer, mapping, 1)) * once_i,
+             planes * word * (dram_axis_sum(layer, mapping, _INT(0)) * dram_axis_sum(layer, mapping, _INT(1))) * once_i,
              outputs * (once_o - 1) * design[ACCUMULATOR_BYTES], out)  # fmt: skip
     others = (
         total[1] * total[2] if stationary == 0 else (total[0] * total[2] if stationary == 1 else total[0] * total[1])
@@ -562,14 +564,14 @@ def _stop_of_mapping(layer, design, option, mapping):
     """`_stop_cycles` of a mapping row."""
     a = int(mapping[MAP_STATIONARY])
     s, r, t = MAP_S, MAP_R, MAP_T
-    b = _fold_size(layer, option, B, a, mapping[t + B], mapping[s + B], mapping[r + B])
-    g = _fold_size(layer, option, G, a, mapping[t + G], mapping[s + G], mapping[r + G])
-    k = _fold_size(layer, option, K, a, mapping[t + K], mapping[s + K], mapping[r + K])
-    c = _fold_size(layer, option, C, a, mapping[t + C], mapping[s + C], mapping[r + C])
-    oy = _fold_size(layer, option, OY, a, mapping[t + OY], mapping[s + OY], mapping[r + OY])
-    ox = _fold_size(layer, option, OX, a, mapping[t + OX], mapping[s + OX], mapping[r + OX])
-    fy = _fold_size(layer, option, FY, a, mapping[t + FY], mapping[s + FY], mapping[r + FY])
-    fx = _fold_size(layer, option, FX, a, mapping[t + FX], mapping[s + FX], mapping[r + FX])
+    b = _fold_size(layer, option, _INT(B), a, mapping[t + B], mapping[s + B], mapping[r + B])
+    g = _fold_size(layer, option, _INT(G), a, mapping[t + G], mapping[s + G], mapping[r + G])
+    k = _fold_size(layer, option, _INT(K), a, mapping[t + K], mapping[s + K], mapping[r + K])
+    c = _fold_size(layer, option, _INT(C), a, mapping[t + C], mapping[s + C], mapping[r + C])
+    oy = _fold_size(layer, option, _INT(OY), a, mapping[t + OY], mapping[s + OY], mapping[r + OY])
+    ox = _fold_size(layer, option, _INT(OX), a, mapping[t + OX], mapping[s + OX], mapping[r + OX])
+    fy = _fold_size(layer, option, _INT(FY), a, mapping[t + FY], mapping[s + FY], mapping[r + FY])
+    fx = _fold_size(layer, option, _INT(FX), a, mapping[t + FX], mapping[s + FX], mapping[r + FX])
     return _stop_cycles(layer, design, option, b, g, k, c, oy, ox, fy, fx)
 
 
@@ -593,9 +595,9 @@ def _account(layer, design, option, mapping, variant, bypass, array_w, array_i, 
     out[DRAM_O_READ], out[DRAM_O_WRITE] = dram_o, dram_o + outputs
     out[DRAM_FUSED] = 0.0 if variant & FUSED_RESIDENT else layer[FUSED_INPUT] * design[ACTIVATION_BYTES]
     _buffer_traffic(layer, design, variant, bypass, outputs, out)
-    out[DRAM_W] *= _padding(layer, design, option, mapping, 0)
-    out[DRAM_I] *= design[COMPRESSION] * _padding(layer, design, option, mapping, 1)
-    filled = _padding(layer, design, option, mapping, 2)
+    out[DRAM_W] *= _padding(layer, design, option, mapping, _INT(0))
+    out[DRAM_I] *= design[COMPRESSION] * _padding(layer, design, option, mapping, _INT(1))
+    filled = _padding(layer, design, option, mapping, _INT(2))
     out[DRAM_O_READ] *= filled
     out[DRAM_O_WRITE] *= filled
     out[DRAM_FUSED] *= design[COMPRESSION]
@@ -771,7 +773,7 @@ def evaluate_mapping(layer, design, option, mapping, variant, out):
     out[OVERFLOW] = max(0.0, over)
 
 
-@_inner
+@_entry
 def register_overflow(layer, design, option, mapping):
     """Worst bytes over / capacity of a PE's registers for the register tile; <= 0 fits."""
     r = MAP_R
@@ -1107,16 +1109,16 @@ def _facts(layer, design, option, mapping, variant, bypass, x):
     planes = layer[B] * layer[G] * layer[C]
     outputs = layer[B] * layer[G] * layer[K] * layer[OY] * layer[OX]
     x[X_AGAIN_W], x[X_AGAIN_I], x[X_AGAIN_O] = weights * w_word, planes * word, outputs * acc
-    x[X_LOAD_W], x[X_LOAD_I] = weights / _edge(design, 0), planes / _edge(design, 1)
-    x[X_LOAD_O] = outputs / _edge(design, 2)
+    x[X_LOAD_W], x[X_LOAD_I] = weights / _edge(design, _INT(0)), planes / _edge(design, _INT(1))
+    x[X_LOAD_O] = outputs / _edge(design, _INT(2))
     x[X_TOUCHED] = layer[TOUCHED_Y] * layer[TOUCHED_X]
     x[X_WORD_W], x[X_WORD_I], x[X_WORD_O] = g * w_word, g * word, g * acc
     dense = design[COMPRESSION]
-    x[X_LEAD_W] = _padding(layer, design, option, mapping, 0) if keep_w and design[DOUBLE_W] > 0 else 0.0
-    x[X_LEAD_I] = dense * _padding(layer, design, option, mapping, 1) if keep_i and design[DOUBLE_I] > 0 else 0.0
+    x[X_LEAD_W] = _padding(layer, design, option, mapping, _INT(0)) if keep_w and design[DOUBLE_W] > 0 else 0.0
+    x[X_LEAD_I] = dense * _padding(layer, design, option, mapping, _INT(1)) if keep_i and design[DOUBLE_I] > 0 else 0.0
     x[X_TAIL] = 0.0
     if keep_o and design[DOUBLE_O] > 0 and variant & OUT_RESIDENT == 0:
-        x[X_TAIL] = word * dense * _padding(layer, design, option, mapping, 2)
+        x[X_TAIL] = word * dense * _padding(layer, design, option, mapping, _INT(2))
     x[X_RELOAD] = design[RELOAD]
     x[X_STEPS_G] = _ceil_div(layer[G], mapping[MAP_S + G])
     x[X_TAIL] *= layer[G] - (x[X_STEPS_G] - 1) * mapping[MAP_S + G]
@@ -1170,15 +1172,15 @@ def _fill(layer, option, mapping, schedule, t, taps, f, wires, row, slot, i):
 def _fill_all(layer, option, mapping, schedule, t, taps, f, wires, row, i_c, i_k, i_b, i_y, i_x):
     """Fill what is missing of one buffer tile for one schedule."""
     if wires[row, i_c] < 0:
-        _fill(layer, option, mapping, schedule, t, taps, f, wires, row, 0, i_c)
+        _fill(layer, option, mapping, schedule, t, taps, f, wires, row, _INT(0), i_c)
     if wires[row + 1, i_k] < 0:
-        _fill(layer, option, mapping, schedule, t, taps, f, wires, row, 1, i_k)
+        _fill(layer, option, mapping, schedule, t, taps, f, wires, row, _INT(1), i_k)
     if wires[row + 2, i_b] < 0:
-        _fill(layer, option, mapping, schedule, t, taps, f, wires, row, 2, i_b)
+        _fill(layer, option, mapping, schedule, t, taps, f, wires, row, _INT(2), i_b)
     if wires[row + 3, i_y] < 0:
-        _fill(layer, option, mapping, schedule, t, taps, f, wires, row, 3, i_y)
+        _fill(layer, option, mapping, schedule, t, taps, f, wires, row, _INT(3), i_y)
     if wires[row + 4, i_x] < 0:
-        _fill(layer, option, mapping, schedule, t, taps, f, wires, row, 4, i_x)
+        _fill(layer, option, mapping, schedule, t, taps, f, wires, row, _INT(4), i_x)
 
 
 @_inner
@@ -1190,11 +1192,12 @@ def _schedule_floors(layer, design, option, mapping, schedules, count, t, taps, 
     for i in range(4):
         x[X_BUSY + i] = np.inf
     x[X_FLOW_W], x[X_FLOW_I], x[X_FLOW_O] = 1.0, 1.0, 1.0
+    whole = _INT(0)
     for j in range(count):
         row = j * n_taps * N_WIRE
-        _fill_all(layer, option, mapping, schedules[j], t, taps, 0, wires, row, 0, 0, 0, 0, 0)
-        busy, w, i, o = _array_work(design, x, t, wires, row, int(schedules[j, 8]), 0, 0, 0, 0, 0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0,
-                                    0.0)  # fmt: skip
+        _fill_all(layer, option, mapping, schedules[j], t, taps, whole, wires, row, whole, whole, whole, whole, whole)
+        busy, w, i, o = _array_work(design, x, t, wires, row, int(schedules[j, 8]), whole, whole, whole, whole, whole, 1.0, 1.0, 1.0,
+                                    1.0, 1.0, 1.0, 0.0)  # fmt: skip
         busy = max(busy, _ports(c, w, i, o, x[X_AGAIN_W], x[X_AGAIN_I] * x[X_TOUCHED], 0.0))
         x[X_BUSY] = min(x[X_BUSY], busy)
         x[X_LEAST_W] = min(x[X_LEAST_W], w)
@@ -1283,7 +1286,7 @@ def search_option(layer, design, option, number, sizes, aim, slack, variant, scr
     spatial_factors(layer, design, option, mapping)
     mapping[MAP_OPTION] = number
     n_taps = _tile_table(layer, option, mapping, sizes, t, counts, taps)
-    count = 0
+    count = _INT(0)
     for a in range(3):
         if option[OPT_W + a]:
             count = _register_tiles(layer, design, option, mapping, a, schedules, count, scratch.levels, scratch.most)
@@ -1298,7 +1301,7 @@ def search_option(layer, design, option, number, sizes, aim, slack, variant, scr
         _coefficients(layer, design, option, mapping, variant, bypass, scratch.out, c)
         _schedule_floors(layer, design, option, mapping, schedules, count, t, taps, n_taps, wires, x, c)
         mapping[MAP_BYPASS] = bypass
-        found = 0
+        found = _INT(0)
         for f in range(n_taps):
             found = _nodes(layer, f, x, c, t, counts, taps, nodes, found)
         for phase in range(2 if slack >= 0 else 1):
@@ -1388,7 +1391,7 @@ def _search_node(layer, design, option, mapping, trial, aim, f, i_c, i_k, n_taps
     filters = _ceil_div(layer[FY], taps[f, 0]) * _ceil_div(layer[FX], taps[f, 1])
     whole_f = filters == 1.0 and x[X_WHOLE_G] > 0
     no_halo = layer[FY] == 1 and layer[FX] == 1
-    last_y = counts[3] - 1
+    last_y, whole = counts[3] - 1, _INT(0)
     size_c, n_r = t[T_SIZE, i_c], t[T_TRIPS, i_c] * filters
     size_k, n_k = t[T_SIZE + 1, i_k], t[T_TRIPS + 1, i_k]
     w = x[X_WORD_W] * size_k * size_c * fy * fx
@@ -1398,10 +1401,10 @@ def _search_node(layer, design, option, mapping, trial, aim, f, i_c, i_k, n_taps
     for j in range(count):
         schedule = schedules[j]
         row = (j * n_taps + f) * N_WIRE
-        _fill_all(layer, option, mapping, schedule, t, taps, f, wires, row, i_c, i_k, 0, 0, 0)
+        _fill_all(layer, option, mapping, schedule, t, taps, f, wires, row, i_c, i_k, whole, whole, whole)
         once_i = n_k if wires[row + W_INSIDE, i_c] > 1 else 1.0
         once_o = n_r if wires[row + W_INSIDE + 1, i_k] > 1 else 1.0
-        least, w, i, o = _array_work(design, x, t, wires, row, int(schedule[8]), i_c, i_k, 0, 0, 0, 1.0, once_i, once_o, 1.0, once_i,
+        least, w, i, o = _array_work(design, x, t, wires, row, int(schedule[8]), i_c, i_k, whole, whole, whole, 1.0, once_i, once_o, 1.0, once_i,
                                      once_o, 0.0)  # fmt: skip
         least = max(least, _ports(c, w, i, o, x[X_AGAIN_W], x[X_AGAIN_I] * x[X_TOUCHED], 0.0))
         schedule[9], schedule[10] = least, c[1, L_PJ] * w + c[2, L_PJ] * i + c[3, L_PJ] * o

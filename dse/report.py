@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from dse.evaluate import Evaluation
 from dse.exploration import Exploration
 from dse.generality import PRICES, price_of_generality
 from dse.layers import Network
+from dse.networks import Entry
 from dse.pareto import knee, spread
 from dse.space import DesignSpace
 from dse.units import number, percent, quantity, scaled, unit_of, words
@@ -273,15 +275,21 @@ def _unit(name: str) -> str:
     return "" if unit in ("-", "1") else f"{unit}   "
 
 
-def networks_table(rows: Iterable[tuple[str, str, Network]]) -> Table:
-    """Networks that ship: name, what it is, MACs, weights, layers."""
+def networks_table(rows: Iterable[tuple[str, Entry, Network]]) -> Table:
+    """Networks that ship: name, MACs, parameters, layers by kind, inputs, what it is, its definition."""
     table = _table()
-    for name, justify in (("name", "left"), ("GMACs", "right"), ("M weights", "right"), ("layers", "right")):
-        table.add_column(name, justify=justify, no_wrap=True)
-    table.add_column("what it is; figures are for batch 1")
-    for name, description, network in rows:
-        weights = number(network.weight_elements / 1e6)
-        table.add_row(name, number(network.macs / 1e9), weights, str(len(network.layers)), description)
+    table.add_column("name", no_wrap=True)
+    for name in ("GMACs", "M parameters", "layers"):
+        table.add_column(name, justify="right")
+    table.add_column("of which", max_width=18)
+    table.add_column("input at batch 1", max_width=13, overflow="fold")
+    table.add_column("what it is; definition", overflow="fold")
+    for name, entry, network in rows:
+        kinds = Counter(layer.operator.split("+")[0] for layer in network.layers)
+        common = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(2))
+        inputs = ", ".join("x".join(map(str, shape)) for shape in entry.input.values())
+        figures = (number(network.macs / 1e9), number(network.parameters / 1e6), str(len(network.layers)))
+        table.add_row(name, *figures, common, inputs, f"{entry.description}; {entry.source.split(';')[0]}")
     return table
 
 

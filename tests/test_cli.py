@@ -225,7 +225,7 @@ BAD = {
     "not an ONNX file": (("explore", "text.onnx"), "text.onnx is not an ONNX file"),
     "truncated ONNX": (("explore", "truncated.onnx"), "truncated.onnx"),
     "no such file": (("evaluate", "absent.onnx"), "absent.onnx does not exist"),
-    "unknown network": (("evaluate", "resnet51"), "did you mean 'resnet50'"),
+    "unknown network": (("evaluate", "resnet51"), "'resnet50'"),
     "dynamic shapes": (("evaluate", "dynamic.onnx"), "--dim height="),
     "unknown MAC operator": (("evaluate", "unknown.onnx"), "ConvNew"),
     "zero size": (("evaluate", "zero.onnx"), "zero.onnx"),

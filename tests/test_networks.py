@@ -14,8 +14,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from dse.accelerator import Accelerator
+from dse.evaluate import evaluate
 from dse.layers import MacLayer, Network
-from dse.networks import NETWORKS, NetworkError, load_network, network_names
+from dse.networks import EIGHT, NETWORKS, NetworkError, load_network, network_names
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 LIGHT_MMACS = {
@@ -121,7 +123,7 @@ def test_resnet50_loads_fast_and_the_same_each_time():
     reason="making the shipped files needs torch and torchvision",
 )
 def test_script_makes_the_shipped_bytes_again(tmp_path):
-    subprocess.run([sys.executable, str(SCRIPT), str(tmp_path)], check=True, capture_output=True)
+    subprocess.run([sys.executable, str(SCRIPT), str(tmp_path), "resnet50"], check=True, capture_output=True)
     assert (tmp_path / "resnet50.onnx").read_bytes() == NETWORKS["resnet50"].path.read_bytes()
 
 
@@ -130,6 +132,61 @@ def test_script_without_torch_says_what_to_install(tmp_path):
     done = subprocess.run([sys.executable, str(SCRIPT), str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "pip install torch torchvision onnx" in done.stderr and "Traceback" not in done.stderr
+
+
+# ---- all that ship --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_shipped_network_has_the_published_figures(name, caplog):
+    entry = NETWORKS[name]
+    start = time.perf_counter()
+    with caplog.at_level(logging.WARNING, logger="dse"):
+        network = load_network(name)
+    assert time.perf_counter() - start < 2.0
+    assert abs((network.macs + entry.beyond_macs) / entry.published_macs - 1) < 2e-3
+    assert abs((network.parameters + entry.beyond_parameters) / entry.published_parameters - 1) < 2e-3
+    assert entry.why or (entry.beyond_macs, entry.beyond_parameters) == (0, 0)
+    assert not caplog.records
+    assert network.name == name
+    check_edges(network)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_shipped_network_runs_on_the_default_design(name):
+    network = load_network(name)
+    result = evaluate(Accelerator(), network)
+    assert result.feasible
+    assert result.layers["macs"].mul(result.layers["repeats"]).sum() == network.macs
+    assert result.cycles >= network.macs / Accelerator().macs_per_cycle
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_shipped_file_is_small_and_holds_no_weights(name):
+    path = NETWORKS[name].path
+    assert path.stat().st_size < 1_000_000
+    model = onnx.load(path, load_external_data=False)
+    assert all(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer)
+
+
+def test_eight_networks_of_the_paper_ship():
+    assert len(EIGHT) == 8 and set(EIGHT) <= set(NETWORKS)
+
+
+@pytest.mark.parametrize(("name", "dims", "macs"), [
+    ("bert_base", {"seq": 384}, 12 * (12 * 768**2 * 384 + 2 * 768 * 384**2) + 768**2),
+    ("gpt2_prefill", {"seq": 64}, 12 * (12 * 768**2 * 64 + 2 * 768 * 64**2) + 50257 * 768),
+    ("gpt2_decode", {"past": 99}, 12 * (12 * 768**2 + 2 * 768 * 100) + 50257 * 768),
+])  # fmt: skip
+def test_length_of_a_sequence_can_be_given(name, dims, macs):
+    assert load_network(name, dims=dims).macs == macs
+
+
+@pytest.mark.parametrize("name", sorted(set(NETWORKS) - {"faster_rcnn_resnet50"}))
+def test_shipped_network_at_batch_two(name):
+    one, two = load_network(name), load_network(name, batch=2)
+    assert two.macs == 2 * one.macs
+    assert two.parameters == one.parameters and two.weight_elements == one.weight_elements
 
 
 # ---- networks inside the onnx package ------------------------------------------------------------------------

@@ -13,10 +13,10 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from dse.layers import Network
-from dse.networks.catalogue import NETWORKS, Entry
+from dse.networks.catalogue import EIGHT, NETWORKS, Entry
 from dse.networks.errors import NetworkError
 
-__all__ = ["NETWORKS", "Entry", "NetworkError", "load_network", "network_names"]
+__all__ = ["EIGHT", "NETWORKS", "Entry", "NetworkError", "load_network", "network_names"]
 
 
 def network_names() -> tuple[str, ...]:
@@ -35,7 +35,8 @@ def load_network(
     batch : samples per inference [1]; binds the batch dimension of every input.  None keeps the file's own
         fixed sizes.
     dims : sizes of the other dynamic dimensions, by symbol (``{"seq": 128}``) or by input and axis
-        (``{"x.2": 640}``); also values of integer inputs of one element, which decide an ``If``.
+        (``{"x.2": 640}``); also values of integer inputs of one element, which decide an ``If``.  A network that
+        ships has sizes of its own for those not given.
 
     Raises
     ------
@@ -46,7 +47,7 @@ def load_network(
     text = fspath(name_or_path)
     if text in NETWORKS:
         entry = NETWORKS[text]
-        return import_onnx(entry.path, batch, dims, name=text, source=entry.source)
+        return import_onnx(entry.path, batch, {**entry.dims, **(dims or {})}, name=text, source=entry.source)
     path = Path(text)
     if isinstance(name_or_path, str) and not path.exists() and path.suffix == "" and path.name == text:
         plain = {name.lower().replace("-", "").replace("_", ""): name for name in NETWORKS}
