@@ -72,7 +72,9 @@ def explore(
     ] = None,
     networks: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...|all", help="Several networks: names or .onnx files, or all that ship."),
+        typer.Option(
+            metavar="A,B,...|all|eight", help="Several networks: names or .onnx files, all that ship, or the paper's."
+        ),
     ] = None,
     problem: Annotated[
         str, typer.Option(metavar="single|geomean", help="For one network, or the geometric mean over --networks.")
@@ -198,13 +200,13 @@ def _subject(
         if weights is not None:
             raise ValueError("--weights needs --problem geomean")
         return {"network": network}, Path(network).stem
-    if networks == "all":
-        from dse.networks import network_names
+    if networks in ("all", "eight"):
+        from dse.networks import EIGHT, network_names
 
-        names = list(network_names())
+        names = list(network_names() if networks == "all" else EIGHT)
     else:
         names = [name.strip() for name in (networks or network).split(",") if name.strip()]
-    label = f"{problem}_{networks if networks == 'all' else '_'.join(Path(name).stem for name in names)}"
+    label = f"{problem}_{networks if networks in ('all', 'eight') else '_'.join(Path(name).stem for name in names)}"
     return {"networks": names, "weights": None if weights is None else _numbers("--weights", weights)}, label[:80]
 
 
