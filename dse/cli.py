@@ -113,6 +113,9 @@ def explore(
     batch: Batch = 1,
     dim: Dims = None,
     node: Node = "45",
+    mapping: Annotated[
+        str, typer.Option(metavar="best|fixed", help="Best of every layer; or frozen in hardware (--problem geomean).")
+    ] = "best",
     mapping_objective: MappingObjective = "latency",
     mapping_slack: MappingSlack = None,
     exhaustive: Annotated[
@@ -145,7 +148,7 @@ def explore(
     from dse.units import duration_s, number
     from problems import GeomeanDNN, SingleDNN
 
-    made, label = _subject(network, networks, problem, weights)
+    made, label = _subject(network, networks, problem, weights, mapping)
     directory = out if out is not None else Path("results") / label
     names = tuple(name.strip() for name in objectives.split(",") if name.strip())
     limit_s = None if time_limit is None else duration_s(time_limit)
@@ -187,7 +190,7 @@ def explore(
 
 
 def _subject(
-    network: str | None, networks: str | None, problem: str, weights: str | None
+    network: str | None, networks: str | None, problem: str, weights: str | None, mapping: str
 ) -> tuple[dict[str, Any], str]:
     """What the problem is about, as its arguments, and a name for its directory."""
     if (network is None) == (networks is None):
@@ -199,6 +202,8 @@ def _subject(
             raise ValueError("--networks needs --problem geomean; for one network give its name alone")
         if weights is not None:
             raise ValueError("--weights needs --problem geomean")
+        if mapping != "best":
+            raise ValueError("--mapping needs --problem geomean, which takes one network too")
         return {"network": network}, Path(network).stem
     if networks in ("all", "eight"):
         from dse.networks import EIGHT, network_names
@@ -207,7 +212,9 @@ def _subject(
     else:
         names = [name.strip() for name in (networks or network).split(",") if name.strip()]
     label = f"{problem}_{networks if networks in ('all', 'eight') else '_'.join(Path(name).stem for name in names)}"
-    return {"networks": names, "weights": None if weights is None else _numbers("--weights", weights)}, label[:80]
+    given = None if weights is None else _numbers("--weights", weights)
+    label = label if mapping == "best" else f"{label}_{mapping}"
+    return {"networks": names, "weights": given, "mapping": mapping}, label[:80]
 
 
 def _numbers(option: str, text: str) -> list[float]:

@@ -446,26 +446,34 @@ class BatchEvaluator:
         self._mode, self._slack = mapper_mode(objective, slack)
         self._arguments = network_tables(self.network).arguments
         self._seconds_a_design = 0.0
+        self._compiled = False
 
     def __call__(self, columns: MappingType[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Metrics of the designs in `columns`."""
-        rows, options = design_rows(columns, self.technology)
-        return metric_columns(columns, self._totals(rows, options)[:, 0], self.technology)
+        return metric_columns(columns, self._totals(*self.kernel_rows(columns))[:, 0], self.technology)
+
+    chunk_totals = staticmethod(_chunk_totals)
+    """What computes the kernel totals of a chunk."""
+
+    def kernel_rows(self, columns: MappingType[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """What `chunk_totals` takes: a row a design, and the spatial options of them all."""
+        return design_rows(columns, self.technology)
 
     def _totals(self, rows: np.ndarray, options: np.ndarray) -> np.ndarray:
         task = (options, self._arguments, self._mode, self._slack)
-        if not k.evaluate_designs.signatures:
-            _chunk_totals(rows[:0], *task)  # compile once here: workers racing for a cold cache can crash
+        if not self._compiled:
+            self.chunk_totals(rows[:0], *task)  # compile once here: workers racing for a cold cache can crash
+            self._compiled = True
         workers, n_jobs = _workers(self.n_jobs)
         small = len(rows) * self._seconds_a_design < _SECONDS_A_TASK * workers
         if workers == 1 or len(rows) < 2 or (n_jobs is not None and small):
             start = time.perf_counter()
-            totals = _chunk_totals(rows, *task)
+            totals = self.chunk_totals(rows, *task)
             self._seconds_a_design = (time.perf_counter() - start) / max(1, len(rows))
             return totals
         chunks = np.array_split(rows, min(len(rows), 4 * workers))
         parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads")
-        return np.concatenate(parallel(joblib.delayed(_chunk_totals)(chunk, *task) for chunk in chunks))
+        return np.concatenate(parallel(joblib.delayed(self.chunk_totals)(chunk, *task) for chunk in chunks))
 
 
 def _workers(n_jobs: int) -> tuple[int, int | None]:

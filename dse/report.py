@@ -61,7 +61,7 @@ def front_table(run: Exploration, width: int = 100) -> Table:
             gaps = chosen["latency_s"] / chosen["latency_bound_s"] - 1
             table.add_row("latency above its bound", *(f"+{percent(gap)}" for gap in gaps))
     table.add_section()
-    for name in (name for name in chosen.columns if name in PARAMETERS):
+    for name in (name for name in chosen.columns if name in PARAMETERS or name.startswith("fixed_")):
         _row(table, name, chosen[name])
     return table
 

@@ -13,7 +13,7 @@ import numpy as np
 from dse import kernels as k
 from dse.evaluate import BatchEvaluator, metric_columns
 from dse.layers import Network
-from dse.model import DEFAULT_SLACK, NetworkTables, design_rows, network_tables
+from dse.model import DEFAULT_SLACK, NetworkTables, network_tables
 from dse.technology import Technology
 
 
@@ -101,8 +101,7 @@ class SeveralEvaluator(BatchEvaluator):
 
     def __call__(self, columns: MappingType[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
         """Metrics of the designs in `columns` by network name."""
-        rows, options = design_rows(columns, self.technology)
-        totals = self._totals(rows, options)
+        totals = self._totals(*self.kernel_rows(columns))
         return {
             network.name: metric_columns(columns, totals[:, i], self.technology)
             for i, network in enumerate(self.networks)

@@ -4,14 +4,14 @@ python experiments/exact_fronts.py sweep [workers]     # 25 minutes on one core;
 python experiments/exact_fronts.py search [seeds]      # 30 seeds, on the table that sweep left; minutes
 python experiments/exact_fronts.py draw
 
-`sweep` evaluates every design of `SPACE` (110,592) on all eight at once: latency is one column a network, area is the
-design's, so one pass gives nine exact fronts.  Writes into results/exact_fronts/:
+`sweep` evaluates every design of `SPACE` (110,592) on all eight at once, so one pass gives nine exact fronts.  Writes
+into results/exact_fronts/:
 
 table.npz         latency_s and overflow of every design and network, (110592, 8) float32, in the order of
                   `SPACE.all_designs()`; fronts and searches below work on these numbers
 exact_front.csv   the nine fronts: network, number of the design, latency [s], area [mm2]
 manifest.json     hashes of networks, space, technology and model, counts, time
-quality.csv       a row a network, algorithm and seed: share of the exact hypervolume after 0.5, 1 and 2 % of the designs
+manifest.json     hashes of networks, space, technology and model; counts, time
 convergence.csv   quantiles of that share over all seeds and networks along the search; convergence.png, .pdf
 """
 
@@ -204,7 +204,7 @@ def draw() -> None:
         axis.grid(True)
         axis.legend(loc="lower right")
         seeds = pd.read_csv(OUT / "quality.csv")["seed"].nunique()
-        note = f"median, 10-90 % band; {seeds} seeds, 8 DNNs and their mean; {SPACE.size:,} designs; population {POPULATION}"
+        note = f"median, 10-90 % band; {seeds} seeds, 8 DNNs and mean; {SPACE.size:,} designs; population {POPULATION}"
         figure.supxlabel(note, fontsize=5, color="#666666", x=0.99, ha="right")
         for ending in ("png", "pdf"):
             figure.savefig(OUT / f"convergence.{ending}", metadata={} if ending == "png" else {"CreationDate": None})

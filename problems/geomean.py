@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dse.columns import COLUMNS, DERIVED, PER_NETWORK, Column
+from dse.fixed_mapping import MEANINGS, FixedMappingEvaluator, FixedMappingSpace
 from dse.generality import PRICES, price_of_run
 from dse.layers import Network
 from dse.manifest import hash_of
@@ -103,13 +104,15 @@ class GeomeanDNN(AcceleratorProblem):
     batch, dims : as in `load_network`; for networks given by name or path.
     objectives : names among the columns described above or of `dse.columns.DERIVED`, minimised.
     space, technology, n_jobs, mapping_objective, mapping_slack : as in `SingleDNN`.
+    mapping : "best" for every layer, or "fixed": loop order and tiles are frozen in hardware, more variables of the
+        space (see `dse.fixed_mapping`); then nothing is left for the mapper to minimise.
 
     A subclass that overrides `objectives` sets `objective_names` itself.
     """
 
     objective_names = ("latency_s", "area_mm2")
     unidentified = (*AcceleratorProblem.unidentified, "network_sources", "batch", "dims")
-    model_modules = (*AcceleratorProblem.model_modules, "dse.several")
+    model_modules = (*AcceleratorProblem.model_modules, "dse.fixed_mapping")
 
     def __init__(
         self,
@@ -123,7 +126,10 @@ class GeomeanDNN(AcceleratorProblem):
         batch: int | None = 1,
         dims: Mapping[str, int] | None = None,
         mapping_slack: float = DEFAULT_SLACK,
+        mapping: str = "best",
     ) -> None:
+        if mapping not in ("best", "fixed"):
+            raise ProblemError(f"mapping {mapping!r}: give best (of every layer) or fixed (frozen in hardware)")
         given = [networks] if isinstance(networks, str | Path) else networks
         if isinstance(given, Iterable) and not isinstance(given, Network):
             given = list(given)
@@ -141,10 +147,14 @@ class GeomeanDNN(AcceleratorProblem):
         self.technology = Technology.at() if technology is None else technology
         self.mapping_objective, self.mapping_slack, self.n_jobs = mapping_objective, mapping_slack, n_jobs
         self.objective_names = chosen_objectives(self, GeomeanDNN, objectives, self.known_objectives())
-        several = SeveralEvaluator(
-            self.networks, self.technology, objective=mapping_objective, slack=mapping_slack, n_jobs=n_jobs
-        )
-        super().__init__(GeomeanEvaluator(several, self.weights), default_space() if space is None else space)
+        self.mapping = mapping
+        options = {"objective": mapping_objective, "slack": mapping_slack, "n_jobs": n_jobs}
+        space = default_space() if space is None else space
+        if mapping == "fixed":
+            several, space = FixedMappingEvaluator(self.networks, self.technology, **options), FixedMappingSpace(space)
+        else:
+            several = SeveralEvaluator(self.networks, self.technology, **options)
+        super().__init__(GeomeanEvaluator(several, self.weights), space)
 
     def known_objectives(self) -> tuple[str, ...]:
         """Every name that `objectives` takes."""
@@ -161,7 +171,8 @@ class GeomeanDNN(AcceleratorProblem):
         found["overflow"] = ("sum over the networks", "overflow")
         for network in self.networks:
             found |= {f"{metric}_{network.name}": (network.name, metric) for metric in PER_NETWORK}
-        return {
+        frozen = {name: Column(unit, f"mapping frozen in hardware: {what}") for name, (unit, what) in MEANINGS.items()}
+        return frozen | {
             name: Column(COLUMNS[metric].unit, f"{of}: {COLUMNS[metric].meaning}")
             for name, (of, metric) in found.items()
         }
@@ -190,6 +201,7 @@ class GeomeanDNN(AcceleratorProblem):
             "problem": "geomean",
             "networks": [n if n in network_names() else str(Path(n).resolve()) for n in self.network_sources],
             "weights": list(self.weights),
+            "mapping": self.mapping,
             "batch": self.batch,
             "dims": self.dims,
             "technology": {k: v for k, v in asdict(self.technology).items() if k != "notes"},

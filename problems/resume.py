@@ -48,7 +48,7 @@ def rebuild(directory: str | os.PathLike, n_jobs: int | None = None) -> Accelera
         "dims": arguments["dims"],
     }
     if arguments.get("problem") == "geomean":
-        return GeomeanDNN(arguments["networks"], arguments["weights"], **common)
+        return GeomeanDNN(arguments["networks"], arguments["weights"], mapping=arguments["mapping"], **common)
     return SingleDNN(arguments["network"], **common)
 
 

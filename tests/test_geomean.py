@@ -164,7 +164,7 @@ def test_price_by_hand():
     here = table.loc[2]
     assert here["own_best"].to_dict() == {"a": 0, "b": 1, "c": 2}  # design 1 cannot run c, design 3 is larger
     assert here["loss"].to_dict() == {"a": 1.0, "b": 1.0, "c": 0.0}
-    # the others' best: without a, design 2 (2 x 2 < 9 x 4, and 1 cannot run c); without b likewise, 2 or 0: 2 x 2 = 4 = 1 x 4
+    # without a: design 2 (2 x 2 < 9 x 4; 1 cannot run c); without b: 0 (1 x 4 = 2 x 2); without c: 1 (4 x 1 = 2 x 2)
     assert here["left_out"].to_dict() == {"a": 2, "b": 0, "c": 1}
     assert here["left_out_loss"]["b"] == 9 / 1 - 1 and np.isinf(here["left_out_loss"]["c"])
     assert (table.loc[0]["own_best"] == 0).all() and (table.loc[0]["loss"] == 0).all()

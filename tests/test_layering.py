@@ -22,7 +22,7 @@ LEVELS = (
     ("dse.model", "dse.protocol"),
     ("dse.evaluate",),
     ("dse.explain", "dse.staircase", "dse.edits", "dse.several"),
-    ("dse.tune", "dse.study", "dse.retrain", "dse.relate"),
+    ("dse.tune", "dse.study", "dse.retrain", "dse.relate", "dse.fixed_mapping"),
     ("dse.validation.table", "dse.validation.score"),
     ("dse.validation",),
     ("dse.records", "dse.runlog"),
@@ -45,7 +45,7 @@ LEVELS = (
 """Modules from the lowest level to the highest; a module imports from lower levels only, a package's own aside."""
 
 ROOMS = {
-    "numba": {"dse.kernels"},
+    "numba": {"dse.kernels", "dse.fixed_mapping"},
     "joblib": {"dse.evaluate"},
     "pandas": {
         "dse.records",

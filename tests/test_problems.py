@@ -14,6 +14,7 @@ FACTORIES = {
     "StandInSmall": lambda: StandIn(small=True),
     "UnderPower": UnderPower,
     "GeomeanDNN": lambda: GeomeanDNN(NETWORKS, (1, 2, 3)),
+    "GeomeanDNNFixed": lambda: GeomeanDNN(NETWORKS, mapping="fixed"),
 }
 
 
