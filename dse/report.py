@@ -50,7 +50,8 @@ def front_table(run: Exploration, width: int = 100) -> Table:
     on_scale = run.normalisation(best[list(names)].to_numpy(float))
     which = spread(on_scale, max(3, min(7, (width - 30) // 12)))
     chosen, at_knee = best.iloc[which], knee(on_scale)
-    table = _table(f"{len(chosen)} of {len(best)} designs along the front, least {words(names[0])} first")
+    means = "; geometric means over the networks" if PRICES in run.texts else ""
+    table = _table(f"{len(chosen)} of {len(best)} designs along the front, least {words(names[0])} first{means}")
     table.add_column("design (index in front.csv)", no_wrap=True)
     for i, index in zip(which, chosen["index"], strict=True):
         table.add_column(f"{index}" + ("\nknee" if i == at_knee else ""), justify="right")

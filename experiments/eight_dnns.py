@@ -4,15 +4,15 @@ python experiments/eight_dnns.py search best|fixed [workers]   # nine searches; 
 python experiments/eight_dnns.py table                         # from the runs of both mappings; seconds
 python experiments/eight_dnns.py draw
 
-`search`: NSGA-II over the default space for (latency, area) of each DNN, and of the geometric mean of the eight, with a
-random twin.  A design counts only where all eight can run.  "best": the best mapping of every layer, 5,000 designs a DNN
-and 10,000 for the mean; "fixed": loop order and tiles frozen in hardware for all layers, as in the paper, 20,000 each.
+`search`: NSGA-II over the default space for (latency, area) of each DNN, and of the geometric mean of the eight with
+a random twin.  A design counts only where all eight can run.  "best": the best mapping of every layer, 5,000 designs a
+DNN and 10,000 for the mean; "fixed": loop order and tiles frozen in hardware for all layers, as in the paper, 20,000.
 `table`: at each area budget [mm2] of `BUDGETS`, at 45 nm, over all designs of the nine searches and the twin:
 
 designs.csv     a DNN's own optimum is the fastest for it within the budget; "shared" has the least geometric mean
 matrix.csv      every optimum on every DNN: performance, 1 = that DNN's own optimum; geometric mean of the row
-summary.csv     geometric means; how much the shared design's is above each single-DNN design's [%], and that of the best
-                of the eight single-DNN designs ("selected"); the paper: 12.0 to 117.9 %
+summary.csv     geometric means; how much the shared design's is above each single-DNN design's [%], and that of the
+                best of the eight single-DNN designs ("selected"); the paper: 12.0 to 117.9 %
 generality.csv  what the shared design loses on each DNN, and the design of least geometric mean over the other seven
 
 into results/eight_dnns/; the runs, in results/eight_dnns/runs/, are not kept.

@@ -11,7 +11,7 @@ table.npz         latency_s and overflow of every design and network, (110592, 8
                   `SPACE.all_designs()`; fronts and searches below work on these numbers
 exact_front.csv   the nine fronts: network, number of the design, latency [s], area [mm2]
 manifest.json     hashes of networks, space, technology and model, counts, time
-manifest.json     hashes of networks, space, technology and model; counts, time
+quality.csv       a row a network, algorithm and seed: share of the exact hypervolume after 0.5, 1 and 2 % of designs
 convergence.csv   quantiles of that share over all seeds and networks along the search; convergence.png, .pdf
 """
 
