@@ -45,6 +45,7 @@ _HOME = {
     "preset": "dse.presets",
     "preset_sources": "dse.presets",
     "preset_technology": "dse.presets",
+    "price_of_generality": "dse.generality",
     "read_graph": "dse.tune",
     "relate": "dse.relate",
     "small_space": "dse.space",

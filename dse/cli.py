@@ -67,7 +67,32 @@ def _options(
 
 @app.command()
 def explore(
-    network: NetworkArgument,
+    network: Annotated[
+        str | None, typer.Argument(help="Name of a network (see: dse networks) or path of an .onnx file.")
+    ] = None,
+    networks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...|all|eight", help="Several networks: names or .onnx files, all that ship, or the paper's."
+        ),
+    ] = None,
+    problem: Annotated[
+        str,
+        typer.Option(
+            metavar="single|geomean|simultaneous",
+            help="For one network, the geometric mean over --networks, or all of them (or a --mix) at the same time.",
+        ),
+    ] = "single",
+    mix: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE.toml", help="Networks with counts, rates and deadlines (see: dse mixes)."),
+    ] = None,
+    sub_arrays: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="Most sub-arrays (--problem simultaneous); default up to 3.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="X,Y,...", help="Weight of each of --networks in the mean; default equal.")
+    ] = None,
     evaluations: Annotated[
         int, typer.Option("--evaluations", "-n", min=1, metavar="N", help="Budget: unique designs.")
     ] = 10_000,
@@ -79,13 +104,14 @@ def explore(
     ] = 0,
     jobs: Jobs = None,
     objectives: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="A,B,...",
             help="Minimised: metrics such as latency_s, energy_j, area_mm2, power_w, dram_bytes, or edp_js, ed2p_js2, "
-            "area_delay_mm2_s.",
+            "area_delay_mm2_s; default latency_s,area_mm2. Simultaneous: makespan_s (default, with area_mm2), antt, "
+            "worst_slow_down, deadline_miss_share, inverse_throughput_s, inverse_stp, unfairness.",
         ),
-    ] = "latency_s,area_mm2",
+    ] = None,
     space: Annotated[
         str, typer.Option(metavar="NAME|FILE.toml", help="default, small or a TOML file (see: dse space --toml).")
     ] = "default",
@@ -99,6 +125,9 @@ def explore(
     batch: Batch = 1,
     dim: Dims = None,
     node: Node = "45",
+    mapping: Annotated[
+        str, typer.Option(metavar="best|fixed", help="Best of every layer; or frozen in hardware (--problem geomean).")
+    ] = "best",
     mapping_objective: MappingObjective = "latency",
     mapping_slack: MappingSlack = None,
     exhaustive: Annotated[
@@ -123,37 +152,40 @@ def explore(
       dse explore resnet50 -n 20000 --objectives latency_s,energy_j,area_mm2 --out results/three
       dse explore resnet50 --space small --exhaustive --jobs 8
       dse explore model.onnx --batch 4 --dim seq=128 --node 16 --time-limit 5m
+      dse explore --networks resnet50,model.onnx --problem geomean --weights 2,1
+      dse explore --networks resnet50,mobilenet_v2,ptb_lstm_medium --problem simultaneous
+      dse explore --mix vr_gaming --objectives deadline_miss_share,area_mm2
     """
     from dse.model import DEFAULT_SLACK
     from dse.report import network_line
     from dse.search import explore as search
     from dse.units import duration_s, number
-    from problems import SingleDNN
+    from problems import GeomeanDNN, SimultaneousDNNs, SingleDNN
 
-    directory = out if out is not None else Path("results") / Path(network).stem
-    names = tuple(name.strip() for name in objectives.split(",") if name.strip())
+    problem = "simultaneous" if mix is not None and problem == "single" else problem
+    made, label = _subject(network, networks, mix, problem, weights, mapping, sub_arrays, batch, _sizes(dim))
+    directory = out if out is not None else Path("results") / label
     limit_s = None if time_limit is None else duration_s(time_limit)
     chosen_space, technology = _space(space), _technology(node)
-    problem = SingleDNN(
-        network,
+    chosen = {"single": SingleDNN, "geomean": GeomeanDNN, "simultaneous": SimultaneousDNNs}[problem](
+        **made,
         space=chosen_space,
         technology=technology,
-        objectives=names,
+        objectives=objectives and tuple(name.strip() for name in objectives.split(",") if name.strip()),
         n_jobs=-1 if jobs is None else jobs,
         mapping_objective=mapping_objective,
         mapping_slack=DEFAULT_SLACK if mapping_slack is None else mapping_slack,
-        batch=batch,
-        dims=_sizes(dim),
     )
-    _say(network_line(problem.network))
+    for each in getattr(chosen, "networks", None) or [chosen.network]:
+        _say(network_line(each))
     _say(
-        f"space {chosen_space.name}: {chosen_space.n_var} variables, {number(chosen_space.size)} designs; "
+        f"space {chosen.space.name}: {chosen.space.n_var} variables, {number(chosen.space.size)} designs; "
         f"{algorithm}, {evaluations:,} designs, seed {seed}, {technology.name}; writing {directory}"
     )
     _run(
         directory,
         lambda progress: search(
-            problem,
+            chosen,
             evaluations=evaluations,
             population=population,
             seed=seed,
@@ -167,6 +199,61 @@ def explore(
             warm_start=warm_start,
         ),
     )
+
+
+def _subject(
+    network: str | None,
+    networks: str | None,
+    mix: str | None,
+    problem: str,
+    weights: str | None,
+    mapping: str,
+    sub_arrays: int | None,
+    batch: int | None,
+    dims: dict[str, int],
+) -> tuple[dict[str, Any], str]:
+    """What the problem is about, as its arguments, and a name for its directory."""
+    if (network is not None) + (networks is not None) + (mix is not None) != 1:
+        raise typer.BadParameter("give a NETWORK, several with --networks A,B,... or --networks all, or a --mix")
+    if problem not in ("single", "geomean", "simultaneous"):
+        raise ValueError(f"unknown problem {problem!r}: give single, geomean or simultaneous")
+    if mix is not None and problem != "simultaneous":
+        raise ValueError("--mix needs --problem simultaneous")
+    if sub_arrays is not None and problem != "simultaneous":
+        raise ValueError("--sub-arrays needs --problem simultaneous")
+    if weights is not None and problem != "geomean":
+        raise ValueError("--weights needs --problem geomean")
+    if mapping != "best" and problem != "geomean":
+        raise ValueError("--mapping needs --problem geomean, which takes one network too")
+    if problem == "single":
+        if networks is not None:
+            raise ValueError("--networks needs --problem geomean or simultaneous; for one network give its name alone")
+        return {"network": network, "batch": batch, "dims": dims}, Path(network).stem
+    if networks in ("all", "eight"):
+        from dse.networks import EIGHT, network_names
+
+        names = list(network_names() if networks == "all" else EIGHT)
+    else:
+        names = [name.strip() for name in (networks or network or "").split(",") if name.strip()]
+    label = f"{problem}_{networks if networks in ('all', 'eight') else '_'.join(Path(name).stem for name in names)}"
+    if problem == "simultaneous":
+        from dse.mixes import Mix, load_mix
+        from dse.networks import load_network
+
+        if mix is not None:
+            return {"mix": load_mix(mix), "most_sub_arrays": sub_arrays}, f"mix_{Path(mix).stem}"
+        loaded = [load_network(name, batch, dims) for name in names]
+        return {"mix": Mix.of(loaded, label), "most_sub_arrays": sub_arrays}, label[:80]
+    given = None if weights is None else _numbers("--weights", weights)
+    label = label if mapping == "best" else f"{label}_{mapping}"
+    return {"networks": names, "weights": given, "mapping": mapping, "batch": batch, "dims": dims}, label[:80]
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    try:
+        return [float(value) for value in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{option} {text!r}: expected numbers separated by commas, such as 2,1") from None
 
 
 @app.command()
@@ -428,6 +515,15 @@ def networks() -> None:
 
 
 @app.command()
+def mixes() -> None:
+    """List the mixes of networks that ship, for `dse explore --mix`."""
+    from dse.mixes import load_mix, mix_names
+    from dse.report import mixes_table
+
+    _console().print(mixes_table(load_mix(name) for name in mix_names()))
+
+
+@app.command()
 def validate(
     references: Annotated[list[str] | None, typer.Argument(metavar="[REFERENCE]...", help="Default: all.")] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory to write.")] = Path("results/validation"),
@@ -520,13 +616,15 @@ def _status(directory: Path) -> str | None:
 def _conclude(run: Any, seconds: float | None) -> None:
     """Draw the figures; print the table, the verdict, the time and the paths."""
     from dse.plots import write_figures
-    from dse.report import front_table, verdict
+    from dse.report import front_table, price_report, verdict
     from dse.units import duration
 
     write_figures(run)
     console = _console()
     if len(run.front):
         console.print("", front_table(run, console.width), "", sep="\n")
+        if (prices := price_report(run, console.width)) is not None:
+            console.print(prices, "", sep="\n")
     for line in verdict(run):
         _say(line)
     took = run.manifest.get("wall_time_s") if seconds is None else seconds

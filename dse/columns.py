@@ -99,6 +99,9 @@ DERIVED = {
 }
 """Objectives that are computed from metrics."""
 
+PER_NETWORK = ("latency_s", "energy_j", "dram_bytes", "latency_bound_s", "overflow")
+"""Metrics that a problem of several networks also has of each: ``latency_s_NAME`` ..."""
+
 COLUMNS = {**RECORD, **PARAMETERS, **METRICS, **DERIVED}
 """Every column known beforehand; a problem's own objectives and constraints join through `dictionary`."""
 
@@ -108,17 +111,26 @@ _UNITS = (
 )  # fmt: skip
 
 
+def of_network(name: str) -> tuple[str, str] | None:
+    """Metric and network of a column of one network: ``latency_s_vgg16`` gives ("latency_s", "vgg16")."""
+    if name in COLUMNS:
+        return None
+    found = next((metric for metric in PER_NETWORK if name.startswith(f"{metric}_")), None)
+    return None if found is None else (found, name[len(found) + 1 :])
+
+
 def dictionary(names: tuple[str, ...], problem: object) -> dict[str, Column]:
     """Unit and meaning of each named column.
 
-    An objective, constraint or metric that `COLUMNS` does not know is described by the unit its name carries and
-    by the first line of the problem's docstring.
+    What the problem's `column_meanings` tells, if it has that, goes first.  An objective, constraint or metric that
+    `COLUMNS` does not know is described by the unit its name carries and by the first line of the problem's docstring.
     """
+    own = getattr(problem, "column_meanings", dict)()
     about = (inspect.getdoc(type(problem)) or type(problem).__name__).split("\n")[0]
     found = {}
     for name in names:
-        if name in COLUMNS:
-            found[name] = COLUMNS[name]
+        if name in own or name in COLUMNS:
+            found[name] = own.get(name) or COLUMNS[name]
         elif name.startswith("constraint_"):
             found[name] = Column("1", f"at most 0 where feasible, scaled by its limit; {about}")
         else:

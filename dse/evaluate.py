@@ -343,7 +343,20 @@ def kernel_totals(
     The second part: whether, result and mapping row of every (layer, variant); the variant of every step; whether
     each tensor stays on chip.
     """
-    layers, _, steps, _, tensors = arguments[:5]
+    totals, found = network_totals(rows, options, arguments, mode, slack, sizes)
+    return totals[:, 0], found
+
+
+def network_totals(
+    rows: np.ndarray,
+    options: np.ndarray,
+    arguments: tuple,
+    mode: int,
+    slack: float,
+    sizes: np.ndarray = TILE_SIZES,
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """As `kernel_totals`, of each of the networks that the tables hold: (n, n_networks, N_RESULT)."""
+    layers, _, steps, _, tensors, weight_elements = arguments
     found = (
         np.zeros((len(layers), 16), dtype=bool),
         np.zeros((len(layers), 16, k.N_RESULT)),
@@ -351,7 +364,7 @@ def kernel_totals(
         np.zeros(len(steps), dtype=np.int64),
         np.zeros(len(tensors), dtype=bool),
     )
-    totals = np.empty((len(rows), k.N_RESULT))
+    totals = np.empty((len(rows), len(weight_elements), k.N_RESULT))
     usage = np.empty(len(steps))
     k.evaluate_designs(rows, options, *arguments, sizes, mode, slack, *found, usage, k.make_scratch(), totals)
     return totals, found
@@ -402,8 +415,8 @@ def step_results(row: np.ndarray, options: np.ndarray, tables: NetworkTables, mo
 
 
 def _chunk_totals(rows: np.ndarray, options: np.ndarray, arguments: tuple, mode: int, slack: float) -> np.ndarray:
-    """Kernel totals of a chunk, (n, N_RESULT); importable, so that any joblib backend can send it."""
-    return kernel_totals(rows, options, arguments, mode, slack)[0]
+    """Kernel totals of a chunk, (n, n_networks, N_RESULT); importable, so that any joblib backend can send it."""
+    return network_totals(rows, options, arguments, mode, slack)[0]
 
 
 class BatchEvaluator:
@@ -439,26 +452,34 @@ class BatchEvaluator:
         self._mode, self._slack = mapper_mode(objective, slack)
         self._arguments = network_tables(self.network).arguments
         self._seconds_a_design = 0.0
+        self._compiled = False
 
     def __call__(self, columns: MappingType[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Metrics of the designs in `columns`."""
-        rows, options = design_rows(columns, self.technology)
-        return metric_columns(columns, self._totals(rows, options), self.technology)
+        return metric_columns(columns, self._totals(*self.kernel_rows(columns))[:, 0], self.technology)
+
+    chunk_totals = staticmethod(_chunk_totals)
+    """What computes the kernel totals of a chunk."""
+
+    def kernel_rows(self, columns: MappingType[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """What `chunk_totals` takes: a row a design, and the spatial options of them all."""
+        return design_rows(columns, self.technology)
 
     def _totals(self, rows: np.ndarray, options: np.ndarray) -> np.ndarray:
         task = (options, self._arguments, self._mode, self._slack)
-        if not k.evaluate_designs.signatures:
-            _chunk_totals(rows[:0], *task)  # compile once here: workers racing for a cold cache can crash
+        if not self._compiled:
+            self.chunk_totals(rows[:0], *task)  # compile once here: workers racing for a cold cache can crash
+            self._compiled = True
         workers, n_jobs = worker_count(self.n_jobs)
         small = len(rows) * self._seconds_a_design < _SECONDS_A_TASK * workers
         if workers == 1 or len(rows) < 2 or (n_jobs is not None and small):
             start = time.perf_counter()
-            totals = _chunk_totals(rows, *task)
+            totals = self.chunk_totals(rows, *task)
             self._seconds_a_design = (time.perf_counter() - start) / max(1, len(rows))
             return totals
         chunks = np.array_split(rows, min(len(rows), 4 * workers))
         parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads")
-        return np.concatenate(parallel(joblib.delayed(_chunk_totals)(chunk, *task) for chunk in chunks))
+        return np.concatenate(parallel(joblib.delayed(self.chunk_totals)(chunk, *task) for chunk in chunks))
 
 
 def worker_count(n_jobs: int) -> tuple[int, int | None]:

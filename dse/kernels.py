@@ -1620,10 +1620,9 @@ def vector_cost(layer, design, bytes_in, bytes_out, out):
 # Networks: layers in order, equal shapes once, activations and weights that stay on chip.
 
 # Columns of a step row (a layer of the network in execution order) and of a tensor row.
-STEP_IS_VECTOR, STEP_INDEX, STEP_REPEATS, STEP_OUTPUT, STEP_FUSED, STEP_SECOND, STEP_INPUT_FIRST, STEP_INPUT_COUNT = (
-    range(8)
-)
-N_STEP = 8
+(STEP_IS_VECTOR, STEP_INDEX, STEP_REPEATS, STEP_OUTPUT, STEP_FUSED, STEP_SECOND, STEP_INPUT_FIRST, STEP_INPUT_COUNT,
+ STEP_NETWORK) = range(9)  # fmt: skip
+N_STEP = 9
 TENSOR_ELEMENTS, TENSOR_FIRST, TENSOR_LAST = range(3)
 
 
@@ -1687,8 +1686,9 @@ def vector_step(design, vector, step, inputs, tensors, resident, out):
 @_entry
 def evaluate_designs(designs, options, layers, vectors, steps, inputs, tensors, weight_elements, sizes, mode, slack,
                      done, results, maps, variants, resident, usage, scratch, totals):  # fmt: skip
-    """Cost of a network on each design: the sum over its steps into `totals` (n_designs, N_RESULT).
+    """Cost of each network on each design: the sum over its steps into `totals` (n_designs, n_networks, N_RESULT).
 
+    `weight_elements` (n_networks,); steps and tensors of several networks follow one another, layers may be shared.
     `results` (n_layers, 16, N_RESULT) and `maps` (n_layers, 16, N_MAP) keep each distinct layer under each
     residency variant once; `done` (n_layers, 16) says which hold; `variants` (n_steps,) which a step used; `resident`
     (n_tensors,) and `usage` (n_steps,) see `resident_tensors`: scratch that holds the last design afterwards.
@@ -1696,8 +1696,9 @@ def evaluate_designs(designs, options, layers, vectors, steps, inputs, tensors, 
     out = scratch.out
     for row in range(designs.shape[0]):
         design = designs[row]
-        for column in range(N_RESULT):
-            totals[row, column] = 0.0
+        for network in range(totals.shape[1]):
+            for column in range(N_RESULT):
+                totals[row, network, column] = 0.0
         for index in range(layers.shape[0]):
             for variant in range(16):
                 done[index, variant] = False
@@ -1705,16 +1706,17 @@ def evaluate_designs(designs, options, layers, vectors, steps, inputs, tensors, 
         holder = design[BUFFER_W]
         alone = holder != design[BUFFER_I] and holder != design[BUFFER_O]
         capacity = design[CAPACITY_0 + int(holder)]
-        weights_stay = design[RESIDENT_WEIGHTS] > 0 and alone and weight_elements * design[WEIGHT_BYTES] <= capacity
         for i in range(steps.shape[0]):
             step = steps[i]
-            index = int(step[STEP_INDEX])
+            index, network = int(step[STEP_INDEX]), int(step[STEP_NETWORK])
             if step[STEP_IS_VECTOR]:
                 vector_step(design, vectors[index], step, inputs, tensors, resident, out)
                 variants[i] = 0
                 for column in range(N_RESULT):
-                    totals[row, column] += step[STEP_REPEATS] * out[column]
+                    totals[row, network, column] += step[STEP_REPEATS] * out[column]
                 continue
+            weights_fit = weight_elements[network] * design[WEIGHT_BYTES] <= capacity
+            weights_stay = design[RESIDENT_WEIGHTS] > 0 and alone and weights_fit
             variant = _variant(design, step, inputs, resident, layers[index, STATIC_WEIGHTS] > 0, weights_stay)
             variants[i] = variant
             if not done[index, variant]:
@@ -1722,4 +1724,4 @@ def evaluate_designs(designs, options, layers, vectors, steps, inputs, tensors, 
                           results[index, variant], scratch)  # fmt: skip
                 done[index, variant] = True
             for column in range(N_RESULT):
-                totals[row, column] += step[STEP_REPEATS] * results[index, variant, column]
+                totals[row, network, column] += step[STEP_REPEATS] * results[index, variant, column]

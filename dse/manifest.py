@@ -29,7 +29,7 @@ except ImportError:  # not on Windows
 MANIFEST = "manifest.json"
 RUN_FILES = (
     MANIFEST, "designs.csv", "random_twin.csv", "front.csv", "exact_front.csv", "convergence.csv", "columns.csv",
-    "space.toml", "sweep.json",
+    "space.toml", "sweep.json", "price_of_generality.csv",
 )  # fmt: skip
 FIGURE_FILES = ("front.pdf", "front.png", "convergence.png", "breakdown.png")
 """Files that a run and its figures own; `overwrite=True` removes these and no other."""

@@ -177,14 +177,14 @@ def layer_row(layer: MacLayer) -> np.ndarray:
 
 @dataclass(frozen=True)
 class NetworkTables:
-    """A network as kernel arrays; equal layer shapes share one row of `layers`."""
+    """Networks as kernel arrays; equal layer shapes share one row of `layers`, `weight_elements` is (n_networks,)."""
 
     layers: np.ndarray
     vectors: np.ndarray
     steps: np.ndarray
     inputs: np.ndarray
     tensors: np.ndarray
-    weight_elements: float
+    weight_elements: np.ndarray
 
     @property
     def arguments(self) -> tuple:
@@ -210,7 +210,7 @@ def network_tables(network: Network) -> NetworkTables:
 
     for i, layer in enumerate(network.layers):
         step = steps[i]
-        step[k.STEP_REPEATS] = layer.repeats
+        step[k.STEP_REPEATS], step[k.STEP_NETWORK] = layer.repeats, 0
         step[k.STEP_INPUT_FIRST] = len(inputs)
         named = [tensor(name, layer.input_elements) for name in layer.inputs if name]
         inputs.extend(named)
@@ -240,5 +240,5 @@ def network_tables(network: Network) -> NetworkTables:
         steps,
         np.array(inputs, dtype=np.int64),
         np.array(tensors, dtype=float).reshape(-1, 3),
-        float(network.weight_elements),
+        np.array([network.weight_elements], dtype=float),
     )

@@ -14,13 +14,23 @@ from rich.text import Text
 from dse.columns import COLUMNS, PARAMETERS
 from dse.evaluate import Evaluation
 from dse.exploration import Exploration
+from dse.generality import PRICES, price_of_generality
 from dse.layers import Network
+from dse.mixes import Mix
 from dse.networks import Entry
 from dse.pareto import knee, spread
 from dse.space import DesignSpace
 from dse.units import number, percent, quantity, scaled, unit_of, words
 
-SHOWN_METRICS = ("latency_s", "latency_bound_s", "energy_j", "power_w", "area_mm2", "utilisation", "dram_bytes")
+SHOWN_METRICS = (
+    "latency_s", "latency_bound_s", "makespan_s", "makespan_bound_s", "energy_j", "power_w", "area_mm2", "stp",
+    "worst_slow_down", "deadline_miss_share", "utilisation", "dram_bytes",
+)  # fmt: skip
+OTHER_VARIABLES = (
+    "fixed_", "width_", "policy", "sub_arrays", "columns_share_", "buffers_share_", "bandwidth_share_", "dataflow_",
+    "place_of_",
+)  # fmt: skip
+"""How the names of variables begin that are no parameters of an `Accelerator`."""
 WATERFALL = {
     "ideal": "ideal: MACs / peak",
     "spatial_loss": "PEs idle at the edges of layers",
@@ -49,7 +59,8 @@ def front_table(run: Exploration, width: int = 100) -> Table:
     on_scale = run.normalisation(best[list(names)].to_numpy(float))
     which = spread(on_scale, max(3, min(7, (width - 30) // 12)))
     chosen, at_knee = best.iloc[which], knee(on_scale)
-    table = _table(f"{len(chosen)} of {len(best)} designs along the front, least {words(names[0])} first")
+    means = "; geometric means over the networks" if PRICES in run.texts else ""
+    table = _table(f"{len(chosen)} of {len(best)} designs along the front, least {words(names[0])} first{means}")
     table.add_column("design (index in front.csv)", no_wrap=True)
     for i, index in zip(which, chosen["index"], strict=True):
         table.add_column(f"{index}" + ("\nknee" if i == at_knee else ""), justify="right")
@@ -60,7 +71,7 @@ def front_table(run: Exploration, width: int = 100) -> Table:
             gaps = chosen["latency_s"] / chosen["latency_bound_s"] - 1
             table.add_row("latency above its bound", *(f"+{percent(gap)}" for gap in gaps))
     table.add_section()
-    for name in (name for name in chosen.columns if name in PARAMETERS):
+    for name in (name for name in chosen.columns if name in PARAMETERS or name.startswith(OTHER_VARIABLES)):
         _row(table, name, chosen[name])
     return table
 
@@ -81,8 +92,41 @@ def _row(table: Table, name: str, values: Iterable) -> None:
         table.add_row(label, *(number(value) for value in values))
         return
     factor, unit = scaled(unit_of(name), values)
-    label = {"latency_bound_s": "lower bound of the latency"}.get(name, words(name))
+    label = {
+        "latency_bound_s": "lower bound of the latency",
+        "makespan_bound_s": "lower bound of the makespan",
+        "stp": "system throughput (STP)",
+    }.get(name, words(name))
     table.add_row(f"{label} \\[{unit}]" if unit else label, *(number(value * factor) for value in values))
+
+
+def price_report(run: Exploration, width: int = 100) -> RenderableType | None:
+    """What generality costs each network on designs along the front, and at the knee left out one by one.
+
+    None for a run of one network.
+    """
+    if PRICES not in run.texts or not len(run.front):
+        return None
+    prices, best = price_of_generality(run), run.front
+    on_scale = run.normalisation(best[list(run.objective_names)].to_numpy(float))
+    chosen = best.iloc[spread(on_scale, max(3, min(7, (width - 30) // 12)))]
+    at_knee = best["index"].iloc[knee(on_scale)]
+    loss = prices.pivot(index="network", columns="shared", values="loss").loc[prices["network"].unique()]
+    table = _table(
+        "Price of generality: latency above the network's own best of at most the same area, as evaluated here"
+    )
+    table.add_column("design (index in front.csv)", no_wrap=True)
+    for index in chosen["index"]:
+        table.add_column(f"{index}" + ("\nknee" if index == at_knee else ""), justify="right")
+    for network, row in loss.iterrows():
+        table.add_row(str(network), *(f"+{percent(row[index])}" for index in chosen["index"]))
+    knee_rows = prices[prices["shared"] == at_knee]
+    left = _table("Leave one out, at most the area of the knee: the design best for the others, on the one left out")
+    left.show_header = False
+    for _, row in knee_rows.iterrows():
+        missing = not np.isfinite(row["left_out_loss"])
+        left.add_row(row["network"], "cannot run it" if missing else f"+{percent(row['left_out_loss'])}")
+    return Group(table, "", left)
 
 
 def verdict(run: Exploration) -> list[str]:
@@ -261,6 +305,24 @@ def networks_table(rows: Iterable[tuple[str, Entry, Network]]) -> Table:
         figures = (number(network.macs / 1e9), number(network.parameters / 1e6), str(len(network.layers)))
         table.add_row(name, *figures, common, inputs, f"{entry.description}; {entry.source.split(';')[0]}")
     return table
+
+
+def mixes_table(mixes: Iterable[Mix]) -> RenderableType:
+    """Mixes that ship: each stream with its network, requests, rate and deadline; below, where each mix comes from."""
+    table, sources = _table(), []
+    for name in ("mix", "stream", "network", "requests", "rate", "deadline", "after", "stands for"):
+        table.add_column(name, justify="right" if name in ("requests", "rate", "deadline") else "left")
+    for mix in mixes:
+        requests = Counter(request.stream for request in mix.requests())
+        for i, stream in enumerate(mix.streams):
+            due = stream.deadline_s if stream.deadline_s is not None else stream.fps and 1 / stream.fps
+            table.add_row(
+                "" if i else mix.name, stream.name, str(stream.network), str(requests[i]),
+                f"{number(stream.fps)} 1/s" if stream.fps else "-", quantity(due, "s") if due else "-",
+                stream.after or "", stream.stands_for,
+            )  # fmt: skip
+        sources.append(f"{mix.name}: {mix.source}")
+    return Group(table, "", *sources)
 
 
 def space_table(space: DesignSpace) -> Table:

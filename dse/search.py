@@ -68,7 +68,8 @@ def explore(
     Writes
     ------
     `designs.csv` (the log), `front.csv` (over all feasible designs evaluated), `random_twin.csv`, `exact_front.csv`,
-    `convergence.csv`, `columns.csv` (unit and meaning of every column), `space.toml`, `manifest.json`.
+    `convergence.csv`, `columns.csv` (unit and meaning of every column), `space.toml`, `manifest.json`, and the
+    `tables` of the problem, such as `price_of_generality.csv` of several networks.
     """
     start = time.perf_counter()
     if not hasattr(problem, "space"):
@@ -241,6 +242,9 @@ class _Run:
             "convergence.csv": convergence_text(convergence),
             "columns.csv": self._columns_text(),
         }
+        if len(self.log) and hasattr(self.problem, "tables"):
+            twin = points.get("random") if self.twin is not None else None
+            texts |= self.problem.tables(front_rows(self.log), points[self.log.source], twin)
         if self.swept is not None:
             texts["exact_front.csv"] = self.swept.text(self.problem)
         hypervolume = {source: scale.hypervolume(F) if scale else 0.0 for source, F in fronts.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from dse.columns import COLUMNS
+from dse.columns import COLUMNS, of_network
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "\u00b5"), (1e-9, "n"), (1e-12, "p"))
 _PREFIXED = {"s": "s", "J": "J", "W": "W", "byte": "B", "J s": "J\u00b7s"}
@@ -25,6 +25,8 @@ def words(name: str) -> str:
     """A column's name without its unit: ``latency_s`` gives "latency", ``dram_stall_cycles`` "DRAM stall"."""
     if name in _WORDS:
         return _WORDS[name]
+    if own := of_network(name):
+        return f"{words(own[0])} of {own[1]}"
     if name not in ("macs_per_pe",):
         name = next((name[: -len(suffix)] for suffix in _SUFFIXES if name.endswith(suffix)), name)
     capital = {"dram": "DRAM", "macs": "MACs", "mac": "MAC", "pe": "PE"}
@@ -33,6 +35,8 @@ def words(name: str) -> str:
 
 def unit_of(name: str) -> str:
     """Unit of a column as in the column dictionary; for an unknown one what its name ends in; "" for a text."""
+    if own := of_network(name):
+        name = own[0]
     if name in COLUMNS:
         return COLUMNS[name].unit
     return next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), "1")

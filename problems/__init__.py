@@ -2,6 +2,7 @@
 
 from problems.base import AcceleratorProblem, Columns, ProblemError
 from problems.codesign import Codesign, CodesignSpace
+from problems.geomean import GeomeanDNN
 from problems.resume import rebuild, resume
 from problems.simultaneous import SimultaneousDNNs
 from problems.single import SingleDNN, known_objectives
@@ -11,6 +12,7 @@ __all__ = [
     "Codesign",
     "CodesignSpace",
     "Columns",
+    "GeomeanDNN",
     "ProblemError",
     "SimultaneousDNNs",
     "SingleDNN",

@@ -12,14 +12,16 @@ from dse.manifest import RunDirectoryError, read_manifest
 from dse.search import explore
 from dse.space import DesignSpace
 from dse.technology import Technology
+from problems.base import AcceleratorProblem
+from problems.geomean import GeomeanDNN
 from problems.single import SingleDNN
 
 
-def rebuild(directory: str | os.PathLike, n_jobs: int | None = None) -> SingleDNN:
+def rebuild(directory: str | os.PathLike, n_jobs: int | None = None) -> AcceleratorProblem:
     """The problem of a run, from its manifest and `space.toml`.
 
-    Only a plain `SingleDNN` made from the network's name or path can be rebuilt; a problem class of your own is in
-    your script, so run that again.
+    Only a plain `SingleDNN` or `GeomeanDNN` made from networks' names or paths can be rebuilt; a problem class of your
+    own is in your script, so run that again.
 
     Parameters
     ----------
@@ -35,17 +37,19 @@ def rebuild(directory: str | os.PathLike, n_jobs: int | None = None) -> SingleDN
             f"{path} cannot be resumed from its manifest alone: {name} is not in it. Run the script that started it "
             "again: it continues"
         )
-    return SingleDNN(
-        arguments["network"],
-        space=DesignSpace.from_toml(path / "space.toml"),
-        technology=Technology(**arguments["technology"]),
-        objectives=tuple(arguments["objectives"]),
-        n_jobs=arguments["n_jobs"] if n_jobs is None else n_jobs,
-        mapping_objective=arguments["mapping_objective"],
-        mapping_slack=arguments["mapping_slack"],
-        batch=arguments["batch"],
-        dims=arguments["dims"],
-    )
+    common = {
+        "space": DesignSpace.from_toml(path / "space.toml"),
+        "technology": Technology(**arguments["technology"]),
+        "objectives": tuple(arguments["objectives"]),
+        "n_jobs": arguments["n_jobs"] if n_jobs is None else n_jobs,
+        "mapping_objective": arguments["mapping_objective"],
+        "mapping_slack": arguments["mapping_slack"],
+        "batch": arguments["batch"],
+        "dims": arguments["dims"],
+    }
+    if arguments.get("problem") == "geomean":
+        return GeomeanDNN(arguments["networks"], arguments["weights"], mapping=arguments["mapping"], **common)
+    return SingleDNN(arguments["network"], **common)
 
 
 def resume(

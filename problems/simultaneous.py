@@ -202,6 +202,7 @@ class SimultaneousDNNs(AcceleratorProblem):
         order: str = "deadline",
     ) -> None:
         self.mix = mix if isinstance(mix, Mix) else Mix.of(mix)
+        self.networks = self.mix.networks()
         hardware = default_space() if space is None else space
         if objectives is not None:
             self.objective_names = tuple(objectives)
@@ -254,7 +255,7 @@ class SimultaneousDNNs(AcceleratorProblem):
 
     def describe(self) -> dict[str, Any]:
         """As the base class, with the content of the mix and of the technology."""
-        networks = [(repr(network), self.mix.streams[i].priority) for i, network in enumerate(self.mix.networks())]
+        networks = [(repr(network), self.mix.streams[i].priority) for i, network in enumerate(self.networks)]
         return super().describe() | {
             "network": self.mix.name,
             "mix_sha256": hash_of(repr((networks, self.mix.requests())).encode()),

@@ -36,6 +36,32 @@ def known_objectives() -> tuple[str, ...]:
     return (*METRICS, *DERIVED)
 
 
+def chosen_objectives(
+    problem: AcceleratorProblem, home: type, objectives: tuple[str, ...] | None, known: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Names of the objectives of a problem whose class `home` takes names; checked, unless a subclass has its own.
+
+    Raises ProblemError for a name that is not `known`, and for `objectives` given to a class that defines its own.
+    """
+    own, names = type(problem).objectives is not home.objectives, problem.objective_names
+    if objectives is not None:
+        if own:
+            raise ProblemError(f"{type(problem).__name__} defines its objectives itself; leave out objectives=")
+        names = (objectives,) if isinstance(objectives, str) else tuple(objectives)
+    unknown = [name for name in names if name not in known]
+    if unknown and not own:
+        raise ProblemError(
+            f"unknown objective {unknown[0]!r}; the known ones are {', '.join(known)}. "
+            "For another one override objectives() in a subclass"
+        )
+    return names
+
+
+def named_columns(names: tuple[str, ...], m: Columns) -> tuple[np.ndarray, ...]:
+    """The columns of these names, those of `dse.columns.DERIVED` computed."""
+    return tuple(_derived(n, m) if n in DERIVED else m[n] for n in names)
+
+
 class SingleDNN(AcceleratorProblem):
     """The best accelerators for one network.
 
@@ -68,18 +94,7 @@ class SingleDNN(AcceleratorProblem):
         dims: Mapping[str, int] | None = None,
         mapping_slack: float = DEFAULT_SLACK,
     ) -> None:
-        own = type(self).objectives is not SingleDNN.objectives
-        if objectives is not None:
-            if own:
-                raise ProblemError(f"{type(self).__name__} defines its objectives itself; leave out objectives=")
-            self.objective_names = (objectives,) if isinstance(objectives, str) else tuple(objectives)
-        if not own:
-            unknown = [name for name in self.objective_names if name not in known_objectives()]
-            if unknown:
-                raise ProblemError(
-                    f"unknown objective {unknown[0]!r}; the known ones are {', '.join(known_objectives())}. "
-                    "For another one override objectives() in a subclass"
-                )
+        self.objective_names = chosen_objectives(self, SingleDNN, objectives, known_objectives())
         named = isinstance(network, str | Path)
         if not named and (batch != 1 or dims):
             raise ProblemError("batch and dims belong to the loading of a network; pass them to load_network")
@@ -96,7 +111,7 @@ class SingleDNN(AcceleratorProblem):
 
     def objectives(self, m: Columns) -> tuple[np.ndarray, ...]:
         """The columns named by `objective_names`."""
-        return tuple(_derived(n, m) if n in DERIVED else getattr(m, n) for n in self.objective_names)
+        return named_columns(self.objective_names, m)
 
     def describe(self) -> dict[str, Any]:
         """As the base class, with the content of the network and of the technology."""

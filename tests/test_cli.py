@@ -42,6 +42,9 @@ def files(tmp_path_factory):
     (path / "chip.toml").write_text('[design]\nrows = 8\ndataflow = "row_stationary"\n')
     (path / "badchip.toml").write_text("[design]\nrow = 8\n")
     (path / "file").write_text("in the way")
+    network(path / "wide.onnx", (1, 8, 6, 30))
+    (path / "sub").mkdir()
+    network(path / "sub" / "small.onnx", (1, 8, 9, 9))
     return path
 
 
@@ -137,6 +140,21 @@ def test_dynamic_sizes_are_given_and_remembered(dse_command):
     assert dse_command("evaluate", "dynamic.onnx", *given)[0] == 0
 
 
+def test_several_networks_and_the_price_of_generality(dse_command, files):
+    explore = ("explore", "--networks", "small.onnx,wide.onnx", "--problem", "geomean", "--weights", "2,1", "-n", 30,
+               "--space", "large.toml")  # fmt: skip
+    code, out, _ = dse_command(*explore)
+    assert code == 0 and "small: " in out and "wide: " in out
+    for text in ("Price of generality", "Leave one out", "knee", "latency ["):
+        assert text in out, text
+    path = files / "results" / "geomean_small_wide"
+    assert (path / "price_of_generality.csv").read_text().startswith("shared,area_mm2,network,latency_s,")
+    assert "latency_s_wide,s,wide: time of one inference" in (path / "columns.csv").read_text()
+    for command in ("resume", "front"):
+        again = dse_command(command, str(path.relative_to(files)))
+        assert again[0] == 0 and "Price of generality" in again[1]
+
+
 def test_evaluate(dse_command, files, finished):
     code, out, _ = dse_command(
         "evaluate", "small.onnx", "--design", "finished:knee", "--csv", "layers.csv", "--mappings"
@@ -202,6 +220,7 @@ def test_help_does_not_import_the_heavy_packages():
 
 
 SMALL = ("explore", "small.onnx", "--space", "tiny.toml")
+MEAN = ("explore", "--problem", "geomean", "--space", "tiny.toml", "--networks")
 BAD = {
     "not an ONNX file": (("explore", "text.onnx"), "text.onnx is not an ONNX file"),
     "truncated ONNX": (("explore", "truncated.onnx"), "truncated.onnx"),
@@ -226,6 +245,18 @@ BAD = {
     "unknown layer to explain": (("explain", "small.onnx", "--layer", "Layer"), "did you mean 'layer'?"),
     "unknown size": (("staircase", "small.onnx", "--layer", "layer", "--size", "L"), "size 'L' is unknown; choose"),
     "budget above all": (("tune", "small.onnx", "--parameters", "1.5"), "parameters is a share from 0 to 1"),
+    "unknown problem": (("explore", "small.onnx", "--problem", "x"), "unknown problem 'x': give single or geomean"),
+    "networks of a single problem": (("explore", "--networks", "small.onnx"), "--networks needs --problem geomean"),
+    "weights of a single problem": ((*SMALL, "--weights", "1"), "--weights needs --problem geomean"),
+    "two networks of one name": ((*MEAN, "small.onnx,sub/small.onnx"), "two networks are called 'small'"),
+    "no networks": ((*MEAN, ","), "the list of networks is empty"),
+    "unknown network of several": ((*MEAN, "small.onnx,resnet51"), "unknown network 'resnet51': did you mean"),
+    "mapping of a single problem": ((*SMALL, "--mapping", "fixed"), "--mapping needs --problem geomean"),
+    "unknown mapping": ((*MEAN, "small.onnx", "--mapping", "x"), "mapping 'x': give best (of every layer) or fixed"),
+    "weight of zero": ((*MEAN, "small.onnx,wide.onnx", "--weights", "1,0"), "the weight of wide is 0.0"),
+    "weight of NaN": ((*MEAN, "small.onnx,wide.onnx", "--weights", "1,nan"), "the weight of wide is nan"),
+    "too few weights": ((*MEAN, "small.onnx,wide.onnx", "--weights", "1"), "got 1 for 2 networks (small, wide)"),
+    "weights that are none": ((*MEAN, "small.onnx,wide.onnx", "--weights", "a,b"), "--weights 'a,b': expected numbers"),
     "bad time": ((*SMALL, "--time-limit", "5x"), "time '5x'"),
     "bad size": ((*SMALL, "--dim", "seq"), "expected NAME=SIZE"),
     "a file in the way": ((*SMALL, "--out", "file"), "file"),
@@ -251,7 +282,16 @@ def test_bad_input_is_one_line(name, dse_command, finished):
     assert code == 1 and message in err and err.startswith("dse: ") and err.count("\n") == 1 and "Traceback" not in err
 
 
-@pytest.mark.parametrize("arguments", [["frob"], ["explore"], ["explore", "x", "-n", "0"], ["explore", "x", "--frob"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frob"],
+        ["explore"],
+        ["explore", "x", "-n", "0"],
+        ["explore", "x", "--frob"],
+        ["explore", "x", "--networks", "y"],
+    ],
+)
 def test_wrong_usage_is_one_line_and_code_2(arguments, dse_command):
     code, _, err = dse_command(*arguments)
     assert code == 2 and err.count("\n") == 1 and "--help" in err

@@ -23,13 +23,13 @@ LEVELS = (
     ("dse.evaluate",),
     ("dse.schedule", "dse.mixes"),
     ("dse.partition",),
-    ("dse.explain", "dse.staircase", "dse.edits"),
-    ("dse.tune", "dse.study", "dse.retrain", "dse.relate"),
+    ("dse.explain", "dse.staircase", "dse.edits", "dse.several"),
+    ("dse.tune", "dse.study", "dse.retrain", "dse.relate", "dse.fixed_mapping"),
     ("dse.validation.table", "dse.validation.score"),
     ("dse.validation",),
     ("dse.records", "dse.runlog"),
     ("dse.exploration",),
-    ("dse.operators", "dse.chosen"),
+    ("dse.operators", "dse.chosen", "dse.generality"),
     ("dse.proposers", "dse.sweep"),
     ("dse.settings",),
     ("dse.search",),
@@ -39,6 +39,7 @@ LEVELS = (
     ("dse.validation.collect",),
     ("problems.base",),
     ("problems.single", "problems.codesign", "problems.simultaneous"),
+    ("problems.geomean",),
     ("problems.resume",),
     ("problems",),
     ("dse.cli",),
@@ -46,7 +47,7 @@ LEVELS = (
 """Modules from the lowest level to the highest; a module imports from lower levels only, a package's own aside."""
 
 ROOMS = {
-    "numba": {"dse.kernels", "dse.schedule"},
+    "numba": {"dse.kernels", "dse.fixed_mapping", "dse.schedule"},
     "joblib": {"dse.evaluate", "problems.simultaneous"},
     "pandas": {
         "dse.records",
@@ -59,6 +60,7 @@ ROOMS = {
         "dse.study",
         "dse.relate",
         "dse.schedule",
+        "dse.generality",
     },
     "scipy": {"dse.study"},
     "torch": {"dse.retrain"},

@@ -4,13 +4,17 @@ import contract
 import numpy as np
 import pytest
 from standin import StandIn, StandInEvaluator, UnderPower, space
+from test_several import NETWORKS
 
+from problems import GeomeanDNN
 from problems.base import AcceleratorProblem, ProblemError
 
 FACTORIES = {
     "StandIn": StandIn,
     "StandInSmall": lambda: StandIn(small=True),
     "UnderPower": UnderPower,
+    "GeomeanDNN": lambda: GeomeanDNN(NETWORKS, (1, 2, 3)),
+    "GeomeanDNNFixed": lambda: GeomeanDNN(NETWORKS, mapping="fixed"),
 }
 
 

@@ -1,0 +1,214 @@
+"""Exact fronts of the eight DNNs and of their geometric mean over one sub-space, and how close searches come.
+
+python experiments/exact_fronts.py sweep [workers]     # 25 minutes on one core; killed, the same command continues
+python experiments/exact_fronts.py search [seeds]      # 30 seeds, on the table that sweep left; minutes
+python experiments/exact_fronts.py draw
+
+`sweep` evaluates every design of `SPACE` (110,592) on all eight at once, so one pass gives nine exact fronts.  Writes
+into results/exact_fronts/:
+
+table.npz         latency_s and overflow of every design and network, (110592, 8) float32, in the order of
+                  `SPACE.all_designs()`; fronts and searches below work on these numbers
+exact_front.csv   the nine fronts: network, number of the design, latency [s], area [mm2]
+manifest.json     hashes of networks, space, technology and model, counts, time
+quality.csv       a row a network, algorithm and seed: share of the exact hypervolume after 0.5, 1 and 2 % of designs
+convergence.csv   quantiles of that share over all seeds and networks along the search; convergence.png, .pdf
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+import dse
+from dse import manifest
+from dse.area import area_mm2
+from dse.networks import EIGHT
+from dse.pareto import Normalisation, non_dominated
+from dse.plots import BLUE, COLUMN_IN, GREEN, ORANGE, PURPLE, STYLE
+from dse.protocol import Evaluated
+from dse.sweep import sweep as sweep_all
+from problems import GeomeanDNN
+from problems.base import AcceleratorProblem
+from problems.geomean import geometric_mean
+
+OUT = Path("results/exact_fronts")
+SPACE = dse.DesignSpace(
+    {
+        "rows": (8, 16, 32, 64),
+        "cols": (8, 16, 32, 64),
+        "macs_per_pe": (1, 4),
+        "dataflow": ("weight_stationary", "output_stationary", "row_stationary", "channel_vector"),
+        "interconnect": ("broadcast", "systolic"),
+        "weight_register_bytes": (16, 256),
+        "output_register_bytes": (4, 64),
+        "weight_buffer_kib": (32, 128, 512),
+        "input_buffer_kib": (32, 128, 512),
+        "output_buffer_kib": (32, 128),
+        "input_buffer_width_bytes": (16, 64),
+        "dram_gbps": (4, 16, 64),
+    },
+    dse.Accelerator(overlap_skew=True, input_register_bytes=16),
+    "exact fronts",
+)
+MEAN = "geometric mean"
+SHARES = (0.005, 0.01, 0.02)
+ALGORITHMS = {"nsga2": "NSGA-II", "smsemoa": "SMS-EMOA", "agemoea": "AGE-MOEA", "random": "random search"}
+POPULATION = 32
+
+
+def sweep(workers: int = 1) -> None:
+    """Evaluate the space, printing a line now and then."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    problem = GeomeanDNN(EIGHT, space=SPACE, n_jobs=workers)
+    raw, shape = OUT / "table.npy", (2, SPACE.size, len(EIGHT))
+    table = np.lib.format.open_memmap(raw, "r+" if raw.exists() else "w+", np.float32, shape)
+    start, lines, count = time.perf_counter(), [0], [0]
+    identity = {
+        "problem": problem.describe(),
+        "space_sha256": SPACE.hash,
+        "model_sha256": manifest.hash_of_modules(problem.model_modules),
+        "versions": manifest.versions(),
+    }
+
+    def keep(first: int, rows: Evaluated) -> None:
+        for part, metric in zip(table, ("latency_s", "overflow"), strict=True):
+            part[first : first + len(rows)] = np.column_stack([rows.metrics[f"{metric}_{name}"] for name in EIGHT])
+        table.flush()
+        count[0] += len(rows)
+
+    def progress(done: int, size: int, front: int) -> None:
+        if time.perf_counter() - start > 30 * lines[0]:
+            lines[0] += 1
+            print(f"{time.perf_counter() - start:6.0f} s: {done} of {size} designs, front of {front}", flush=True)
+
+    done = sweep_all(problem, checkpoint=OUT / "sweep.json", progress=progress, each=keep)
+    took = time.perf_counter() - start
+    np.savez_compressed(OUT / "table.npz", latency_s=table[0], overflow=table[1])
+    about = {"identity": identity, "designs": done.evaluated, "feasible": done.feasible,
+             "last_call": {"designs": count[0], "wall_time_s": round(took, 1), "workers": workers},
+             "ended": manifest.now(), "git_commit": manifest.git_commit()}  # fmt: skip
+    manifest.write_whole(OUT / "manifest.json", (json.dumps(about, indent=1) + "\n").encode())
+    (OUT / "sweep.json").unlink(missing_ok=True)
+    raw.unlink()
+    print(f"{done.evaluated} designs, {done.feasible} feasible on all eight; {took:.0f} s for {count[0]} of them")
+
+
+class Tabulated(AcceleratorProblem):
+    """Latency [s], one network's or the geometric mean, and area [mm2] of the designs of `SPACE`, looked up."""
+
+    objective_names = ("latency_s", "area_mm2")
+
+    def __init__(self, table: dict[str, np.ndarray], name: str) -> None:
+        super().__init__(lambda columns: {}, SPACE)
+        latency_s, overflow = table["latency_s"].astype(float), table["overflow"].astype(float)
+        if name == MEAN:
+            latency_s, overflow = geometric_mean(latency_s.T, [1.0] * len(EIGHT)), overflow.sum(axis=1)
+        else:
+            latency_s, overflow = latency_s[:, EIGHT.index(name)], overflow[:, EIGHT.index(name)]
+        self._table = {"latency_s": latency_s, "area_mm2": table["area_mm2"], "overflow": overflow}
+
+    def evaluate_designs(self, X: np.ndarray) -> Evaluated:
+        """The rows of the table."""
+        number = np.ravel_multi_index(tuple(np.asarray(X).T), tuple(self.space.n_levels))
+        return self.judge(X, {name: values[number] for name, values in self._table.items()})
+
+    def exact(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers and objectives of the front of all designs."""
+        table = self._table
+        fits = np.flatnonzero(table["overflow"] == 0)
+        F = np.column_stack([table["latency_s"], table["area_mm2"]])[fits]
+        front = non_dominated(F)
+        front = front[np.argsort(F[front, 0])]
+        return fits[front], F[front]
+
+
+def read_table() -> dict[str, np.ndarray]:
+    """What `sweep` left, and the area of every design."""
+    if not (OUT / "table.npz").is_file():
+        sys.exit(f"{OUT}/table.npz is missing; run: python experiments/exact_fronts.py sweep")
+    return dict(np.load(OUT / "table.npz")) | {
+        "area_mm2": area_mm2(SPACE.columns(SPACE.all_designs()), dse.Technology.at())
+    }
+
+
+def search(seeds: int = 30) -> None:
+    """Searches at 2 % of the designs; a file a network, so that a killed study continues."""
+    table, budget = read_table(), round(SHARES[-1] * SPACE.size)
+    marks = np.unique(
+        np.geomspace(POPULATION, budget, 40).astype(int).tolist() + [round(s * SPACE.size) for s in SHARES]
+    )
+    fronts, paths, names = [], [], (*EIGHT, MEAN)
+    for name in names:
+        problem, path = Tabulated(table, name), OUT / "paths" / f"{name.replace(' ', '_')}.csv"
+        number, F = problem.exact()
+        fronts.append(pd.DataFrame({"network": name, "number": number, "latency_s": F[:, 0], "area_mm2": F[:, 1]}))
+        if not path.is_file():
+            scale = Normalisation.from_points(F)
+            lines = []
+            for seed in range(seeds):
+                for algorithm in [a for a in ALGORITHMS if a != "random"]:
+                    run = dse.explore(problem, evaluations=budget, seed=seed, algorithm=algorithm,
+                                      population=POPULATION, random_twin=algorithm == "nsga2")  # fmt: skip
+                    lines += along(run.designs, algorithm, seed, marks, scale, F)
+                    if run.random_twin is not None:
+                        lines += along(run.random_twin, "random", seed, marks, scale, F)
+            path.parent.mkdir(exist_ok=True)
+            manifest.write_whole(path, pd.DataFrame(lines).assign(network=name).to_csv(index=False).encode())
+        paths.append(pd.read_csv(path))
+        print(f"{name}: exact front of {len(F)}", flush=True)
+    pd.concat(fronts).to_csv(OUT / "exact_front.csv", index=False)
+    every = pd.concat(paths)
+    at = every[every["evaluations"].isin([round(s * SPACE.size) for s in SHARES])].copy()
+    at["share_of_designs"] = (at["evaluations"] / SPACE.size).round(3)
+    at = at.pivot(index=["network", "algorithm", "seed"], columns="share_of_designs", values="hypervolume")
+    at.round(6).to_csv(OUT / "quality.csv")
+    bands = every.groupby(["algorithm", "evaluations"])["hypervolume"].quantile([0.1, 0.5, 0.9]).unstack()
+    bands.round(6).rename(columns=lambda q: f"p{round(100 * q)}").to_csv(OUT / "convergence.csv")
+    print(at.groupby("algorithm").quantile([0, 0.1, 0.5]).round(4).to_string())
+
+
+def along(designs, algorithm: str, seed: int, marks: np.ndarray, scale: Normalisation, exact: np.ndarray) -> list[dict]:
+    """Share of the exact hypervolume after each number of evaluations of `marks`."""
+    F, good = designs[["latency_s", "area_mm2"]].to_numpy(float), designs["feasible"].to_numpy(bool)
+    whole = scale.hypervolume(exact)
+    return [{"algorithm": algorithm, "seed": seed, "evaluations": int(n),
+             "hypervolume": scale.hypervolume(F[:n][good[:n]]) / whole} for n in marks]  # fmt: skip
+
+
+def draw() -> None:
+    """Median and 10-90 % band of each algorithm over seeds and networks."""
+    bands = pd.read_csv(OUT / "convergence.csv")
+    looks = {"nsga2": (BLUE, "-"), "smsemoa": (GREEN, "--"), "agemoea": (PURPLE, "-."), "random": (ORANGE, ":")}
+    with matplotlib.rc_context(), matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(COLUMN_IN, 2.5), layout="constrained")
+        axis = figure.subplots()
+        for algorithm, (color, dashes) in looks.items():
+            rows = bands[bands["algorithm"] == algorithm]
+            share = 100 * rows["evaluations"] / SPACE.size
+            axis.fill_between(share, 100 * rows["p10"], 100 * rows["p90"], color=color, alpha=0.2, lw=0)
+            axis.plot(share, 100 * rows["p50"], color=color, ls=dashes, label=ALGORITHMS[algorithm])
+        axis.set_xscale("log")
+        axis.set_xticks(
+            [100 * s for s in SHARES] + [0.05, 0.1, 0.2], [f"{100 * s:g}" for s in SHARES] + ["0.05", "0.1", "0.2"]
+        )
+        axis.set_xlabel("Designs evaluated [% of the space]")
+        axis.set_ylabel("Hypervolume [% of the exact front's]")
+        axis.grid(True)
+        axis.legend(loc="lower right")
+        seeds = pd.read_csv(OUT / "quality.csv")["seed"].nunique()
+        note = f"median, 10-90 % band; {seeds} seeds, 8 DNNs and mean; {SPACE.size:,} designs; population {POPULATION}"
+        figure.supxlabel(note, fontsize=5, color="#666666", x=0.99, ha="right")
+        for ending in ("png", "pdf"):
+            figure.savefig(OUT / f"convergence.{ending}", metadata={} if ending == "png" else {"CreationDate": None})
+
+
+if __name__ == "__main__":
+    {"sweep": sweep, "search": search, "draw": draw}[sys.argv[1]](*map(int, sys.argv[2:]))

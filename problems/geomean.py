@@ -1,0 +1,212 @@
+"""One accelerator for several DNNs: by default the geometric mean of their latencies against area."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dse.columns import COLUMNS, DERIVED, PER_NETWORK, Column
+from dse.fixed_mapping import MEANINGS, FixedMappingEvaluator, FixedMappingSpace
+from dse.generality import PRICES, price_of_run
+from dse.layers import Network
+from dse.manifest import hash_of
+from dse.model import DEFAULT_SLACK
+from dse.networks import load_network, network_names
+from dse.protocol import Evaluated
+from dse.several import SeveralEvaluator, distinct_networks
+from dse.space import DesignSpace, default_space
+from dse.technology import Technology
+from problems.base import AcceleratorProblem, Columns, ProblemError
+from problems.single import chosen_objectives, named_columns
+
+AVERAGED = (
+    "latency_s", "cycles", "energy_j", "power_w", "macs", "utilisation", "dram_bytes", "latency_bound_s",
+    "energy_bound_j",
+)  # fmt: skip
+"""Metrics that are a weighted geometric mean over the networks."""
+
+
+def checked_weights(
+    networks: Sequence[Network], weights: Mapping[str, float] | Iterable[float] | None
+) -> tuple[float, ...]:
+    """Weight of each network; all 1 where `weights` is None.
+
+    Raises ProblemError unless there is one positive finite weight a network.
+    """
+    names = [network.name for network in networks]
+    if weights is None:
+        weights = [1.0] * len(names)
+    if isinstance(weights, Mapping):
+        strange = [name for name in weights if name not in names]
+        missing = [name for name in names if name not in weights]
+        if strange or missing:
+            what = f"{strange[0]!r} is none of the networks" if strange else f"{missing[0]!r} has none"
+            raise ProblemError(f"weights: {what}; give one for each of {', '.join(names)}")
+        weights = [weights[name] for name in names]
+    if isinstance(weights, str) or not isinstance(weights, Iterable):
+        raise ProblemError(f"weights: expected one number a network, got {weights!r}")
+    given = list(weights)
+    if len(given) != len(names):
+        raise ProblemError(f"weights: got {len(given)} for {len(names)} networks ({', '.join(names)})")
+    for name, weight in zip(names, given, strict=True):
+        number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
+        if not number or not (math.isfinite(weight) and weight > 0):
+            raise ProblemError(f"the weight of {name} is {weight!r}; give a positive number, or leave the network out")
+    return tuple(map(float, given))
+
+
+def geometric_mean(values: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
+    """Weighted geometric mean of arrays (n,), element by element; 0 where one of the values is 0."""
+    mean, total = np.zeros(len(values[0])), math.fsum(weights)
+    with np.errstate(divide="ignore"):
+        for value, weight in zip(values, weights, strict=True):
+            mean += weight / total * np.log(np.ascontiguousarray(value))
+    return np.exp(mean)
+
+
+class GeomeanEvaluator:
+    """Metrics of designs on several networks: `AVERAGED` ones, area, and `PER_NETWORK` ones with the network's name.
+
+    ``overflow`` is the sum over the networks: 0 where all of them can run.
+    """
+
+    def __init__(self, several: SeveralEvaluator, weights: tuple[float, ...]) -> None:
+        self.several, self.weights = several, weights
+
+    def __call__(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        found = self.several(columns)
+        each = list(found.values())
+        metrics = {name: geometric_mean([own[name] for own in each], self.weights) for name in AVERAGED}
+        metrics["overflow"] = sum(own["overflow"] for own in each)
+        metrics |= {name: values for name, values in each[0].items() if name.startswith("area_")}
+        return metrics | {
+            f"{metric}_{network}": own[metric] for network, own in found.items() for metric in PER_NETWORK
+        }
+
+
+class GeomeanDNN(AcceleratorProblem):
+    """Geometric means over several networks that run one at a time: by default of the latency [s], and area [mm2].
+
+    The performance of a network is 1 / latency [1/s]; the least geometric mean of latencies is the greatest of
+    performances, whatever unit or reference each network is measured in.  Every metric column is the weighted
+    geometric mean over the networks, so products of them are too (``edp_js``); area is the chip's; ``latency_s_NAME``,
+    ``energy_j_NAME`` ... are those of one network.
+
+    Parameters
+    ----------
+    networks : names, paths of ONNX files, or `Network`s; no two of one name.
+    weights : one positive number a network, in their order or by name; default all equal.
+    batch, dims : as in `load_network`; for networks given by name or path.
+    objectives : names among the columns described above or of `dse.columns.DERIVED`, minimised.
+    space, technology, n_jobs, mapping_objective, mapping_slack : as in `SingleDNN`.
+    mapping : "best" for every layer, or "fixed": loop order and tiles are frozen in hardware, more variables of the
+        space (see `dse.fixed_mapping`); then nothing is left for the mapper to minimise.
+
+    A subclass that overrides `objectives` sets `objective_names` itself.
+    """
+
+    objective_names = ("latency_s", "area_mm2")
+    unidentified = (*AcceleratorProblem.unidentified, "network_sources", "batch", "dims")
+    model_modules = (*AcceleratorProblem.model_modules, "dse.fixed_mapping")
+
+    def __init__(
+        self,
+        networks: Iterable[Any],
+        weights: Mapping[str, float] | Iterable[float] | None = None,
+        space: DesignSpace | None = None,
+        technology: Technology | None = None,
+        objectives: tuple[str, ...] | None = None,
+        n_jobs: int = 1,
+        mapping_objective: str = "latency",
+        batch: int | None = 1,
+        dims: Mapping[str, int] | None = None,
+        mapping_slack: float = DEFAULT_SLACK,
+        mapping: str = "best",
+    ) -> None:
+        if mapping not in ("best", "fixed"):
+            raise ProblemError(f"mapping {mapping!r}: give best (of every layer) or fixed (frozen in hardware)")
+        given = [networks] if isinstance(networks, str | Path) else networks
+        if isinstance(given, Iterable) and not isinstance(given, Network):
+            given = list(given)
+            named = [isinstance(network, str | Path) for network in given]
+            if named and not any(named) and (batch != 1 or dims):
+                raise ProblemError("batch and dims belong to the loading of a network; pass them to load_network")
+            self.network_sources = [str(network) for network in given] if all(named) else None
+            given = [load_network(n, batch, dims) if isinstance(n, str | Path) else n for n in given]
+        self.networks = distinct_networks(given)
+        for network in self.networks:
+            if any(mark in network.name for mark in ',"\n\r'):
+                raise ProblemError(f"network {network.name!r}: its name becomes a column of CSV files; rename it")
+        self.weights = checked_weights(self.networks, weights)
+        self.batch, self.dims = batch, dict(dims or {})
+        self.technology = Technology.at() if technology is None else technology
+        self.mapping_objective, self.mapping_slack, self.n_jobs = mapping_objective, mapping_slack, n_jobs
+        self.objective_names = chosen_objectives(self, GeomeanDNN, objectives, self.known_objectives())
+        self.mapping = mapping
+        options = {"objective": mapping_objective, "slack": mapping_slack, "n_jobs": n_jobs}
+        space = default_space() if space is None else space
+        if mapping == "fixed":
+            several, space = FixedMappingEvaluator(self.networks, self.technology, **options), FixedMappingSpace(space)
+        else:
+            several = SeveralEvaluator(self.networks, self.technology, **options)
+        super().__init__(GeomeanEvaluator(several, self.weights), space)
+
+    def known_objectives(self) -> tuple[str, ...]:
+        """Every name that `objectives` takes."""
+        each = (f"{metric}_{network.name}" for metric in PER_NETWORK for network in self.networks)
+        return (*AVERAGED, "area_mm2", *DERIVED, *each)
+
+    def objectives(self, m: Columns) -> tuple[np.ndarray, ...]:
+        """The columns named by `objective_names`."""
+        return named_columns(self.objective_names, m)
+
+    def column_meanings(self) -> dict[str, Column]:
+        """Columns that mean something else here than for one network."""
+        found = {name: ("weighted geometric mean over the networks", name) for name in AVERAGED}
+        found["overflow"] = ("sum over the networks", "overflow")
+        for network in self.networks:
+            found |= {f"{metric}_{network.name}": (network.name, metric) for metric in PER_NETWORK}
+        frozen = {name: Column(unit, f"mapping frozen in hardware: {what}") for name, (unit, what) in MEANINGS.items()}
+        return frozen | {
+            name: Column(COLUMNS[metric].unit, f"{of}: {COLUMNS[metric].meaning}")
+            for name, (of, metric) in found.items()
+        }
+
+    def tables(self, front: np.ndarray, search: Evaluated, twin: Evaluated | None) -> dict[str, bytes]:
+        """Files that a run over this problem also leaves: the price of generality of each design on its front."""
+        names = [network.name for network in self.networks]
+        table = price_of_run(names, self.weights, front, search, twin)
+        return {PRICES: table.to_csv(index=False, lineterminator="\n").encode()}
+
+    def describe(self) -> dict[str, Any]:
+        """As the base class, with the content of the networks and of the technology."""
+        names = [network.name for network in self.networks]
+        return super().describe() | {
+            "network": f"geometric mean of {', '.join(names) if len(names) <= 3 else f'{len(names)} networks'}",
+            "networks": names,
+            "networks_sha256": hash_of([hash_of(repr(network).encode()) for network in self.networks]),
+            "technology_sha256": self.technology.hash,
+        }
+
+    def rebuild(self) -> dict[str, Any] | None:
+        """Arguments from which `resume` makes this problem again; None where names do not suffice."""
+        if type(self) is not GeomeanDNN or self.network_sources is None:
+            return None
+        return {
+            "problem": "geomean",
+            "networks": [n if n in network_names() else str(Path(n).resolve()) for n in self.network_sources],
+            "weights": list(self.weights),
+            "mapping": self.mapping,
+            "batch": self.batch,
+            "dims": self.dims,
+            "technology": {k: v for k, v in asdict(self.technology).items() if k != "notes"},
+            "objectives": list(self.objective_names),
+            "mapping_objective": self.mapping_objective,
+            "mapping_slack": self.mapping_slack,
+            "n_jobs": self.n_jobs,
+        }
