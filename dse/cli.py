@@ -524,6 +524,73 @@ def mixes() -> None:
 
 
 @app.command()
+def schedule(
+    mix: Annotated[str, typer.Argument(metavar="MIX", help="Name (see: dse mixes) or .toml file of a mix.")],
+    design: Design = None,
+    settings: Settings = None,
+    division: Annotated[
+        str, typer.Option(metavar="X,Y,...", help="Columns of each sub-array, in proportion; 1 = undivided.")
+    ] = "1",
+    buffers: Annotated[
+        str | None, typer.Option(metavar="X,Y,...", help="Buffers of each, in proportion; default as --division.")
+    ] = None,
+    bandwidth: Annotated[
+        str, typer.Option(metavar="shared|X,Y,...", help="DRAM bandwidth: shared, or parts in proportion.")
+    ] = "shared",
+    dataflows: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Dataflow of each; default the design's.")
+    ] = None,
+    place: Annotated[
+        str | None, typer.Option(metavar="I,J,...", help="Sub-array of each stream, from 1; default in turn.")
+    ] = None,
+    order: Annotated[
+        str, typer.Option(metavar="deadline|round_robin|first", help="What a sub-array runs next.")
+    ] = "deadline",
+    out: OutDirectory = None,
+) -> None:
+    """Run a MIX of networks at the same time on one design, whole or divided into sub-arrays.
+
+    \b
+    Examples:
+      dse schedule vr_gaming --design results/resnet50:knee --out results/vr
+      dse schedule moca_light --set cols=64 --division 1,1,2 --dataflows row_stationary,output_stationary,row_stationary
+    """
+    from dse.chosen import choose
+    from dse.explain_plots import save_figure
+    from dse.manifest import write_whole
+    from dse.mixes import load_mix
+    from dse.partition import Division, co_run
+    from dse.report import co_run_report
+    from dse.schedule_plots import gantt_figure, slow_down_figure
+
+    chosen, loaded = choose(design, settings or ()), load_mix(mix)
+    shared = bandwidth == "shared"
+    divided = Division(
+        columns=tuple(_numbers("--division", division)),
+        buffers=None if buffers is None else tuple(_numbers("--buffers", buffers)),
+        bandwidth=None if shared else tuple(_numbers("--bandwidth", bandwidth)),
+        dataflows=None if dataflows is None else tuple(name.strip() for name in dataflows.split(",")),
+        shared_bandwidth=shared,
+    )
+    where = None if place is None else [int(value) - 1 for value in _numbers("--place", place)]
+    if where is not None and not all(0 <= a < divided.sub_arrays for a in where):
+        raise ValueError(
+            f"--place {place!r}: give a sub-array from 1 to {divided.sub_arrays} for each stream of the mix"
+        )
+    found = co_run(loaded, chosen.design, divided, where, technology=chosen.technology, order=order)
+    _say(f"mix {loaded.name}; design: {chosen.origin}\n")
+    _console().print(co_run_report(found))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        table = found.schedule.layers()
+        write_whole(out / "schedule.csv", table.to_csv(index=False, lineterminator="\n").encode())
+        for ending in ("png", "pdf"):
+            save_figure(gantt_figure(found), out / f"schedule.{ending}", f"schedule of {loaded.name}")
+        save_figure(slow_down_figure({loaded.name: found}), out / "slow_downs.png", f"slow-downs of {loaded.name}")
+        _say(f"wrote {out}/: schedule.csv, schedule.png, schedule.pdf, slow_downs.png")
+
+
+@app.command()
 def validate(
     references: Annotated[list[str] | None, typer.Argument(metavar="[REFERENCE]...", help="Default: all.")] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory to write.")] = Path("results/validation"),

@@ -71,6 +71,12 @@ class Division:
         """Number of sub-arrays."""
         return len(self.columns)
 
+    def kind(self, design: Accelerator) -> str:
+        """Of this division of a design: ``time-shared``, ``homogeneous`` (one dataflow), or ``heterogeneous``."""
+        if self.sub_arrays == 1:
+            return "time-shared"
+        return "homogeneous" if len({part.dataflow for part in self.of(design)}) == 1 else "heterogeneous"
+
     def of(self, design: Accelerator) -> tuple[Accelerator, ...]:
         """The sub-arrays of a design; columns are whole, at least one each, the largest remainders rounded up.
 

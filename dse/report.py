@@ -19,6 +19,7 @@ from dse.layers import Network
 from dse.mixes import Mix
 from dse.networks import Entry
 from dse.pareto import knee, spread
+from dse.partition import CoRun, unmet_deadlines
 from dse.space import DesignSpace
 from dse.units import number, percent, quantity, scaled, unit_of, words
 
@@ -305,6 +306,46 @@ def networks_table(rows: Iterable[tuple[str, Entry, Network]]) -> Table:
         figures = (number(network.macs / 1e9), number(network.parameters / 1e6), str(len(network.layers)))
         table.add_row(name, *figures, common, inputs, f"{entry.description}; {entry.source.split(';')[0]}")
     return table
+
+
+def co_run_report(run: CoRun) -> RenderableType:
+    """A mix on a design: metrics with the bound, every stream's times, and deadlines that no order could meet."""
+    done, found = run.schedule, run.metrics
+    summary = _table()
+    summary.show_header = False
+    gap = max(0.0, round(found["makespan_s"] / found["makespan_bound_s"] - 1, 6))
+    due = [np.isfinite(job.deadline_s) for job in done.jobs]
+    missed = f"{int(done.missed.sum())} of {sum(due)}" if any(due) else "no deadlines"
+    rate = f"{len(done.jobs)} requests, {number(found['throughput_per_s'])} a second"
+    for name, value, note in (
+        ("makespan", quantity(found["makespan_s"], "s"), rate),
+        ("lower bound", quantity(found["makespan_bound_s"], "s"), f"of any order of these layers; + {percent(gap)}"),
+        ("energy", quantity(found["energy_j"], "J"), quantity(found["power_w"], "W")),
+        ("area", f"{number(found['area_mm2'])} mm²", run.division.kind(run.design)),
+        ("system throughput (STP)", number(found["stp"]), "sum of time alone / turnaround"),
+        ("mean slow-down (ANTT)", number(found["antt"]), f"worst {number(found['worst_slow_down'])}"),
+        ("fairness", number(found["fairness"]), "least / greatest progress for its priority"),
+        ("deadlines missed", missed, ""),
+    ):  # fmt: skip
+        summary.add_row(name, value, note)
+    streams = _table()
+    for name in ("stream", "sub-array", "requests", "alone", "slowest turnaround", "slow-down", "missed"):
+        streams.add_column(name, justify="left" if name == "stream" else "right")
+    names = [job.network for job in done.jobs]
+    for name in dict.fromkeys(names):
+        which = [i for i, other in enumerate(names) if other == name]
+        slowest = max(which, key=lambda i: done.turnaround_s[i])
+        slow = max(done.turnaround_s[i] / run.alone_s[i] for i in which)
+        streams.add_row(
+            name, str(done.jobs[which[0]].sub_array + 1), str(len(which)), quantity(run.alone_s[which[0]], "s"),
+            quantity(done.turnaround_s[slowest], "s"), number(slow), str(int(done.missed[which].sum())),
+        )  # fmt: skip
+    lines = [
+        f"{name}: due {quantity(due_s, 's')} after arrival, but no order of these layers finishes it before "
+        f"{quantity(earliest, 's')}"
+        for name, (due_s, earliest) in unmet_deadlines(run).items()
+    ]
+    return Group(summary, "", streams, *([""] if lines else []), *lines)
 
 
 def mixes_table(mixes: Iterable[Mix]) -> RenderableType:
