@@ -7,7 +7,7 @@ is one row of a table and each parameter can be a variable of a `DesignSpace`.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from numbers import Real
 
 from dse.dataflow import Dataflow, dataflow_named
@@ -157,8 +157,7 @@ class Accelerator:
 
     def parameters(self) -> dict[str, object]:
         """Every parameter by name; the dataflow by its name."""
-        values = asdict(self) | {"dataflow": str(self.dataflow)}
-        return {f.name: values[f.name] for f in fields(self)}
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"dataflow": str(self.dataflow)}
 
 
 WHOLE = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping as MappingType
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def mapper_mode(objective: str, slack: float) -> tuple[int, float]:
 def parameter_columns(design: Accelerator) -> dict[str, np.ndarray]:
     """A single design as parameter columns of length 1 (see `DesignSpace.columns`)."""
     columns = {}
-    for name in design.parameters():
+    for name in (field.name for field in fields(design)):
         value = getattr(design, name)
         column = np.empty(1, dtype=object if isinstance(value, str | Dataflow) else float)
         column[0] = value

@@ -1,0 +1,152 @@
+"""Several networks at the same time: one array in turns, equal sub-arrays, different sub-arrays, or the shared design.
+
+python experiments/simultaneous.py search [evaluations] [workers]    # 4,000 designs a search; killed, it continues
+python experiments/simultaneous.py table                             # from the runs; figures too
+
+For each mix of `MIXES`, over the default space with the DRAM bandwidth fixed at 32 GB/s and designs of at most 40 mm2
+at 45 nm, NSGA-II for makespan, worst slow-down and area with the same budget for each kind: "time-shared" (the whole
+array, layer by layer), "homogeneous" (up to three sub-arrays of one dataflow, bandwidth in parts or shared) and
+"heterogeneous" (a dataflow each).  Then the geometric-mean design: NSGA-II for the geometric mean of the mix's networks
+under the same limits, used unchanged, undivided.
+
+summary.csv      the design of least makespan of each kind: metrics, bound, division
+front.csv        designs of all kinds that no other dominates in (makespan, area)
+<mix>_front, <mix>_schedule, <mix>_slow_downs: figures
+
+into results/simultaneous/; the runs, in results/simultaneous/runs/, are not kept.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+import dse
+from dse.explain_plots import save_figure
+from dse.mixes import load_mix
+from dse.pareto import non_dominated
+from dse.partition import CoRun, co_run
+from dse.records import genes_of, read_table
+from dse.schedule_plots import gantt_figure, kinds_figure, slow_down_figure
+from dse.space import DesignSpace
+from problems import GeomeanDNN, SimultaneousDNNs
+
+OUT = Path("results/simultaneous")
+MIXES = ("moca_mixed", "driving", "datacentre")
+AREA_MM2, DRAM_GBPS = 40.0, 32
+OBJECTIVES = ("makespan_s", "worst_slow_down", "area_mm2")
+KINDS = {
+    "time-shared": {"policies": ("time_shared",)},
+    "homogeneous": {"policies": ("partition", "shared_bandwidth"), "dataflows": ("same",)},
+    "heterogeneous": {"policies": ("partition", "shared_bandwidth")},
+}
+
+
+class WithinArea(SimultaneousDNNs):
+    """Makespan [s], worst slow-down and area [mm2] of a mix, area under a limit."""
+
+    constraint_names = ("area",)
+    area_limit_mm2 = AREA_MM2
+
+    def constraints(self, m):
+        """Area at most the limit."""
+        return (m.area_mm2 / self.area_limit_mm2 - 1,)
+
+
+class MeanWithinArea(GeomeanDNN):
+    """Geometric mean of the latencies [s] and area [mm2], area under a limit."""
+
+    constraint_names = ("area",)
+    area_limit_mm2 = AREA_MM2
+
+    def constraints(self, m):
+        """Area at most the limit."""
+        return (m.area_mm2 / self.area_limit_mm2 - 1,)
+
+
+def hardware() -> DesignSpace:
+    """The default space at one bandwidth."""
+    space = dse.default_space()
+    levels = {v.name: v.levels for v in space.variables if v.name != "dram_gbps"}
+    return DesignSpace(levels, replace(space.base, dram_gbps=DRAM_GBPS), f"default, {DRAM_GBPS} GB/s")
+
+
+def problem_of(mix: str, kind: str, workers: int = 1) -> WithinArea:
+    """The search problem of one kind of division."""
+    return WithinArea(load_mix(mix), space=hardware(), objectives=OBJECTIVES, n_jobs=workers, **KINDS[kind])
+
+
+def search(evaluations: int = 4_000, workers: int = -1) -> None:
+    """All searches."""
+    for mix in MIXES:
+        for kind in KINDS:
+            run = dse.explore(
+                problem_of(mix, kind, workers), evaluations=evaluations, seed=0, random_twin=False,
+                out=OUT / "runs" / f"{mix}_{kind}",
+            )  # fmt: skip
+            print(f"{mix}, {kind}: makespan {run.front['makespan_s'].min() * 1e3:.2f} ms, front of {len(run.front)}")
+        networks = {network.renamed("").layers: network for network in load_mix(mix).networks()}
+        mean = MeanWithinArea(list(networks.values()), space=hardware(), n_jobs=workers)
+        dse.explore(mean, evaluations=evaluations, seed=0, random_twin=False, out=OUT / "runs" / f"{mix}_mean")
+
+
+def table() -> None:
+    """Summary, fronts and figures from the runs."""
+    summary, fronts = [], []
+    for mix in MIXES:
+        best: dict[str, CoRun] = {}
+        designs = []
+        for kind in KINDS:
+            problem = problem_of(mix, kind)
+            found = read_table(OUT / "runs" / f"{mix}_{kind}" / "designs.csv")
+            found = found[found["feasible"]].reset_index(drop=True)
+            genes = genes_of(found, problem.space)
+            best[kind] = problem.co_run(genes[found["makespan_s"].argmin()])
+            kinds = [problem.co_run(genes[i]) for i in non_dominated(found[["makespan_s", "area_mm2"]].to_numpy())]
+            designs += [
+                {"mix": mix, "kind": run.division.kind(run.design), **{n: run.metrics[n] for n in OBJECTIVES}}
+                for run in kinds
+            ]
+        shared = read_table(OUT / "runs" / f"{mix}_mean" / "designs.csv")
+        shared = shared[shared["feasible"]].reset_index(drop=True)
+        space = hardware()
+        design = space.design(genes_of(shared, space)[shared["latency_s"].argmin()])
+        best["geometric-mean design"] = co_run(load_mix(mix), design)
+        for kind, run in best.items():
+            parts = run.division.of(run.design)
+            summary.append(
+                {
+                    "mix": mix, "kind": kind, **{n: run.metrics[n] for n in run.metrics if n != "overflow"},
+                    "columns": " + ".join(str(part.cols) for part in parts), "rows": run.design.rows,
+                    "macs_per_pe": run.design.macs_per_pe,
+                    "dataflows": " + ".join(str(part.dataflow) for part in parts),
+                    "bandwidth": "shared" if run.division.shared_bandwidth else "parts",
+                    "places": " ".join(f"{s}:{a + 1}" for s, a in _places(run).items()),
+                }
+            )  # fmt: skip
+        front = pd.DataFrame(designs)
+        front = front.iloc[non_dominated(front[["makespan_s", "area_mm2"]].to_numpy())]
+        fronts.append(front)
+        fastest = min((kind for kind in KINDS), key=lambda kind: best[kind].metrics["makespan_s"])
+        for ending in ("png", "pdf"):
+            save_figure(kinds_figure(front), OUT / f"{mix}_front.{ending}", f"fronts of {mix}")
+            save_figure(gantt_figure(best[fastest]), OUT / f"{mix}_schedule.{ending}", f"{mix}, {fastest}")
+            save_figure(slow_down_figure(best), OUT / f"{mix}_slow_downs.{ending}", f"slow-downs of {mix}")
+    shown = pd.DataFrame(summary)
+    shown.to_csv(OUT / "summary.csv", index=False, lineterminator="\n")
+    pd.concat(fronts).to_csv(OUT / "front.csv", index=False, lineterminator="\n")
+    with pd.option_context("display.width", 250, "display.max_columns", 20):
+        print(shown[["mix", "kind", "makespan_s", "makespan_bound_s", "antt", "worst_slow_down", "deadline_miss_share",
+                     "energy_j", "area_mm2", "columns", "dataflows"]].to_string(index=False))  # fmt: skip
+
+
+def _places(run: CoRun) -> dict[str, int]:
+    return {job.network: job.sub_array for job in run.schedule.jobs}
+
+
+if __name__ == "__main__":
+    command, *numbers = sys.argv[1:] or ["search"]
+    {"search": search, "table": table}[command](*map(int, numbers))
