@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from dse.explain_plots import styled
 from dse.partition import CoRun
@@ -106,6 +106,10 @@ def kinds_figure(front: pd.DataFrame, x: str = "makespan_s", y: str = "area_mm2"
     axis.step(ordered[x] * factor, ordered[y], where="post", color=GREY, lw=0.7, zorder=0)
     axis.set_xscale("log")
     axis.set_yscale("log")
+    for scale in (axis.xaxis, axis.yaxis):
+        scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        scale.set_minor_formatter(NullFormatter())
     axis.set_xlabel(f"Makespan [{unit}]")
     axis.set_ylabel("Area [mm²]")
     axis.grid(True)
