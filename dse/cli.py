@@ -167,7 +167,7 @@ def explore(
     for each in getattr(chosen, "networks", None) or [chosen.network]:
         _say(network_line(each))
     _say(
-        f"space {chosen_space.name}: {chosen_space.n_var} variables, {number(chosen_space.size)} designs; "
+        f"space {chosen.space.name}: {chosen.space.n_var} variables, {number(chosen.space.size)} designs; "
         f"{algorithm}, {evaluations:,} designs, seed {seed}, {technology.name}; writing {directory}"
     )
     _run(
