@@ -119,6 +119,8 @@ def _from_run(directory: str, which: str) -> Chosen:
     rebuild = content.get("rebuild") or {}
     technology = Technology(**rebuild["technology"]) if "technology" in rebuild else None
     label = "the knee" if which == "knee" else f"design {which}"
+    if rebuild.get("mapping") == "fixed":
+        label = f"the hardware of {label}"  # its frozen mapping is left out: every layer gets its best
     mapped = rebuild.get("mapping_objective"), rebuild.get("mapping_slack")
     return Chosen(Accelerator(**known), f"{label} of {path}", technology, *mapped)
 

@@ -92,6 +92,9 @@ def _row(table: Table, name: str, values: Iterable) -> None:
         label = name if carried and "width" not in name else f"{name} \\[{unit}]"
         table.add_row(label, *(number(value) for value in values))
         return
+    if name.startswith("fixed_"):  # of a frozen mapping
+        table.add_row(name, *(number(value) for value in values))
+        return
     factor, unit = scaled(unit_of(name), values)
     label = {
         "latency_bound_s": "lower bound of the latency",

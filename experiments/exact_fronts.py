@@ -60,7 +60,7 @@ SPACE = dse.DesignSpace(
 )
 MEAN = "geometric mean"
 SHARES = (0.005, 0.01, 0.02)
-ALGORITHMS = {"nsga2": "NSGA-II", "smsemoa": "SMS-EMOA", "agemoea": "AGE-MOEA", "random": "random search"}
+ALGORITHMS = {"nsga2": "NSGA-II", "smsemoa": "SMS-EMOA", "spea2": "SPEA2", "random": "random search"}
 POPULATION = 32
 
 
@@ -186,7 +186,7 @@ def along(designs, algorithm: str, seed: int, marks: np.ndarray, scale: Normalis
 def draw() -> None:
     """Median and 10-90 % band of each algorithm over seeds and networks."""
     bands = pd.read_csv(OUT / "convergence.csv")
-    looks = {"nsga2": (BLUE, "-"), "smsemoa": (GREEN, "--"), "agemoea": (PURPLE, "-."), "random": (ORANGE, ":")}
+    looks = {"nsga2": (BLUE, "-"), "smsemoa": (GREEN, "--"), "spea2": (PURPLE, "-."), "random": (ORANGE, ":")}
     with matplotlib.rc_context(), matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(COLUMN_IN, 2.5), layout="constrained")
         axis = figure.subplots()
