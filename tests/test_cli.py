@@ -42,6 +42,9 @@ def files(tmp_path_factory):
     (path / "chip.toml").write_text('[design]\nrows = 8\ndataflow = "row_stationary"\n')
     (path / "badchip.toml").write_text("[design]\nrow = 8\n")
     (path / "file").write_text("in the way")
+    pair = '[streams.a]\nnetwork = "small.onnx"\ndeadline_s = 1e-9\n[streams.b]\nnetwork = "small.onnx"\n'
+    (path / "pair.toml").write_text(pair)
+    (path / "circle.toml").write_text(pair.replace("deadline_s = 1e-9", 'after = "b"') + 'after = "a"\n')
     network(path / "wide.onnx", (1, 8, 6, 30))
     (path / "sub").mkdir()
     network(path / "sub" / "small.onnx", (1, 8, 9, 9))
@@ -220,6 +223,7 @@ def test_help_does_not_import_the_heavy_packages():
 
 
 SMALL = ("explore", "small.onnx", "--space", "tiny.toml")
+PAIR = ("explore", "--problem", "simultaneous", "--space", "tiny.toml", "--networks", "small.onnx,wide.onnx")
 MEAN = ("explore", "--problem", "geomean", "--space", "tiny.toml", "--networks")
 BAD = {
     "not an ONNX file": (("explore", "text.onnx"), "text.onnx is not an ONNX file"),
@@ -245,8 +249,16 @@ BAD = {
     "unknown layer to explain": (("explain", "small.onnx", "--layer", "Layer"), "did you mean 'layer'?"),
     "unknown size": (("staircase", "small.onnx", "--layer", "layer", "--size", "L"), "size 'L' is unknown; choose"),
     "budget above all": (("tune", "small.onnx", "--parameters", "1.5"), "parameters is a share from 0 to 1"),
-    "unknown problem": (("explore", "small.onnx", "--problem", "x"), "unknown problem 'x': give single or geomean"),
+    "unknown problem": (("explore", "small.onnx", "--problem", "x"), "unknown problem 'x': give single, geo"),
     "networks of a single problem": (("explore", "--networks", "small.onnx"), "--networks needs --problem geomean"),
+    "mix of a mean": (("explore", "--mix", "vr_gaming", "--problem", "geomean"), "--mix needs --problem simultaneous"),
+    "sub-arrays of a single problem": ((*SMALL, "--sub-arrays", "2"), "--sub-arrays needs --problem simultaneous"),
+    "a mix of one": (("explore", "--networks", "small.onnx", "--problem", "simultaneous"), "is a single request"),
+    "more sub-arrays than columns": ((*PAIR, "--sub-arrays", "9"), "9 sub-arrays, but the space has at most 8 columns"),
+    "unknown mix": (("schedule", "vr_game"), "unknown mix 'vr_game': one of ar_assistant"),
+    "mix in a circle": (("schedule", "circle.toml"), "streams wait in a circle (a after b after a)"),
+    "no such sub-array": (("schedule", "pair.toml", "--place", "1,2"), "give a sub-array from 1 to 1 for each stream"),
+    "too many sub-arrays": (("schedule", "pair.toml", "--division", "1," * 16 + "1"), "17 sub-arrays on 16 columns"),
     "weights of a single problem": ((*SMALL, "--weights", "1"), "--weights needs --problem geomean"),
     "two networks of one name": ((*MEAN, "small.onnx,sub/small.onnx"), "two networks are called 'small'"),
     "no networks": ((*MEAN, ","), "the list of networks is empty"),
@@ -273,6 +285,30 @@ BAD = {
     "cannot write the table": (("evaluate", "small.onnx", "--csv", "file/x.csv"), "file/x.csv"),
     "warm start of nothing": ((*SMALL, "--warm-start", "nowhere", "--out", "warm"), "it is not the directory of a run"),
 }  # fmt: skip
+
+
+def test_simultaneous_networks_are_explored_and_shown(dse_command, files):
+    code, out, _ = dse_command(*PAIR, "-n", 40, "--out", "pair")
+    assert code == 0
+    assert "place of small" in out and "lower bound of the makespan" in out
+    front = (files / "pair" / "front.csv").read_text().splitlines()
+    assert "makespan_s" in front[0] and "policy" in front[0] and len(front) > 1
+
+
+def test_schedule_tells_what_cannot_be_met_and_leaves_files(dse_command, files):
+    code, out, _ = dse_command("schedule", "pair.toml", "--division", "1,1", "--place", "2,1", "--out", "scheduled")
+    assert code == 0
+    assert "a: due 1 ns after arrival, but no order of these layers finishes it before" in out
+    assert "1 of 1" in out
+    assert {path.name for path in (files / "scheduled").iterdir()} == {
+        "schedule.csv", "schedule.png", "schedule.pdf", "slow_downs.png",
+    }  # fmt: skip
+    assert (files / "scheduled" / "schedule.csv").read_text().startswith("job,network,layer,sub_array,start_s,finish_s")
+
+
+def test_mixes_are_listed_with_their_sources(dse_command):
+    code, out, _ = dse_command("mixes")
+    assert code == 0 and "vr_gaming" in out and "XRBench" in out and "MoCA" in out
 
 
 @pytest.mark.parametrize("name", BAD)

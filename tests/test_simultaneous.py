@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import contract
 import numpy as np
+import pandas as pd
 import pytest
 
 import dse
@@ -14,6 +15,8 @@ from dse.layers import MacLayer, Network
 from dse.mixes import Mix, Stream
 from dse.model import parameter_columns
 from dse.partition import Division, MixEvaluator, co_run, unmet_deadlines
+from dse.plots import RED
+from dse.schedule_plots import gantt_figure, kinds_figure, slow_down_figure
 from dse.space import DesignSpace
 from dse.technology import Technology
 from problems import ProblemError, SimultaneousDNNs
@@ -132,6 +135,39 @@ def test_a_deadline_that_no_order_can_meet_is_reported_with_the_earliest_finish(
     assert list(found) == ["wide"]
     deadline, earliest = found["wide"]
     assert deadline == pytest.approx(1e-9) and earliest == pytest.approx(dse.evaluate(DESIGN, WIDE).latency_s)
+
+
+# ---- figures -------------------------------------------------------------------------------------------------
+
+
+def test_schedule_figure_draws_every_layer_on_its_sub_array_and_every_deadline():
+    mix = Mix("m", (Stream("wide", WIDE, deadline_s=1e-9), Stream("deep", DEEP)))
+    done = co_run(mix, DESIGN, Division((1, 1)), [0, 1])
+    top, below = gantt_figure(done).axes
+    bars = [path for collection in top.collections for path in collection.get_paths()]
+    assert len(bars) == len(WIDE.layers) + len(DEEP.layers)
+    assert sorted({round(path.vertices[:, 1].mean()) for path in bars}) == [0, 1]
+    deadlines = [line for line in top.lines if len(line.get_xdata())]
+    assert len(deadlines) == 1 and deadlines[0].get_color() == RED
+    assert max(below.lines[0].get_ydata()) <= DESIGN.dram_gbps * (1 + 1e-9)
+
+
+def test_slow_down_figure_has_a_bar_a_network_and_run():
+    runs = {"whole": co_run(PAIR, DESIGN), "halves": co_run(PAIR, DESIGN, Division((1, 1)))}
+    (axis,) = slow_down_figure(runs).axes
+    heights = [bar.get_height() for bar in axis.patches]
+    expected = [t / a for run in runs.values() for t, a in zip(run.schedule.turnaround_s, run.alone_s, strict=True)]
+    assert heights == pytest.approx(expected)
+
+
+def test_kinds_are_told_apart():
+    kinds = ["time-shared", "homogeneous", "heterogeneous"]
+    front = pd.DataFrame({"kind": kinds, "makespan_s": [1.0, 2, 3], "area_mm2": [3.0, 2, 1]})
+    (axis,) = kinds_figure(front).axes
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == [f"{kind} (1)" for kind in kinds]
+    flows = (None, "row_stationary")
+    found = [d.kind(DESIGN) for d in (Division(), Division((1, 1)), Division((1, 1), dataflows=flows))]
+    assert found == kinds
 
 
 # ---- the problem ---------------------------------------------------------------------------------------------
