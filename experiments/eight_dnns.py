@@ -39,6 +39,8 @@ from problems import GeomeanDNN
 OUT = Path("results/eight_dnns")
 BUDGETS = (10.0, 40.0, 160.0)
 EVALUATIONS = {"best": 5_000, "fixed": 20_000}
+MEAN = 10_000
+"""Least evaluations of the search for the geometric mean."""
 SHORT = {
     "inception_v3": "Inception-v3", "deeplabv3_resnet50": "DeepLabv3", "resnet50": "ResNet-50",
     "faster_rcnn_resnet50": "Faster R-CNN", "ptb_lstm_medium": "PTB LSTM", "wide_deep": "Wide & Deep",
@@ -52,10 +54,7 @@ def search(mapping: str, workers: int = -1) -> None:
     for name in (*EIGHT, "mean"):
         latency = "latency_s" if name == "mean" else f"latency_s_{name}"
         problem = GeomeanDNN(EIGHT, objectives=(latency, "area_mm2"), mapping=mapping, n_jobs=workers)
-        start, budget = (
-            time.perf_counter(),
-            max(10_000, EVALUATIONS[mapping]) if name == "mean" else EVALUATIONS[mapping],
-        )
+        start, budget = time.perf_counter(), max(MEAN if name == "mean" else 0, EVALUATIONS[mapping])
         run = dse.explore(problem, evaluations=budget, random_twin=name == "mean", out=OUT / "runs" / mapping / name)
         print(f"{mapping} {name}: front of {len(run.front)}, {time.perf_counter() - start:.0f} s", flush=True)
 
@@ -155,7 +154,8 @@ def bars(parts: dict[str, pd.DataFrame], budget: float) -> Figure:
             axis.bar(np.arange(9) + (i - 4) * 0.095, value, 0.095, color=colours[i], lw=0, label=label)
         axis.set_ylabel("Performance,\n1 = the DNN's own optimum")
         axis.set_title(f"{TITLES[mapping]}, at most {budget:g} mm\u00b2 at 45 nm", loc="left")
-        axis.set_xticks(np.arange(9), [SHORT[n] for n in (*EIGHT, "geomean")])
+        broken = [SHORT[n].replace("Inception-", "Inception-\n").replace(" ", "\n", 1) for n in (*EIGHT, "geomean")]
+        axis.set_xticks(np.arange(9), broken)
         axis.grid(True, axis="y")
         axis.set_axisbelow(True)
         axis.axvline(7.5, color="#999999", lw=0.6)

@@ -200,7 +200,7 @@ def draw() -> None:
             [100 * s for s in SHARES] + [0.05, 0.1, 0.2], [f"{100 * s:g}" for s in SHARES] + ["0.05", "0.1", "0.2"]
         )
         axis.set_xlabel("Designs evaluated [% of the space]")
-        axis.set_ylabel("Hypervolume [% of the exact front's]")
+        axis.set_ylabel("Hypervolume\n[% of the exact front's]")
         axis.grid(True)
         axis.legend(loc="lower right")
         seeds = pd.read_csv(OUT / "quality.csv")["seed"].nunique()

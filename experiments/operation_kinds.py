@@ -132,7 +132,8 @@ def draw(table: pd.DataFrame, budget: float) -> Figure:
     bandwidth.set_xscale("log", base=2)
     bandwidth.set_xlim(1, 2048)
     bandwidth.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])
-    bandwidth.set_xlabel(f"DRAM bandwidth [GB/s];\nrows x columns x MACs a PE, at most {budget:g} mm\u00b2")
+    bandwidth.set_xlabel("DRAM bandwidth [GB/s]")
+    bandwidth.set_title(f"rows x columns x MACs a PE,\nat most {budget:g} mm\u00b2", fontsize=6.5, loc="left")
     for axis in (kinds, buffers):
         axis.set_xlim(0, 100)
         axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, columnspacing=0.8, handlelength=0.9)
