@@ -34,6 +34,7 @@ from dse.columns import PARAMETERS
 from dse.generality import price_table
 from dse.networks import EIGHT
 from dse.plots import COLUMN_IN, STYLE
+from dse.records import read_table
 from problems import GeomeanDNN
 
 OUT = Path("results/eight_dnns")
@@ -66,7 +67,7 @@ def pool(mapping: str) -> pd.DataFrame:
         for file in ("designs.csv", "random_twin.csv"):
             path = OUT / "runs" / mapping / name / file
             if path.is_file():
-                tables.append(pd.read_csv(path, float_precision="round_trip").assign(search=name))
+                tables.append(read_table(path).assign(search=name))
     every = pd.concat(tables, ignore_index=True)
     return every[every["feasible"]].reset_index(drop=True)
 
