@@ -9,7 +9,7 @@ dataflow = "row_stationary"
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,17 @@ from dse.variables import PARAMETERS, check_kind
 
 @dataclass(frozen=True)
 class Chosen:
-    """A design, where it is from, and what its run evaluated it with (None where it is from no run)."""
+    """A design, where it is from, and what its run evaluated it with (None where it is from no run).
+
+    `values`: its row in `designs.csv` and what the manifest tells of the problem, by name; empty where from no run.
+    """
 
     design: Accelerator
     origin: str
     technology: Technology | None = None
     mapping_objective: str | None = None
     mapping_slack: float | None = None
+    values: dict[str, Any] = field(default_factory=dict)
 
 
 def choose(text: str | None, settings: Iterable[str] = ()) -> Chosen:
@@ -122,7 +126,8 @@ def _from_run(directory: str, which: str) -> Chosen:
     if rebuild.get("mapping") == "fixed":
         label = f"the hardware of {label}"  # its frozen mapping is left out: every layer gets its best
     mapped = rebuild.get("mapping_objective"), rebuild.get("mapping_slack")
-    return Chosen(Accelerator(**known), f"{label} of {path}", technology, *mapped)
+    told = content["identity"].get("problem", {}).get("attributes", {})
+    return Chosen(Accelerator(**known), f"{label} of {path}", technology, *mapped, values={**told, **row})
 
 
 def _as_parameter(name: str, value: Any) -> Any:

@@ -529,8 +529,12 @@ def schedule(
     design: Design = None,
     settings: Settings = None,
     division: Annotated[
-        str, typer.Option(metavar="X,Y,...", help="Columns of each sub-array, in proportion; 1 = undivided.")
-    ] = "1",
+        str | None,
+        typer.Option(
+            metavar="X,Y,...",
+            help="Columns of each sub-array, in proportion; default as the design's run divided it, else undivided.",
+        ),
+    ] = None,
     buffers: Annotated[
         str | None, typer.Option(metavar="X,Y,...", help="Buffers of each, in proportion; default as --division.")
     ] = None,
@@ -552,27 +556,31 @@ def schedule(
 
     \b
     Examples:
-      dse schedule vr_gaming --design results/resnet50:knee --out results/vr
+      dse schedule vr_gaming --design results/mix_vr_gaming:knee --out results/vr
       dse schedule moca_light --set cols=64 --division 1,1,2 --dataflows row_stationary,output_stationary,row_stationary
     """
     from dse.chosen import choose
     from dse.explain_plots import save_figure
     from dse.manifest import write_whole
     from dse.mixes import load_mix
-    from dse.partition import Division, co_run
+    from dse.partition import Division, co_run, division_of, places_of
     from dse.report import co_run_report
     from dse.schedule_plots import gantt_figure, slow_down_figure
 
     chosen, loaded = choose(design, settings or ()), load_mix(mix)
     shared = bandwidth == "shared"
+    told = chosen.values if division is None and "policies" in chosen.values else None
     divided = Division(
-        columns=tuple(_numbers("--division", division)),
+        columns=tuple(_numbers("--division", division or "1")),
         buffers=None if buffers is None else tuple(_numbers("--buffers", buffers)),
         bandwidth=None if shared else tuple(_numbers("--bandwidth", bandwidth)),
         dataflows=None if dataflows is None else tuple(name.strip() for name in dataflows.split(",")),
         shared_bandwidth=shared,
     )
     where = None if place is None else [int(value) - 1 for value in _numbers("--place", place)]
+    if told is not None:
+        divided, _ = division_of(told, chosen.design)
+        where = where or places_of(told, divided, [stream.name for stream in loaded.streams])
     if where is not None and not all(0 <= a < divided.sub_arrays for a in where):
         raise ValueError(
             f"--place {place!r}: give a sub-array from 1 to {divided.sub_arrays} for each stream of the mix"

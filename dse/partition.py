@@ -9,8 +9,9 @@ network's layer runs between them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,10 @@ METRICS = (
     "worst_slow_down", "fairness", "deadline_miss_share", "dram_bytes", "used_sub_arrays", "overflow",
 )  # fmt: skip
 """What `CoRun.metrics` holds; `problems.simultaneous` says what each is."""
+
+
+POLICIES = ("time_shared", "partition", "shared_bandwidth")
+"""Whole array, layer by layer; sub-arrays with a part of the bandwidth each; sub-arrays that share the bandwidth."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,37 @@ class Division:
         whole = area_blocks_mm2(parameter_columns(design), technology)
         buffers = {name: max(found[name], float(whole[name][0])) for name in found if name.endswith("_buffer")}
         return found | buffers | {"fixed": found["fixed"] / self.sub_arrays}
+
+
+def division_of(values: Mapping[str, Any], design: Accelerator) -> tuple[Division, float]:
+    """The division that variables tell, and by which share of its columns the design has too few for it.
+
+    `values`: ``policy`` (one of `POLICIES`) or ``policies``; ``sub_arrays`` or ``most_sub_arrays``; for each sub-array
+    ``columns_share_1``, ``buffers_share_1``, ``bandwidth_share_1`` (1 where absent) and ``dataflow_1`` ("same").
+    """
+    policy = values.get("policy") or values["policies"][0]
+    if policy == "time_shared":
+        return Division(), 0.0
+    wanted = int(values.get("sub_arrays") or values["most_sub_arrays"])
+    n = min(wanted, design.cols)
+
+    def share(what: str) -> tuple[float, ...]:
+        return tuple(float(values.get(f"{what}_share_{a + 1}", 1.0)) for a in range(n))
+
+    flows = tuple(str(values.get(f"dataflow_{a + 1}", "same")) for a in range(n))
+    division = Division(
+        columns=share("columns"),
+        buffers=share("buffers"),
+        bandwidth=share("bandwidth"),
+        dataflows=tuple(None if flow == "same" else flow for flow in flows),
+        shared_bandwidth=policy == "shared_bandwidth",
+    )
+    return division, (wanted - n) / design.cols
+
+
+def places_of(values: Mapping[str, Any], division: Division, streams: Sequence[str]) -> list[int]:
+    """Sub-array of each stream, from 0, by the variables ``place_of_<stream>`` (1 where absent)."""
+    return [(int(values.get(f"place_of_{stream}", 1)) - 1) % division.sub_arrays for stream in streams]
 
 
 def _whole_shares(whole: int, weights: Sequence[float]) -> np.ndarray:

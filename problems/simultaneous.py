@@ -15,15 +15,12 @@ from dse.evaluate import worker_count
 from dse.manifest import hash_of
 from dse.mixes import Mix
 from dse.model import DEFAULT_SLACK
-from dse.partition import CoRun, Division, MixEvaluator
+from dse.partition import POLICIES, CoRun, MixEvaluator, division_of, places_of
 from dse.schedule import ORDERS
 from dse.space import DesignSpace, default_space
 from dse.technology import Technology
 from dse.variables import Variable
 from problems.base import AcceleratorProblem, Columns, ProblemError
-
-POLICIES = ("time_shared", "partition", "shared_bandwidth")
-"""Whole array, layer by layer; sub-arrays with a part of the bandwidth each; sub-arrays that share the bandwidth."""
 
 OBJECTIVES = {
     "makespan_s": "time until the last request is done",
@@ -137,34 +134,13 @@ class _Evaluator:
         for i in range(len(columns["rows"])):
             row = {name: values[i] for name, values in columns.items()}
             design = Accelerator(**{name: row[name] for name in parameters})
-            division, over = self._division(row, design)
-            streams = [stream.name for stream in self.mix_evaluator.mix.streams]
-            places.append([(int(row.get(f"place_of_{s}", 1)) - 1) % division.sub_arrays for s in streams])
+            told = {"policies": self.policies, "most_sub_arrays": self.most, **row}
+            division, over = division_of(told, design)
+            places.append(places_of(told, division, [stream.name for stream in self.mix_evaluator.mix.streams]))
             designs.append(design)
             divisions.append(division)
             too_many.append(over)
         return self.mix_evaluator(designs, divisions, places), np.array(too_many, float)
-
-    def _division(self, row: Mapping[str, Any], design: Accelerator) -> tuple[Division, float]:
-        """The division of one design, and by which share it has more sub-arrays than columns."""
-        policy = row.get("policy", self.policies[0])
-        if policy == "time_shared":
-            return Division(), 0.0
-        wanted = int(row.get("sub_arrays", self.most))
-        n = min(wanted, design.cols)
-
-        def share(what: str) -> tuple[float, ...]:
-            return tuple(float(row.get(f"{what}_share_{a + 1}", 1.0)) for a in range(n))
-
-        flows = tuple(str(row.get(f"dataflow_{a + 1}", "same")) for a in range(n))
-        division = Division(
-            columns=share("columns"),
-            buffers=share("buffers"),
-            bandwidth=share("bandwidth"),
-            dataflows=tuple(None if flow == "same" else flow for flow in flows),
-            shared_bandwidth=policy == "shared_bandwidth",
-        )
-        return division, (wanted - n) / design.cols
 
 
 class SimultaneousDNNs(AcceleratorProblem):
@@ -231,6 +207,7 @@ class SimultaneousDNNs(AcceleratorProblem):
             )
         self.technology = Technology.at() if technology is None else technology
         self.policies, self.order, self.n_jobs = tuple(policies), order, n_jobs
+        self.most_sub_arrays = most
         self.mapping_objective, self.mapping_slack = mapping_objective, mapping_slack
         evaluator = MixEvaluator(
             self.mix, self.technology, objective=mapping_objective, slack=mapping_slack, order=order

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -304,6 +305,17 @@ def test_schedule_tells_what_cannot_be_met_and_leaves_files(dse_command, files):
         "schedule.csv", "schedule.png", "schedule.pdf", "slow_downs.png",
     }  # fmt: skip
     assert (files / "scheduled" / "schedule.csv").read_text().startswith("job,network,layer,sub_array,start_s,finish_s")
+
+
+def test_schedule_takes_the_division_that_a_run_found(dse_command, files):
+    (files / "two.toml").write_text('[streams.small]\nnetwork = "small.onnx"\n[streams.wide]\nnetwork = "wide.onnx"\n')
+    assert dse_command(*PAIR, "-n", 40, "--out", "found")[0] == 0
+    table = pd.read_csv(files / "found" / "designs.csv")
+    for policy in ("time_shared", "partition", "shared_bandwidth"):
+        index = int(table.index[table["policy"] == policy][0])
+        code, _, _ = dse_command("schedule", "two.toml", "--design", f"found:{index}", "--out", policy)
+        assert code == 0
+        assert pd.read_csv(files / policy / "schedule.csv")["finish_s"].max() == table["makespan_s"][index]
 
 
 def test_mixes_are_listed_with_their_sources(dse_command):
