@@ -19,7 +19,7 @@ from dse import kernels as k
 from dse.accelerator import OPERAND_NAMES, Accelerator
 from dse.area import AREA_BLOCKS, area_blocks_mm2, leakage_w, sum_blocks
 from dse.dataflow import Dataflow
-from dse.evaluate import step_results
+from dse.evaluate import ENERGY_PARTS, step_results
 from dse.layers import Network
 from dse.mixes import Mix
 from dse.model import DEFAULT_SLACK, NetworkTables, design_rows, mapper_mode, network_tables, parameter_columns
@@ -29,6 +29,7 @@ from dse.technology import Technology
 METRICS = (
     "makespan_s", "makespan_bound_s", "throughput_per_s", "energy_j", "power_w", "area_mm2", "stp", "antt",
     "worst_slow_down", "fairness", "deadline_miss_share", "dram_bytes", "used_sub_arrays", "overflow",
+    *(f"energy_{name}_j" for name in ENERGY_PARTS), *(f"area_{name}_mm2" for name in AREA_BLOCKS),
 )  # fmt: skip
 """What `CoRun.metrics` holds; `problems.simultaneous` says what each is."""
 
@@ -176,11 +177,11 @@ def _stacked(designs: Sequence[Accelerator]) -> dict[str, np.ndarray]:
 @dataclass(frozen=True)
 class LayerCosts:
     """What the layers of a network cost on one design: time [s] and DRAM bytes of each, all repeats, and in all the
-    energy without leakage [J] and the overflow."""
+    energy by level without leakage [J] and the overflow."""
 
     busy_s: np.ndarray
     dram_bytes: np.ndarray
-    dynamic_j: float
+    dynamic_j: dict[str, float]
     overflow: float
 
     @property
@@ -269,10 +270,11 @@ class MixEvaluator:
     def _layer_costs(self, row: np.ndarray, options: np.ndarray, which: int, clock_ghz: float) -> LayerCosts:
         tables = self._tables[which]
         steps = step_results(row, options, tables, self._mode, self._slack) * tables.steps[:, k.STEP_REPEATS, None]
-        dynamic = steps[:, k.ENERGY_PJ].sum() - steps[:, k.PJ_TOTAL_LEAKAGE].sum()
+        levels = {name: column for name, column in ENERGY_PARTS.items() if name != "leakage"}
+        dynamic = {name: float(steps[:, column].sum()) * 1e-12 for name, column in levels.items()}
         moved = steps[:, [k.DRAM_W, k.DRAM_I, k.DRAM_O_READ, k.DRAM_O_WRITE, k.DRAM_FUSED]].sum(axis=1)
         busy = steps[:, k.CYCLES] / (clock_ghz * 1e9)
-        return LayerCosts(busy, moved, float(dynamic) * 1e-12, float(steps[:, k.OVERFLOW].sum()))
+        return LayerCosts(busy, moved, dynamic, float(steps[:, k.OVERFLOW].sum()))
 
     def _co_run(
         self,
@@ -302,8 +304,9 @@ class MixEvaluator:
         blocks = division.area_blocks_mm2(design, self.technology)
         area = float(sum_blocks({name: np.array([blocks[name]]) for name in AREA_BLOCKS})[0])
         still = [replace(part, dram_gbps=design.dram_gbps / len(parts)) for part in parts]
-        leakage_j = float(leakage_w(_stacked(still), self.technology).sum()) * done.makespan_s
-        energy = sum(costs[r.stream].dynamic_j for r in self.requests) + leakage_j
+        spent = {name: sum(costs[r.stream].dynamic_j.get(name, 0.0) for r in self.requests) for name in ENERGY_PARTS}
+        spent["leakage"] = float(leakage_w(_stacked(still), self.technology).sum()) * done.makespan_s
+        energy = sum(spent.values())
         metrics = {
             "makespan_s": done.makespan_s,
             "makespan_bound_s": done.bound_s,
@@ -315,6 +318,8 @@ class MixEvaluator:
             "dram_bytes": float(sum(np.sum(job.dram_bytes) for job in jobs)),
             "used_sub_arrays": float(len(parts)),
             "overflow": float(sum(cost.overflow for cost in costs)),
+            **{f"energy_{name}_j": value for name, value in spent.items()},
+            **{f"area_{name}_mm2": blocks[name] for name in AREA_BLOCKS},
         }
         overflows = tuple(cost.overflow for cost in costs)
         return CoRun(done, metrics, alone_s, overflows, division, design)

@@ -36,7 +36,12 @@ COLUMN_IN = 3.5
 BARS = 12
 """Most designs in a breakdown."""
 
-BOUND_OF = {"latency_s": "latency_bound_s", "energy_j": "energy_bound_j", "area_mm2": "area_mm2"}
+BOUND_OF = {
+    "latency_s": "latency_bound_s",
+    "makespan_s": "makespan_bound_s",
+    "energy_j": "energy_bound_j",
+    "area_mm2": "area_mm2",
+}
 """Column with the lower bound of an objective."""
 
 STYLE = {

@@ -14,7 +14,7 @@ from dse.area import area_blocks_mm2
 from dse.layers import MacLayer, Network
 from dse.mixes import Mix, Stream
 from dse.model import parameter_columns
-from dse.partition import Division, MixEvaluator, co_run, unmet_deadlines
+from dse.partition import METRICS, Division, MixEvaluator, co_run, unmet_deadlines
 from dse.plots import RED
 from dse.schedule_plots import gantt_figure, kinds_figure, slow_down_figure
 from dse.space import DesignSpace
@@ -96,6 +96,14 @@ def test_time_shared_makespan_and_energy_are_those_of_the_networks_alone():
     assert done.metrics["area_mm2"] == alone[0].area_mm2
     assert done.alone_s == pytest.approx([one.latency_s for one in alone], rel=1e-12)
     assert done.metrics["makespan_bound_s"] == pytest.approx(done.metrics["makespan_s"])
+
+
+def test_parts_of_energy_and_area_sum_to_their_totals():
+    found = co_run(PAIR, DESIGN, Division((1, 3)), [0, 1]).metrics
+    for total, start, end in (("energy_j", "energy_", "_j"), ("area_mm2", "area_", "_mm2")):
+        parts = [v for name, v in found.items() if name.startswith(start) and name.endswith(end) and name != total]
+        assert sum(parts) == pytest.approx(found[total], rel=1e-12)
+    assert set(found) == set(METRICS)
 
 
 def test_a_sub_array_alone_takes_what_evaluate_says_of_it():
