@@ -21,7 +21,7 @@ from dse.manifest import hash_of_modules
 from dse.mapping import DRAM_ORDERS, Mapping
 from dse.model import design_rows, layer_row, parameter_columns
 from dse.several import SeveralEvaluator
-from dse.space import DesignSpace
+from dse.space import DesignSpace, ExtendedSpace
 from dse.technology import Technology
 from dse.variables import Variable
 
@@ -60,38 +60,12 @@ N_FIXED = len(FIXED)
 _TILE_K, _REGISTER_K, _ORDER, _STATIONARY = 0, 4, 9, 10
 
 
-class FixedMappingSpace(DesignSpace):
-    """A hardware space with the variables of `FIXED` added.
-
-    Parameters
-    ----------
-    hardware : the `DesignSpace` of the accelerator; what `to_toml` writes.
-    """
+class FixedMappingSpace(ExtendedSpace):
+    """A hardware space with the variables of `FIXED` added."""
 
     def __init__(self, hardware: DesignSpace) -> None:
-        frozen = tuple(Variable(name, levels, isinstance(levels[0], str)) for name, levels in FIXED.items())
-        object.__setattr__(self, "name", f"{hardware.name}, mapping fixed")
-        object.__setattr__(self, "base", hardware.base)
-        object.__setattr__(self, "hardware", hardware)
-        object.__setattr__(self, "variables", (*hardware.variables, *frozen))
-
-    def columns(self, X: np.ndarray) -> dict[str, np.ndarray]:
-        """As `DesignSpace.columns`, and the variables of `FIXED`, each (n,)."""
-        X = self.validate(X)
-        n = self.hardware.n_var
-        frozen = {}
-        for i, v in enumerate(self.variables[n:]):
-            levels = np.array(v.levels, dtype=object if v.is_category else float)
-            frozen[v.name] = levels[X[:, n + i]]
-        return self.hardware.columns(X[:, :n]) | frozen
-
-    def design(self, x: np.ndarray) -> Accelerator:
-        """The `Accelerator` of one row of genes, (n_var,)."""
-        return self.hardware.design(self.validate(np.asarray(x)[None])[0, : self.hardware.n_var])
-
-    def toml_text(self) -> str:
-        """The hardware space's."""
-        return self.hardware.toml_text()
+        frozen = [Variable(name, levels, isinstance(levels[0], str)) for name, levels in FIXED.items()]
+        super().__init__(hardware, frozen, f"{hardware.name}, mapping fixed")
 
 
 def fixed_rows(columns: MappingType[str, np.ndarray]) -> np.ndarray:

@@ -32,7 +32,7 @@ from dse.variables import (
     make_variable,
 )
 
-__all__ = ["Category", "DesignSpace", "Ordered", "Variable", "default_space", "small_space"]
+__all__ = ["Category", "DesignSpace", "ExtendedSpace", "Ordered", "Variable", "default_space", "small_space"]
 
 
 @dataclass(frozen=True, init=False)
@@ -242,6 +242,43 @@ class DesignSpace:
             numeric = v.is_category and not isinstance(v.levels[0], str | bool | Dataflow)
             lines.append(f"{v.name} = {{choices = {levels}}}" if numeric else f"{v.name} = {levels}")
         return "\n".join(lines) + "\n"
+
+
+class ExtendedSpace(DesignSpace):
+    """A hardware space with variables that are no parameters of an `Accelerator`.
+
+    Parameters
+    ----------
+    hardware : the `DesignSpace` of the accelerator; what `to_toml` writes, with the other variables as comments.
+    extra : the other variables; their columns are objects where the levels are texts, else float64.
+    name : label.
+    """
+
+    hardware: DesignSpace
+
+    def __init__(self, hardware: DesignSpace, extra: Iterable[Variable], name: str) -> None:
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "base", hardware.base)
+        object.__setattr__(self, "hardware", hardware)
+        object.__setattr__(self, "variables", (*hardware.variables, *extra))
+
+    def columns(self, X: np.ndarray) -> dict[str, np.ndarray]:
+        """As `DesignSpace.columns`, and the other variables, each (n,)."""
+        X = self.validate(X)
+        n, found = self.hardware.n_var, {}
+        for i, variable in enumerate(self.variables[n:]):
+            levels = np.array(variable.levels, dtype=object if isinstance(variable.levels[0], str) else float)
+            found[variable.name] = levels[X[:, n + i]]
+        return self.hardware.columns(X[:, :n]) | found
+
+    def design(self, x: np.ndarray) -> Accelerator:
+        """The `Accelerator` of one row of genes, (n_var,)."""
+        return self.hardware.design(self.validate(np.asarray(x)[None])[0, : self.hardware.n_var])
+
+    def toml_text(self) -> str:
+        """The hardware space's; the other variables follow as comments."""
+        others = [f"# {v.name} = {toml_value(v.levels)}" for v in self.variables[self.hardware.n_var :]]
+        return "\n".join([self.hardware.toml_text().rstrip("\n"), "# Not of the hardware:", *others, ""])
 
 
 def default_space() -> DesignSpace:

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from dse.accelerator import Accelerator
 from dse.channels import channels_of, with_channels
 from dse.evaluate import BatchEvaluator
 from dse.manifest import hash_of
 from dse.model import DEFAULT_SLACK
-from dse.space import DesignSpace, small_space
+from dse.space import DesignSpace, ExtendedSpace, small_space
 from dse.technology import Technology
 from dse.tune import network_of, read_graph
 from dse.variables import Variable
@@ -27,7 +26,7 @@ WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
 """Channel multipliers of a stage [1]."""
 
 
-class CodesignSpace(DesignSpace):
+class CodesignSpace(ExtendedSpace):
     """A hardware space with one more variable a stage of the network, ``width_1`` ...: its channel multiplier.
 
     Parameters
@@ -41,21 +40,7 @@ class CodesignSpace(DesignSpace):
         if len(widths) < 2 or list(widths) != sorted(set(widths)) or widths[0] <= 0:
             raise ProblemError(f"widths={widths!r}: give at least two positive multipliers, rising")
         moving = tuple(Variable(f"width_{i + 1}", tuple(map(float, widths)), False) for i in range(stages))
-        object.__setattr__(self, "name", f"{hardware.name} and {stages} stages")
-        object.__setattr__(self, "base", hardware.base)
-        object.__setattr__(self, "hardware", hardware)
-        object.__setattr__(self, "variables", (*hardware.variables, *moving))
-
-    def columns(self, X: np.ndarray) -> dict[str, np.ndarray]:
-        """As `DesignSpace.columns`, and the multipliers, each (n,)."""
-        X = self.validate(X)
-        n = self.hardware.n_var
-        widths = {v.name: np.asarray(v.levels)[X[:, n + i]] for i, v in enumerate(self.variables[n:])}
-        return self.hardware.columns(X[:, :n]) | widths
-
-    def design(self, x: np.ndarray) -> Accelerator:
-        """The `Accelerator` of one row of genes, (n_var,)."""
-        return self.hardware.design(self.validate(np.asarray(x)[None])[0, : self.hardware.n_var])
+        super().__init__(hardware, moving, f"{hardware.name} and {stages} stages")
 
 
 class ScaledNetwork:

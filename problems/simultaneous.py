@@ -17,7 +17,7 @@ from dse.mixes import Mix
 from dse.model import DEFAULT_SLACK
 from dse.partition import POLICIES, CoRun, MixEvaluator, division_of, places_of
 from dse.schedule import ORDERS
-from dse.space import DesignSpace, default_space
+from dse.space import DesignSpace, ExtendedSpace, default_space
 from dse.technology import Technology
 from dse.variables import Variable
 from problems.base import AcceleratorProblem, Columns, ProblemError
@@ -38,7 +38,7 @@ OBJECTIVES = {
 """Objectives that `SimultaneousDNNs` knows, minimised; metrics are in `dse.schedule.Schedule.metrics`."""
 
 
-class DividedSpace(DesignSpace):
+class DividedSpace(ExtendedSpace):
     """A hardware space with variables for the division of a design and the place of each stream.
 
     ``policy``; ``sub_arrays`` (2 and more; ``time_shared`` has one whatever it says); for each sub-array
@@ -81,23 +81,7 @@ class DividedSpace(DesignSpace):
                 vary(f"dataflow_{a}", dataflows, True)
             for stream in streams:
                 vary(f"place_of_{stream}", numbers, True)
-        object.__setattr__(self, "name", f"{hardware.name}, divided")
-        object.__setattr__(self, "base", hardware.base)
-        object.__setattr__(self, "hardware", hardware)
-        object.__setattr__(self, "variables", (*hardware.variables, *extra))
-
-    def columns(self, X: np.ndarray) -> dict[str, np.ndarray]:
-        """As `DesignSpace.columns`, and the variables of the division, each (n,)."""
-        X = self.validate(X)
-        n, found = self.hardware.n_var, {}
-        for i, variable in enumerate(self.variables[n:]):
-            levels = np.array(variable.levels, dtype=object if isinstance(variable.levels[0], str) else float)
-            found[variable.name] = levels[X[:, n + i]]
-        return self.hardware.columns(X[:, :n]) | found
-
-    def design(self, x: np.ndarray) -> Accelerator:
-        """The undivided `Accelerator` of one row of genes, (n_var,)."""
-        return self.hardware.design(self.validate(np.asarray(x)[None])[0, : self.hardware.n_var])
+        super().__init__(hardware, extra, f"{hardware.name}, divided")
 
 
 class _Evaluator:
