@@ -1,7 +1,6 @@
 """`dse.explain`: parts sum exactly, and every advice is true when it is applied."""
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -109,14 +108,6 @@ def test_three_channels_on_32_rows_are_told():
     found = explain(design, Network.from_layers([MacLayer("stem", "Conv", K=8, C=3, OY=16, OX=16, FY=3, FX=3)]))
     assert "C=3 leaves 29 of 32 rows idle" in found.layers["idle"].iloc[0]
     assert any("C=3 leaves 29 of 32 rows idle" in advice.sentence for advice in found.advice)
-
-
-def test_explain_takes_less_than_two_seconds(resnet50):
-    design = dse.preset("nvdla_large")
-    explain(design, resnet50)
-    start = time.perf_counter()
-    explain(design, resnet50)
-    assert time.perf_counter() - start < 2
 
 
 def test_a_design_that_cannot_run_is_refused(resnet50):
