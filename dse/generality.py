@@ -19,13 +19,10 @@ PRICES = "price_of_generality.csv"
 """File of a run's directory that holds the table."""
 
 
-def _log_means(latency_s: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Log of the weighted geometric mean of all networks (n,), and of all but each one (n, k); `weights` sum to 1."""
+def _log_means_of_others(latency_s: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted sum of the log latencies of all networks but each one, (n, k); it ranks designs as their mean does."""
     logs = np.log(latency_s) * weights
-    total = logs.sum(axis=1)
-    rest = 1 - weights
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return total, np.where(rest > 0, (total[:, None] - logs) / rest, np.nan)
+    return np.column_stack([np.delete(logs, j, axis=1).sum(axis=1) for j in range(logs.shape[1])])
 
 
 def price_table(
@@ -57,7 +54,7 @@ def price_table(
     latency_s, fits, area_mm2 = np.asarray(latency_s, float), np.asarray(fits, bool), np.asarray(area_mm2, float)
     share = np.ones(len(networks)) if weights is None else np.asarray(weights, float)
     share = share / share.sum()
-    _, without = _log_means(latency_s, share)
+    without = _log_means_of_others(latency_s, share)
     own = np.where(fits, latency_s, np.inf)
     others_fit = fits.sum(axis=1, keepdims=True) - fits == len(networks) - 1
     without = np.where(others_fit, without, np.inf)

@@ -187,7 +187,7 @@ class GeomeanDNN(AcceleratorProblem):
         """As the base class, with the content of the networks and of the technology."""
         names = [network.name for network in self.networks]
         return super().describe() | {
-            "network": names[0] if len(names) == 1 else f"geometric mean of {len(names)} networks",
+            "network": names[0] if len(names) == 1 else f"{len(names)} networks",
             "networks": names,
             "networks_sha256": hash_of([hash_of(repr(network).encode()) for network in self.networks]),
             "technology_sha256": self.technology.hash,

@@ -170,6 +170,15 @@ def test_price_by_hand():
     assert (table.loc[0]["own_best"] == 0).all() and (table.loc[0]["loss"] == 0).all()
 
 
+def test_leaving_one_of_two_out_is_the_best_of_the_other_even_among_equals():
+    """Taking the one's logarithm off the sum left rounding, which broke ties between designs another way."""
+    rng = np.random.default_rng(0)
+    latency_s = np.column_stack([rng.choice([0.0013, 0.3, 0.7], 300), rng.uniform(1e-6, 1, 300)])
+    table = price_table(latency_s, np.ones((300, 2), dtype=bool), np.ones(300), [5], ["a", "b"]).set_index("network")
+    assert table.loc["b", "left_out"] == table.loc["a", "own_best"] == np.argmin(latency_s[:, 0])
+    assert table.loc["a", "left_out"] == table.loc["b", "own_best"]
+
+
 def test_price_follows_the_weights_and_needs_two_networks_to_leave_one_out():
     table = price_table(LATENCY_S, FITS, AREA_MM2, [2], ["a", "b", "c"], (1, 5, 1)).set_index("network")
     assert table.loc["c", "left_out"] == 1 and table.loc["a", "left_out"] == 2
