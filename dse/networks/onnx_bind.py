@@ -2,8 +2,10 @@
 
 A dimension is addressed by its symbol (``seq``) or, named or not, by input and axis (``tokens.1``).  The
 batch dimension of an input is the one whose symbol says so (``batch``, ``batch_size``, ``N`` ...), else a
-dynamic leading dimension, else a leading dimension that the file fixes at 1.  An integer or boolean input
-of one element can be given as a value (``sampling_rate=16000``), which decides the branch of an ``If``.
+dynamic leading dimension, else a leading dimension that the file fixes at 1.  A leading dimension fixed at
+another size is no batch (the layers of a recurrent state, say) where another input shows what the batch is.
+An integer or boolean input of one element can be given as a value (``sampling_rate=16000``), which decides
+the branch of an ``If``.
 """
 
 from __future__ import annotations
@@ -37,9 +39,10 @@ def bind_inputs(model: ModelProto, batch: int | None, dims: Mapping[str, int]) -
     inputs = [entry for entry in model.graph.input if entry.type.HasField("tensor_type")]
     sizes = _symbol_sizes(inputs, batch, dims)
     rewritten = False
+    shown = _batch_is_shown(inputs, batch)
     for entry in inputs:
         for axis in range(len(entry.type.tensor_type.shape.dim)):
-            rewritten |= _bind_axis(entry, axis, batch, dims, sizes)
+            rewritten |= _bind_axis(entry, axis, None if shown and _other_leading(entry) else batch, dims, sizes)
             unused -= {f"{entry.name}.{axis}", *sizes}
     _check_bound(inputs, unused, dims)
     _forget_shapes(model, sizes, trust_vendors=not rewritten)
@@ -95,6 +98,24 @@ def _symbol_sizes(inputs: list[ValueInfoProto], batch: int | None, dims: Mapping
             elif symbol in batches and batch is not None:
                 sizes[symbol] = batch
     return sizes
+
+
+def _other_leading(entry: ValueInfoProto) -> bool:
+    """True if the file fixes the leading dimension of `entry` at a size above 1."""
+    dims = entry.type.tensor_type.shape.dim
+    return len(dims) > 0 and _symbol(entry, 0) is None and dims[0].dim_value > 1
+
+
+def _batch_is_shown(inputs: list[ValueInfoProto], batch: int | None) -> bool:
+    """True if some input has a dynamic batch, or leads with the batch of 1 that was asked."""
+    for entry in inputs:
+        symbols = [_symbol(entry, axis) for axis in range(len(entry.type.tensor_type.shape.dim))]
+        leading = symbols[0] if symbols else None
+        if any(map(_says_batch, symbols)) or (leading is not None and not _says_other(leading)):
+            return True
+        if batch == 1 and len(symbols) > 1 and leading is None and entry.type.tensor_type.shape.dim[0].dim_value == 1:
+            return True
+    return False
 
 
 def _bind_axis(

@@ -3,7 +3,8 @@
 `onnx.shape_inference` alone stops at shapes that the graph computes (``Shape -> Gather -> Concat ->
 Reshape``), at ``If``, and at constants behind a few operators.  So between its runs: ``Shape`` and ``Size``
 of known tensors and small all-constant nodes are replaced by their values (computed by `onnx`'s reference
-evaluator), and the taken branch of an ``If`` with a constant condition takes its place.
+evaluator), the taken branch of an ``If`` with a constant condition takes its place, and so do the steps of a loop
+of known length.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
 from dse.networks.errors import NetworkError
-from dse.networks.onnx_branches import read_names, taken_branch
+from dse.networks.onnx_branches import MAX_UNROLLED, read_names, taken_branch, unrolled_loop, unrolled_scan
 from dse.networks.onnx_graph import (
     FLOAT_TYPES,
     FOLD_LIMIT,
+    STANDARD_DOMAINS,
     Constant,
     OnnxGraph,
     attribute,
@@ -52,6 +54,7 @@ class _State:
         self.types: dict[str, int] = {}
         self.shapes: dict[str, tuple[int | None, ...]] = {}
         self.failed: set[str] = set()
+        self.unrolled = 0
         self.vendor_shapes = {entry.name: entry for entry in model.graph.value_info}
         self.opsets = [helper.make_opsetid(entry.domain, entry.version) for entry in model.opset_import]
         for tensor in model.graph.initializer:
@@ -149,6 +152,8 @@ def _replace(state: _State, node: NodeProto) -> list[NodeProto] | None:
         start, end = attribute(node, "start", 0), attribute(node, "end")
         value = math.prod(dims) if node.op_type == "Size" else dims[slice(start, end)]
         return _store(state, node, [np.asarray(value, np.int64)])
+    if node.op_type in ("Loop", "Scan"):
+        return _unroll(state, node)
     if any(name and name not in state.roots for name in node.input) or node.op_type in RANDOM:
         return None
     if node.op_type == "ConstantOfShape":
@@ -159,6 +164,18 @@ def _replace(state: _State, node: NodeProto) -> list[NodeProto] | None:
     if any(True for _ in subgraphs(node)):
         return None
     return _evaluate(state, node)
+
+
+def _unroll(state: _State, node: NodeProto) -> list[NodeProto] | None:
+    """The steps of a ``Loop`` or ``Scan`` one by one where their number is known and the graph stays small."""
+    room = MAX_UNROLLED - state.unrolled
+    opset = next((entry.version for entry in state.opsets if entry.domain in STANDARD_DOMAINS), 1)
+    if node.op_type == "Loop":
+        nodes = unrolled_loop(node, state.values.get, opset, room)
+    else:
+        nodes = unrolled_scan(node, state.shapes.get, opset, room)
+    state.unrolled += len(nodes or ())
+    return nodes
 
 
 def _vendor_shape(state: _State, node: NodeProto) -> bool:

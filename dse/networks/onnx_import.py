@@ -10,9 +10,11 @@ from onnx import NodeProto
 
 from dse.layers import Layer, Network
 from dse.networks import mac_operators as mac
+from dse.networks.contractions import attention, einsum
 from dse.networks.errors import NetworkError
 from dse.networks.fusion import fuse
 from dse.networks.onnx_bind import bind_inputs
+from dse.networks.onnx_branches import MAX_UNROLLED
 from dse.networks.onnx_fold import resolve
 from dse.networks.onnx_graph import flatten, is_standard, node_title, read_model, subgraphs
 from dse.networks.onnx_reader import Reader, title
@@ -33,6 +35,8 @@ CONVERTERS: dict[str, Converter] = {
     "MatMul": mac.matmul,
     "MatMulInteger": mac.matmul,
     "QLinearMatMul": lambda reader, node: mac.matmul(reader, node, second=3),
+    "Einsum": einsum,
+    "Attention": attention,
     "LSTM": recurrent,
     "GRU": recurrent,
     "RNN": recurrent,
@@ -84,7 +88,7 @@ def _layers(reader: Reader) -> tuple[Layer, ...]:
     layers: list[Layer] = []
     unknown: dict[str, int] = {}
     for node in reader.graph.nodes:
-        _refuse_unsupported(node)
+        _refuse_unsupported(reader, node)
         try:
             layers += _convert(reader, node, unknown)
         except (TypeError, IndexError, KeyError, AttributeError, ZeroDivisionError) as error:
@@ -112,19 +116,36 @@ def _convert(reader: Reader, node: NodeProto, unknown: dict[str, int]) -> list[L
     return vector_layers(reader, node, unknown)
 
 
-def _refuse_unsupported(node: NodeProto) -> None:
+def _refuse_unsupported(reader: Reader, node: NodeProto) -> None:
     """Raise on a node whose MACs cannot be counted."""
     if mac.is_unsupported_mac(node, is_standard(node)):
         raise NetworkError(f"{title(node)}: this MAC operator is not supported; supported are {', '.join(CONVERTERS)}")
+    inner = _first_mac_inside(node)
+    if inner is None:
+        return
+    fix = f"only a {node.op_type} with a constant trip count and at most {MAX_UNROLLED} nodes when unrolled is read"
+    if node.op_type == "If":
+        inputs = reader.choices_behind(node.input[0])
+        given = ", ".join(f"{name!r}: ..." for name in inputs)
+        fix = f"give the input that decides it: dims={{{given}}}" if inputs else "export the branch that runs"
+    raise NetworkError(
+        f"{title(node)}: holds MAC operator {node_title(inner)!r} ({inner.op_type}), and how often it runs is decided "
+        f"while running; {fix}"
+    )
+
+
+def _first_mac_inside(node: NodeProto) -> NodeProto | None:
+    """The first MAC operator in the graphs that `node` holds, however deep."""
     for graph in subgraphs(node):
         for inner in graph.node:
-            if inner.op_type in CONVERTERS or mac.is_unsupported_mac(inner, is_standard(inner)):
-                condition = f"give its value in dims if {node.input[0]!r} is an input" if node.op_type == "If" else ""
-                raise NetworkError(
-                    f"{title(node)}: holds MAC operator {node_title(inner)!r} ({inner.op_type}), and how often it runs "
-                    f"is decided while running; {condition or 'unroll the loop before exporting'}"
-                )
-            _refuse_unsupported(inner)
+            if (is_standard(inner) and inner.op_type in CONVERTERS) or mac.is_unsupported_mac(
+                inner, is_standard(inner)
+            ):
+                return inner
+            deeper = _first_mac_inside(inner)
+            if deeper is not None:
+                return deeper
+    return None
 
 
 def _tensor_sizes(reader: Reader, layers: tuple[Layer, ...]) -> dict[str, int]:
