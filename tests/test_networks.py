@@ -362,8 +362,8 @@ def test_unsupported_mac_operator_names_node_and_operator(tmp_path):
 
 
 def test_vendor_mac_operator_is_refused(tmp_path):
-    node = helper.make_node("DynamicQuantizeLSTM", ["x"], ["y"], name="cell", domain="com.microsoft")
-    assert "'cell' (DynamicQuantizeLSTM)" in refusal(save(tmp_path / "m.onnx", [node], [("x", [1, 5])]))
+    node = helper.make_node("QAttention", ["x"], ["y"], name="cell", domain="com.microsoft")
+    assert "'cell' (QAttention)" in refusal(save(tmp_path / "m.onnx", [node], [("x", [1, 5])]))
 
 
 def test_three_dimensional_convolution_whose_windows_overlap_on_all_axes_is_refused(tmp_path):

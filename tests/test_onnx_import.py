@@ -563,6 +563,21 @@ def test_fused_convolution_of_a_runtime(build):
     assert layer.vector_operations == 3 * 256 and layer.output == "y"
 
 
+def test_cells_and_products_that_a_runtime_quantises_while_running(build):
+    build.input("x", [10, 3, 20]).constant(w=np.ones((2, 20, 128), np.int8), r=np.ones((2, 32, 128), np.int8))
+    build.constant(s=floats(2), z=np.zeros(2, np.int8), v=np.ones((64, 5), np.int8), one=np.float32(1), b=floats(5))
+    build.node("DynamicQuantizeLSTM", "x,w,r,,,,,,s,z,s,z", "h", domain="com.microsoft", hidden_size=32, name="cell",
+               direction="bidirectional")  # fmt: skip
+    build.node("Transpose", "h", "t", perm=[0, 2, 1, 3]).node("Reshape", "t,shape", "f")
+    build.constant(shape=np.array([10, 3, 64]))
+    build.node("DynamicQuantizeMatMul", "f,v,one,,b", "y", domain="com.microsoft", name="fc")
+    network = build.load()
+    assert network.macs == 2 * 10 * 3 * 128 * (20 + 32) + 30 * 64 * 5
+    assert network.weight_elements == 2 * 128 * 52 + 320 and network.parameters == 2 * 128 * 52 + 320 + 5
+    assert {layer.weight for layer in network.mac_layers} >= {"w/forward", "r/backward", "v"}
+    assert network.mac_layers[-1].fused == ("fc/Add",) and network.mac_layers[-1].inputs == ("h",)
+
+
 def test_batch_rewriting_is_refused_where_the_file_hard_wires_it(build):
     build.input("x", [1, 8]).constant(w=floats(4, 6), s=np.array([2, 4]))
     build.node("Reshape", "x,s", "r").node("MatMul", "r,w", "y")
