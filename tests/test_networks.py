@@ -176,9 +176,10 @@ def test_eight_networks_of_the_paper_ship():
 @pytest.mark.parametrize(("name", "dims", "macs"), [
     ("bert_base", {"seq": 384}, 12 * (12 * 768**2 * 384 + 2 * 768 * 384**2) + 768**2),
     ("gpt2_prefill", {"seq": 64}, 12 * (12 * 768**2 * 64 + 2 * 768 * 64**2) + 50257 * 768),
+    ("faster_rcnn_resnet50", {"width": 1088}, 177_581_734_144),  # counted in the whole export of torchvision
     ("gpt2_decode", {"past": 99}, 12 * (12 * 768**2 + 2 * 768 * 100) + 50257 * 768),
 ])  # fmt: skip
-def test_length_of_a_sequence_can_be_given(name, dims, macs):
+def test_size_of_a_sequence_or_image_can_be_given(name, dims, macs):
     assert load_network(name, dims=dims).macs == macs
 
 

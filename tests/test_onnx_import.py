@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 import warnings
 from collections import Counter
 
@@ -434,6 +435,22 @@ def test_shapes_that_the_graph_computes_are_folded(build):
     network = build.load(batch=3, dims={"height": 8, "width": 8})
     assert network.layers[1].OX == 3
     assert len(network.layers) == 2
+
+
+def test_two_thousand_nodes_whose_shapes_depend_on_each_other(build):
+    """Each reshape waits for the one before: deep files needed one run of shape inference a level, and 100 at most."""
+    build.input("y0", ["batch", 64]).constant(w=floats(64, 64), first=np.array([0]), rest=np.array([64]))
+    build.constant(two=np.array([2.0], np.float32))
+    for i in range(200):
+        build.node("MatMul", f"y{i},w", f"m{i}").node("Shape", f"m{i}", f"s{i}")
+        build.node("Gather", f"s{i},first", f"n{i}").node("Cast", f"n{i}", f"f{i}", to=1)
+        build.node("Mul", f"f{i},two", f"d{i}").node("Div", f"d{i},two", f"h{i}").node("Floor", f"h{i}", f"l{i}")
+        build.node("Cast", f"l{i}", f"k{i}", to=7).node("Concat", f"k{i},rest", f"t{i}", axis=0)
+        build.node("Reshape", f"m{i},t{i}", f"y{i + 1}")
+    start = time.perf_counter()
+    network = build.load("y200", batch=3)
+    assert len(build.nodes) == 2000 and time.perf_counter() - start < 10
+    assert network.macs == 200 * 3 * 64 * 64
 
 
 def test_if_on_an_input_takes_the_branch_that_dims_names(build):

@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper, shape_inference
 
 from dse.networks.errors import NetworkError
 from dse.networks.onnx_branches import MAX_UNROLLED, read_names, taken_branch, unrolled_loop, unrolled_scan
@@ -57,6 +58,7 @@ class _State:
         self.unrolled = 0
         self.vendor_shapes = {entry.name: entry for entry in model.graph.value_info}
         self.opsets = [helper.make_opsetid(entry.domain, entry.version) for entry in model.opset_import]
+        self.opset = next((entry.version for entry in self.opsets if entry.domain in STANDARD_DOMAINS), 1)
         for tensor in model.graph.initializer:
             self.add(tensor)
 
@@ -115,9 +117,7 @@ def _infer(state: _State, strict: bool = False) -> None:
         tensor_type = entry.type.tensor_type
         state.types[entry.name] = tensor_type.elem_type
         if tensor_type.HasField("shape"):
-            state.shapes[entry.name] = tuple(
-                dim.dim_value if dim.HasField("dim_value") else None for dim in tensor_type.shape.dim
-            )
+            state.shapes[entry.name] = _dims(tensor_type)
 
 
 def _fold(state: _State) -> bool:
@@ -127,6 +127,8 @@ def _fold(state: _State) -> bool:
     for node in state.model.graph.node:
         replacement = _replace(state, node)
         changed |= replacement is not None
+        if replacement is None:
+            _infer_one(state, node)
         kept.extend([node] if replacement is None else replacement)
     if changed:
         kept = [NodeProto.FromString(node.SerializeToString()) for node in kept]
@@ -137,6 +139,34 @@ def _fold(state: _State) -> bool:
             if tensor.name not in state.values:
                 state.add(tensor)
     return changed
+
+
+def _infer_one(state: _State, node: NodeProto) -> None:
+    """Shapes of a node's outputs where those of its inputs became known in this pass: chains need one pass then."""
+    if not is_standard(node) or any(True for _ in subgraphs(node)):
+        return
+    outputs = [state.shapes.get(name) for name in node.output if name]
+    inputs = {name: state.shapes.get(name) for name in node.input if name}
+    if all(dims is not None and None not in dims for dims in outputs):
+        return
+    if any(dims is None or None in dims or not state.types.get(name) for name, dims in inputs.items()):
+        return
+    types = {name: helper.make_tensor_type_proto(state.types[name], dims) for name, dims in inputs.items()}
+    known = {name: state.values[name] for name in inputs if state.values.get(name) is not None}
+    try:
+        schema = onnx.defs.get_schema(node.op_type, state.opset, "")
+        values = {name: numpy_helper.from_array(value, name) for name, value in known.items()}
+        made = shape_inference.infer_node_outputs(schema, node, types, values, opset_imports=state.opsets)
+    except Exception:  # the run over the whole graph says what is wrong, if anything is
+        return
+    for name, entry in made.items():
+        if entry.tensor_type.HasField("shape"):
+            state.types[name] = entry.tensor_type.elem_type
+            state.shapes[name] = _dims(entry.tensor_type)
+
+
+def _dims(tensor_type: TypeProto.Tensor) -> tuple[int | None, ...]:
+    return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor_type.shape.dim)
 
 
 def _replace(state: _State, node: NodeProto) -> list[NodeProto] | None:
@@ -169,11 +199,10 @@ def _replace(state: _State, node: NodeProto) -> list[NodeProto] | None:
 def _unroll(state: _State, node: NodeProto) -> list[NodeProto] | None:
     """The steps of a ``Loop`` or ``Scan`` one by one where their number is known and the graph stays small."""
     room = MAX_UNROLLED - state.unrolled
-    opset = next((entry.version for entry in state.opsets if entry.domain in STANDARD_DOMAINS), 1)
     if node.op_type == "Loop":
-        nodes = unrolled_loop(node, state.values.get, opset, room)
+        nodes = unrolled_loop(node, state.values.get, state.opset, room)
     else:
-        nodes = unrolled_scan(node, state.shapes.get, opset, room)
+        nodes = unrolled_scan(node, state.shapes.get, state.opset, room)
     state.unrolled += len(nodes or ())
     return nodes
 
