@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import time
@@ -728,12 +729,18 @@ STANDARD = frozenset(
 )
 
 
-def _cases():
-    """Single-operator models of the standard whose operator does MACs."""
+@functools.cache
+def _all_cases():
+    """Models of the ONNX package for single operators of the standard."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # making the cases of other operators overflows on purpose
         cases = collect_testcases(None)
-    models = [case for case in cases if case.model is not None and len(case.model.graph.node) == 1]
+    return [case for case in cases if case.model is not None]
+
+
+def _cases():
+    """Those whose operator does MACs."""
+    models = [case for case in _all_cases() if len(case.model.graph.node) == 1]
     return [case for case in models if case.model.graph.node[0].op_type in STANDARD]
 
 
@@ -758,6 +765,60 @@ def test_standard_cases_give_the_macs_of_their_shapes_or_one_clear_line(tmp_path
             assert load_network(path, batch=None).macs == macs, case.name
         checked[node.op_type] += 1
     assert set(checked) == STANDARD and checked.total() > 150
+
+
+def test_attention_agrees_with_the_standard_s_own_decomposition(tmp_path):
+    """The standard defines Attention by a function of primitives, and hands out every case in both forms."""
+    cases = {case.name: case for case in _all_cases()}
+    names = [name for name in cases if name.startswith("test_attention") and f"{name}_expanded" in cases][::6]
+    for name in names:
+        whole, parts = tmp_path / f"{name}.onnx", tmp_path / f"{name}_expanded.onnx"
+        onnx.save(cases[name].model, whole)
+        onnx.save(cases[f"{name}_expanded"].model, parts)
+        assert load_network(whole, batch=None).macs == load_network(parts, batch=None).macs, name
+    assert len(names) > 10
+
+
+@pytest.mark.parametrize("operator", ["Conv", "ConvTranspose", "Einsum", "Attention", "Loop", "Scan", "LSTM"])
+def test_sizes_are_those_that_onnxruntime_executes(build, operator):
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is the oracle for shapes")
+    build.input("x", [2, 4, 6, 9, 10])
+    if operator == "Conv":
+        build.constant(w=floats(6, 2, 2, 3, 3)).node("Conv", "x,w", "y", strides=[2, 1, 2], group=2, auto_pad="VALID")
+    elif operator == "ConvTranspose":
+        build.constant(w=floats(4, 5, 2, 4, 3))
+        build.node("ConvTranspose", "x,w", "y", strides=[2, 2, 1], pads=[0, 1, 1, 0, 1, 1])
+    elif operator == "Einsum":
+        build.constant(w=floats(10, 7), v=floats(4, 7)).node("Einsum", "x,w,v", "y", equation="...cdhw,wk,ck->...kdh")
+    elif operator == "Attention":
+        build.opset = 23
+        build.constant(q=np.array([2, 4, 54, 10]), k=np.array([2, 2, 108, 10]))
+        build.node("Reshape", "x,q", "a").node("Reshape", "x,k", "b").node("Attention", "a,b,b", "y")
+    elif operator == "Loop":
+        body = loop_body([helper.make_node("MatMul", ["s", "w"], ["t"])], [("s", None, "t")])
+        body.output.append(helper.make_empty_tensor_value_info("t"))
+        build.constant(w=floats(10, 10), n=np.int64(3), yes=np.bool_(True)).node("Loop", "n,yes,x", "last,y", body=body)
+    elif operator == "Scan":
+        value, empty = helper.make_tensor_value_info, helper.make_empty_tensor_value_info
+        nodes = [helper.make_node("MatMul", ["piece", "w"], ["t"]), helper.make_node("Identity", ["s"], ["u"])]
+        body = helper.make_graph(
+            nodes, "body", [value("s", 1, [1]), value("piece", 1, [2, 4, 9, 10])], [empty("u"), empty("t")]
+        )
+        build.constant(w=floats(10, 5), start=floats(1))
+        build.node("Scan", "start,x", "end,y", body=body, num_scan_inputs=1, scan_input_axes=[2], scan_output_axes=[1])
+    else:
+        build.constant(shape=np.array([8, 54, 10]), w=floats(2, 28, 10), r=floats(2, 28, 7)).node(
+            "Reshape", "x,shape", "a"
+        )
+        build.node("LSTM", "a,w,r", "y", hidden_size=7, direction="bidirectional")
+    network = build.load()
+    model = onnx.load(build.path)
+    model.ir_version = 10  # what older runtimes read
+    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (executed,) = session.run(["y"], {"x": np.zeros([2, 4, 6, 9, 10], np.float32)})
+    last = network.layers[-1]
+    assert executed.size == network.tensor_elements[last.output]
+    assert isinstance(last, VectorLayer) or executed.size == last.output_elements * last.repeats
 
 
 def _expected_macs(node, shapes) -> int:
