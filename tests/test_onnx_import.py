@@ -184,6 +184,19 @@ def test_transposed_convolution_groups_and_one_dimension(build):
     assert layer.output_elements == 6 * 60 == layer.vector_operations
 
 
+def test_deformable_convolution_samples_and_multiplies(build):
+    build.opset = 19
+    build.input("x", [2, 6, 9, 9]).input("o", [2, 18, 7, 7]).input("m", [2, 9, 7, 7]).constant(w=floats(4, 3, 3, 3))
+    network = build.constant(b=floats(4)).node("DeformConv", "x,w,o,b,m", "y", group=2, name="d").load()
+    samples, layer = network.layers
+    assert samples.operations == 9 * samples.output_elements == 9 * 2 * 6 * 9 * 49
+    assert samples.input_elements == 2 * (6 * 81 + 18 * 49 + 9 * 49) and samples.inputs == ("x", "o", "m")
+    assert (layer.B, layer.G, layer.K, layer.C, layer.OX) == (2, 2, 2, 27, 49) and layer.inputs == (samples.output,)
+    assert (
+        network.macs == 2 * 4 * 49 * 27 and network.parameters == 4 * 27 + 4 and layer.vector_operations == 2 * 4 * 49
+    )
+
+
 def test_quantised_convolution_and_product(build):
     scale, zero = np.float32(0.1), np.uint8(0)
     build.input("x", [1, 3, 8, 8], "u").constant(s=scale, z=zero, w=np.ones((4, 3, 3, 3), np.uint8))
@@ -557,7 +570,7 @@ def test_refused_branch_names_the_input_that_decides(build):
     build.input("x", [1, 16]).input("rate", [], "i").constant(w=floats(16, 4), limit=np.int64(9))
     build.node("Less", "rate,limit", "c").node("Not", "c", "d")
     build.node("If", "d", "y", then_branch=branch, else_branch=branch, name="choice")
-    with pytest.raises(NetworkError, match=r"dims=\{'rate': \.\.\.\}"):
+    with pytest.raises(NetworkError, match=r"give dims=\{'rate': 1\} or --dim rate=1"):
         build.load(batch=1)
 
 
@@ -724,7 +737,7 @@ def test_resize_and_embedding(build):
 # ---- the single-operator cases of the ONNX standard ----------------------------------------------------------
 
 STANDARD = frozenset(
-    "Conv ConvTranspose Gemm MatMul Einsum Attention LSTM GRU RNN QLinearConv QLinearMatMul ConvInteger "
+    "Conv ConvTranspose DeformConv Gemm MatMul Einsum Attention LSTM GRU RNN QLinearConv QLinearMatMul ConvInteger "
     "MatMulInteger".split()
 )
 
@@ -828,7 +841,7 @@ def _expected_macs(node, shapes) -> int:
     if node.op_type == "Einsum":
         return _expected_einsum(attributes["equation"].decode(), [shapes[name] for name in node.input])
     w = shapes[node.input[3 if node.op_type in ("QLinearConv", "QLinearMatMul") else 1]]
-    if node.op_type in ("Conv", "QLinearConv", "ConvInteger"):
+    if node.op_type in ("Conv", "QLinearConv", "ConvInteger", "DeformConv"):
         return math.prod(y) * math.prod(w[1:])
     if node.op_type == "ConvTranspose":
         return math.prod(x) * math.prod(w[1:])

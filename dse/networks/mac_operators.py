@@ -152,6 +152,32 @@ def transposed_convolution(reader: Reader, node: NodeProto) -> list[Layer]:
     return layers
 
 
+def deformable_convolution(reader: Reader, node: NodeProto) -> list[Layer]:
+    """``DeformConv``: the vector unit samples the input where the offsets say, then a product of the samples.
+
+    A sample takes four taps, each multiplied and added, and is scaled where there is a mask.
+    """
+    x, w, offset, bias, mask = [*node.input, "", ""][:5]
+    x_dims, w_dims, y_dims = reader.shape(node, x), reader.shape(node, w), reader.shape(node, node.output[0])
+    groups, taps, pixels = attribute(node, "group", 1), math.prod(w_dims[2:]), math.prod(y_dims[2:])
+    samples, elements = f"{node.output[0]}/samples", x_dims[0] * x_dims[1] * taps * pixels
+    reader.sizes[samples] = elements
+    reader.count_parameters(w, bias)
+    reads = [name for name in (x, offset, mask) if name and reader.constant(name) is None]
+    sample = VectorLayer(
+        reader.layer_name(node, "/samples"), node.op_type, operations=elements * (8 + bool(mask)),
+        input_elements=sum(math.prod(reader.shape(node, name)) for name in reads), output_elements=elements,
+        inputs=tuple(dict.fromkeys(map(reader.tensor, reads))), output=samples,
+    )  # fmt: skip
+    layer = MacLayer(
+        name=reader.layer_name(node), operator=node.op_type, B=x_dims[0], G=groups, K=w_dims[0] // groups,
+        C=w_dims[1] * taps, OX=pixels, **_weight(reader, w),
+        vector_operations=_output_operations(node, math.prod(y_dims), bool(bias)),
+        inputs=(samples, *_operands(reader, w)), output=reader.tensor(node.output[0]),
+    )  # fmt: skip
+    return [sample, layer]
+
+
 def join(name: str, parts: tuple[str, ...], whole: str) -> VectorLayer:
     """Parts that their producers write side by side into one tensor: an edge that costs nothing."""
     return VectorLayer(name, "Concat", operations=0, input_elements=0, output_elements=0, inputs=parts, output=whole)
@@ -229,7 +255,7 @@ def product_layer(
 
 
 UNSUPPORTED = frozenset(
-    "DeformConv LinearAttention CausalConvWithState DFT STFT Det "
+    "LinearAttention CausalConvWithState DFT STFT Det "
     "LinearClassifier LinearRegressor SVMClassifier SVMRegressor".split()
 )
 """MAC operators of the standard that have no conversion (yet): an error, never a silent zero."""

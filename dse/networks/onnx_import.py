@@ -31,6 +31,7 @@ CONVERTERS: dict[str, Converter] = {
     "ConvInteger": lambda reader, node: mac.convolution(reader, node, bias=len(node.input)),
     "QLinearConv": lambda reader, node: mac.convolution(reader, node, weight=3, bias=8),
     "ConvTranspose": mac.transposed_convolution,
+    "DeformConv": mac.deformable_convolution,
     "Gemm": mac.gemm,
     "MatMul": mac.matmul,
     "MatMulInteger": mac.matmul,
@@ -126,8 +127,8 @@ def _refuse_unsupported(reader: Reader, node: NodeProto) -> None:
     fix = f"only a {node.op_type} with a constant trip count and at most {MAX_UNROLLED} nodes when unrolled is read"
     if node.op_type == "If":
         inputs = reader.choices_behind(node.input[0])
-        given = ", ".join(f"{name!r}: ..." for name in inputs)
-        fix = f"give the input that decides it: dims={{{given}}}" if inputs else "export the branch that runs"
+        given, flags = ", ".join(f"{name!r}: 1" for name in inputs), " ".join(f"--dim {name}=1" for name in inputs)
+        fix = f"give dims={{{given}}} or {flags}, with the value that decides" if inputs else "export one branch only"
     raise NetworkError(
         f"{title(node)}: holds MAC operator {node_title(inner)!r} ({inner.op_type}), and how often it runs is decided "
         f"while running; {fix}"
