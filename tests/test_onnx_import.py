@@ -461,9 +461,9 @@ def test_two_thousand_nodes_whose_shapes_depend_on_each_other(build):
         build.node("Mul", f"f{i},two", f"d{i}").node("Div", f"d{i},two", f"h{i}").node("Floor", f"h{i}", f"l{i}")
         build.node("Cast", f"l{i}", f"k{i}", to=7).node("Concat", f"k{i},rest", f"t{i}", axis=0)
         build.node("Reshape", f"m{i},t{i}", f"y{i + 1}")
-    start = time.perf_counter()
+    start = time.process_time()
     network = build.load("y200", batch=3)
-    assert len(build.nodes) == 2000 and time.perf_counter() - start < 10
+    assert len(build.nodes) == 2000 and time.process_time() - start < 10
     assert network.macs == 200 * 3 * 64 * 64
 
 

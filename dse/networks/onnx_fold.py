@@ -16,6 +16,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper, shape_inference
 
 from dse.networks.errors import NetworkError
+from dse.networks.onnx_batch import check_reshapes, widen_reshapes
 from dse.networks.onnx_branches import MAX_UNROLLED, read_names, taken_branch, unrolled_loop, unrolled_scan
 from dse.networks.onnx_graph import (
     FLOAT_TYPES,
@@ -96,12 +97,21 @@ def resolve(model: ModelProto, stored: dict[str, int], rewritten_batch: int | No
         _infer(state)
         changed = _fold(state)
         if rewritten_batch is not None:
-            changed |= _widen_reshapes(state, rewritten_batch)
+            changed |= widen_reshapes(state, rewritten_batch)
         if not changed:
             break
     if rewritten_batch is not None:
-        _check_rewritten(state)
+        check_reshapes(state)
+        _check_shapes(state)
     return _graph(state, name)
+
+
+def _check_shapes(state: _State) -> None:
+    """Refuse a graph whose shapes do not fit the size that was rewritten."""
+    try:
+        _infer(state, strict=True)
+    except NetworkError as error:
+        raise NetworkError(f"the file cannot be run at another batch than its own: {error}") from None
 
 
 def _infer(state: _State, strict: bool = False) -> None:
@@ -283,48 +293,6 @@ def _run(state: _State, node: NodeProto, feeds: dict[str, np.ndarray]) -> list[n
     evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=state.opsets))
     with np.errstate(all="ignore"):
         return evaluator.run(None, feeds)
-
-
-def _widen_reshapes(state: _State, batch: int) -> bool:
-    """After a batch of 1 was rewritten: every ``Reshape`` to a hard-wired leading 1 gets the new batch."""
-    changed = False
-    for node in state.model.graph.node if batch > 1 else ():
-        if node.op_type != "Reshape" or not is_standard(node):
-            continue
-        given, target = state.shapes.get(node.input[0]), state.values.get(node.input[1])
-        if not given or None in given or given[0] != batch or target is None or target.ndim != 1 or target.size == 0:
-            continue
-        if target[0] != 1:
-            continue
-        sizes = [given[axis] if size == 0 and axis < len(given) else int(size) for axis, size in enumerate(target)]
-        one_batch = math.prod(size for size in sizes if size != -1)
-        elements = math.prod(given)
-        if elements % (batch * one_batch) if -1 in sizes else elements != batch * one_batch:
-            continue
-        name = f"{node.output[0]}/shape of batch {batch}"
-        tensor = numpy_helper.from_array(np.array([batch, *sizes[1:]], np.int64), name)
-        state.model.graph.initializer.append(tensor)
-        state.add(tensor)
-        node.input[1] = name
-        changed = True
-    return changed
-
-
-def _check_rewritten(state: _State) -> None:
-    """Refuse a graph that hard-wires the size which was rewritten."""
-    for node in state.model.graph.node:
-        if node.op_type != "Reshape" or not is_standard(node):
-            continue
-        given, made = state.shapes.get(node.input[0]), state.shapes.get(node.output[0])
-        if given and made and None not in (*given, *made) and math.prod(given) != math.prod(made):
-            raise NetworkError(
-                f"node {node.name or node.output[0]!r} (Reshape) fixes the batch of the file: "
-                f"{given} -> {made}; keep the file's own sizes (batch=1) or export it with a dynamic batch"
-            )
-    try:
-        _infer(state, strict=True)
-    except NetworkError as error:
-        raise NetworkError(f"the file cannot be run at another batch than its own: {error}") from None
 
 
 def _graph(state: _State, name: str) -> OnnxGraph:
