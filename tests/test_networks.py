@@ -354,6 +354,11 @@ def test_state_of_several_layers_is_no_batch(tmp_path):
         inputs = [("x", [first, 8]), ("state", [2, first, 5])]
         path = save(tmp_path / "m.onnx", nodes, inputs, initialisers={"w": np.ones((8, 5), np.float32)})
         assert load_network(path, batch=batch).macs == batch * 40
+    two = small_conv(tmp_path / "two.onnx", [4, 3, 8, 8])
+    model = onnx.load(two)
+    model.graph.input.append(helper.make_tensor_value_info("info", TensorProto.FLOAT, [1, 3]))
+    onnx.save(model, two)
+    assert "fixed at 4" in refusal(two)  # four images are a batch whatever else there is
 
 
 def test_unsupported_mac_operator_names_node_and_operator(tmp_path):

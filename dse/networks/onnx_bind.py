@@ -3,7 +3,7 @@
 A dimension is addressed by its symbol (``seq``) or, named or not, by input and axis (``tokens.1``).  The
 batch dimension of an input is the one whose symbol says so (``batch``, ``batch_size``, ``N`` ...), else a
 dynamic leading dimension, else a leading dimension that the file fixes at 1.  A leading dimension fixed at
-another size is no batch (the layers of a recurrent state, say) where another input shows what the batch is.
+another size is no batch (the layers of a recurrent state, say) where the batch of another input is dynamic.
 An integer or boolean input of one element can be given as a value (``sampling_rate=16000``), which decides
 the branch of an ``If``.
 """
@@ -39,10 +39,10 @@ def bind_inputs(model: ModelProto, batch: int | None, dims: Mapping[str, int]) -
     inputs = [entry for entry in model.graph.input if entry.type.HasField("tensor_type")]
     sizes = _symbol_sizes(inputs, batch, dims)
     rewritten = False
-    shown = _batch_is_shown(inputs, batch)
     for entry in inputs:
         for axis in range(len(entry.type.tensor_type.shape.dim)):
-            rewritten |= _bind_axis(entry, axis, None if shown and _other_leading(entry) else batch, dims, sizes)
+            leads = not _leads_with_no_batch(entry, inputs, batch)
+            rewritten |= _bind_axis(entry, axis, batch if leads else None, dims, sizes)
             unused -= {f"{entry.name}.{axis}", *sizes}
     _check_bound(inputs, unused, dims)
     _forget_shapes(model, sizes, trust_vendors=not rewritten)
@@ -100,22 +100,24 @@ def _symbol_sizes(inputs: list[ValueInfoProto], batch: int | None, dims: Mapping
     return sizes
 
 
-def _other_leading(entry: ValueInfoProto) -> bool:
-    """True if the file fixes the leading dimension of `entry` at a size above 1."""
+def _leads_with_no_batch(entry: ValueInfoProto, inputs: list[ValueInfoProto], batch: int | None) -> bool:
+    """True if the leading size that the file fixes is no batch: the batch is dynamic elsewhere, or this is a state.
+
+    A recurrent state (layers, batch, hidden) has its batch of 1 on the second axis, and another input leads with 1.
+    """
     dims = entry.type.tensor_type.shape.dim
-    return len(dims) > 0 and _symbol(entry, 0) is None and dims[0].dim_value > 1
+    if not dims or _symbol(entry, 0) is not None or dims[0].dim_value < 2:
+        return False
+    others = [other for other in inputs if other is not entry and other.type.tensor_type.shape.dim]
+    if any(_has_dynamic_batch(other) for other in others):
+        return True
+    is_state = batch == 1 and len(dims) == 3 and _symbol(entry, 1) is None and dims[1].dim_value == 1
+    return is_state and any(other.type.tensor_type.shape.dim[0].dim_value == 1 for other in others)
 
 
-def _batch_is_shown(inputs: list[ValueInfoProto], batch: int | None) -> bool:
-    """True if some input has a dynamic batch, or leads with the batch of 1 that was asked."""
-    for entry in inputs:
-        symbols = [_symbol(entry, axis) for axis in range(len(entry.type.tensor_type.shape.dim))]
-        leading = symbols[0] if symbols else None
-        if any(map(_says_batch, symbols)) or (leading is not None and not _says_other(leading)):
-            return True
-        if batch == 1 and len(symbols) > 1 and leading is None and entry.type.tensor_type.shape.dim[0].dim_value == 1:
-            return True
-    return False
+def _has_dynamic_batch(entry: ValueInfoProto) -> bool:
+    symbols = [_symbol(entry, axis) for axis in range(len(entry.type.tensor_type.shape.dim))]
+    return any(map(_says_batch, symbols)) or (symbols[0] is not None and not _says_other(symbols[0]))
 
 
 def _bind_axis(
