@@ -451,6 +451,19 @@ def test_shapes_that_the_graph_computes_are_folded(build):
     assert len(network.layers) == 2
 
 
+def test_empty_constant_in_a_shape_computation(build):
+    """torch appends no zeros to paddings that are complete: that empty tensor was taken for unknown."""
+    build.input("x", [1, 12, 8]).constant(
+        zero=np.array([0]), pads=np.array([0, 0, 0, 1, 0, 0]), pairs=np.array([-1, 2])
+    )
+    build.constant(flat=np.array([-1]), w=floats(8, 5))
+    fill = onnx.numpy_helper.from_array(np.array([0]))
+    build.node("ConstantOfShape", "zero", "none", value=fill).node("Concat", "pads,none", "all", axis=0)
+    build.node("Reshape", "all,pairs", "table").node("Transpose", "table", "turned", perm=[1, 0])
+    build.node("Reshape", "turned,flat", "p").node("Pad", "x,p", "longer").node("MatMul", "longer,w", "y")
+    assert build.load().macs == 13 * 8 * 5
+
+
 def test_two_thousand_nodes_whose_shapes_depend_on_each_other(build):
     """Each reshape waits for the one before: deep files needed one run of shape inference a level, and 100 at most."""
     build.input("y0", ["batch", 64]).constant(w=floats(64, 64), first=np.array([0]), rest=np.array([64]))

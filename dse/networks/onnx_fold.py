@@ -247,7 +247,7 @@ def _constant_of_shape(state: _State, node: NodeProto) -> list[NodeProto] | None
     data_type = TensorProto.FLOAT if fill is None else fill.data_type
     dims = [int(size) for size in dims.reshape(-1)]
     tensor = TensorProto(name=node.output[0], dims=dims, data_type=data_type)
-    if 0 < math.prod(dims) <= FOLD_LIMIT:
+    if math.prod(dims) <= FOLD_LIMIT and all(size >= 0 for size in dims):
         value = 0.0 if fill is None else numpy_helper.to_array(fill).reshape(-1)[0]
         kind = helper.tensor_dtype_to_np_dtype(data_type)
         tensor = numpy_helper.from_array(np.full(dims, value, kind), node.output[0])
