@@ -216,6 +216,7 @@ DEFINITIONS: dict[str, Definition] = {
         Detection,
         {"input": (1, 3, 800, 800), "regions": (1, 1000, 256, 7, 7)},
         TORCHVISION.format("detection.fasterrcnn_resnet50_fpn"),
+        {"input": {2: "height", 3: "width"}},
     ),
     "ptb_lstm_medium": Definition(
         lambda: WordLSTM(650), {"ids": (1, 35)}, "written after ptb_word_lm.py of tensorflow/models (Apache-2.0)"

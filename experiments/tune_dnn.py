@@ -4,8 +4,8 @@
     python experiments/tune_dnn.py measure DIRECTORY [EPOCHS]    # IDX files of Fashion-MNIST; needs [retrain]
     python experiments/tune_dnn.py draw                          # figures of both
 
-Both can be interrupted; the same command continues.  NASNet-A takes half an hour a design, the others minutes: its graph
-is read again for each of 800 edits.  The margin, 0.5 points, was set before the first run.
+Both can be interrupted; the same command continues.  NASNet-A takes half an hour a design, the others minutes: its
+graph is read again for each of 800 edits.  The margin, 0.5 points, was set before the first run.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MEASURED = {"mobilenet-style": "systolic 128x128", "resnet-style": "systolic 128
 
 
 def predict() -> None:
-    """Capacity-keeping gains of three networks on three designs; rows that the table has are kept, delete it to redo."""
+    """Capacity-keeping gains of three networks on three designs; rows in the table are kept: delete it to redo."""
     table = OUT / "predicted.csv"
     OUT.mkdir(parents=True, exist_ok=True)
     rows = pd.read_csv(table, keep_default_na=False).to_dict("records") if table.exists() else []

@@ -1,141 +1,224 @@
-"""``Einsum`` and ``Attention`` of ONNX as the matrix products that they are."""
+"""``Einsum`` and ``Attention`` as matrix products with vector work around them.
+
+An Einsum of several operands is taken pair by pair, from left to right.  Of a pair, indices that both have and the
+result keeps are groups, those that it drops are the depth of the product; an index that only one operand has and
+nothing after needs is summed first.  A pair without depth that only scales is element-wise work, not a product.
+
+Attention is two products, ``Q K'`` and ``softmax(..) V``, per head of keys and values: query heads that share one are
+rows of the same product (grouped-query attention).  Causal masks, windows and padding save no MACs here, as in exports
+that write the same out in primitives.
+"""
 
 from __future__ import annotations
 
 import math
+import string
+from dataclasses import dataclass, replace
 
 from onnx import NodeProto
 
-from dse.layers import Layer, MacLayer, VectorLayer
+from dse.layers import Layer, VectorLayer
 from dse.networks.errors import NetworkError
-from dse.networks.mac_operators import matrix_product
+from dse.networks.mac_operators import join, product_layer
 from dse.networks.onnx_graph import attribute
 from dse.networks.onnx_reader import Reader, title
 
 
-def einsum(reader: Reader, node: NodeProto) -> list[Layer]:
-    """``Einsum`` of one operand (a view or a sum) or two (a batch of matrix products).
+@dataclass(frozen=True)
+class _Term:
+    """An operand of an Einsum: a tensor and the sizes of its indices, those of size 1 left out [elements]."""
 
-    Of two operands: indices in both and in the output are groups, in both but not in the output the reduction, in one
-    and in the output rows or columns; an index in one operand alone is summed before, one operation an element.
+    tensor: str
+    sizes: dict[str, int]
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.sizes.values())
+
+
+def einsum_indices(equation: str, ranks: list[int]) -> tuple[list[str], str]:
+    """Indices of every operand and of the result, one letter an axis; those behind ``...`` are capitals or digits.
+
+    Raises ValueError on an equation that does not fit the ranks.
     """
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != len(ranks):
+        raise ValueError(f"equation {equation!r} has {len(terms)} operand(s), the node {len(ranks)}")
+    free = [letter for letter in string.ascii_letters + string.digits if letter not in equation]
+    hidden = max([rank - len(term.replace("...", "")) for term, rank in zip(terms, ranks, strict=True)])
+    named = free[: max(0, hidden)]
+    written = []
+    for term, rank in zip(terms, ranks, strict=True):
+        more = rank - len(term.replace("...", ""))
+        if more < 0 or (more and "..." not in term):
+            raise ValueError(f"equation {equation!r}: operand {term!r} does not fit a tensor of {rank} dimension(s)")
+        written.append(term.replace("...", "".join(named[len(named) - more :])))
+    if arrow:
+        return written, right.replace("...", "".join(named))
+    letters = "".join(terms).replace("...", "")
+    once = sorted(letter for letter in set(letters) if letters.count(letter) == 1)
+    return written, "".join([*(named if "..." in left else ()), *once])
+
+
+def einsum(reader: Reader, node: NodeProto) -> list[Layer]:
+    """Products, sums and element-wise work of an ``Einsum``; see the module's text for the rules."""
     shapes = [reader.shape(node, name) for name in node.input]
-    operands, result, sizes = _indices(node, shapes)
-    reader.count_parameters(*node.input)
-    outputs = math.prod(sizes[i] for i in result)
-    if len(operands) == 1:
-        read = math.prod(shapes[0])
-        sums = read if set(operands[0]) - set(result) else 0
-        (source,) = reader.activations(node) or ("",)
-        inputs = (reader.tensor(source),) if source else ()
-        name, output = reader.layer_name(node), reader.tensor(node.output[0])
-        return [VectorLayer(name, "Einsum", sums, read, outputs, inputs=inputs, output=output)]
-    if len(operands) > 2:
-        raise NetworkError(
-            f"{title(node)}: a product of {len(operands)} operands is not supported; write it as products of two"
-        )
-    if any(len(set(indices)) < len(indices) for indices in operands):
-        raise NetworkError(f"{title(node)}: diagonals (an index twice in one operand) are not supported")
-    a, b = (set(indices) for indices in operands)
-    kept = set(result)
-
-    def size(indices: set[str]) -> int:
-        return math.prod(sizes[i] for i in indices)
-
-    groups, depth = size(a & b & kept), size((a & b) - kept)
-    rows, columns = size((a - b) & kept), size((b - a) & kept)
-    layers = matrix_product(
-        reader, node, node.input[0], node.input[1], (groups, rows, depth), (groups, depth, columns), has_bias=False
-    )
-    alone = [(node.input[0], a - b - kept), (node.input[1], b - a - kept)]
-    sums = sum(math.prod(reader.shape(node, source)) for source, indices in alone if indices)
-    if sums:
-        name = reader.layer_name(node, "/sum")
-        layers.insert(0, VectorLayer(name, "Einsum", sums, sums, 0, output=f"{node.output[0]}/sum"))
+    try:
+        indices, result = einsum_indices(attribute(node, "equation", ""), [len(shape) for shape in shapes])
+        terms = [_term(name, letters, shape) for name, letters, shape in zip(node.input, indices, shapes, strict=True)]
+        _check_extents(terms)
+    except ValueError as error:
+        raise NetworkError(f"{title(node)}: {error}") from None
+    layers: list[Layer] = []
+    first, *others = terms
+    for step, second in enumerate(others, 1):
+        kept = set(result).union(*(term.sizes for term in others[step:]))
+        last = step == len(others)
+        output = reader.tensor(node.output[0]) if last else f"{node.output[0]}/step {step}"
+        suffix = "" if len(others) == 1 else f"/{step}"
+        made, first = _pair(reader, node, first, second, kept, output, suffix)
+        layers += made
+    if not others:
+        layers.append(_single(reader, node, first, set(result)))
     return layers
 
 
-def _indices(node: NodeProto, shapes: list[tuple[int, ...]]) -> tuple[list[list[str]], list[str], dict[str, int]]:
-    """Indices of every operand and of the output, ellipses as indices of their own, and the size of each index."""
-    text = attribute(node, "equation", b"")
-    equation = (text.decode() if isinstance(text, bytes) else text).replace(" ", "")
-    left, arrow, right = equation.partition("->")
-    terms = left.split(",")
-    if len(terms) != len(shapes):
-        raise NetworkError(f"{title(node)}: equation {equation!r} has {len(terms)} operands, the node {len(shapes)}")
-    ranks = [len(shape) - len(term.replace("...", "")) for term, shape in zip(terms, shapes, strict=True)]
-    spread = max((rank for term, rank in zip(terms, ranks, strict=True) if "..." in term), default=0)
-    names = [f"...{i}" for i in range(spread)]
-
-    def spelled(term: str, rank: int | None) -> list[str]:
-        if "..." not in term:
-            return list(term)
-        head, tail = term.split("...")
-        count = spread if rank is None else rank - len(head) - len(tail)
-        return [*head, *names[len(names) - count :], *tail]
-
-    operands = [spelled(term, len(shape)) for term, shape in zip(terms, shapes, strict=True)]
+def _term(tensor: str, letters: str, shape: tuple[int, ...]) -> _Term:
     sizes: dict[str, int] = {}
-    for indices, shape in zip(operands, shapes, strict=True):
-        if len(indices) != len(shape):
-            raise NetworkError(f"{title(node)}: equation {equation!r} does not fit an operand of shape {shape}")
-        for index, extent in zip(indices, shape, strict=True):
-            if sizes.setdefault(index, extent) != extent and 1 not in (extent, sizes[index]):
-                raise NetworkError(
-                    f"{title(node)}: index {index!r} of {equation!r} is both {sizes[index]} and {extent}"
-                )
-            sizes[index] = max(sizes[index], extent)
-    once = [i for i in sorted(sizes) if sum(indices.count(i) for indices in operands) == 1 and not i.startswith(".")]
-    result = spelled(right, None) if arrow else [*names, *once]
-    return operands, result, sizes
+    for letter, size in zip(letters, shape, strict=True):
+        if sizes.setdefault(letter, size) not in (size, 1) and size != 1:
+            raise ValueError(f"index {letter!r} has sizes {sizes[letter]} and {size} in one operand")
+        sizes[letter] = max(size, sizes[letter])
+    return _Term(tensor, {letter: size for letter, size in sizes.items() if size > 1})
+
+
+def _check_extents(terms: list[_Term]) -> None:
+    seen: dict[str, int] = {}
+    for term in terms:
+        for letter, size in term.sizes.items():
+            if seen.setdefault(letter, size) != size:
+                raise ValueError(f"index {letter!r} has sizes {seen[letter]} and {size}")
+
+
+def _single(reader: Reader, node: NodeProto, term: _Term, kept: set[str]) -> Layer:
+    """One operand: a sum over what the result drops, or numbers put in another order."""
+    left = math.prod(size for letter, size in term.sizes.items() if letter in kept)
+    operations = term.elements if left < term.elements else 0
+    return _vector(reader, node, "", operations, (term,), left, reader.tensor(node.output[0]))
+
+
+def _vector(
+    reader: Reader, node: NodeProto, suffix: str, operations: int, terms: tuple[_Term, ...], elements: int, output: str
+) -> VectorLayer:
+    reads = [term for term in terms if reader.constant(term.tensor) is None]
+    reader.sizes.setdefault(output, elements)
+    return VectorLayer(
+        reader.layer_name(node, suffix), node.op_type, operations=operations,
+        input_elements=sum(term.elements for term in reads), output_elements=elements,
+        weight_elements=sum(term.elements for term in terms) - sum(term.elements for term in reads),
+        inputs=tuple(dict.fromkeys(reader.tensor(term.tensor) for term in reads)), output=output,
+    )  # fmt: skip
+
+
+def _pair(
+    reader: Reader, node: NodeProto, a: _Term, b: _Term, kept: set[str], output: str, suffix: str
+) -> tuple[list[Layer], _Term]:
+    """The layers of one pair and the term that stands for their result."""
+    layers: list[Layer] = []
+    pair = []
+    for letter, term, other in (("a", a, b), ("b", b, a)):
+        needed = {index: size for index, size in term.sizes.items() if index in kept or index in other.sizes}
+        if len(needed) < len(term.sizes):
+            less = _Term(f"{output}/sum of {letter}", needed)
+            name = f"{suffix}/sum_{letter}"
+            layers.append(_vector(reader, node, name, term.elements, (term,), less.elements, less.tensor))
+            term = less
+        pair.append(term)
+    a, b = pair
+    if reader.constant(a.tensor) is not None and reader.constant(b.tensor) is None:
+        a, b = b, a  # operand W is the constant one
+    sizes = a.sizes | b.sizes
+    groups = math.prod(size for index, size in sizes.items() if index in a.sizes and index in b.sizes and index in kept)
+    depth = math.prod(size for index, size in sizes.items() if index not in kept)
+    rows = math.prod(size for index, size in a.sizes.items() if index not in b.sizes)
+    columns = math.prod(size for index, size in b.sizes.items() if index not in a.sizes)
+    result = _Term(output, {index: size for index, size in sizes.items() if index in kept})
+    if depth == 1 and 1 in (rows, columns):
+        layers.append(_vector(reader, node, suffix, result.elements, (a, b), result.elements, output))
+    else:
+        reader.sizes.setdefault(output, result.elements)
+        size = (groups, rows, depth, columns)
+        layers.append(product_layer(reader, node, (a.tensor, b.tensor), size, suffix=suffix, output=output))
+    return layers, result
+
+
+SOFTMAX_OPERATIONS = 5  # maximum, subtract, exp, sum, divide
+SOFTCAP_OPERATIONS = 3  # divide, tanh, multiply
 
 
 def attention(reader: Reader, node: NodeProto) -> list[Layer]:
-    """``Attention`` (opset 23): scores, softmax, and the weighted sum of the values; masked scores count too.
+    """``Attention`` (opset 23 on): scores, softmax, values; ``past_key`` and ``past_value`` lengthen K and V."""
+    q, k, v, mask, past_k, past_v = [*node.input, "", "", ""][:6]
+    batch, heads, rows, width = _by_head(reader, node, q, "q_num_heads")
+    _, kv_heads, new_tokens, _ = _by_head(reader, node, k, "kv_num_heads")
+    value_width = _by_head(reader, node, v, "kv_num_heads")[3]
+    if heads % kv_heads:
+        raise NetworkError(f"{title(node)}: {heads} query heads do not share {kv_heads} heads of keys evenly")
+    tokens = new_tokens + (reader.shape(node, past_k)[2] if past_k else 0)
+    y, groups, queries = reader.tensor(node.output[0]), batch * kv_heads, rows * heads // kv_heads
+    layers: list[Layer] = []
+    if past_k:
+        k = _with_past(reader, node, "key", (past_k, k), 1, groups * tokens * width, layers)
+        v = _with_past(reader, node, "value", (past_v, v), 2, groups * tokens * value_width, layers)
+    elements = batch * heads * rows * tokens
+    scores, shares = f"{y}/scores", f"{y}/shares"
+    if len(node.output) > 3 and node.output[3]:
+        scores = node.output[3]
+    reader.sizes |= {scores: elements, shares: elements, y: batch * heads * rows * value_width}
+    masked = bool(mask) + bool(attribute(node, "is_causal", 0))
+    operations = elements * (1 + masked + SOFTCAP_OPERATIONS * bool(attribute(node, "softcap", 0.0)))
+    of_scores = product_layer(
+        reader, node, (q, k), (groups, queries, width, tokens), operations, suffix="/scores", output=scores
+    )
+    if mask and reader.constant(mask) is None:
+        of_scores = replace(
+            of_scores, fused_input=reader.tensor(mask), fused_input_elements=math.prod(reader.shape(node, mask))
+        )
+    softmax = VectorLayer(
+        reader.layer_name(node, "/softmax"), "Softmax", operations=SOFTMAX_OPERATIONS * elements,
+        input_elements=elements, output_elements=elements, inputs=(scores,), output=shares,
+    )  # fmt: skip
+    of_values = product_layer(
+        reader, node, (shares, v), (groups, queries, tokens, value_width), suffix="/values", output=y
+    )
+    return [*layers, of_scores, softmax, of_values]
 
-    Query heads that share a head of keys and values (grouped queries) are rows of one product.  Keys and values seen
-    before (``past_key``, ``past_value``) lengthen the sum.  Scale, mask and soft cap are an operation a score each.
-    """
-    q, k, v = node.input[:3]
-    query, key, value = (reader.shape(node, name) for name in (q, k, v))
-    if len(query) == 3:
-        heads, shared = attribute(node, "q_num_heads", 0), attribute(node, "kv_num_heads", 0)
-        if not heads or not shared:
-            raise NetworkError(f"{title(node)}: operands of three dimensions need q_num_heads and kv_num_heads")
-        query = (query[0], heads, query[1], query[2] // heads)
-        key, value = ((x[0], shared, x[1], x[2] // shared) for x in (key, value))
-    batch, heads, rows, width = query
-    shared, seen = key[1], key[2]
-    past = [name for name in node.input[4:6] if name]
-    if past:
-        seen += reader.shape(node, past[0])[2]
-    if heads % shared:
-        raise NetworkError(f"{title(node)}: {heads} query heads cannot share {shared} heads of keys and values")
-    scores = batch * heads * rows * seen
-    masked = bool(len(node.input) > 3 and node.input[3]) or bool(attribute(node, "is_causal", 0))
-    capped = bool(attribute(node, "softcap", 0.0))
-    y = node.output[0]
-    softmax = f"{y}/softmax"
-    product = {"G": batch * shared, "OX": heads // shared * rows, "static_weights": False}
-    sources = [reader.tensor(name) for name in (q, k, v)]
-    before = [reader.tensor(name) for name in past]
-    name = reader.layer_name(node)
-    products, weighted = (*sources[:2], *before[:1]), (softmax, sources[2], *before[1:])
-    layers: list[Layer] = [
-        MacLayer(
-            f"{name}/scores", node.op_type, **product, K=seen, C=width, inputs=tuple(dict.fromkeys(products)),
-            vector_operations=scores * (1 + masked + capped), output=f"{y}/scores",
-        ),
-        VectorLayer(
-            f"{name}/softmax", "Softmax", 5 * scores, scores, scores, inputs=(f"{y}/scores",), output=softmax
-        ),
-        MacLayer(
-            f"{name}/values", node.op_type, **product, K=value[3], C=seen, inputs=tuple(dict.fromkeys(weighted)),
-            output=reader.tensor(y),
-        ),
-    ]  # fmt: skip
-    reader.sizes[f"{y}/scores"] = reader.sizes[softmax] = scores
-    for present, parts in zip(node.output[1:3], ((k, *past[:1]), (v, *past[1:])), strict=False):
-        if present:
-            reader.alias(present, parts[0])
-    return layers
+
+def _by_head(reader: Reader, node: NodeProto, tensor: str, heads: str) -> tuple[int, int, int, int]:
+    """(batch, heads, tokens, width) of a tensor that has them so, or as (batch, tokens, heads x width)."""
+    dims = reader.shape(node, tensor)
+    if len(dims) == 4:
+        return dims
+    count = attribute(node, heads, 0)
+    if len(dims) != 3 or count < 1 or dims[2] % count:
+        raise NetworkError(f"{title(node)}: {heads}={count} does not fit tensor {tensor!r} of shape {dims}")
+    return dims[0], count, dims[1], dims[2] // count
+
+
+def _with_past(
+    reader: Reader,
+    node: NodeProto,
+    what: str,
+    parts: tuple[str, str],
+    position: int,
+    elements: int,
+    layers: list[Layer],
+) -> str:
+    """Join old and new keys or values, under the name of the output that hands them out if there is one."""
+    given = node.output[position] if len(node.output) > position else ""
+    whole = given or f"{node.output[0]}/{what}s"
+    reader.sizes[whole] = elements
+    activations = tuple(reader.tensor(part) for part in parts if reader.constant(part) is None)
+    layers.append(join(reader.layer_name(node, f"/{what}s"), activations, whole))
+    return whole

@@ -1,9 +1,11 @@
 """MAC operators of ONNX as loop nests of the normal form: convolutions and matrix products.
 
-A 3-D convolution treats the output depth as part of the batch and the kernel's depth as channels: every output slice
-is an image of its own with the same weights.  MACs and weights are exact.  Inputs are exact at kernel depth 1; a
-deeper kernel counts a slice once for every output slice that reads it, so traffic and its bound are too high by up to
-the kernel's depth / stride.  Biases cost one vector operation an output.
+A 3-D convolution is a 2-D one if along one axis no two outputs read the same input (a kernel of one tap, as in
+(2+1)-D networks; a stride as long as the kernel, as in patches of video; a single output): outputs along that axis
+are images of a batch, taps are channels, and MACs and traffic are exact.  Where windows overlap on every axis, the
+depth is folded all the same: MACs and weights are exact, but an input slice counts once for every output slice that
+reads it, so input traffic and its bound are too high by up to the kernel's depth / stride.
+Biases cost one vector operation an output.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from itertools import product
 
 from onnx import NodeProto
 
-from dse.layers import Layer, MacLayer, VectorLayer
+from dse.layers import Layer, MacLayer, VectorLayer, distinct_positions
 from dse.networks.errors import NetworkError
 from dse.networks.onnx_graph import attribute
 from dse.networks.onnx_reader import Reader, title
@@ -35,11 +37,13 @@ def _pads_before(node: NodeProto, sizes: tuple[int, ...], spans: list[int], stri
     return list(pads[: len(sizes)]) if pads else [0] * len(sizes)
 
 
-def _slices(node: NodeProto, kernel: tuple[int, ...], outputs: tuple[int, ...]) -> int:
-    """Images per sample: 1 in one and two dimensions, the output depth in three."""
+def _folded_axis(node: NodeProto, kernel: tuple[int, ...], exact: list[bool]) -> int | None:
+    """The axis of a 3-D kernel that becomes images and channels: the first that is exact, else the depth."""
     if not 1 <= len(kernel) <= 3:
         raise NetworkError(f"{title(node)}: {len(kernel)}-D convolution is not supported; 1-D, 2-D and 3-D are")
-    return 1 if len(kernel) < 3 else outputs[0]
+    if len(kernel) < 3:
+        return None
+    return exact.index(True) if any(exact) else 0
 
 
 def _weight(reader: Reader, name: str) -> dict:
@@ -63,21 +67,25 @@ def convolution(reader: Reader, node: NodeProto, weight: int = 1, bias: int = 2)
     before, after = reader.paddings.get(x, ((0,) * len(sizes), (0,) * len(sizes)))
     real = [size - front - back for size, front, back in zip(sizes, before, after, strict=True)]
     pads = [max(0, pad + front) for pad, front in zip(begin, before, strict=True)]
-    images = x_dims[0] * _slices(node, kernel, y_dims[2:])
+    outputs = y_dims[2:]
+    exact = [
+        pad == 0 and (o - 1) * stride + span <= size and distinct_positions(o, taps, stride, step) == o * taps
+        for pad, o, stride, span, size, taps, step in zip(
+            pads, outputs, strides, spans, real, kernel, dilations, strict=True
+        )
+    ]
+    folded = _folded_axis(node, kernel, exact)
+    images, taps = (1, 1) if folded is None else (outputs[folded], kernel[folded])
     has_bias = len(node.input) > bias and bool(node.input[bias])
     reader.count_parameters(w, *(node.input[bias : bias + 1] if has_bias else ()))
-    one_dimensional = len(kernel) == 1
-    axes = {"y": None, "x": 0} if one_dimensional else {"y": -2, "x": -1}
     nest: dict[str, int] = {}
-    for axis, index in axes.items():
-        if index is None:
-            continue
+    for axis, index in zip("xy", reversed([index for index in range(len(kernel)) if index != folded]), strict=False):
         upper = axis.upper()
-        nest |= {"O" + upper: y_dims[2:][index], "F" + upper: kernel[index], "I" + upper: real[index]}
+        nest |= {"O" + upper: outputs[index], "F" + upper: kernel[index], "I" + upper: real[index]}
         nest |= {f"stride_{axis}": strides[index], f"dilation_{axis}": dilations[index], f"pad_{axis}": pads[index]}
     layer = MacLayer(
-        name=reader.layer_name(node), operator=node.op_type, B=images, G=groups, K=w_dims[0] // groups,
-        C=w_dims[1] * (kernel[0] if len(kernel) == 3 else 1), **nest, **_weight(reader, w),
+        name=reader.layer_name(node), operator=node.op_type, B=x_dims[0] * images, G=groups, K=w_dims[0] // groups,
+        C=w_dims[1] * taps, **nest, **_weight(reader, w),
         vector_operations=_output_operations(node, math.prod(y_dims), has_bias),
         inputs=_operands(reader, x, w), output=reader.tensor(node.output[0]),
     )  # fmt: skip
@@ -105,28 +113,27 @@ def transposed_convolution(reader: Reader, node: NodeProto) -> list[Layer]:
     x, w, y = node.input[0], node.input[1], node.output[0]
     x_dims, w_dims, y_dims = reader.shape(node, x), reader.shape(node, w), reader.shape(node, y)
     groups, kernel = attribute(node, "group", 1), w_dims[2:]
-    images = x_dims[0] * _slices(node, kernel, x_dims[2:])
     has_bias = len(node.input) > 2 and bool(node.input[2])
     reader.count_parameters(w, *node.input[2:3])
     strides, dilations = _filled(node, "strides", len(kernel)), _filled(node, "dilations", len(kernel))
-    if len(kernel) == 3 and (strides[0], kernel[0]) != (1, 1):
-        raise NetworkError(
-            f"{title(node)}: a 3-D transposed convolution is supported with kernel depth 1 and no stride in depth only"
-        )
-    kinds = [_phases(*axis) for axis in list(zip(kernel, strides, dilations, strict=True))[-2:]]
-    kinds = [{1: 1}, *kinds] if len(kinds) == 1 else kinds
+    kinds = [_phases(*axis) for axis in zip(kernel, strides, dilations, strict=True)]
+    folded = _folded_axis(node, kernel, [max(kind) == 1 for kind in kinds])
+    images, deep = (1, {1: 1}) if folded is None else (x_dims[2:][folded], kinds[folded])
     steps = [dilation // math.gcd(dilation, stride) for dilation, stride in zip(dilations, strides, strict=True)]
-    step_y, step_x = ([1, *steps])[-2:]
-    rows, columns = ((1, *x_dims[2:]))[-2:]
+    kept = [index for index in range(len(kernel)) if index != folded]
+    kinds = [{1: 1}, *(kinds[index] for index in kept)][-2:]
+    step_y, step_x = [1, *(steps[index] for index in kept)][-2:]
+    rows, columns = [1, *(x_dims[2:][index] for index in kept)][-2:]
     layers: list[Layer] = []
-    several = len(kinds[0]) * len(kinds[1]) > 1
-    for (taps_y, count_y), (taps_x, count_x) in product(kinds[0].items(), kinds[1].items()):
-        suffix = f"/{taps_y}x{taps_x}" if several else ""
+    several = len(deep) * len(kinds[0]) * len(kinds[1]) > 1
+    for (taps_z, count_z), (taps_y, count_y), (taps_x, count_x) in product(*(kind.items() for kind in (deep, *kinds))):
+        taps = f"{taps_y}x{taps_x}" if folded is None else f"{taps_z}x{taps_y}x{taps_x}"
+        suffix = f"/{taps}" if several else ""
         part = f"{y}{suffix}"
         layer = MacLayer(
-            name=reader.layer_name(node, suffix), operator=node.op_type, B=images, G=groups,
-            K=w_dims[1] * count_y * count_x, C=x_dims[1] // groups, OY=rows, OX=columns, FY=taps_y, FX=taps_x,
-            dilation_y=step_y, dilation_x=step_x, IY=rows, IX=columns,
+            name=reader.layer_name(node, suffix), operator=node.op_type, B=x_dims[0] * images, G=groups,
+            K=w_dims[1] * count_z * count_y * count_x, C=x_dims[1] // groups * taps_z, OY=rows, OX=columns,
+            FY=taps_y, FX=taps_x, dilation_y=step_y, dilation_x=step_x, IY=rows, IX=columns,
             pad_y=(taps_y - 1) * step_y // 2, pad_x=(taps_x - 1) * step_x // 2, **_weight(reader, w),
             inputs=_operands(reader, x, w), output=part if several else reader.tensor(y),
         )  # fmt: skip
@@ -136,6 +143,32 @@ def transposed_convolution(reader: Reader, node: NodeProto) -> list[Layer]:
         parts = tuple(layer.output for layer in layers)
         layers.append(join(reader.layer_name(node, "/join"), parts, reader.tensor(y)))
     return layers
+
+
+def deformable_convolution(reader: Reader, node: NodeProto) -> list[Layer]:
+    """``DeformConv``: the vector unit samples the input where the offsets say, then a product of the samples.
+
+    A sample takes four taps, each multiplied and added, and is scaled where there is a mask.
+    """
+    x, w, offset, bias, mask = [*node.input, "", ""][:5]
+    x_dims, w_dims, y_dims = reader.shape(node, x), reader.shape(node, w), reader.shape(node, node.output[0])
+    groups, taps, pixels = attribute(node, "group", 1), math.prod(w_dims[2:]), math.prod(y_dims[2:])
+    samples, elements = f"{node.output[0]}/samples", x_dims[0] * x_dims[1] * taps * pixels
+    reader.sizes[samples] = elements
+    reader.count_parameters(w, bias)
+    reads = [name for name in (x, offset, mask) if name and reader.constant(name) is None]
+    sample = VectorLayer(
+        reader.layer_name(node, "/samples"), node.op_type, operations=elements * (8 + bool(mask)),
+        input_elements=sum(math.prod(reader.shape(node, name)) for name in reads), output_elements=elements,
+        inputs=tuple(dict.fromkeys(map(reader.tensor, reads))), output=samples,
+    )  # fmt: skip
+    layer = MacLayer(
+        name=reader.layer_name(node), operator=node.op_type, B=x_dims[0], G=groups, K=w_dims[0] // groups,
+        C=w_dims[1] * taps, OX=pixels, **_weight(reader, w),
+        vector_operations=_output_operations(node, math.prod(y_dims), bool(bias)),
+        inputs=(samples, *_operands(reader, w)), output=reader.tensor(node.output[0]),
+    )  # fmt: skip
+    return [sample, layer]
 
 
 def join(name: str, parts: tuple[str, ...], whole: str) -> VectorLayer:
@@ -158,7 +191,7 @@ def gemm(reader: Reader, node: NodeProto) -> list[Layer]:
         b_dims = b_dims[::-1]
     bias = node.input[2] if len(node.input) > 2 else ""
     reader.count_parameters(bias)
-    return matrix_product(reader, node, node.input[0], node.input[1], a_dims, b_dims, bool(bias))
+    return _matrix_product(reader, node, node.input[0], node.input[1], a_dims, b_dims, bool(bias))
 
 
 def matmul(reader: Reader, node: NodeProto, second: int = 1) -> list[Layer]:
@@ -167,10 +200,10 @@ def matmul(reader: Reader, node: NodeProto, second: int = 1) -> list[Layer]:
     a_dims, b_dims = reader.shape(node, a), reader.shape(node, b)
     a_dims = (1, *a_dims) if len(a_dims) == 1 else a_dims
     b_dims = (*b_dims, 1) if len(b_dims) == 1 else b_dims
-    return matrix_product(reader, node, a, b, a_dims, b_dims, has_bias=False)
+    return _matrix_product(reader, node, a, b, a_dims, b_dims, has_bias=False)
 
 
-def matrix_product(
+def _matrix_product(
     reader: Reader, node: NodeProto, a: str, b: str, a_dims: tuple[int, ...], b_dims: tuple[int, ...], has_bias: bool
 ) -> list[Layer]:
     """``[.., M, C] x [.., C, N]``: leading axes that only operand I has are rows, the others are groups.
@@ -191,18 +224,31 @@ def matrix_product(
         pairs = [(one, other) for other, one in pairs]
     groups = math.prod(other for _, other in pairs)
     rows *= math.prod(one for one, other in pairs if other == 1)
-    reader.count_parameters(b)
-    elements = groups * rows * columns
-    layer = MacLayer(
-        name=reader.layer_name(node), operator=node.op_type, G=groups, K=columns, C=depth, OX=rows,
-        **_weight(reader, b), vector_operations=_output_operations(node, elements, has_bias),
-        inputs=_operands(reader, a, b), output=reader.tensor(node.output[0]),
+    operations = _output_operations(node, groups * rows * columns, has_bias)
+    return [product_layer(reader, node, (a, b), (groups, rows, depth, columns), operations)]
+
+
+def product_layer(
+    reader: Reader,
+    node: NodeProto,
+    operands: tuple[str, str],
+    sizes: tuple[int, int, int, int],
+    operations: int = 0,
+    suffix: str = "",
+    output: str = "",
+) -> MacLayer:
+    """A product of `operands` I and W with `sizes` (groups, rows, depth, columns); a constant W counts as parameter."""
+    groups, rows, depth, columns = sizes
+    reader.count_parameters(operands[1])
+    return MacLayer(
+        name=reader.layer_name(node, suffix), operator=node.op_type, G=groups, K=columns, C=depth, OX=rows,
+        **_weight(reader, operands[1]), vector_operations=operations, inputs=_operands(reader, *operands),
+        output=output or reader.tensor(node.output[0]),
     )  # fmt: skip
-    return [layer]
 
 
 UNSUPPORTED = frozenset(
-    "DeformConv LinearAttention CausalConvWithState DFT STFT Det "
+    "LinearAttention CausalConvWithState DFT STFT Det "
     "LinearClassifier LinearRegressor SVMClassifier SVMRegressor".split()
 )
 """MAC operators of the standard that have no conversion (yet): an error, never a silent zero."""

@@ -2,8 +2,10 @@
 
 A dimension is addressed by its symbol (``seq``) or, named or not, by input and axis (``tokens.1``).  The
 batch dimension of an input is the one whose symbol says so (``batch``, ``batch_size``, ``N`` ...), else a
-dynamic leading dimension, else a leading dimension that the file fixes at 1.  An integer or boolean input
-of one element can be given as a value (``sampling_rate=16000``), which decides the branch of an ``If``.
+dynamic leading dimension, else a leading dimension that the file fixes at 1.  A leading dimension fixed at
+another size is no batch (the layers of a recurrent state, say) where the batch of another input is dynamic.
+An integer or boolean input of one element can be given as a value (``sampling_rate=16000``), which decides
+the branch of an ``If``.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ def bind_inputs(model: ModelProto, batch: int | None, dims: Mapping[str, int]) -
     rewritten = False
     for entry in inputs:
         for axis in range(len(entry.type.tensor_type.shape.dim)):
-            rewritten |= _bind_axis(entry, axis, batch, dims, sizes)
+            leads = not _leads_with_no_batch(entry, inputs, batch)
+            rewritten |= _bind_axis(entry, axis, batch if leads else None, dims, sizes)
             unused -= {f"{entry.name}.{axis}", *sizes}
     _check_bound(inputs, unused, dims)
     _forget_shapes(model, sizes, trust_vendors=not rewritten)
@@ -95,6 +98,26 @@ def _symbol_sizes(inputs: list[ValueInfoProto], batch: int | None, dims: Mapping
             elif symbol in batches and batch is not None:
                 sizes[symbol] = batch
     return sizes
+
+
+def _leads_with_no_batch(entry: ValueInfoProto, inputs: list[ValueInfoProto], batch: int | None) -> bool:
+    """True if the leading size that the file fixes is no batch: the batch is dynamic elsewhere, or this is a state.
+
+    A recurrent state (layers, batch, hidden) has its batch of 1 on the second axis, and another input leads with 1.
+    """
+    dims = entry.type.tensor_type.shape.dim
+    if not dims or _symbol(entry, 0) is not None or dims[0].dim_value < 2:
+        return False
+    others = [other for other in inputs if other is not entry and other.type.tensor_type.shape.dim]
+    if any(_has_dynamic_batch(other) for other in others):
+        return True
+    is_state = batch == 1 and len(dims) == 3 and _symbol(entry, 1) is None and dims[1].dim_value == 1
+    return is_state and any(other.type.tensor_type.shape.dim[0].dim_value == 1 for other in others)
+
+
+def _has_dynamic_batch(entry: ValueInfoProto) -> bool:
+    symbols = [_symbol(entry, axis) for axis in range(len(entry.type.tensor_type.shape.dim))]
+    return any(map(_says_batch, symbols)) or (symbols[0] is not None and not _says_other(symbols[0]))
 
 
 def _bind_axis(

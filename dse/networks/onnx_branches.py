@@ -1,29 +1,175 @@
-"""Graphs inside nodes: the taken branch of an ``If`` put in its place, and what nested graphs read."""
+"""Graphs inside nodes: the taken branch of an ``If`` put in its place, loops unrolled, what nested graphs read.
+
+A ``Loop`` or ``Scan`` whose trip count is known is written out step by step: what the body stores is shared by all
+steps, and shapes that change from step to step, or branches that depend on its number, need no rule of their own.
+"""
 
 from __future__ import annotations
 
-from onnx import GraphProto, NodeProto, helper
+from collections.abc import Callable, Mapping
 
-from dse.networks.onnx_graph import attribute, subgraphs
+import numpy as np
+from onnx import GraphProto, NodeProto, helper, numpy_helper
+
+from dse.networks.onnx_graph import attribute, is_standard, node_title, subgraphs
+
+MAX_UNROLLED = 5000
+"""Loops that would become more nodes than this are not unrolled [nodes]."""
 
 
 def taken_branch(node: NodeProto, condition: bool) -> list[NodeProto]:
     """Nodes of the taken branch of an ``If``, its own tensors renamed so that they stay unique."""
     branch = attribute(node, "then_branch" if condition else "else_branch")
     prefix = f"{node.name or node.output[0]}/{'then' if condition else 'else'}/"
-    own = {name for inner in branch.node for name in inner.output if name}
-    own |= {tensor.name for tensor in branch.initializer}
-    renames = {name: prefix + name for name in own}
-    nodes = [helper.make_node("Constant", [], [renames[tensor.name]], value=tensor) for tensor in branch.initializer]
-    for inner in branch.node:
+    shared, constants = _constants(branch, prefix)
+    nodes, renames = _step(branch, prefix, shared)
+    nodes = constants + nodes
+    for inner, outer in zip(branch.output, node.output, strict=True):
+        nodes.append(_identity(renames.get(inner.name, inner.name), outer))
+    return nodes
+
+
+def _identity(source: str, target: str) -> NodeProto:
+    return helper.make_node("Identity", [source], [target])
+
+
+def _constants(graph: GraphProto, prefix: str) -> tuple[dict[str, str], list[NodeProto]]:
+    """What `graph` stores, as nodes under new names, and these names."""
+    nodes = [helper.make_node("Constant", [], [prefix + tensor.name], value=tensor) for tensor in graph.initializer]
+    renames = {tensor.name: prefix + tensor.name for tensor in graph.initializer}
+    for inner in graph.node:
+        if inner.op_type == "Constant" and is_standard(inner):
+            copy = NodeProto()
+            copy.CopyFrom(inner)
+            copy.output[:] = [prefix + name for name in inner.output]
+            renames |= {name: prefix + name for name in inner.output}
+            nodes.append(copy)
+    return renames, nodes
+
+
+def _step(graph: GraphProto, prefix: str, bound: Mapping[str, str]) -> tuple[list[NodeProto], dict[str, str]]:
+    """The nodes of `graph` but its constants once more, with `bound` names replaced and its own ones prefixed."""
+    renames = dict(bound)
+    body = [inner for inner in graph.node if not (inner.op_type == "Constant" and is_standard(inner))]
+    renames |= {name: prefix + name for inner in body for name in inner.output if name}
+    nodes = []
+    for inner in body:
         copy = NodeProto()
         copy.CopyFrom(inner)
         copy.name = prefix + inner.name if inner.name else ""
         _rename(copy, renames)
         copy.output[:] = [renames.get(name, name) for name in inner.output]
         nodes.append(copy)
-    for inner, outer in zip(branch.output, node.output, strict=True):
-        nodes.append(helper.make_node("Identity", [renames.get(inner.name, inner.name)], [outer]))
+    return nodes, renames
+
+
+def unrolled_loop(
+    node: NodeProto, value: Callable[[str], np.ndarray | None], opset: int, room: int
+) -> list[NodeProto] | None:
+    """Nodes that a ``Loop`` of constant trip count stands for, or None: unknown count, or more than `room` nodes.
+
+    `value` gives the values of a constant.  A condition may be absent, or true from beginning to end.
+    """
+    body = attribute(node, "body")
+    count, go = [value(name) if name else None for name in [*node.input, "", ""][:2]]
+    has_condition = len(node.input) > 1 and bool(node.input[1])
+    if count is None or (has_condition and go is None) or not _goes_on(body, value):
+        return None
+    trips = max(0, int(count.reshape(-1)[0])) if go is None or bool(go.reshape(-1)[0]) else 0
+    carried = list(node.input[2:])
+    if trips * len(body.node) > room or (trips == 0 and len(node.output) > len(carried)):
+        return None
+    title = node_title(node)
+    shared, nodes = _constants(body, f"{title}/")
+    number, condition, *states = [entry.name for entry in body.input]
+    collected: list[list[str]] = [[] for _ in node.output[len(carried) :]]
+    for step in range(trips):
+        prefix = f"{title}/{step}/"
+        nodes += [_constant(prefix + "#number", np.int64(step)), _constant(prefix + "#go", np.bool_(True))]
+        bound = (
+            shared | {number: prefix + "#number", condition: prefix + "#go"} | dict(zip(states, carried, strict=True))
+        )
+        made, renames = _step(body, prefix, bound)
+        results = [renames.get(entry.name, entry.name) for entry in body.output]
+        nodes, carried = nodes + made, results[1 : 1 + len(states)]
+        for parts, result in zip(collected, results[1 + len(states) :], strict=True):
+            parts.append(result)
+    return nodes + _results(node, carried, collected, [0] * len(collected), opset)
+
+
+def unrolled_scan(
+    node: NodeProto, shape: Callable[[str], tuple[int | None, ...] | None], opset: int, room: int
+) -> list[NodeProto] | None:
+    """Nodes that a ``Scan`` (opset 9 on) over an axis of known size stands for, or None."""
+    body, scanned = attribute(node, "body"), attribute(node, "num_scan_inputs", 0)
+    states, sequences = list(node.input[: len(node.input) - scanned]), list(node.input[len(node.input) - scanned :])
+    outputs = len(node.output) - len(states)
+    axes = attribute(node, "scan_input_axes") or [0] * scanned
+    out_axes = attribute(node, "scan_output_axes") or [0] * outputs
+    backward = attribute(node, "scan_input_directions") or [0] * scanned
+    out_backward = attribute(node, "scan_output_directions") or [0] * outputs
+    dims = shape(sequences[0]) if sequences else None
+    trips = None if opset < 9 or dims is None else dims[axes[0]]
+    if not trips or trips * (len(body.node) + scanned) > room:
+        return None
+    title = node_title(node)
+    shared, nodes = _constants(body, f"{title}/")
+    names = [entry.name for entry in body.input]
+    collected: list[list[str]] = [[] for _ in range(outputs)]
+    for step in range(trips):
+        prefix = f"{title}/{step}/"
+        pieces = [f"{prefix}#input {i}" for i in range(scanned)]
+        for sequence, axis, back, piece in zip(sequences, axes, backward, pieces, strict=True):
+            nodes.append(_constant(piece + " number", np.int64(trips - 1 - step if back else step)))
+            nodes.append(helper.make_node("Gather", [sequence, piece + " number"], [piece], axis=axis))
+        made, renames = _step(body, prefix, shared | dict(zip(names, states + pieces, strict=True)))
+        results = [renames.get(entry.name, entry.name) for entry in body.output]
+        nodes, states = nodes + made, results[: len(states)]
+        for parts, result in zip(collected, results[len(states) :], strict=True):
+            parts.append(result)
+    ordered = [parts[::-1] if back else parts for parts, back in zip(collected, out_backward, strict=True)]
+    return nodes + _results(node, states, ordered, list(out_axes), opset)
+
+
+def _goes_on(body: GraphProto, value: Callable[[str], np.ndarray | None]) -> bool:
+    """True if the condition that a loop's body hands out is the one it got, or constantly true."""
+    makers = {name: inner for inner in body.node for name in inner.output}
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in body.initializer if tensor.data_type == 9}
+    name = body.output[0].name
+    while name in makers and makers[name].op_type == "Identity":
+        name = makers[name].input[0]
+    if name == body.input[1].name:
+        return True
+    known = stored.get(name)
+    if known is None and name in makers and makers[name].op_type == "Constant":
+        known = attribute(makers[name], "value")
+        known = None if known is None else numpy_helper.to_array(known)
+    if known is None and name not in makers:
+        known = value(name)
+    return known is not None and bool(known.reshape(-1)[0])
+
+
+def _constant(name: str, number: np.generic) -> NodeProto:
+    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.asarray(number)))
+
+
+def _results(
+    node: NodeProto, states: list[str], collected: list[list[str]], axes: list[int], opset: int
+) -> list[NodeProto]:
+    """Hand out the last states, and what every step made, stacked along a new axis."""
+    nodes = [_identity(state, name) for state, name in zip(states, node.output, strict=False) if name]
+    for name, parts, axis in zip(node.output[len(states) :], collected, axes, strict=True):
+        if not name:
+            continue
+        stacked = [f"{name}/{step}" for step in range(len(parts))]
+        if opset >= 13:
+            nodes.append(_constant(f"{name}/axis", np.array([axis], np.int64)))
+        for part, whole in zip(parts, stacked, strict=True):
+            if opset >= 13:
+                nodes.append(helper.make_node("Unsqueeze", [part, f"{name}/axis"], [whole]))
+            else:
+                nodes.append(helper.make_node("Unsqueeze", [part], [whole], axes=[axis]))
+        nodes.append(helper.make_node("Concat", stacked, [name], axis=axis))
     return nodes
 
 

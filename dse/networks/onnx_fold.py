@@ -3,7 +3,8 @@
 `onnx.shape_inference` alone stops at shapes that the graph computes (``Shape -> Gather -> Concat ->
 Reshape``), at ``If``, and at constants behind a few operators.  So between its runs: ``Shape`` and ``Size``
 of known tensors and small all-constant nodes are replaced by their values (computed by `onnx`'s reference
-evaluator), and the taken branch of an ``If`` with a constant condition takes its place.
+evaluator), the taken branch of an ``If`` with a constant condition takes its place, and so do the steps of a loop
+of known length.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper, shape_inference
 
 from dse.networks.errors import NetworkError
-from dse.networks.onnx_branches import read_names, taken_branch
+from dse.networks.onnx_batch import check_reshapes, widen_reshapes
+from dse.networks.onnx_branches import MAX_UNROLLED, read_names, taken_branch, unrolled_loop, unrolled_scan
 from dse.networks.onnx_graph import (
     FLOAT_TYPES,
     FOLD_LIMIT,
+    STANDARD_DOMAINS,
     Constant,
     OnnxGraph,
     attribute,
@@ -52,8 +56,10 @@ class _State:
         self.types: dict[str, int] = {}
         self.shapes: dict[str, tuple[int | None, ...]] = {}
         self.failed: set[str] = set()
+        self.unrolled = 0
         self.vendor_shapes = {entry.name: entry for entry in model.graph.value_info}
         self.opsets = [helper.make_opsetid(entry.domain, entry.version) for entry in model.opset_import]
+        self.opset = next((entry.version for entry in self.opsets if entry.domain in STANDARD_DOMAINS), 1)
         for tensor in model.graph.initializer:
             self.add(tensor)
 
@@ -91,12 +97,21 @@ def resolve(model: ModelProto, stored: dict[str, int], rewritten_batch: int | No
         _infer(state)
         changed = _fold(state)
         if rewritten_batch is not None:
-            changed |= _widen_reshapes(state, rewritten_batch)
+            changed |= widen_reshapes(state, rewritten_batch)
         if not changed:
             break
     if rewritten_batch is not None:
-        _check_rewritten(state)
+        check_reshapes(state)
+        _check_shapes(state)
     return _graph(state, name)
+
+
+def _check_shapes(state: _State) -> None:
+    """Refuse a graph whose shapes do not fit the size that was rewritten."""
+    try:
+        _infer(state, strict=True)
+    except NetworkError as error:
+        raise NetworkError(f"the file cannot be run at another batch than its own: {error}") from None
 
 
 def _infer(state: _State, strict: bool = False) -> None:
@@ -112,9 +127,7 @@ def _infer(state: _State, strict: bool = False) -> None:
         tensor_type = entry.type.tensor_type
         state.types[entry.name] = tensor_type.elem_type
         if tensor_type.HasField("shape"):
-            state.shapes[entry.name] = tuple(
-                dim.dim_value if dim.HasField("dim_value") else None for dim in tensor_type.shape.dim
-            )
+            state.shapes[entry.name] = _dims(tensor_type)
 
 
 def _fold(state: _State) -> bool:
@@ -124,6 +137,8 @@ def _fold(state: _State) -> bool:
     for node in state.model.graph.node:
         replacement = _replace(state, node)
         changed |= replacement is not None
+        if replacement is None:
+            _infer_one(state, node)
         kept.extend([node] if replacement is None else replacement)
     if changed:
         kept = [NodeProto.FromString(node.SerializeToString()) for node in kept]
@@ -134,6 +149,34 @@ def _fold(state: _State) -> bool:
             if tensor.name not in state.values:
                 state.add(tensor)
     return changed
+
+
+def _infer_one(state: _State, node: NodeProto) -> None:
+    """Shapes of a node's outputs where those of its inputs became known in this pass: chains need one pass then."""
+    if not is_standard(node) or any(True for _ in subgraphs(node)):
+        return
+    outputs = [state.shapes.get(name) for name in node.output if name]
+    inputs = {name: state.shapes.get(name) for name in node.input if name}
+    if all(dims is not None and None not in dims for dims in outputs):
+        return
+    if any(dims is None or None in dims or not state.types.get(name) for name, dims in inputs.items()):
+        return
+    types = {name: helper.make_tensor_type_proto(state.types[name], dims) for name, dims in inputs.items()}
+    known = {name: state.values[name] for name in inputs if state.values.get(name) is not None}
+    try:
+        schema = onnx.defs.get_schema(node.op_type, state.opset, "")
+        values = {name: numpy_helper.from_array(value, name) for name, value in known.items()}
+        made = shape_inference.infer_node_outputs(schema, node, types, values, opset_imports=state.opsets)
+    except Exception:  # the run over the whole graph says what is wrong, if anything is
+        return
+    for name, entry in made.items():
+        if entry.tensor_type.HasField("shape"):
+            state.types[name] = entry.tensor_type.elem_type
+            state.shapes[name] = _dims(entry.tensor_type)
+
+
+def _dims(tensor_type: TypeProto.Tensor) -> tuple[int | None, ...]:
+    return tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in tensor_type.shape.dim)
 
 
 def _replace(state: _State, node: NodeProto) -> list[NodeProto] | None:
@@ -149,6 +192,8 @@ def _replace(state: _State, node: NodeProto) -> list[NodeProto] | None:
         start, end = attribute(node, "start", 0), attribute(node, "end")
         value = math.prod(dims) if node.op_type == "Size" else dims[slice(start, end)]
         return _store(state, node, [np.asarray(value, np.int64)])
+    if node.op_type in ("Loop", "Scan"):
+        return _unroll(state, node)
     if any(name and name not in state.roots for name in node.input) or node.op_type in RANDOM:
         return None
     if node.op_type == "ConstantOfShape":
@@ -159,6 +204,17 @@ def _replace(state: _State, node: NodeProto) -> list[NodeProto] | None:
     if any(True for _ in subgraphs(node)):
         return None
     return _evaluate(state, node)
+
+
+def _unroll(state: _State, node: NodeProto) -> list[NodeProto] | None:
+    """The steps of a ``Loop`` or ``Scan`` one by one where their number is known and the graph stays small."""
+    room = MAX_UNROLLED - state.unrolled
+    if node.op_type == "Loop":
+        nodes = unrolled_loop(node, state.values.get, state.opset, room)
+    else:
+        nodes = unrolled_scan(node, state.shapes.get, state.opset, room)
+    state.unrolled += len(nodes or ())
+    return nodes
 
 
 def _vendor_shape(state: _State, node: NodeProto) -> bool:
@@ -191,7 +247,7 @@ def _constant_of_shape(state: _State, node: NodeProto) -> list[NodeProto] | None
     data_type = TensorProto.FLOAT if fill is None else fill.data_type
     dims = [int(size) for size in dims.reshape(-1)]
     tensor = TensorProto(name=node.output[0], dims=dims, data_type=data_type)
-    if 0 < math.prod(dims) <= FOLD_LIMIT:
+    if math.prod(dims) <= FOLD_LIMIT and all(size >= 0 for size in dims):
         value = 0.0 if fill is None else numpy_helper.to_array(fill).reshape(-1)[0]
         kind = helper.tensor_dtype_to_np_dtype(data_type)
         tensor = numpy_helper.from_array(np.full(dims, value, kind), node.output[0])
@@ -237,48 +293,6 @@ def _run(state: _State, node: NodeProto, feeds: dict[str, np.ndarray]) -> list[n
     evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=state.opsets))
     with np.errstate(all="ignore"):
         return evaluator.run(None, feeds)
-
-
-def _widen_reshapes(state: _State, batch: int) -> bool:
-    """After a batch of 1 was rewritten: every ``Reshape`` to a hard-wired leading 1 gets the new batch."""
-    changed = False
-    for node in state.model.graph.node if batch > 1 else ():
-        if node.op_type != "Reshape" or not is_standard(node):
-            continue
-        given, target = state.shapes.get(node.input[0]), state.values.get(node.input[1])
-        if not given or None in given or given[0] != batch or target is None or target.ndim != 1 or target.size == 0:
-            continue
-        if target[0] != 1:
-            continue
-        sizes = [given[axis] if size == 0 and axis < len(given) else int(size) for axis, size in enumerate(target)]
-        one_batch = math.prod(size for size in sizes if size != -1)
-        elements = math.prod(given)
-        if elements % (batch * one_batch) if -1 in sizes else elements != batch * one_batch:
-            continue
-        name = f"{node.output[0]}/shape of batch {batch}"
-        tensor = numpy_helper.from_array(np.array([batch, *sizes[1:]], np.int64), name)
-        state.model.graph.initializer.append(tensor)
-        state.add(tensor)
-        node.input[1] = name
-        changed = True
-    return changed
-
-
-def _check_rewritten(state: _State) -> None:
-    """Refuse a graph that hard-wires the size which was rewritten."""
-    for node in state.model.graph.node:
-        if node.op_type != "Reshape" or not is_standard(node):
-            continue
-        given, made = state.shapes.get(node.input[0]), state.shapes.get(node.output[0])
-        if given and made and None not in (*given, *made) and math.prod(given) != math.prod(made):
-            raise NetworkError(
-                f"node {node.name or node.output[0]!r} (Reshape) fixes the batch of the file: "
-                f"{given} -> {made}; keep the file's own sizes (batch=1) or export it with a dynamic batch"
-            )
-    try:
-        _infer(state, strict=True)
-    except NetworkError as error:
-        raise NetworkError(f"the file cannot be run at another batch than its own: {error}") from None
 
 
 def _graph(state: _State, name: str) -> OnnxGraph:

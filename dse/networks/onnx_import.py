@@ -14,6 +14,7 @@ from dse.networks.contractions import attention, einsum
 from dse.networks.errors import NetworkError
 from dse.networks.fusion import fuse
 from dse.networks.onnx_bind import bind_inputs
+from dse.networks.onnx_branches import MAX_UNROLLED
 from dse.networks.onnx_fold import resolve
 from dse.networks.onnx_graph import flatten, is_standard, node_title, read_model, subgraphs
 from dse.networks.onnx_reader import Reader, title
@@ -30,6 +31,7 @@ CONVERTERS: dict[str, Converter] = {
     "ConvInteger": lambda reader, node: mac.convolution(reader, node, bias=len(node.input)),
     "QLinearConv": lambda reader, node: mac.convolution(reader, node, weight=3, bias=8),
     "ConvTranspose": mac.transposed_convolution,
+    "DeformConv": mac.deformable_convolution,
     "Gemm": mac.gemm,
     "MatMul": mac.matmul,
     "MatMulInteger": mac.matmul,
@@ -87,7 +89,7 @@ def _layers(reader: Reader) -> tuple[Layer, ...]:
     layers: list[Layer] = []
     unknown: dict[str, int] = {}
     for node in reader.graph.nodes:
-        _refuse_unsupported(node)
+        _refuse_unsupported(reader, node)
         try:
             layers += _convert(reader, node, unknown)
         except (TypeError, IndexError, KeyError, AttributeError, ZeroDivisionError) as error:
@@ -115,19 +117,36 @@ def _convert(reader: Reader, node: NodeProto, unknown: dict[str, int]) -> list[L
     return vector_layers(reader, node, unknown)
 
 
-def _refuse_unsupported(node: NodeProto) -> None:
+def _refuse_unsupported(reader: Reader, node: NodeProto) -> None:
     """Raise on a node whose MACs cannot be counted."""
     if mac.is_unsupported_mac(node, is_standard(node)):
         raise NetworkError(f"{title(node)}: this MAC operator is not supported; supported are {', '.join(CONVERTERS)}")
+    inner = _first_mac_inside(node)
+    if inner is None:
+        return
+    fix = f"only a {node.op_type} with a constant trip count and at most {MAX_UNROLLED} nodes when unrolled is read"
+    if node.op_type == "If":
+        inputs = reader.choices_behind(node.input[0])
+        given, flags = ", ".join(f"{name!r}: 1" for name in inputs), " ".join(f"--dim {name}=1" for name in inputs)
+        fix = f"give dims={{{given}}} or {flags}, with the value that decides" if inputs else "export one branch only"
+    raise NetworkError(
+        f"{title(node)}: holds MAC operator {node_title(inner)!r} ({inner.op_type}), and how often it runs is decided "
+        f"while running; {fix}"
+    )
+
+
+def _first_mac_inside(node: NodeProto) -> NodeProto | None:
+    """The first MAC operator in the graphs that `node` holds, however deep."""
     for graph in subgraphs(node):
         for inner in graph.node:
-            if inner.op_type in CONVERTERS or mac.is_unsupported_mac(inner, is_standard(inner)):
-                condition = f"give its value in dims if {node.input[0]!r} is an input" if node.op_type == "If" else ""
-                raise NetworkError(
-                    f"{title(node)}: holds MAC operator {node_title(inner)!r} ({inner.op_type}), and how often it runs "
-                    f"is decided while running; {condition or 'unroll the loop before exporting'}"
-                )
-            _refuse_unsupported(inner)
+            if (is_standard(inner) and inner.op_type in CONVERTERS) or mac.is_unsupported_mac(
+                inner, is_standard(inner)
+            ):
+                return inner
+            deeper = _first_mac_inside(inner)
+            if deeper is not None:
+                return deeper
+    return None
 
 
 def _tensor_sizes(reader: Reader, layers: tuple[Layer, ...]) -> dict[str, int]:

@@ -89,6 +89,20 @@ class Reader:
         """Trainable parameters met so far, shared ones once [elements]."""
         return sum(self.graph.stored.get(root, 0) for root in self.parameter_roots)
 
+    def choices_behind(self, tensor: str) -> list[str]:
+        """Inputs of the network of one element that `tensor` depends on."""
+        makers = {output: node for node in self.graph.nodes for output in node.output}
+        waiting, seen, found = [tensor], {tensor}, []
+        while waiting:
+            name = waiting.pop()
+            if name in self.graph.inputs and self.elements(name) == 1:
+                found.append(name)
+            for read in makers[name].input if name in makers else ():
+                if read not in seen:
+                    seen.add(read)
+                    waiting.append(read)
+        return sorted(found)
+
     def _why_unknown(self, tensor: str) -> str:
         """Name the operator at which shapes get lost on the way to `tensor`."""
         makers = {output: node for node in self.graph.nodes for output in node.output}

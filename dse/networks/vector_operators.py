@@ -54,6 +54,8 @@ OPERATIONS_PER_OUTPUT = {
     "AffineGrid": 6,  # a 2x3 matrix times (x, y, 1)
     "RotaryEmbedding": 3,  # two multiplications and an addition
     "CumSum": 1,
+    "CumProd": 1,
+    "SwiGLU": 2,  # a look-up and a multiplication
     "OneHot": 1,
     "NonMaxSuppression": 1,  # depends on the data; at least one comparison per selected index
 }
@@ -75,7 +77,7 @@ POOLS = frozenset("MaxPool AveragePool LpPool QLinearAveragePool".split())
 MOVES = frozenset(
     "Pad Expand Tile Gather GatherElements GatherND Scatter ScatterElements ScatterND TensorScatter Compress NonZero "
     "Unique ReverseSequence Trilu MaxUnpool Range ConstantOfShape EyeLike Shape Size RandomNormal RandomNormalLike "
-    "RandomUniform RandomUniformLike Bernoulli Multinomial CenterCropPad Col2Im".split()
+    "BitCast RandomUniform RandomUniformLike Bernoulli Multinomial CenterCropPad Col2Im".split()
 )
 """Data movement: no operations, but every element is read and written."""
 
