@@ -238,12 +238,10 @@ def _subject(
     label = f"{problem}_{networks if networks in ('all', 'eight') else '_'.join(Path(name).stem for name in names)}"
     if problem == "simultaneous":
         from dse.mixes import Mix, load_mix
-        from dse.networks import load_network
 
         if mix is not None:
             return {"mix": load_mix(mix), "most_sub_arrays": sub_arrays}, f"mix_{Path(mix).stem}"
-        loaded = [load_network(name, batch, dims) for name in names]
-        return {"mix": Mix.of(loaded, label), "most_sub_arrays": sub_arrays}, label[:80]
+        return {"mix": Mix.of(names, label, batch, dims), "most_sub_arrays": sub_arrays}, label[:80]
     given = None if weights is None else _numbers("--weights", weights)
     label = label if mapping == "best" else f"{label}_{mapping}"
     return {"networks": names, "weights": given, "mapping": mapping, "batch": batch, "dims": dims}, label[:80]
@@ -525,7 +523,9 @@ def mixes() -> None:
 
 @app.command()
 def schedule(
-    mix: Annotated[str, typer.Argument(metavar="MIX", help="Name (see: dse mixes) or .toml file of a mix.")],
+    mix: Annotated[
+        str, typer.Argument(metavar="MIX", help="Name (see: dse mixes), .toml file, or networks A,B,... all at once.")
+    ],
     design: Design = None,
     settings: Settings = None,
     division: Annotated[
@@ -557,17 +557,19 @@ def schedule(
     \b
     Examples:
       dse schedule vr_gaming --design results/mix_vr_gaming:knee --out results/vr
+      dse schedule resnet50,ptb_lstm_medium --design results/simultaneous_resnet50_ptb_lstm_medium:knee
       dse schedule moca_light --set cols=64 --division 1,1,2 --dataflows row_stationary,output_stationary,row_stationary
     """
     from dse.chosen import choose
     from dse.explain_plots import save_figure
     from dse.manifest import write_whole
-    from dse.mixes import load_mix
+    from dse.mixes import Mix, load_mix
     from dse.partition import Division, co_run, division_of, places_of
     from dse.report import co_run_report
     from dse.schedule_plots import gantt_figure, slow_down_figure
 
-    chosen, loaded = choose(design, settings or ()), load_mix(mix)
+    names = [name.strip() for name in mix.split(",") if name.strip()]
+    chosen, loaded = choose(design, settings or ()), Mix.of(names, mix) if len(names) > 1 else load_mix(mix)
     shared = bandwidth == "shared"
     told = chosen.values if division is None and "policies" in chosen.values else None
     divided = Division(

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from dse.layers import Network
-from dse.networks import load_network
+from dse.networks import load_network, network_names
 from dse.tomlfile import check_known, read_toml
 
 DIRECTORY = Path(__file__).parent / "data" / "mixes"
@@ -172,14 +172,34 @@ class Mix:
             for s in self.streams
         )
 
+    def plain(self) -> dict[str, Any] | None:
+        """The mix as JSON values, for `from_plain`; None where a network is not known by name or path."""
+        if any(isinstance(stream.network, Network) for stream in self.streams):
+            return None
+        streams = []
+        for stream in self.streams:
+            name = str(stream.network)
+            where = name if name in network_names() else str(Path(name).resolve())
+            streams.append({f.name: getattr(stream, f.name) for f in fields(Stream)} | {"network": where})
+            streams[-1]["dims"] = dict(stream.dims)
+        return {"name": self.name, "streams": streams, "duration_s": self.duration_s, "source": self.source}
+
     @classmethod
-    def of(cls, networks: Iterable[Any], name: str = "mix") -> Mix:
-        """One request for each network, all at once; equal names are numbered."""
+    def from_plain(cls, content: Mapping[str, Any]) -> Mix:
+        """The mix from what `plain` gave."""
+        return cls(**{**content, "streams": tuple(Stream(**stream) for stream in content["streams"])})
+
+    @classmethod
+    def of(
+        cls, networks: Iterable[Any], name: str = "mix", batch: int = 1, dims: Mapping[str, int] | None = None
+    ) -> Mix:
+        """One request for each network, all at once; equal names are numbered.  `batch`, `dims`: see `load_network`."""
         streams, seen = [], {}
         for network in networks:
             label = network.name if isinstance(network, Network) else Path(str(network)).stem
             seen[label] = seen.get(label, 0) + 1
-            streams.append(Stream(label if seen[label] == 1 else f"{label}_{seen[label]}", network))
+            label = label if seen[label] == 1 else f"{label}_{seen[label]}"
+            streams.append(Stream(label, network, batch=batch, dims=dims or {}))
         return cls(name, tuple(streams))
 
     @classmethod

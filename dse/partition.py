@@ -153,8 +153,20 @@ def division_of(values: Mapping[str, Any], design: Accelerator) -> tuple[Divisio
 
 
 def places_of(values: Mapping[str, Any], division: Division, streams: Sequence[str]) -> list[int]:
-    """Sub-array of each stream, from 0, by the variables ``place_of_<stream>`` (1 where absent)."""
-    return [(int(values.get(f"place_of_{stream}", 1)) - 1) % division.sub_arrays for stream in streams]
+    """Sub-array of each stream, from 0, by the variables ``place_of_<stream>``, modulo their number.
+
+    Raises ValueError where there are several sub-arrays and a stream has no place.
+    """
+    if division.sub_arrays == 1:
+        return [0] * len(streams)
+    placed = [name.removeprefix("place_of_") for name in values if name.startswith("place_of_")]
+    for stream in streams:
+        if stream not in placed:
+            raise ValueError(
+                f"no place is given for the stream {stream!r}, only for {', '.join(placed) or 'none'}: give the mix "
+                "that the design was searched for, or say where each stream runs"
+            )
+    return [(int(values[f"place_of_{stream}"]) - 1) % division.sub_arrays for stream in streams]
 
 
 def _whole_shares(whole: int, weights: Sequence[float]) -> np.ndarray:

@@ -9,19 +9,21 @@ from typing import Any
 
 from dse.exploration import Exploration, Progress
 from dse.manifest import RunDirectoryError, read_manifest
+from dse.mixes import Mix
 from dse.search import explore
 from dse.space import DesignSpace
 from dse.technology import Technology
 from problems.base import AcceleratorProblem
 from problems.geomean import GeomeanDNN
+from problems.simultaneous import SimultaneousDNNs
 from problems.single import SingleDNN
 
 
 def rebuild(directory: str | os.PathLike, n_jobs: int | None = None) -> AcceleratorProblem:
     """The problem of a run, from its manifest and `space.toml`.
 
-    Only a plain `SingleDNN` or `GeomeanDNN` made from networks' names or paths can be rebuilt; a problem class of your
-    own is in your script, so run that again.
+    Only a plain `SingleDNN`, `GeomeanDNN` or `SimultaneousDNNs` made from networks' names or paths can be rebuilt; a
+    problem class of your own is in your script, so run that again.
 
     Parameters
     ----------
@@ -44,9 +46,12 @@ def rebuild(directory: str | os.PathLike, n_jobs: int | None = None) -> Accelera
         "n_jobs": arguments["n_jobs"] if n_jobs is None else n_jobs,
         "mapping_objective": arguments["mapping_objective"],
         "mapping_slack": arguments["mapping_slack"],
-        "batch": arguments["batch"],
-        "dims": arguments["dims"],
     }
+    if arguments.get("problem") == "simultaneous":
+        chosen = {name: tuple(arguments[name]) for name in ("policies", "shares", "dataflows")}
+        chosen |= {name: arguments[name] for name in ("most_sub_arrays", "order")}
+        return SimultaneousDNNs(Mix.from_plain(arguments["mix"]), **chosen, **common)
+    common |= {"batch": arguments["batch"], "dims": arguments["dims"]}
     if arguments.get("problem") == "geomean":
         return GeomeanDNN(arguments["networks"], arguments["weights"], mapping=arguments["mapping"], **common)
     return SingleDNN(arguments["network"], **common)

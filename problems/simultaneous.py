@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import joblib
@@ -145,6 +146,7 @@ class SimultaneousDNNs(AcceleratorProblem):
 
     objective_names = ("makespan_s", "area_mm2")
     model_modules = (*AcceleratorProblem.model_modules, "dse.partition")
+    unidentified = (*AcceleratorProblem.unidentified, "shares", "dataflows")  # the space tells them
 
     def __init__(
         self,
@@ -191,12 +193,12 @@ class SimultaneousDNNs(AcceleratorProblem):
             )
         self.technology = Technology.at() if technology is None else technology
         self.policies, self.order, self.n_jobs = tuple(policies), order, n_jobs
-        self.most_sub_arrays = most
+        self.most_sub_arrays, self.shares, self.dataflows = most, tuple(map(float, shares)), tuple(dataflows)
         self.mapping_objective, self.mapping_slack = mapping_objective, mapping_slack
         evaluator = MixEvaluator(
             self.mix, self.technology, objective=mapping_objective, slack=mapping_slack, order=order
         )
-        together = DividedSpace(hardware, names, self.policies, most, tuple(map(float, shares)), tuple(dataflows))
+        together = DividedSpace(hardware, names, self.policies, most, self.shares, self.dataflows)
         super().__init__(_Evaluator(evaluator, most, self.policies, n_jobs), together)
 
     def objectives(self, m: Columns) -> tuple[np.ndarray, ...]:
@@ -221,4 +223,24 @@ class SimultaneousDNNs(AcceleratorProblem):
             "network": self.mix.name,
             "mix_sha256": hash_of(repr((networks, self.mix.requests())).encode()),
             "technology_sha256": self.technology.hash,
+        }
+
+    def rebuild(self) -> dict[str, Any] | None:
+        """Arguments from which `resume` makes this problem again; None where names do not suffice."""
+        mix = self.mix.plain()
+        if type(self) is not SimultaneousDNNs or mix is None:
+            return None
+        return {
+            "problem": "simultaneous",
+            "mix": mix,
+            "policies": list(self.policies),
+            "most_sub_arrays": self.most_sub_arrays,
+            "shares": list(self.shares),
+            "dataflows": list(self.dataflows),
+            "order": self.order,
+            "technology": {k: v for k, v in asdict(self.technology).items() if k != "notes"},
+            "objectives": list(self.objective_names),
+            "mapping_objective": self.mapping_objective,
+            "mapping_slack": self.mapping_slack,
+            "n_jobs": self.n_jobs,
         }

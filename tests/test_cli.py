@@ -308,14 +308,36 @@ def test_schedule_tells_what_cannot_be_met_and_leaves_files(dse_command, files):
 
 
 def test_schedule_takes_the_division_that_a_run_found(dse_command, files):
-    (files / "two.toml").write_text('[streams.small]\nnetwork = "small.onnx"\n[streams.wide]\nnetwork = "wide.onnx"\n')
     assert dse_command(*PAIR, "-n", 40, "--out", "found")[0] == 0
     table = pd.read_csv(files / "found" / "designs.csv")
     for policy in ("time_shared", "partition", "shared_bandwidth"):
         index = int(table.index[table["policy"] == policy][0])
-        code, _, _ = dse_command("schedule", "two.toml", "--design", f"found:{index}", "--out", policy)
+        code, _, _ = dse_command("schedule", "small.onnx,wide.onnx", "--design", f"found:{index}", "--out", policy)
         assert code == 0
         assert pd.read_csv(files / policy / "schedule.csv")["finish_s"].max() == table["makespan_s"][index]
+
+
+def test_schedule_refuses_a_mix_whose_streams_the_run_did_not_place(dse_command, files):
+    """They all went to the first sub-array, silently."""
+    (files / "two.toml").write_text('[streams.a]\nnetwork = "small.onnx"\n[streams.b]\nnetwork = "wide.onnx"\n')
+    assert dse_command(*PAIR, "-n", 40, "--out", "placed")[0] == 0
+    policies = pd.read_csv(files / "placed" / "designs.csv")["policy"]
+    divided = f"placed:{policies.index[policies == 'partition'][0]}"
+    code, _, err = dse_command("schedule", "two.toml", "--design", divided)
+    assert code == 1 and "no place is given for the stream 'a', only for small, wide" in err
+    assert dse_command("schedule", "two.toml", "--design", divided, "--place", "2,1")[0] == 0
+
+
+def test_a_simultaneous_run_is_resumed_from_its_directory(dse_command, files):
+    """`dse resume` refused what an interrupted run tells to type."""
+    path = files / "resumed"
+    assert dse_command(*PAIR, "-n", 60, "--sub-arrays", 2, "--out", path)[0] == 0
+    whole = {name: (path / name).read_bytes() for name in ("designs.csv", "front.csv", "columns.csv")}
+    (path / "designs.csv").write_bytes(whole["designs.csv"][:6000])
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"status": "running"}))
+    assert dse_command("resume", path)[0] == 0
+    assert {name: (path / name).read_bytes() for name in whole} == whole
 
 
 def test_mixes_are_listed_with_their_sources(dse_command):
