@@ -14,7 +14,7 @@ heterogeneous from the homogeneous ones.  The time-shared search has three times
 Then the geometric-mean design: NSGA-II for the geometric mean of the mix's networks under the same limits, three times
 the budget of a stage, used unchanged, undivided.
 
-summary.csv      the design of least makespan that is of each kind: metrics, bound, division
+summary.csv      the design of least makespan of each kind: metrics, bound, division
 front.csv        designs of all kinds that no other dominates in (makespan, area)
 <mix>_front, <mix>_schedule (of the fastest divided design), <mix>_slow_downs: figures
 
@@ -28,6 +28,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 import dse
@@ -63,6 +64,20 @@ class WithinArea(SimultaneousDNNs):
         return (m.area_mm2 / self.area_limit_mm2 - 1,)
 
 
+class Heterogeneous(WithinArea):
+    """As `WithinArea`, with different dataflows on the sub-arrays."""
+
+    constraint_names = ("area", "dataflows")
+
+    def constraints(self, m):
+        """Area at most the limit; not all sub-arrays alike."""
+        alike = np.ones(len(m.sub_arrays), dtype=bool)
+        for a in range(2, self.most_sub_arrays + 1):
+            flow, own = m[f"dataflow_{a}"].astype(str), m.dataflow.astype(str)
+            alike &= (flow == "same") | (flow == own) | (m.sub_arrays < a)
+        return (*super().constraints(m), alike.astype(float))
+
+
 class MeanWithinArea(GeomeanDNN):
     """Geometric mean of the latencies [s] and area [mm2], area under a limit."""
 
@@ -83,7 +98,8 @@ def hardware() -> DesignSpace:
 
 def problem_of(mix: str, kind: str, workers: int = 1) -> WithinArea:
     """The search problem of one kind of division."""
-    return WithinArea(load_mix(mix), space=hardware(), objectives=OBJECTIVES, n_jobs=workers, **KINDS[kind])
+    make = Heterogeneous if kind == "heterogeneous" else WithinArea
+    return make(load_mix(mix), space=hardware(), objectives=OBJECTIVES, n_jobs=workers, **KINDS[kind])
 
 
 def search(evaluations: int = 6_000, workers: int = -1) -> None:
@@ -106,27 +122,22 @@ def search(evaluations: int = 6_000, workers: int = -1) -> None:
 def lent(run: Path, space: DividedSpace) -> Path:
     """A run's fastest feasible designs as a start for a search in `space`, in a directory of their own.
 
-    What the run did not vary: two equal halves that share the bandwidth, one dataflow, networks on them in turn.
+    What the run did not vary: two equal halves that share the bandwidth, networks on them in turn, one dataflow; or,
+    for different ones, the next of the space's dataflows from design to design.
     """
-    places = [name for name in space.names if name.startswith("place_of_")]
-    default = {name: 1 for name in space.names if "_share_" in name}
-    default |= {name: "same" for name in space.names if name.startswith("dataflow_")}
-    default |= {name: 1 + i % 2 for i, name in enumerate(places)}
-    default |= {"policy": "shared_bandwidth", "sub_arrays": 2}
+    levels = {variable.name: variable.levels for variable in space.variables}
     found = read_table(run / "designs.csv")
-    found = found[found["feasible"]].sort_values("makespan_s", kind="stable").head(200)
+    found = found[found["feasible"]].sort_values("makespan_s", kind="stable").head(200).reset_index(drop=True)
+    new = {name: 1 for name in levels if "_share_" in name}
+    new |= {name: 1 + i % 2 for i, name in enumerate(name for name in levels if name.startswith("place_of_"))}
+    new |= {"policy": "shared_bandwidth", "sub_arrays": 2}
+    for name in (name for name in levels if name.startswith("dataflow_")):
+        new[name] = [levels[name][1 + i % (len(levels[name]) - 1)] for i in found.index]
     out = run.with_name(f"{run.name}_lent")
     out.mkdir(exist_ok=True)
-    found.assign(**{n: v for n, v in default.items() if n not in found}).to_csv(out / "designs.csv", index=False)
+    found.assign(**{n: v for n, v in new.items() if n not in found}).to_csv(out / "designs.csv", index=False)
     shutil.copy(run / "manifest.json", out / "manifest.json")
     return out
-
-
-def fastest(problem: WithinArea, found: pd.DataFrame, kind: str) -> CoRun:
-    """The design of least makespan that is of this kind; a search of divided designs also meets others."""
-    genes = genes_of(found.sort_values("makespan_s", kind="stable"), problem.space)
-    runs = (problem.co_run(x) for x in genes)
-    return next(run for run in runs if run.division.kind(run.design) == kind)
 
 
 def table() -> None:
@@ -140,7 +151,7 @@ def table() -> None:
             found = read_table(OUT / "runs" / f"{mix}_{kind}" / "designs.csv")
             found = found[found["feasible"]].reset_index(drop=True)
             genes = genes_of(found, problem.space)
-            best[kind] = fastest(problem, found, kind)
+            best[kind] = problem.co_run(genes[found["makespan_s"].argmin()])
             kinds = [problem.co_run(genes[i]) for i in non_dominated(found[["makespan_s", "area_mm2"]].to_numpy())]
             designs += [
                 {"mix": mix, "kind": run.division.kind(run.design), **{n: run.metrics[n] for n in OBJECTIVES}}

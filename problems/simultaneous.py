@@ -11,7 +11,7 @@ import joblib
 import numpy as np
 
 from dse.accelerator import Accelerator
-from dse.dataflow import dataflow_named
+from dse.dataflow import DATAFLOWS, dataflow_named
 from dse.evaluate import worker_count
 from dse.manifest import hash_of
 from dse.mixes import Mix
@@ -37,6 +37,10 @@ OBJECTIVES = {
     "deadline_miss_share": "share of the requests with a deadline that miss it",
 }
 """Objectives that `SimultaneousDNNs` knows, minimised; metrics are in `dse.schedule.Schedule.metrics`."""
+
+
+FEW_DATAFLOWS = ("weight_stationary", "output_stationary", "row_stationary")
+"""What sub-arrays may have besides the design's own dataflow where the space fixes that."""
 
 
 class DividedSpace(ExtendedSpace):
@@ -83,6 +87,12 @@ class DividedSpace(ExtendedSpace):
             for stream in streams:
                 vary(f"place_of_{stream}", numbers, True)
         super().__init__(hardware, extra, f"{hardware.name}, divided")
+
+
+def _dataflows(hardware: DesignSpace) -> tuple[str, ...]:
+    """What sub-arrays may have: the design's own, and every one that the space has for the design."""
+    levels = next((v.levels for v in hardware.variables if v.name == "dataflow"), ())
+    return ("same", *([flow.name for flow in levels if flow.name in DATAFLOWS] or FEW_DATAFLOWS))
 
 
 class _Evaluator:
@@ -140,7 +150,8 @@ class SimultaneousDNNs(AcceleratorProblem):
     policies : some of `POLICIES`.
     most_sub_arrays : at least 2, at most the columns of the space's largest design; default: as networks, at most 3.
     shares : what each sub-array's share of columns, buffers and bandwidth may be.
-    dataflows : of the sub-arrays from the second on; "same": the design's own.  ``("same",)``: all equal.
+    dataflows : of the sub-arrays from the second on; "same": the design's own.  ``("same",)``: all equal.  Default:
+        "same" and what the space has for the design itself, or `FEW_DATAFLOWS` where that is fixed.
     order : what a sub-array runs next, one of `dse.schedule.ORDERS`.
     """
 
@@ -160,7 +171,7 @@ class SimultaneousDNNs(AcceleratorProblem):
         policies: tuple[str, ...] = POLICIES,
         most_sub_arrays: int | None = None,
         shares: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0),
-        dataflows: tuple[str, ...] = ("same", "weight_stationary", "output_stationary", "row_stationary"),
+        dataflows: tuple[str, ...] | None = None,
         order: str = "deadline",
     ) -> None:
         self.mix = mix if isinstance(mix, Mix) else Mix.of(mix)
@@ -177,7 +188,8 @@ class SimultaneousDNNs(AcceleratorProblem):
         wrong = [policy for policy in policies if policy not in POLICIES]
         if wrong or not policies:
             raise ProblemError(f"policies={policies!r}: give some of {', '.join(POLICIES)}")
-        for flow in dataflows:
+        flows = _dataflows(hardware) if dataflows is None else tuple(dataflows)
+        for flow in flows:
             if flow != "same":
                 dataflow_named(flow)
         names = tuple(stream.name for stream in self.mix.streams)
@@ -193,7 +205,7 @@ class SimultaneousDNNs(AcceleratorProblem):
             )
         self.technology = Technology.at() if technology is None else technology
         self.policies, self.order, self.n_jobs = tuple(policies), order, n_jobs
-        self.most_sub_arrays, self.shares, self.dataflows = most, tuple(map(float, shares)), tuple(dataflows)
+        self.most_sub_arrays, self.shares, self.dataflows = most, tuple(map(float, shares)), flows
         self.mapping_objective, self.mapping_slack = mapping_objective, mapping_slack
         evaluator = MixEvaluator(
             self.mix, self.technology, objective=mapping_objective, slack=mapping_slack, order=order
