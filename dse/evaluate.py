@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 
@@ -84,7 +84,8 @@ _RESIDENT_BITS = {
     k.FUSED_RESIDENT: "fused_input",
     k.WEIGHTS_RESIDENT: "weights",
 }
-_DRAM = (k.DRAM_W, k.DRAM_I, k.DRAM_O_READ, k.DRAM_O_WRITE, k.DRAM_FUSED)
+DRAM_TRAFFIC = (k.DRAM_W, k.DRAM_I, k.DRAM_O_READ, k.DRAM_O_WRITE, k.DRAM_FUSED)
+"""Columns of the kernel's results that are off-chip traffic [byte]."""
 _SUMMARY = ("latency_s", "cycles", "energy_j", "area_mm2", "power_w", "latency_bound_s", "energy_bound_j", "overflow")
 _SECONDS_A_TASK = 0.03  # joblib polls every 10 ms: below this a batch is faster without it
 
@@ -292,7 +293,7 @@ def _layer_table(
         "utilisation": np.divide(macs, cycles * design.macs_per_cycle, out=np.zeros_like(macs), where=cycles > 0),
         "bound": [names[int(b)] for b in steps[:, k.BOUND]],
         "bound_cycles": steps[:, k.BOUND_CYCLES],
-        "dram_bytes": steps[:, _DRAM].sum(axis=1),
+        "dram_bytes": steps[:, DRAM_TRAFFIC].sum(axis=1),
         **{name: steps[:, column] for name, column in LAYER_BYTES.items()},
         "energy_pj": steps[:, k.ENERGY_PJ],
         **{f"{part}_pj": steps[:, column] for part, column in ENERGY_PARTS.items()},
@@ -319,7 +320,7 @@ def metric_columns(
         "power_w": energy_j / latency_s,
         "macs": totals[:, k.MACS],
         "utilisation": totals[:, k.MACS] / (totals[:, k.CYCLES] * peak),
-        "dram_bytes": totals[:, _DRAM].sum(axis=1),
+        "dram_bytes": totals[:, DRAM_TRAFFIC].sum(axis=1),
         "overflow": totals[:, k.OVERFLOW],
         "latency_bound_s": totals[:, k.BOUND_CYCLES] / clock_hz,
         "energy_bound_j": totals[:, k.BOUND_PJ] * 1e-12,
@@ -388,30 +389,27 @@ def layer_cycles(
     mode, limit = mapper_mode(objective, slack)
     tables = network_tables(as_network(network_or_layers))
     work = [(*design_rows(parameter_columns(design), technology), tables, mode, limit) for design in designs]
-    done = [_cycles_of(*task) for task in work[:1]]  # compiles, where that is to do, before any other thread
-    workers, jobs = worker_count((os.cpu_count() or 1) if n_jobs == -1 else n_jobs)
-    if workers == 1 or len(work) < 4:
-        done += [_cycles_of(*task) for task in work[1:]]
-    else:
-        done += joblib.Parallel(n_jobs=jobs, prefer="threads")(joblib.delayed(_cycles_of)(*t) for t in work[1:])
+    done = in_threads(_cycles_of, work, n_jobs)
     n = len(designs)
     cycles = np.array([row for row, _ in done]).reshape(n, len(tables.steps))
     return cycles, np.array([row for _, row in done]).reshape(n, k.N_RESULT)
 
 
 def _cycles_of(
-    rows: np.ndarray, options: np.ndarray, tables: NetworkTables, mode: int, slack: float
+    row: np.ndarray, options: np.ndarray, tables: NetworkTables, mode: int, slack: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cycles of each layer of one design (n_layers,), and its totals (N_RESULT,)."""
-    totals, (_, results, _, variants, resident) = kernel_totals(rows, options, tables.arguments, mode, slack)
-    steps = _step_results(rows[0], tables, results, variants, resident)
-    return steps[:, k.CYCLES] * tables.steps[:, k.STEP_REPEATS], totals[0]
+    steps, totals = step_results(row, options, tables, mode, slack)
+    return steps[:, k.CYCLES] * tables.steps[:, k.STEP_REPEATS], totals
 
 
-def step_results(row: np.ndarray, options: np.ndarray, tables: NetworkTables, mode: int, slack: float) -> np.ndarray:
-    """Kernel results of every layer on one design, `row` (1, N_DESIGN): one repeat each, (n_steps, N_RESULT)."""
-    _, (_, results, _, variants, resident) = kernel_totals(row, options, tables.arguments, mode, slack)
-    return _step_results(row[0], tables, results, variants, resident)
+def step_results(
+    row: np.ndarray, options: np.ndarray, tables: NetworkTables, mode: int, slack: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel results of every layer on one design, `row` (1, N_DESIGN): one repeat each, (n_steps, N_RESULT), and the
+    totals (N_RESULT,)."""
+    totals, (_, results, _, variants, resident) = kernel_totals(row, options, tables.arguments, mode, slack)
+    return _step_results(row[0], tables, results, variants, resident), totals[0]
 
 
 def _chunk_totals(rows: np.ndarray, options: np.ndarray, arguments: tuple, mode: int, slack: float) -> np.ndarray:
@@ -443,12 +441,10 @@ class BatchEvaluator:
         slack: float = DEFAULT_SLACK,
         n_jobs: int = 1,
     ) -> None:
-        if n_jobs == 0 or n_jobs < -1:
-            raise ValueError(f"n_jobs must be a number of workers >= 1, or -1 for all cores; got {n_jobs}")
         self.network = as_network(network)
         self.technology = technology or Technology.at(45)
         self.objective, self.slack = objective, slack
-        self.n_jobs = (os.cpu_count() or 1) if n_jobs == -1 else n_jobs
+        self.n_jobs = checked_jobs(n_jobs)
         self._mode, self._slack = mapper_mode(objective, slack)
         self._arguments = network_tables(self.network).arguments
         self._seconds_a_design = 0.0
@@ -480,6 +476,25 @@ class BatchEvaluator:
         chunks = np.array_split(rows, min(len(rows), 4 * workers))
         parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads")
         return np.concatenate(parallel(joblib.delayed(self.chunk_totals)(chunk, *task) for chunk in chunks))
+
+
+def checked_jobs(n_jobs: int) -> int:
+    """Workers, all cores where it is -1; ValueError for another number below 1."""
+    if n_jobs == 0 or n_jobs < -1:
+        raise ValueError(f"n_jobs must be a number of workers >= 1, or -1 for all cores; got {n_jobs}")
+    return (os.cpu_count() or 1) if n_jobs == -1 else n_jobs
+
+
+def in_threads(function: Callable, tasks: Sequence[tuple], n_jobs: int) -> list:
+    """What `function` gives for each task, a tuple of arguments; by joblib, in threads unless another backend is set.
+
+    The first task runs alone: it compiles, where that is to do, and workers racing for a cold cache can crash.
+    """
+    workers, jobs = worker_count(checked_jobs(n_jobs))
+    done = [function(*task) for task in tasks[:1]]
+    if workers == 1 or len(tasks) < 4:
+        return done + [function(*task) for task in tasks[1:]]
+    return done + joblib.Parallel(n_jobs=jobs, prefer="threads")(joblib.delayed(function)(*t) for t in tasks[1:])
 
 
 def worker_count(n_jobs: int) -> tuple[int, int | None]:

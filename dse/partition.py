@@ -19,10 +19,9 @@ from dse import kernels as k
 from dse.accelerator import OPERAND_NAMES, Accelerator
 from dse.area import AREA_BLOCKS, area_blocks_mm2, leakage_w, sum_blocks
 from dse.dataflow import Dataflow
-from dse.evaluate import ENERGY_PARTS, step_results
-from dse.layers import Network
+from dse.evaluate import DRAM_TRAFFIC, ENERGY_PARTS, step_results
 from dse.mixes import Mix
-from dse.model import DEFAULT_SLACK, NetworkTables, design_rows, mapper_mode, network_tables, parameter_columns
+from dse.model import DEFAULT_SLACK, design_rows, mapper_mode, network_tables, parameter_columns
 from dse.schedule import Job, Schedule, certain_misses, schedule
 from dse.technology import Technology
 
@@ -118,12 +117,15 @@ class Division:
         A divided buffer is no smaller than the whole one, which could be built of the same parts (the memory model's
         exponents would make it up to 4 % smaller).
         """
-        parts = [replace(part, dram_gbps=design.dram_gbps / self.sub_arrays) for part in self.of(design)]
-        blocks = area_blocks_mm2(_stacked(parts), technology)
+        blocks = area_blocks_mm2(_stacked(self.built(design)), technology)
         found = {name: float(values.sum()) for name, values in blocks.items()}
         whole = area_blocks_mm2(parameter_columns(design), technology)
         buffers = {name: max(found[name], float(whole[name][0])) for name in found if name.endswith("_buffer")}
         return found | buffers | {"fixed": found["fixed"] / self.sub_arrays}
+
+    def built(self, design: Accelerator) -> list[Accelerator]:
+        """The sub-arrays as they are built: each with its part of the one DRAM interface, shared or not."""
+        return [replace(part, dram_gbps=design.dram_gbps / self.sub_arrays) for part in self.of(design)]
 
 
 def division_of(values: Mapping[str, Any], design: Accelerator) -> tuple[Division, float]:
@@ -241,15 +243,10 @@ class MixEvaluator:
         self.networks = mix.networks()
         self.requests = mix.requests()
         self._mode, self._slack = mapper_mode(objective, slack)
-        self._shapes: dict[Network, int] = {}
-        self._tables: list[NetworkTables] = []
-        self._of_stream = []
-        for network in self.networks:  # streams of one network share its costs
-            plain = network.renamed("")
-            if plain not in self._shapes:
-                self._shapes[plain] = len(self._tables)
-                self._tables.append(network_tables(network))
-            self._of_stream.append(self._shapes[plain])
+        plain = [network.renamed("") for network in self.networks]  # streams of one network share its costs
+        distinct = list(dict.fromkeys(plain))
+        self._tables = [network_tables(network) for network in distinct]
+        self._of_stream = [distinct.index(network) for network in plain]
         self._layer_names = [tuple(layer.name for layer in network.layers) for network in self.networks]
 
     def __call__(
@@ -281,10 +278,11 @@ class MixEvaluator:
 
     def _layer_costs(self, row: np.ndarray, options: np.ndarray, which: int, clock_ghz: float) -> LayerCosts:
         tables = self._tables[which]
-        steps = step_results(row, options, tables, self._mode, self._slack) * tables.steps[:, k.STEP_REPEATS, None]
+        steps, _ = step_results(row, options, tables, self._mode, self._slack)
+        steps = steps * tables.steps[:, k.STEP_REPEATS, None]
         levels = {name: column for name, column in ENERGY_PARTS.items() if name != "leakage"}
         dynamic = {name: float(steps[:, column].sum()) * 1e-12 for name, column in levels.items()}
-        moved = steps[:, [k.DRAM_W, k.DRAM_I, k.DRAM_O_READ, k.DRAM_O_WRITE, k.DRAM_FUSED]].sum(axis=1)
+        moved = steps[:, DRAM_TRAFFIC].sum(axis=1)
         busy = steps[:, k.CYCLES] / (clock_ghz * 1e9)
         return LayerCosts(busy, moved, dynamic, float(steps[:, k.OVERFLOW].sum()))
 
@@ -315,9 +313,8 @@ class MixEvaluator:
         alone_s = tuple(alone[r.stream] for r in self.requests)
         blocks = division.area_blocks_mm2(design, self.technology)
         area = float(sum_blocks({name: np.array([blocks[name]]) for name in AREA_BLOCKS})[0])
-        still = [replace(part, dram_gbps=design.dram_gbps / len(parts)) for part in parts]
         spent = {name: sum(costs[r.stream].dynamic_j.get(name, 0.0) for r in self.requests) for name in ENERGY_PARTS}
-        spent["leakage"] = float(leakage_w(_stacked(still), self.technology).sum()) * done.makespan_s
+        spent["leakage"] = float(leakage_w(_stacked(division.built(design)), self.technology).sum()) * done.makespan_s
         energy = sum(spent.values())
         metrics = {
             "makespan_s": done.makespan_s,

@@ -27,11 +27,6 @@ SHOWN_METRICS = (
     "latency_s", "latency_bound_s", "makespan_s", "makespan_bound_s", "energy_j", "power_w", "area_mm2", "stp",
     "worst_slow_down", "deadline_miss_share", "utilisation", "dram_bytes",
 )  # fmt: skip
-OTHER_VARIABLES = (
-    "fixed_", "width_", "policy", "sub_arrays", "columns_share_", "buffers_share_", "bandwidth_share_", "dataflow_",
-    "place_of_",
-)  # fmt: skip
-"""How the names of variables begin that are no parameters of an `Accelerator`."""
 WATERFALL = {
     "ideal": "ideal: MACs / peak",
     "spatial_loss": "PEs idle at the edges of layers",
@@ -72,7 +67,8 @@ def front_table(run: Exploration, width: int = 100) -> Table:
             gaps = chosen["latency_s"] / chosen["latency_bound_s"] - 1
             table.add_row("latency above its bound", *(f"+{percent(gap)}" for gap in gaps))
     table.add_section()
-    for name in (name for name in chosen.columns if name in PARAMETERS or name.startswith(OTHER_VARIABLES)):
+    variables = run.manifest.get("space", {}).get("variables", PARAMETERS)
+    for name in (name for name in chosen.columns if name in variables):
         _row(table, name, chosen[name])
     return table
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-import joblib
 import numpy as np
 
 from dse.accelerator import Accelerator
+from dse.columns import Column
 from dse.dataflow import DATAFLOWS, dataflow_named
-from dse.evaluate import worker_count
+from dse.evaluate import checked_jobs, in_threads, worker_count
 from dse.manifest import hash_of
 from dse.mixes import Mix
 from dse.model import DEFAULT_SLACK
@@ -22,21 +21,35 @@ from dse.space import DesignSpace, ExtendedSpace, default_space
 from dse.technology import Technology
 from dse.variables import Variable
 from problems.base import AcceleratorProblem, Columns, ProblemError
+from problems.single import chosen_objectives
 
 OBJECTIVES = {
-    "makespan_s": "time until the last request is done",
-    "inverse_throughput_s": "makespan / requests",
-    "energy_j": "energy until then, leakage of the whole chip included",
-    "power_w": "energy / makespan",
-    "area_mm2": "area of the sub-arrays together, one DRAM interface",
-    "edp_js": "energy x makespan",
-    "inverse_stp": "1 / system throughput",
-    "antt": "average normalised turnaround time",
-    "worst_slow_down": "largest turnaround / time alone on the undivided chip",
-    "unfairness": "1 - fairness of MoCA",
-    "deadline_miss_share": "share of the requests with a deadline that miss it",
+    "makespan_s": Column("s", "time until the last request is done"),
+    "inverse_throughput_s": Column("s", "makespan / requests"),
+    "energy_j": Column("J", "energy until the last request is done, leakage of the whole chip included"),
+    "power_w": Column("W", "mean power: energy / makespan"),
+    "area_mm2": Column("mm2", "area of the sub-arrays together, one DRAM interface"),
+    "edp_js": Column("J s", "energy x makespan"),
+    "inverse_stp": Column("1", "1 / system throughput"),
+    "antt": Column("1", "average normalised turnaround time: mean over requests of turnaround / time alone"),
+    "worst_slow_down": Column("1", "largest turnaround / time alone on the undivided chip"),
+    "unfairness": Column("1", "1 - fairness, as MoCA defines that"),
+    "deadline_miss_share": Column("1", "share of the requests with a deadline that miss it"),
 }
 """Objectives that `SimultaneousDNNs` knows, minimised; metrics are in `dse.schedule.Schedule.metrics`."""
+
+MEANINGS = OBJECTIVES | {
+    "makespan_bound_s": Column("s", "makespan that no schedule of these layers on these sub-arrays can beat"),
+    "throughput_per_s": Column("1/s", "requests / makespan"),
+    "stp": Column("1", "system throughput: sum over requests of time alone / turnaround"),
+    "fairness": Column("1", "least / greatest progress of a request, time alone / turnaround over its priority"),
+    "dram_bytes": Column("byte", "off-chip traffic of all requests"),
+    "used_sub_arrays": Column("1", "sub-arrays of the design"),
+    "overflow": Column("1", "bytes over / capacity summed over networks, and columns too few; 0 where all can run"),
+    "policy": Column("-", "time_shared: the whole array, layer by layer; partition: sub-arrays with a part of the "
+                     "bandwidth each; shared_bandwidth: sub-arrays that share it"),
+}  # fmt: skip
+"""Columns of a run that mean something else here than for one network, or exist only here."""
 
 
 FEW_DATAFLOWS = ("weight_stationary", "output_stationary", "row_stationary")
@@ -99,20 +112,14 @@ class _Evaluator:
     """Metrics of divided designs from parameter columns; importable, so that any joblib backend can send it."""
 
     def __init__(self, mix_evaluator: MixEvaluator, most: int, policies: tuple[str, ...], n_jobs: int) -> None:
-        self.mix_evaluator, self.most, self.policies, self.n_jobs = mix_evaluator, most, policies, n_jobs
+        self.mix_evaluator, self.most, self.policies, self.n_jobs = mix_evaluator, most, policies, checked_jobs(n_jobs)
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         n = len(columns["rows"])
-        count, n_jobs = worker_count((os.cpu_count() or 1) if self.n_jobs == -1 else self.n_jobs)
-        chunks = np.array_split(np.arange(n), min(n, 4 * count)) if count > 1 else [np.arange(n)]
-        pieces = [{name: values[chunk] for name, values in columns.items()} for chunk in chunks]
-        if count == 1:
-            done = [self.chunk(piece) for piece in pieces]
-        else:
-            done = [self.chunk(pieces[0])]  # compiles, where that is to do, before any other thread
-            done += joblib.Parallel(n_jobs=n_jobs, prefer="threads")(
-                joblib.delayed(self.chunk)(piece) for piece in pieces[1:]
-            )
+        workers, _ = worker_count(self.n_jobs)
+        chunks = np.array_split(np.arange(n), min(n, 4 * workers)) if workers > 1 else [np.arange(n)]
+        pieces = [({name: values[chunk] for name, values in columns.items()},) for chunk in chunks]
+        done = in_threads(self.chunk, pieces, self.n_jobs)
         return {name: np.concatenate([piece[name] for piece in done]) for name in done[0]}
 
     def chunk(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -177,12 +184,7 @@ class SimultaneousDNNs(AcceleratorProblem):
         self.mix = mix if isinstance(mix, Mix) else Mix.of(mix)
         self.networks = self.mix.networks()
         hardware = default_space() if space is None else space
-        if objectives is not None:
-            self.objective_names = tuple(objectives)
-        if type(self).objectives is SimultaneousDNNs.objectives:
-            unknown = [name for name in self.objective_names if name not in OBJECTIVES]
-            if unknown:
-                raise ProblemError(f"unknown objective {unknown[0]!r}; the known ones are {', '.join(OBJECTIVES)}")
+        self.objective_names = chosen_objectives(self, SimultaneousDNNs, objectives, tuple(OBJECTIVES))
         if order not in ORDERS:
             raise ProblemError(f"order must be one of {', '.join(ORDERS)}, got {order!r}")
         wrong = [policy for policy in policies if policy not in POLICIES]
@@ -222,6 +224,17 @@ class SimultaneousDNNs(AcceleratorProblem):
             "edp_js": lambda: m.energy_j * m.makespan_s,
         }
         return tuple(derived[n]() if n in derived else getattr(m, n) for n in self.objective_names)
+
+    def column_meanings(self) -> dict[str, Column]:
+        """Columns that mean something else here than for one network, the division's variables too."""
+        found = dict(MEANINGS)
+        for a in range(1, self.most_sub_arrays + 1):
+            for what in ("columns", "buffers", "bandwidth"):
+                found[f"{what}_share_{a}"] = Column("1", f"share of the {what} of sub-array {a}, in proportion")
+            found[f"dataflow_{a}"] = Column("-", f"dataflow of sub-array {a}; same: the design's own")
+        found["sub_arrays"] = Column("1", "sub-arrays; time_shared has one whatever this says")
+        places = {f"place_of_{s.name}": f"sub-array of stream {s.name}, modulo their number" for s in self.mix.streams}
+        return found | {name: Column("1", meaning) for name, meaning in places.items()}
 
     def co_run(self, x: np.ndarray) -> CoRun:
         """Schedule and metrics of one row of genes, (n_var,)."""

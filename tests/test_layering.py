@@ -39,8 +39,8 @@ LEVELS = (
     ("dse.validation.plots",),
     ("dse.validation.collect",),
     ("problems.base",),
-    ("problems.single", "problems.codesign", "problems.simultaneous"),
-    ("problems.geomean",),
+    ("problems.single", "problems.codesign"),
+    ("problems.geomean", "problems.simultaneous"),
     ("problems.resume",),
     ("problems",),
     ("dse.cli",),
@@ -49,7 +49,7 @@ LEVELS = (
 
 ROOMS = {
     "numba": {"dse.kernels", "dse.fixed_mapping", "dse.schedule"},
-    "joblib": {"dse.evaluate", "problems.simultaneous"},
+    "joblib": {"dse.evaluate"},
     "pandas": {
         "dse.records",
         "dse.evaluate",
