@@ -63,9 +63,13 @@ def area_mm2(columns: Columns, technology: Technology) -> np.ndarray:
 
 
 def leakage_w(columns: Columns, technology: Technology) -> np.ndarray:
-    """Leakage power of each design [W], shape (n,): per cell area of everything but the DRAM interface."""
-    blocks = area_blocks_mm2(columns, technology)
-    blocks["dram_interface"] = np.zeros_like(blocks["fixed"])
+    """Leakage power of each design [W], shape (n,); see `leakage_of_blocks_w`."""
+    return leakage_of_blocks_w(area_blocks_mm2(columns, technology), technology)
+
+
+def leakage_of_blocks_w(blocks: Mapping[str, np.ndarray], technology: Technology) -> np.ndarray:
+    """Leakage power [W], (n,): per cell area of all `blocks`, each (n,) [mm2], but the DRAM interface."""
+    blocks = {**blocks, "dram_interface": np.zeros_like(blocks["fixed"])}
     return technology.leakage_w_per_mm2 / technology.layout_overhead_factor * sum_blocks(blocks)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from dse.accelerator import Accelerator
 from dse.exploration import load
 from dse.manifest import RunDirectoryError, read_manifest
+from dse.model import DEFAULT_SLACK
 from dse.pareto import knee
 from dse.presets import PRESETS, preset
 from dse.records import Table, read_table
@@ -39,6 +40,14 @@ class Chosen:
     mapping_objective: str | None = None
     mapping_slack: float | None = None
     values: dict[str, Any] = field(default_factory=dict)
+
+    def options(self) -> dict[str, Any]:
+        """``technology, objective, slack`` of `dse.evaluate` as the design's run had them, or the defaults."""
+        return {
+            "technology": self.technology or Technology.at(45),
+            "objective": self.mapping_objective or "latency",
+            "slack": DEFAULT_SLACK if self.mapping_slack is None else self.mapping_slack,
+        }
 
 
 def choose(text: str | None, settings: Iterable[str] = ()) -> Chosen:
@@ -125,8 +134,8 @@ def _from_run(directory: str, which: str) -> Chosen:
     label = "the knee" if which == "knee" else f"design {which}"
     if rebuild.get("mapping") == "fixed":
         label = f"the hardware of {label}"  # its frozen mapping is left out: every layer gets its best
-    mapped = rebuild.get("mapping_objective"), rebuild.get("mapping_slack")
     told = content["identity"].get("problem", {}).get("attributes", {})
+    mapped = told.get("mapping_objective"), told.get("mapping_slack")
     return Chosen(Accelerator(**known), f"{label} of {path}", technology, *mapped, values={**told, **row})
 
 

@@ -309,20 +309,22 @@ def evaluate(
     from dse.chosen import choose
     from dse.layers import MacLayer
     from dse.manifest import write_whole
-    from dse.model import DEFAULT_SLACK
     from dse.report import design_table, evaluation_report, network_line
 
     chosen = choose(design, settings or ())
-    technology = _technology(node) if node is not None else chosen.technology or _technology("45")
+    given = {
+        "technology": None if node is None else _technology(node),
+        "objective": mapping_objective,
+        "slack": mapping_slack,
+    }
+    options = chosen.options() | {name: value for name, value in given.items() if value is not None}
     graph = dse.load_network(network, batch, _sizes(dim))
-    objective = mapping_objective or chosen.mapping_objective or "latency"
-    slack = next(x for x in (mapping_slack, chosen.mapping_slack, DEFAULT_SLACK) if x is not None)
-    done = dse.evaluate(chosen.design, graph, technology=technology, objective=objective, slack=slack)
+    done = dse.evaluate(chosen.design, graph, **options)
     if csv is not None:
         write_whole(csv, done.layers.to_csv(index=False, lineterminator="\n").encode())
     console = _console()
     _say(network_line(graph))
-    _say(f"design: {chosen.origin}; {technology.name}; mapped for {objective}\n")
+    _say(f"design: {chosen.origin}; {options['technology'].name}; mapped for {options['objective']}\n")
     console.print(design_table(chosen.design.parameters()), "", evaluation_report(done, console.width), sep="\n")
     if mappings:
         shown = set()
@@ -383,15 +385,9 @@ def _chosen(network: str, design: str | None, settings: list[str] | None, batch:
     """Design, network, and the options with which its run mapped (or the defaults)."""
     import dse
     from dse.chosen import choose
-    from dse.model import DEFAULT_SLACK
 
     chosen = choose(design, settings or ())
-    options = {
-        "technology": chosen.technology or _technology("45"),
-        "objective": chosen.mapping_objective or "latency",
-        "slack": DEFAULT_SLACK if chosen.mapping_slack is None else chosen.mapping_slack,
-    }
-    return chosen, dse.load_network(network, batch, _sizes(dim)), options
+    return chosen, dse.load_network(network, batch, _sizes(dim)), chosen.options()
 
 
 @app.command()
@@ -539,8 +535,9 @@ def schedule(
         str | None, typer.Option(metavar="X,Y,...", help="Buffers of each, in proportion; default as --division.")
     ] = None,
     bandwidth: Annotated[
-        str, typer.Option(metavar="shared|X,Y,...", help="DRAM bandwidth: shared, or parts in proportion.")
-    ] = "shared",
+        str | None,
+        typer.Option(metavar="shared|X,Y,...", help="DRAM bandwidth: shared (default), or parts in proportion."),
+    ] = None,
     dataflows: Annotated[
         str | None, typer.Option(metavar="A,B,...", help="Dataflow of each; default the design's.")
     ] = None,
@@ -548,11 +545,15 @@ def schedule(
         str | None, typer.Option(metavar="I,J,...", help="Sub-array of each stream, from 1; default in turn.")
     ] = None,
     order: Annotated[
-        str, typer.Option(metavar="deadline|round_robin|first", help="What a sub-array runs next.")
-    ] = "deadline",
+        str | None,
+        typer.Option(metavar="deadline|round_robin|first", help="What a sub-array runs next; default deadline."),
+    ] = None,
     out: OutDirectory = None,
 ) -> None:
     """Run a MIX of networks at the same time on one design, whole or divided into sub-arrays.
+
+    A design of a simultaneous run is divided as the run found it, its streams where the run placed them; options change
+    single parts of that.
 
     \b
     Examples:
@@ -560,6 +561,8 @@ def schedule(
       dse schedule resnet50,ptb_lstm_medium --design results/simultaneous_resnet50_ptb_lstm_medium:knee
       dse schedule moca_light --set cols=64 --division 1,1,2 --dataflows row_stationary,output_stationary,row_stationary
     """
+    from dataclasses import replace
+
     from dse.chosen import choose
     from dse.explain_plots import save_figure
     from dse.manifest import write_whole
@@ -570,24 +573,28 @@ def schedule(
 
     names = [name.strip() for name in mix.split(",") if name.strip()]
     chosen, loaded = choose(design, settings or ()), Mix.of(names, mix) if len(names) > 1 else load_mix(mix)
-    shared = bandwidth == "shared"
-    told = chosen.values if division is None and "policies" in chosen.values else None
-    divided = Division(
-        columns=tuple(_numbers("--division", division or "1")),
-        buffers=None if buffers is None else tuple(_numbers("--buffers", buffers)),
-        bandwidth=None if shared else tuple(_numbers("--bandwidth", bandwidth)),
-        dataflows=None if dataflows is None else tuple(name.strip() for name in dataflows.split(",")),
-        shared_bandwidth=shared,
-    )
+    found_by_run = division is None and "policies" in chosen.values
+    divided = Division(columns=tuple(_numbers("--division", division or "1")))
+    if found_by_run:
+        divided, _ = division_of(chosen.values, chosen.design)
+    if buffers is not None:
+        divided = replace(divided, buffers=tuple(_numbers("--buffers", buffers)))
+    if bandwidth is not None:
+        parts = None if bandwidth == "shared" else tuple(_numbers("--bandwidth", bandwidth))
+        divided = replace(divided, bandwidth=parts, shared_bandwidth=parts is None)
+    if dataflows is not None:
+        divided = replace(divided, dataflows=tuple(name.strip() for name in dataflows.split(",")))
     where = None if place is None else [int(value) - 1 for value in _numbers("--place", place)]
-    if told is not None:
-        divided, _ = division_of(told, chosen.design)
-        where = where or places_of(told, divided, [stream.name for stream in loaded.streams])
+    if where is None and found_by_run:
+        where = places_of(chosen.values, divided, [stream.name for stream in loaded.streams])
     if where is not None and not all(0 <= a < divided.sub_arrays for a in where):
         raise ValueError(
             f"--place {place!r}: give a sub-array from 1 to {divided.sub_arrays} for each stream of the mix"
         )
-    found = co_run(loaded, chosen.design, divided, where, technology=chosen.technology, order=order)
+    found = co_run(
+        loaded, chosen.design, divided, where, order=order or chosen.values.get("order") or "deadline",
+        **chosen.options(),
+    )  # fmt: skip
     _say(f"mix {loaded.name}; design: {chosen.origin}\n")
     _console().print(co_run_report(found))
     if out is not None:

@@ -21,6 +21,7 @@ A mix in TOML; the files of those that ship are in `dse/data/mixes`::
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -47,12 +48,14 @@ class Stream:
     ----------
     name : of the stream.
     network : name, path, or a `Network`.
-    count : requests that arrive together; with `fps`, requests in all.  Default 1, with `fps` as many as the mix lasts.
+    count : requests that arrive together; with `fps`, requests in all.  Default 1, with `fps` those that arrive before
+        the mix's `duration_s` ends.
     fps : requests a second; None = all at once [1/s].
     phase_s : arrival of the first [s].
     deadline_s : time from arrival within which a request must finish; default one period, none without `fps` [s].
     priority : see `dse.schedule.Job`.
-    after : name of a stream; each request waits for the last one of it that arrived no later.
+    after : name of a stream; each request waits for the last one of it that has arrived (before its first: for that),
+        or the i-th for the i-th of requests that all arrive together.
     batch, dims : of the network, as in `load_network`.
     stands_for : what the source has in this place, if another network.
     """
@@ -148,7 +151,7 @@ class Mix:
                 after: tuple[int, ...] = ()
                 if stream.after is not None:
                     parent = names.index(stream.after)
-                    if stream.fps is None:
+                    if self.streams[parent].fps is None:
                         which = min(i, len(arrivals[parent]) - 1)
                     else:
                         which = max(0, int(np.searchsorted(arrivals[parent], time + 1e-12)) - 1)
@@ -160,7 +163,12 @@ class Mix:
         """Arrival of every request of a stream [s]."""
         if stream.fps is None:
             return [stream.phase_s] * (stream.count or 1)
-        count = stream.count or max(1, round((self.duration_s or 0.0) * stream.fps))
+        count = stream.count or math.ceil(((self.duration_s or 0.0) - stream.phase_s) * stream.fps - 1e-9)
+        if count < 1:
+            raise ValueError(
+                f"mix {self.name!r}: stream {stream.name!r} starts after {stream.phase_s:g} s and the mix lasts "
+                f"{self.duration_s or 0:g} s, so it sends nothing; make duration_s longer or give a count"
+            )
         return [stream.phase_s + i / stream.fps for i in range(count)]
 
     def networks(self) -> tuple[Network, ...]:

@@ -17,12 +17,12 @@ import numpy as np
 
 from dse import kernels as k
 from dse.accelerator import OPERAND_NAMES, Accelerator
-from dse.area import AREA_BLOCKS, area_blocks_mm2, leakage_w, sum_blocks
+from dse.area import AREA_BLOCKS, area_blocks_mm2, leakage_of_blocks_w, sum_blocks
 from dse.dataflow import Dataflow
 from dse.evaluate import DRAM_TRAFFIC, ENERGY_PARTS, step_results
 from dse.mixes import Mix
 from dse.model import DEFAULT_SLACK, design_rows, mapper_mode, network_tables, parameter_columns
-from dse.schedule import Job, Schedule, certain_misses, schedule
+from dse.schedule import Job, Schedule, alone_turnaround_s, certain_misses, schedule
 from dse.technology import Technology
 
 METRICS = (
@@ -83,29 +83,31 @@ class Division:
         return "homogeneous" if len({part.dataflow for part in self.of(design)}) == 1 else "heterogeneous"
 
     def of(self, design: Accelerator) -> tuple[Accelerator, ...]:
-        """The sub-arrays of a design; columns are whole, at least one each, the largest remainders rounded up.
+        """The sub-arrays of a design; columns, vector lanes and banks are whole, the largest remainders rounded up.
 
-        With shared bandwidth each has the whole of it: what its layers can take when they run alone.
+        Each has at least one: of fewer lanes or banks than sub-arrays a division has more than the design.  With shared
+        bandwidth each has the whole of it: what its layers can take when they run alone.
         """
         n = self.sub_arrays
         if n > design.cols:
             raise ValueError(f"{n} sub-arrays on {design.cols} columns: each needs at least one; divide into fewer")
         if n == 1 and self.dataflows[0] is None:
             return (design,)
-        columns, parts = _whole_shares(design.cols, self.columns), []
+        columns, lanes = _whole_shares(design.cols, self.columns), _whole_shares(design.vector_lanes, self.columns)
+        banks = {x: _whole_shares(getattr(design, f"{x}_buffer_banks"), self.buffers) for x in OPERAND_NAMES.values()}
+        parts = []
         buffers = np.array(self.buffers) / sum(self.buffers)
         bandwidth = np.array(self.bandwidth) / sum(self.bandwidth)
         for a in range(n):
             changes = {
                 "cols": int(columns[a]),
-                "vector_lanes": max(1, round(design.vector_lanes * columns[a] / design.cols)),
+                "vector_lanes": int(lanes[a]),
                 "dram_gbps": design.dram_gbps * (1.0 if self.shared_bandwidth else float(bandwidth[a])),
             }
             for x in OPERAND_NAMES.values():
                 for size in ("kib", "width_bytes"):
                     changes[f"{x}_buffer_{size}"] = getattr(design, f"{x}_buffer_{size}") * float(buffers[a])
-                banks = getattr(design, f"{x}_buffer_banks")
-                changes[f"{x}_buffer_banks"] = max(1, round(banks * float(buffers[a])))
+                changes[f"{x}_buffer_banks"] = int(banks[x][a])
             if self.dataflows[a] is not None:
                 changes["dataflow"] = self.dataflows[a]
             parts.append(replace(design, **changes))
@@ -117,22 +119,20 @@ class Division:
         A divided buffer is no smaller than the whole one, which could be built of the same parts (the memory model's
         exponents would make it up to 4 % smaller).
         """
-        blocks = area_blocks_mm2(_stacked(self.built(design)), technology)
+        parts = [replace(part, dram_gbps=design.dram_gbps / self.sub_arrays) for part in self.of(design)]
+        blocks = area_blocks_mm2(_stacked(parts), technology)
         found = {name: float(values.sum()) for name, values in blocks.items()}
         whole = area_blocks_mm2(parameter_columns(design), technology)
         buffers = {name: max(found[name], float(whole[name][0])) for name in found if name.endswith("_buffer")}
         return found | buffers | {"fixed": found["fixed"] / self.sub_arrays}
-
-    def built(self, design: Accelerator) -> list[Accelerator]:
-        """The sub-arrays as they are built: each with its part of the one DRAM interface, shared or not."""
-        return [replace(part, dram_gbps=design.dram_gbps / self.sub_arrays) for part in self.of(design)]
 
 
 def division_of(values: Mapping[str, Any], design: Accelerator) -> tuple[Division, float]:
     """The division that variables tell, and by which share of its columns the design has too few for it.
 
     `values`: ``policy`` (one of `POLICIES`) or ``policies``; ``sub_arrays`` or ``most_sub_arrays``; for each sub-array
-    ``columns_share_1``, ``buffers_share_1``, ``bandwidth_share_1`` (1 where absent) and ``dataflow_1`` ("same").
+    ``columns_share_1``, ``buffers_share_1``, ``bandwidth_share_1`` (1 where absent); from the second on ``dataflow_2``
+    (where absent, the only one of ``dataflows``, or "same").
     """
     policy = values.get("policy") or values["policies"][0]
     if policy == "time_shared":
@@ -143,12 +143,13 @@ def division_of(values: Mapping[str, Any], design: Accelerator) -> tuple[Divisio
     def share(what: str) -> tuple[float, ...]:
         return tuple(float(values.get(f"{what}_share_{a + 1}", 1.0)) for a in range(n))
 
-    flows = tuple(str(values.get(f"dataflow_{a + 1}", "same")) for a in range(n))
+    only = values["dataflows"][0] if len(values.get("dataflows", ())) == 1 else "same"
+    flows = ["same", *(values.get(f"dataflow_{a + 1}", only) for a in range(1, n))][:n]
     division = Division(
         columns=share("columns"),
         buffers=share("buffers"),
         bandwidth=share("bandwidth"),
-        dataflows=tuple(None if flow == "same" else flow for flow in flows),
+        dataflows=tuple(None if isinstance(flow, str) and flow == "same" else flow for flow in flows),
         shared_bandwidth=policy == "shared_bandwidth",
     )
     return division, (wanted - n) / design.cols
@@ -173,6 +174,8 @@ def places_of(values: Mapping[str, Any], division: Division, streams: Sequence[s
 
 def _whole_shares(whole: int, weights: Sequence[float]) -> np.ndarray:
     """`whole` things in proportion to `weights`, at least one each, largest remainders first, (n,) int."""
+    if whole < len(weights):
+        return np.ones(len(weights), dtype=int)
     exact = whole * np.array(weights, float) / sum(weights)
     found = np.maximum(1, np.floor(exact).astype(int))
     while found.sum() > whole:
@@ -206,9 +209,16 @@ class LayerCosts:
 
 @dataclass(frozen=True)
 class CoRun:
-    """A mix on a divided design: its schedule, metrics by name (`METRICS`), and how long each request takes alone.
+    """A mix on a divided design.
 
-    `alone_s`: on the same design, undivided, with nothing else running [s].
+    Attributes
+    ----------
+    schedule : of all requests.
+    metrics : by name, see `METRICS`.
+    alone_s : turnaround of each request on the same design, undivided, with nothing else running but what it waits
+        for, (n_requests,) [s].
+    overflows : of each stream, 0 where it fits its sub-array, else bytes over / capacity, (n_streams,) [1].
+    division, design : how the design is divided, and the undivided design.
     """
 
     schedule: Schedule
@@ -310,11 +320,12 @@ class MixEvaluator:
             for r in self.requests
         )
         done = schedule(jobs, design.dram_gbps, [part.dram_gbps for part in parts], self.order)
-        alone_s = tuple(alone[r.stream] for r in self.requests)
+        alone_s = tuple(alone_turnaround_s(jobs, [alone[r.stream] for r in self.requests]).tolist())
         blocks = division.area_blocks_mm2(design, self.technology)
-        area = float(sum_blocks({name: np.array([blocks[name]]) for name in AREA_BLOCKS})[0])
+        columns = {name: np.array([blocks[name]]) for name in AREA_BLOCKS}
+        area = float(sum_blocks(columns)[0])
         spent = {name: sum(costs[r.stream].dynamic_j.get(name, 0.0) for r in self.requests) for name in ENERGY_PARTS}
-        spent["leakage"] = float(leakage_w(_stacked(division.built(design)), self.technology).sum()) * done.makespan_s
+        spent["leakage"] = float(leakage_of_blocks_w(columns, self.technology)[0]) * done.makespan_s
         energy = sum(spent.values())
         metrics = {
             "makespan_s": done.makespan_s,

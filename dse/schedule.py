@@ -19,8 +19,8 @@ import pandas as pd
 from numba import njit
 
 ORDERS = ("deadline", "round_robin", "first")
-"""What a sub-array runs next, among jobs of equal priority: the earliest deadline, the job served longest ago, or the
-first to arrive."""
+"""What a sub-array runs next, among jobs of equal priority: the earliest deadline and, of equal or no deadlines, the
+job with the least time left to run; the job served longest ago; or the first to arrive."""
 
 _compiled = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -113,7 +113,8 @@ class Schedule:
 
         Parameters
         ----------
-        alone_s : time of every job alone on the same hardware, (n_jobs,) [s].
+        alone_s : turnaround of every job with nothing else on the same hardware, (n_jobs,) [s]; of a job that waits
+            for others, with those: see `alone_turnaround_s`.
 
         Returns
         -------
@@ -200,16 +201,14 @@ def makespan_bounds(jobs: Sequence[Job], dram_gbps: float) -> dict[str, float]:
     ``sub_array_0`` ...: its work after its first arrival; ``dram``: all bytes over the bandwidth, after the first
     arrival; ``chain``: the longest chain of jobs that wait for one another, each alone.
     """
-    starts, work, chain = {}, {}, {}
-    for i in _in_order(jobs):
-        job, time = jobs[i], float(np.sum(jobs[i].busy_s))
+    starts, work = {}, {}
+    for job in jobs:
         starts[job.sub_array] = min(starts.get(job.sub_array, np.inf), job.arrival_s)
-        work[job.sub_array] = work.get(job.sub_array, 0.0) + time
-        chain[i] = max([job.arrival_s, *(chain[p] for p in job.after)]) + time
+        work[job.sub_array] = work.get(job.sub_array, 0.0) + float(np.sum(job.busy_s))
     moved = sum(float(np.sum(job.dram_bytes)) for job in jobs)
     bounds = {f"sub_array_{a}": starts[a] + work[a] for a in sorted(work)}
     bounds["dram"] = min(starts.values()) + moved / (dram_gbps * 1e9)
-    bounds["chain"] = max(chain.values())
+    bounds["chain"] = float(_earliest_finish_s(jobs, [float(np.sum(job.busy_s)) for job in jobs]).max())
     return bounds
 
 
@@ -218,11 +217,21 @@ def certain_misses(jobs: Sequence[Job]) -> dict[int, float]:
 
     The proof: even alone, a job ends no sooner than its arrival or the end of what it waits for, plus its own time.
     """
-    earliest: dict[int, float] = {}
+    earliest = _earliest_finish_s(jobs, [float(np.sum(job.busy_s)) for job in jobs])
+    return {i: float(time) for i, time in enumerate(earliest) if time > jobs[i].deadline_s * (1 + 1e-9)}
+
+
+def alone_turnaround_s(jobs: Sequence[Job], own_s: Sequence[float]) -> np.ndarray:
+    """Turnaround of every job that only those it waits for delay, each of which takes `own_s`, (n_jobs,) [s]."""
+    return _earliest_finish_s(jobs, own_s) - np.array([job.arrival_s for job in jobs])
+
+
+def _earliest_finish_s(jobs: Sequence[Job], own_s: Sequence[float]) -> np.ndarray:
+    """Finish of every job that runs as soon as it has arrived and those it waits for are done, (n_jobs,) [s]."""
+    finish = np.zeros(len(jobs))
     for i in _in_order(jobs):
-        ready = max([jobs[i].arrival_s, *(earliest[p] for p in jobs[i].after)])
-        earliest[i] = ready + float(np.sum(jobs[i].busy_s))
-    return {i: earliest[i] for i in sorted(earliest) if earliest[i] > jobs[i].deadline_s * (1 + 1e-9)}
+        finish[i] = max([jobs[i].arrival_s, *(finish[p] for p in jobs[i].after)]) + own_s[i]
+    return finish
 
 
 def _in_order(jobs: Sequence[Job]) -> list[int]:
@@ -292,6 +301,10 @@ def run(
     following = first[:-1].copy()
     waits = parents[1:] - parents[:-1]
     served = np.full(n_jobs, -1)
+    rest = np.zeros(n_jobs)  # time of the layers that have not started
+    for j in range(n_jobs):
+        for layer in range(first[j], first[j + 1]):
+            rest[j] += busy[layer]
     current = np.full(n_arrays, -1)  # job on each sub-array
     left = np.zeros(n_arrays)  # time of its layer that is left, with all the bandwidth of the link
     need, grant = np.zeros(n_arrays), np.zeros(n_arrays)
@@ -304,11 +317,12 @@ def run(
             for j in range(n_jobs):
                 if sub_array[j] != a or following[j] == first[j + 1] or waits[j] > 0 or arrival[j] > time:
                     continue
-                if best < 0 or _sooner(j, best, priority, deadline, served, arrival, order):
+                if best < 0 or _sooner(j, best, priority, deadline, rest, served, arrival, order):
                     best = j
             if best >= 0:
                 layer = following[best]
                 current[a], left[a], start[layer], served[best] = best, busy[layer], time, turn
+                rest[best] -= busy[layer]
                 turn += 1
         ends = np.inf
         for a in range(n_arrays):
@@ -354,12 +368,14 @@ def run(
 
 
 @_compiled
-def _sooner(j, best, priority, deadline, served, arrival, order):
+def _sooner(j, best, priority, deadline, rest, served, arrival, order):
     """Whether job `j` goes before `best` on the sub-array of both."""
     if priority[j] != priority[best]:
         return priority[j] > priority[best]
     if order == 0 and deadline[j] != deadline[best]:
         return deadline[j] < deadline[best]
+    if order == 0 and rest[j] != rest[best]:
+        return rest[j] < rest[best]
     if order == 1 and served[j] != served[best]:
         return served[j] < served[best]
     return arrival[j] < arrival[best]

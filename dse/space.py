@@ -267,8 +267,7 @@ class ExtendedSpace(DesignSpace):
         X = self.validate(X)
         n, found = self.hardware.n_var, {}
         for i, variable in enumerate(self.variables[n:]):
-            levels = np.array(variable.levels, dtype=object if isinstance(variable.levels[0], str) else float)
-            found[variable.name] = levels[X[:, n + i]]
+            found[variable.name] = _column(variable.levels)[X[:, n + i]]
         return self.hardware.columns(X[:, :n]) | found
 
     def design(self, x: np.ndarray) -> Accelerator:
@@ -277,7 +276,9 @@ class ExtendedSpace(DesignSpace):
 
     def toml_text(self) -> str:
         """The hardware space's; the other variables follow as comments."""
-        others = [f"# {v.name} = {toml_value(v.levels)}" for v in self.variables[self.hardware.n_var :]]
+        others = [
+            f"# {v.name} = {toml_value([_plain(x) for x in v.levels])}" for v in self.variables[self.hardware.n_var :]
+        ]
         return "\n".join([self.hardware.toml_text().rstrip("\n"), "# Not of the hardware:", *others, ""])
 
 

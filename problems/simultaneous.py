@@ -10,7 +10,7 @@ import numpy as np
 
 from dse.accelerator import Accelerator
 from dse.columns import Column
-from dse.dataflow import DATAFLOWS, dataflow_named
+from dse.dataflow import DATAFLOWS, Dataflow, dataflow_named
 from dse.evaluate import checked_jobs, in_threads, worker_count
 from dse.manifest import hash_of
 from dse.mixes import Mix
@@ -61,7 +61,8 @@ class DividedSpace(ExtendedSpace):
 
     ``policy``; ``sub_arrays`` (2 and more; ``time_shared`` has one whatever it says); for each sub-array
     ``columns_share_1`` ..., ``buffers_share_1`` ..., ``bandwidth_share_1`` ..., and from the second on its dataflow;
-    ``place_of_<stream>``: its sub-array, from 1, modulo their number.
+    ``place_of_<stream>``: its sub-array, from 1, modulo their number.  A variable that a design does not use, such as
+    the shares of an undivided one, still makes another design of the space.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ class DividedSpace(ExtendedSpace):
         policies: tuple[str, ...],
         most: int,
         shares: tuple[float, ...],
-        dataflows: tuple[str, ...],
+        dataflows: tuple[str | Dataflow, ...],
     ) -> None:
         extra: list[Variable] = []
 
@@ -102,17 +103,17 @@ class DividedSpace(ExtendedSpace):
         super().__init__(hardware, extra, f"{hardware.name}, divided")
 
 
-def _dataflows(hardware: DesignSpace) -> tuple[str, ...]:
+def _dataflows(hardware: DesignSpace) -> tuple[str | Dataflow, ...]:
     """What sub-arrays may have: the design's own, and every one that the space has for the design."""
     levels = next((v.levels for v in hardware.variables if v.name == "dataflow"), ())
-    return ("same", *([flow.name for flow in levels if flow.name in DATAFLOWS] or FEW_DATAFLOWS))
+    return ("same", *([flow.name if DATAFLOWS.get(flow.name) == flow else flow for flow in levels] or FEW_DATAFLOWS))
 
 
 class _Evaluator:
     """Metrics of divided designs from parameter columns; importable, so that any joblib backend can send it."""
 
-    def __init__(self, mix_evaluator: MixEvaluator, most: int, policies: tuple[str, ...], n_jobs: int) -> None:
-        self.mix_evaluator, self.most, self.policies, self.n_jobs = mix_evaluator, most, policies, checked_jobs(n_jobs)
+    def __init__(self, mix_evaluator: MixEvaluator, fixed: Mapping[str, Any], n_jobs: int) -> None:
+        self.mix_evaluator, self.fixed, self.n_jobs = mix_evaluator, dict(fixed), checked_jobs(n_jobs)
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         n = len(columns["rows"])
@@ -136,7 +137,7 @@ class _Evaluator:
         for i in range(len(columns["rows"])):
             row = {name: values[i] for name, values in columns.items()}
             design = Accelerator(**{name: row[name] for name in parameters})
-            told = {"policies": self.policies, "most_sub_arrays": self.most, **row}
+            told = self.fixed | row
             division, over = division_of(told, design)
             places.append(places_of(told, division, [stream.name for stream in self.mix_evaluator.mix.streams]))
             designs.append(design)
@@ -164,7 +165,7 @@ class SimultaneousDNNs(AcceleratorProblem):
 
     objective_names = ("makespan_s", "area_mm2")
     model_modules = (*AcceleratorProblem.model_modules, "dse.partition")
-    unidentified = (*AcceleratorProblem.unidentified, "shares", "dataflows")  # the space tells them
+    unidentified = (*AcceleratorProblem.unidentified, "shares")  # the space tells them
 
     def __init__(
         self,
@@ -178,7 +179,7 @@ class SimultaneousDNNs(AcceleratorProblem):
         policies: tuple[str, ...] = POLICIES,
         most_sub_arrays: int | None = None,
         shares: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0),
-        dataflows: tuple[str, ...] | None = None,
+        dataflows: tuple[str | Dataflow, ...] | None = None,
         order: str = "deadline",
     ) -> None:
         self.mix = mix if isinstance(mix, Mix) else Mix.of(mix)
@@ -192,7 +193,7 @@ class SimultaneousDNNs(AcceleratorProblem):
             raise ProblemError(f"policies={policies!r}: give some of {', '.join(POLICIES)}")
         flows = _dataflows(hardware) if dataflows is None else tuple(dataflows)
         for flow in flows:
-            if flow != "same":
+            if not (isinstance(flow, str) and flow == "same"):
                 dataflow_named(flow)
         names = tuple(stream.name for stream in self.mix.streams)
         most = min(3, max(2, len(names))) if most_sub_arrays is None else most_sub_arrays
@@ -213,7 +214,8 @@ class SimultaneousDNNs(AcceleratorProblem):
             self.mix, self.technology, objective=mapping_objective, slack=mapping_slack, order=order
         )
         together = DividedSpace(hardware, names, self.policies, most, self.shares, self.dataflows)
-        super().__init__(_Evaluator(evaluator, most, self.policies, n_jobs), together)
+        fixed = {"policies": self.policies, "most_sub_arrays": most, "dataflows": flows}
+        super().__init__(_Evaluator(evaluator, fixed, n_jobs), together)
 
     def objectives(self, m: Columns) -> tuple[np.ndarray, ...]:
         """The columns named by `objective_names`."""
@@ -253,7 +255,7 @@ class SimultaneousDNNs(AcceleratorProblem):
     def rebuild(self) -> dict[str, Any] | None:
         """Arguments from which `resume` makes this problem again; None where names do not suffice."""
         mix = self.mix.plain()
-        if type(self) is not SimultaneousDNNs or mix is None:
+        if type(self) is not SimultaneousDNNs or mix is None or not all(isinstance(x, str) for x in self.dataflows):
             return None
         return {
             "problem": "simultaneous",

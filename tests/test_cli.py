@@ -15,9 +15,11 @@ import pandas as pd
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import dse
 import dse.cli
 import dse.manifest
 import dse.runlog
+from problems import SimultaneousDNNs
 
 TINY = '[space]\nname = "tiny"\n[variables]\nrows = [4, 8]\ncols = [4, 8]\ndram_gbps = [1, 4, 16]\n'
 
@@ -315,6 +317,22 @@ def test_schedule_takes_the_division_that_a_run_found(dse_command, files):
         code, _, _ = dse_command("schedule", "small.onnx,wide.onnx", "--design", f"found:{index}", "--out", policy)
         assert code == 0
         assert pd.read_csv(files / policy / "schedule.csv")["finish_s"].max() == table["makespan_s"][index]
+
+
+def test_schedule_orders_and_maps_as_the_run_did(dse_command, files):
+    """Order, mapping objective and slack of the run were not taken."""
+    problem = SimultaneousDNNs(
+        [files / "small.onnx", files / "wide.onnx"], space=dse.DesignSpace.from_toml(files / "tiny.toml"),
+        order="round_robin", mapping_objective="energy", policies=("time_shared", "partition"),
+    )  # fmt: skip
+    table = dse.explore(problem, evaluations=30, out=files / "energy", random_twin=False).designs
+    for index in (0, int(table.index[table["policy"] == "partition"][0])):
+        assert dse_command("schedule", "small.onnx,wide.onnx", "--design", f"energy:{index}", "--out", "again")[0] == 0
+        made = pd.read_csv(files / "again" / "schedule.csv")
+        assert made["finish_s"].max() == table["makespan_s"][index]
+    divided = ("schedule", "small.onnx,wide.onnx", "--design", f"energy:{index}")
+    assert dse_command(*divided, "--bandwidth", "shared", "--order", "first")[0] == 0
+    assert "bandwidth must be" in dse_command(*divided, "--bandwidth", "1,1,1,1")[2]
 
 
 def test_schedule_refuses_a_mix_whose_streams_the_run_did_not_place(dse_command, files):

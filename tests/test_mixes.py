@@ -33,6 +33,25 @@ def test_a_frame_waits_for_the_last_one_of_its_parent():
     assert [r.after for r in Mix("m", streams).requests()] == [(), (), (0,), (1,), (1,)]
 
 
+def test_frames_are_those_that_arrive_while_the_mix_lasts():
+    """Counts were rounded to even, and a phase did not shorten them."""
+
+    def arrivals(fps, phase_s=0.0):
+        streams = (Stream("a", TINY, fps=fps, phase_s=phase_s), Stream("b", TINY))
+        return [round(r.arrival_s, 6) for r in Mix("m", streams, duration_s=0.1).requests() if r.stream == 0]
+
+    assert arrivals(25) == [0, 0.04, 0.08]
+    assert arrivals(35) == [0, 0.028571, 0.057143, 0.085714]
+    assert arrivals(10) == [0] and arrivals(20) == [0, 0.05]
+    assert arrivals(30, 0.05) == [0.05, 0.083333]
+
+
+def test_a_single_request_waits_for_the_frame_that_has_arrived():
+    """It waited for the first one of all."""
+    streams = (Stream("a", TINY, fps=10, count=5), Stream("b", TINY, phase_s=0.35, after="a"))
+    assert Mix("m", streams).requests()[-1].after == (3,)
+
+
 def test_networks_by_name_are_numbered_where_they_repeat():
     mix = Mix.of(["mobilenet_v2", "resnet50", "mobilenet_v2"])
     assert [s.name for s in mix.streams] == ["mobilenet_v2", "resnet50", "mobilenet_v2_2"]
@@ -63,6 +82,10 @@ def test_own_mix_from_toml(tmp_path):
         (lambda: Stream("a", TINY, fps=-1), "fps must be positive"),
         (lambda: Stream("a", TINY, phase_s=-1), "phase_s must be finite and not negative"),
         (lambda: Mix("m", (Stream("a", TINY, count=2),), duration_s=0), "duration_s must be positive"),
+        (
+            lambda: Mix("m", (Stream("a", TINY, fps=10, phase_s=0.2), Stream("b", TINY)), duration_s=0.1),
+            "stream 'a' starts after 0.2 s and the mix lasts 0.1 s",
+        ),
         (lambda: load_mix("no_such"), "unknown mix 'no_such': one of ar_assistant"),
     ],
 )

@@ -1,11 +1,13 @@
 """The schedule engine: against time steps, closed forms, bounds, and what must be conserved."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dse.schedule import ORDERS, Job, certain_misses, makespan_bounds, schedule
+from dse.schedule import ORDERS, Job, alone_turnaround_s, certain_misses, makespan_bounds, schedule
 
 GB = 1e9
 
@@ -80,6 +82,27 @@ def test_the_earliest_deadline_goes_first():
     assert schedule([late, soon], 10, order="first").missed.tolist() == [False, True]
 
 
+@pytest.mark.parametrize("order", ["deadline", "round_robin"])
+def test_slow_downs_do_not_depend_on_the_order_in_which_jobs_are_listed(order):
+    """Without deadlines whatever was listed first ran first, and a short job behind a long one waited for all of it."""
+    jobs = [job("long", [(4.0, 0)] * 5), job("short", [(1.0, 0)]), job("middle", [(2.0, 0)] * 2)]
+    alone = [20.0, 1.0, 4.0]
+    for listed in itertools.permutations(range(3)):
+        done = schedule([jobs[i] for i in listed], 10, order=order)
+        found = done.metrics([alone[i] for i in listed])
+        if order == "deadline":
+            assert found["antt"] == pytest.approx((25 / 20 + 1 + 5 / 4) / 3)
+        else:  # whoever goes first at the beginning, nobody waits for more than one layer of each other
+            assert found["worst_slow_down"] <= 7
+
+
+def test_waiting_for_what_one_depends_on_is_no_disturbance():
+    """A tracker behind its detector had a slow-down of 13 on an empty chip."""
+    jobs = [job("detector", [(3.0, 0)]), job("tracker", [(1.0, 0)], after=(0,), arrival_s=1.0)]
+    assert alone_turnaround_s(jobs, [3.0, 1.0]).tolist() == [3.0, 3.0]
+    assert schedule(jobs, 10).metrics(alone_turnaround_s(jobs, [3.0, 1.0]))["worst_slow_down"] == 1.0
+
+
 def test_metrics_of_the_literature():
     """Two jobs alone 1 s and 2 s that take 2 s and 2.5 s: STP 0.5 + 0.8, ANTT (2 + 1.25) / 2."""
     done = schedule(
@@ -110,11 +133,11 @@ def walk(jobs, dram_gbps, links, order, step):
             ]  # fmt: skip
             if ready:
                 keys = {
-                    "deadline": lambda i: jobs[i].deadline_s,
-                    "round_robin": lambda i: served[i],
-                    "first": lambda i: 0,
+                    "deadline": lambda i: (jobs[i].deadline_s, sum(jobs[i].busy_s[layer[i] :])),
+                    "round_robin": lambda i: (served[i],),
+                    "first": lambda i: (),
                 }
-                best = min(ready, key=lambda i: (-jobs[i].priority, keys[order](i), jobs[i].arrival_s, i))
+                best = min(ready, key=lambda i: (-jobs[i].priority, *keys[order](i), jobs[i].arrival_s, i))
                 on[a], served[best], turn = best, turn, turn + 1
         need = {a: jobs[i].dram_bytes[layer[i]] / jobs[i].busy_s[layer[i]] for a, i in on.items()}
         rest, shares = dram_gbps * GB, {}

@@ -112,6 +112,7 @@ def _vector(
     reader: Reader, node: NodeProto, suffix: str, operations: int, terms: tuple[_Term, ...], elements: int, output: str
 ) -> VectorLayer:
     reads = [term for term in terms if reader.constant(term.tensor) is None]
+    reader.count_parameters(*(term.tensor for term in terms))
     reader.sizes.setdefault(output, elements)
     return VectorLayer(
         reader.layer_name(node, suffix), node.op_type, operations=operations,
@@ -148,6 +149,7 @@ def _pair(
         layers.append(_vector(reader, node, suffix, result.elements, (a, b), result.elements, output))
     else:
         reader.sizes.setdefault(output, result.elements)
+        reader.count_parameters(a.tensor)
         size = (groups, rows, depth, columns)
         layers.append(product_layer(reader, node, (a.tensor, b.tensor), size, suffix=suffix, output=output))
     return layers, result
