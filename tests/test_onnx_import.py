@@ -335,6 +335,15 @@ def test_einsum_of_three_and_sums_and_scales(build):
     assert network.layers[3].operations == 28 and network.layers[4].operations == 30
 
 
+@pytest.mark.parametrize("equation", ["bi,i->bi", "bi,ij->b", "bi,ij->bj"])
+def test_constants_of_an_einsum_are_parameters(build, equation):
+    """They were not where no product came of them."""
+    weight = floats(16, 32) if "ij" in equation else floats(16)
+    build.input("x", [4, 8]).constant(w0=floats(8, 16), w=weight).node("MatMul", "x,w0", "h")
+    network = build.node("Einsum", "h,w", "y", equation=equation).load()
+    assert network.parameters == 8 * 16 + weight.size
+
+
 @pytest.mark.parametrize("equation", ["ij,jk,kl->il", "ijk,jk->i", "ij,jk->ik"])
 def test_einsum_that_does_not_fit_is_one_clear_line(build, equation):
     build.input("a", [4, 5]).input("b", [6, 7]).constant(w=floats(7, 7)).node("MatMul", "b,w", "m")
