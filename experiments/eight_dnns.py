@@ -115,8 +115,8 @@ def tell(summary: pd.DataFrame, designs: pd.DataFrame, prices: pd.DataFrame) -> 
         single = rows[rows["design"] != "shared"]
         gains = single["shared_gains_percent"]
         print(f"{mapping:5s} {budget:g} mm2: shared design {gains.min():.1f} to {gains.max():.1f} % above the "
-              f"single-DNN designs, median {gains.median():.1f} % (paper {PAPER[0]} to {PAPER[1]} %); it is the optimum "
-              f"of {', '.join(single['design'][gains == 0]) or 'none of them'}")  # fmt: skip
+              f"single-DNN designs, median {gains.median():.1f} % (paper {PAPER[0]} to {PAPER[1]} %); it is "
+              f"the optimum of {', '.join(single['design'][gains == 0]) or 'none of them'}")  # fmt: skip
         of = prices[(prices["mapping"] == mapping) & (prices["budget_mm2"] == budget)]
         print(f"      price of generality {100 * of['loss'].min():.1f} to {100 * of['loss'].max():.1f} %; left out "
               f"{100 * of['left_out_loss'].min():.1f} to {100 * of['left_out_loss'].max():.1f} %")  # fmt: skip
