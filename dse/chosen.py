@@ -17,7 +17,7 @@ import numpy as np
 
 from dse.accelerator import Accelerator
 from dse.exploration import load
-from dse.manifest import RunDirectoryError, read_manifest
+from dse.manifest import RunDirectoryError, as_written, read_manifest
 from dse.model import DEFAULT_SLACK
 from dse.pareto import knee
 from dse.presets import PRESETS, preset
@@ -122,6 +122,12 @@ def _from_run(directory: str, which: str) -> Chosen:
     path = Path(directory)
     content = read_manifest(path)
     row = _knee(path) if which == "knee" else _numbered(path, which)
+    with as_written(path):
+        return _told(path, which, row, content)
+
+
+def _told(path: Path, which: str, row: dict[str, Any], content: dict[str, Any]) -> Chosen:
+    """A design of a run from its row and the manifest."""
     values = {**content.get("fixed_parameters", {}), **row}
     known = {name: _as_parameter(name, values[name]) for name in PARAMETERS if name in values}
     missing = [name for name in PARAMETERS if name not in values]

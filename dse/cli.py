@@ -219,6 +219,8 @@ def _subject(
         raise ValueError(f"unknown problem {problem!r}: give single, geomean or simultaneous")
     if mix is not None and problem != "simultaneous":
         raise ValueError("--mix needs --problem simultaneous")
+    if mix is not None and (batch not in (None, 1) or dims):
+        raise ValueError("--batch and --dim are for networks; a mix says them for each of its streams")
     if sub_arrays is not None and problem != "simultaneous":
         raise ValueError("--sub-arrays needs --problem simultaneous")
     if weights is not None and problem != "geomean":
@@ -584,12 +586,17 @@ def schedule(
         divided = replace(divided, bandwidth=parts, shared_bandwidth=parts is None)
     if dataflows is not None:
         divided = replace(divided, dataflows=tuple(name.strip() for name in dataflows.split(",")))
-    where = None if place is None else [int(value) - 1 for value in _numbers("--place", place)]
+    where = None
+    if place is not None:
+        if not all(text.strip().isdecimal() for text in place.split(",")):
+            raise ValueError(f"--place {place!r}: expected whole numbers separated by commas, such as 2,1")
+        where = [int(text) - 1 for text in place.split(",")]
     if where is None and found_by_run:
         where = places_of(chosen.values, divided, [stream.name for stream in loaded.streams])
-    if where is not None and not all(0 <= a < divided.sub_arrays for a in where):
+    if where is not None and (len(where) != len(loaded.streams) or not all(0 <= a < divided.sub_arrays for a in where)):
         raise ValueError(
-            f"--place {place!r}: give a sub-array from 1 to {divided.sub_arrays} for each stream of the mix"
+            f"--place {place!r}: give a sub-array from 1 to {divided.sub_arrays} for each stream of the mix: "
+            f"{', '.join(stream.name for stream in loaded.streams)}"
         )
     found = co_run(
         loaded, chosen.design, divided, where, order=order or chosen.values.get("order") or "deadline",
@@ -600,6 +607,7 @@ def schedule(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         table = found.schedule.layers()
+        table["sub_array"] += 1
         write_whole(out / "schedule.csv", table.to_csv(index=False, lineterminator="\n").encode())
         for ending in ("png", "pdf"):
             save_figure(gantt_figure(found), out / f"schedule.{ending}", f"schedule of {loaded.name}")

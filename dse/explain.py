@@ -363,6 +363,8 @@ def _layer_advice(
     areas = sensitivity["area_mm2"].to_numpy()
     usable = (sensitivity["direction"] != "step").to_numpy()
     for i, (_, row) in enumerate(table.iterrows()):
+        if row["cycles"] == 0:  # parts that are written side by side cost nothing
+            continue
         seen: set[str] = set()
         for part in sorted(_REMEDIES, key=lambda part: -row[f"{part}_cycles"]):
             if row[f"{part}_cycles"] < LEAST_SHARE * row["cycles"]:

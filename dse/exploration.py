@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dse.manifest import RUN_FILES, RunDirectoryError, read_manifest
+from dse.manifest import RUN_FILES, RunDirectoryError, as_written, read_manifest
 from dse.pareto import Normalisation, RunningFront, non_dominated
 from dse.protocol import Evaluated
 from dse.records import Table, frame
@@ -175,16 +175,17 @@ def load(directory: str | os.PathLike) -> Exploration:
         what = f"manifest.json lacks {', '.join(lacking)}" if lacking else "front.csv is gone"
         raise RunDirectoryError(f"{path}: {what}; restore it or run again with overwrite=True")
     scale = content["normalisation"]
-    return Exploration(
-        objective_names=tuple(content["identity"]["problem"]["objectives"]),
-        stopped_because=content["stopped_because"],
-        finished=content["status"] == "finished",
-        evaluations=content["evaluations"],
-        generations=content["generations"],
-        hypervolume=content["hypervolume"],
-        normalisation=None if scale is None else Normalisation(**{k: tuple(v) for k, v in scale.items()}),
-        directory=path,
-        manifest=content,
-        notes=tuple(content["notes"]),
-        texts=readers(path),
-    )
+    with as_written(path):
+        return Exploration(
+            objective_names=tuple(content["identity"]["problem"]["objectives"]),
+            stopped_because=content["stopped_because"],
+            finished=content["status"] == "finished",
+            evaluations=content["evaluations"],
+            generations=content["generations"],
+            hypervolume={str(source): float(share) for source, share in content["hypervolume"].items()},
+            normalisation=None if scale is None else Normalisation(**{k: tuple(v) for k, v in scale.items()}),
+            directory=path,
+            manifest=content,
+            notes=tuple(content["notes"]),
+            texts=readers(path),
+        )

@@ -182,6 +182,18 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     return content
 
 
+@contextlib.contextmanager
+def as_written(directory: str | os.PathLike) -> Iterator[None]:
+    """Inside, whatever the manifest of a run lacks or has in another form is one error that names the file."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else f"is not as it was written ({error})"
+        raise RunDirectoryError(
+            f"{Path(directory) / MANIFEST} {what}; restore it or start again with overwrite=True"
+        ) from error
+
+
 class RunDirectory:
     """The directory of one run, claimed for one identity.
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from dse.networks import load_network, network_names
 from dse.tomlfile import check_known, read_toml
 
 DIRECTORY = Path(__file__).parent / "data" / "mixes"
+MOST_REQUESTS = 10_000
+"""Of one stream."""
 
 
 def _is_finite(value: object) -> bool:
@@ -74,7 +77,13 @@ class Stream:
 
     def __post_init__(self) -> None:
         owner = f"stream {self.name!r}"
-        whole = self.count is None or (isinstance(self.count, int) and not isinstance(self.count, bool))
+        if not isinstance(self.name, str) or not self.name or any(mark in self.name for mark in ',"\n\r'):
+            raise ValueError(f"{owner}: its name becomes a column of CSV files; give a text without commas and quotes")
+        if not isinstance(self.network, str | Path | Network):
+            raise ValueError(f"{owner}: network must be a name, a path or a Network, got {self.network!r}")
+        if not isinstance(self.dims, Mapping):
+            raise ValueError(f"{owner}: dims must be sizes by name, such as {{seq = 128}}, got {self.dims!r}")
+        whole = self.count is None or (isinstance(self.count, Integral) and not isinstance(self.count, bool))
         if not whole or (self.count is not None and self.count < 1):
             raise ValueError(f"{owner}: count must be a whole number of requests >= 1, got {self.count!r}")
         for name in ("fps", "deadline_s", "priority"):
@@ -113,6 +122,8 @@ class Mix:
     source: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ValueError(f"the name of a mix must be a text, got {self.name!r}")
         names = [stream.name for stream in self.streams]
         double = sorted({name for name in names if names.count(name) > 1})
         if double:
@@ -162,6 +173,7 @@ class Mix:
     def _arrivals(self, stream: Stream) -> list[float]:
         """Arrival of every request of a stream [s]."""
         if stream.fps is None:
+            self._check_count(stream, stream.count or 1)
             return [stream.phase_s] * (stream.count or 1)
         count = stream.count or math.ceil(((self.duration_s or 0.0) - stream.phase_s) * stream.fps - 1e-9)
         if count < 1:
@@ -169,7 +181,15 @@ class Mix:
                 f"mix {self.name!r}: stream {stream.name!r} starts after {stream.phase_s:g} s and the mix lasts "
                 f"{self.duration_s or 0:g} s, so it sends nothing; make duration_s longer or give a count"
             )
+        self._check_count(stream, count)
         return [stream.phase_s + i / stream.fps for i in range(count)]
+
+    def _check_count(self, stream: Stream, count: int) -> None:
+        if count > MOST_REQUESTS:
+            raise ValueError(
+                f"mix {self.name!r}: stream {stream.name!r} sends {count:,} requests, more than {MOST_REQUESTS:,}; "
+                "make the mix shorter"
+            )
 
     def networks(self) -> tuple[Network, ...]:
         """The network of every stream, each called as its stream."""
@@ -203,7 +223,7 @@ class Mix:
     ) -> Mix:
         """One request for each network, all at once; equal names are numbered.  `batch`, `dims`: see `load_network`."""
         streams, seen = [], {}
-        for network in networks:
+        for network in [networks] if isinstance(networks, str | Path | Network) else networks:
             label = network.name if isinstance(network, Network) else Path(str(network)).stem
             seen[label] = seen.get(label, 0) + 1
             label = label if seen[label] == 1 else f"{label}_{seen[label]}"

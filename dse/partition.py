@@ -56,11 +56,13 @@ class Division:
     shared_bandwidth: bool = True
 
     def __post_init__(self) -> None:
+        if not len(self.columns):
+            raise ValueError("division: columns is empty; give at least one share, such as (1,)")
         for name in ("columns", "buffers", "bandwidth"):
             values = getattr(self, name)
             if values is None:
                 object.__setattr__(self, name, self.columns)
-            elif len(values) != self.sub_arrays or not all(np.isfinite(v) and v > 0 for v in values):
+            elif len(values) != self.sub_arrays or not (all(v > 0 for v in values) and np.isfinite(sum(values))):
                 raise ValueError(
                     f"division: {name} must be {self.sub_arrays} positive shares, one a sub-array, got {values!r}"
                 )

@@ -75,13 +75,17 @@ def relate(
     objective: str = "latency",
     slack: float = DEFAULT_SLACK,
 ) -> pd.DataFrame:
-    """One row for every network, kind, aspect and choice.
+    """One row for every network, kind that takes time, aspect and choice.
 
     Columns ``network, kind, share`` (of the network's time on `design`), ``aspect, choice, cycles`` (of the kind; NaN
     where the network does not fit), ``loss`` (time / least of the aspect - 1), ``is_best, is_now``.  Of bandwidths
     the best is the least within 5 % of the fastest.
     """
-    tried = choices(design)
+    tried, networks = choices(design), list(networks)
+    names = [network.name for network in networks]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"two networks are called {twice[0]!r}; rename one: its file, or network.renamed('another')")
     rows = []
     for network in networks:
         cycles, totals = layer_cycles(
@@ -93,6 +97,8 @@ def relate(
             of_kind = cycles[:, [i for i, other in enumerate(kinds) if other == kind]].sum(axis=1)
             if np.isnan(of_kind[0]):
                 raise ValueError(f"the design cannot run {network.name}; relate one that can")
+            if of_kind[0] == 0:  # such as a concatenation: nothing to want
+                continue
             for aspect in ASPECTS:
                 which = [i for i, (other, _, _) in enumerate(tried) if other == aspect]
                 least = np.nanmin(of_kind[which])

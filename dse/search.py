@@ -109,7 +109,7 @@ def _begin(directory: RunDirectory, problem: SearchProblem, settings: Settings, 
         space={"size": int(problem.space.size), "variables": list(problem.space.names)},
         fixed_parameters={k: v if isinstance(v, bool | int | float) else str(v) for k, v in fixed.items()},
         rebuild=rebuild,
-        warm_start=None if warm_start is None else str(warm_start),
+        warm_start=None if warm_start is None else str(Path(warm_start).resolve()),
     )
     try:
         temporary = directory.path / ".space.toml.tmp"

@@ -30,7 +30,7 @@ def distinct_networks(networks: Iterable[Network]) -> tuple[Network, ...]:
     names = [network.name for network in networks]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise ValueError(f"two networks are called {twice[0]!r}; rename one: network.renamed('another')")
+        raise ValueError(f"two networks are called {twice[0]!r}; rename one: its file, or network.renamed('another')")
     return networks
 
 

@@ -57,6 +57,8 @@ def checked_weights(
         number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
         if not number or not (math.isfinite(weight) and weight > 0):
             raise ProblemError(f"the weight of {name} is {weight!r}; give a positive number, or leave the network out")
+    if not math.isfinite(sum(given)):
+        raise ProblemError(f"the weights {given!r} are too large to be added; only their ratios count")
     return tuple(map(float, given))
 
 

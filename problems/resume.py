@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dse.exploration import Exploration, Progress
-from dse.manifest import RunDirectoryError, read_manifest
+from dse.manifest import RunDirectoryError, as_written, read_manifest
 from dse.mixes import Mix
+from dse.networks.errors import NetworkError
 from dse.search import explore
 from dse.space import DesignSpace
 from dse.technology import Technology
@@ -17,6 +18,9 @@ from problems.base import AcceleratorProblem
 from problems.geomean import GeomeanDNN
 from problems.simultaneous import SimultaneousDNNs
 from problems.single import SingleDNN
+
+SETTINGS = ("evaluations", "population", "seed", "algorithm", "random_twin", "exhaustive")
+"""Arguments of `explore` that the manifest holds."""
 
 
 def rebuild(directory: str | os.PathLike, n_jobs: int | None = None) -> AcceleratorProblem:
@@ -33,14 +37,33 @@ def rebuild(directory: str | os.PathLike, n_jobs: int | None = None) -> Accelera
     path = Path(directory)
     content = read_manifest(path)
     arguments = content.get("rebuild")
-    if arguments is None or not (path / "space.toml").is_file():
+    if arguments is None:
         name = content["identity"].get("problem", {}).get("class", "its problem")
         raise RunDirectoryError(
             f"{path} cannot be resumed from its manifest alone: {name} is not in it. Run the script that started it "
             "again: it continues"
         )
+    if not (path / "space.toml").is_file():
+        raise RunDirectoryError(
+            f"{path} has no space.toml; restore it, or run what started the run again: it continues"
+        )
+    try:
+        with as_written(path):
+            return _made(arguments, DesignSpace.from_toml(path / "space.toml"), n_jobs)
+    except RunDirectoryError:
+        raise
+    except NetworkError as error:
+        raise RunDirectoryError(
+            f"{path}: {error}. If the file has moved, run what started the run again with its new path: it continues"
+        ) from None
+    except ValueError as error:
+        raise RunDirectoryError(f"{path}: {error}") from None
+
+
+def _made(arguments: dict[str, Any], space: DesignSpace, n_jobs: int | None) -> AcceleratorProblem:
+    """The problem that `arguments`, written by its `rebuild`, tell."""
     common = {
-        "space": DesignSpace.from_toml(path / "space.toml"),
+        "space": space,
         "technology": Technology(**arguments["technology"]),
         "objectives": tuple(arguments["objectives"]),
         "n_jobs": arguments["n_jobs"] if n_jobs is None else n_jobs,
@@ -68,17 +91,9 @@ def resume(
     path = Path(directory)
     content = read_manifest(path)
     problem = rebuild(path, n_jobs)
-    chosen: dict[str, Any] = content["identity"]
+    with as_written(path):
+        settings = {name: content["identity"][name] for name in SETTINGS}
     return explore(
-        problem,
-        evaluations=chosen["evaluations"],
-        population=chosen["population"],
-        seed=chosen["seed"],
-        algorithm=chosen["algorithm"],
-        out=path,
-        time_limit_s=time_limit_s,
-        random_twin=chosen["random_twin"],
-        exhaustive=chosen["exhaustive"],
-        progress=progress,
+        problem, **settings, out=path, time_limit_s=time_limit_s, progress=progress,
         warm_start=content.get("warm_start"),
-    )
+    )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from dse.columns import Column
 from dse.dataflow import DATAFLOWS, Dataflow, dataflow_named
 from dse.evaluate import checked_jobs, in_threads, worker_count
 from dse.manifest import hash_of
-from dse.mixes import Mix
+from dse.mixes import Mix, load_mix
 from dse.model import DEFAULT_SLACK
 from dse.partition import POLICIES, CoRun, MixEvaluator, division_of, places_of
 from dse.schedule import ORDERS
@@ -151,7 +152,7 @@ class SimultaneousDNNs(AcceleratorProblem):
 
     Parameters
     ----------
-    mix : a `Mix`, or names, paths or `Network` values of at least two networks that all start at once.
+    mix : a `Mix`, the name or path of one, or names, paths or `Network`s of two and more networks that start at once.
     space : `DesignSpace` of the undivided hardware; default: the default space.
     technology, n_jobs, mapping_objective, mapping_slack : as in `SingleDNN`.
     objectives : at least two names of `OBJECTIVES`, minimised; default ``makespan_s, area_mm2``.
@@ -182,7 +183,7 @@ class SimultaneousDNNs(AcceleratorProblem):
         dataflows: tuple[str | Dataflow, ...] | None = None,
         order: str = "deadline",
     ) -> None:
-        self.mix = mix if isinstance(mix, Mix) else Mix.of(mix)
+        self.mix = mix if isinstance(mix, Mix) else load_mix(mix) if isinstance(mix, str | Path) else Mix.of(mix)
         self.networks = self.mix.networks()
         hardware = default_space() if space is None else space
         self.objective_names = chosen_objectives(self, SimultaneousDNNs, objectives, tuple(OBJECTIVES))
