@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
+from dse.networks.onnx_graph import attribute, node_title
+
 PASS = frozenset(
     "Relu LeakyRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Tanh Softplus Mish Gelu Clip Dropout Identity Cast "
     "MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool Resize Upsample LRN Exp Sqrt Abs Neg Erf Swish".split()
@@ -117,19 +119,6 @@ class Channels:
         return sum(sizes.get(self.root(x), self.size[self.root(x)]) * n for x, n in segments)
 
 
-def node_name(node: NodeProto) -> str:
-    """The name by which edits and layers know a node."""
-    return node.name or next((name for name in node.output if name), node.op_type)
-
-
-def attribute(node: NodeProto, name: str, default=None):
-    """Value of an attribute, or `default`."""
-    for item in node.attribute:
-        if item.name == name:
-            return helper.get_attribute_value(item)
-    return default
-
-
 def set_attribute(node: NodeProto, name: str, value) -> None:
     """Set an attribute in place."""
     for item in [item for item in node.attribute if item.name == name]:
@@ -188,12 +177,12 @@ def channels_of(model: ModelProto) -> Channels:
         result = _sliced(node, tensors, small) if result is None else result
         if result is None:
             for name in node.input:
-                made.fix(tensors.get(name, ()), f"{node_name(node)!r} ({node.op_type}) needs it as it is")
+                made.fix(tensors.get(name, ()), f"{node_title(node)!r} ({node.op_type}) needs it as it is")
             for name in node.output:
                 dims = shapes.get(name) or []
                 if len(dims) > 1 and dims[1]:
                     tensors[name] = made.new(dims[1])
-                    made.fix(tensors[name], f"{node_name(node)!r} ({node.op_type}) makes it")
+                    made.fix(tensors[name], f"{node_title(node)!r} ({node.op_type}) makes it")
         else:
             tensors[node.output[0]] = result
     for entry in model.graph.output:
@@ -226,7 +215,7 @@ def _through(
         if attribute(node, "axis") == 1:
             return tuple(segment for name in inputs for segment in tensors[name])
         for name in inputs[1:]:
-            made.tie(first, tensors[name], f"concatenation {node_name(node)!r}")
+            made.tie(first, tensors[name], f"concatenation {node_title(node)!r}")
         return first
     if kind == "SpaceToDepth":
         return first * attribute(node, "blocksize") ** 2
@@ -255,7 +244,7 @@ def _sliced(node: NodeProto, tensors: dict, small: dict[str, TensorProto]) -> tu
 
 
 def _convolution(node: NodeProto, made: Channels, first: tuple[Segment, ...], shapes: dict) -> tuple[Segment, ...]:
-    weight, groups, name = node.input[1], attribute(node, "group", 1), node_name(node)
+    weight, groups, name = node.input[1], attribute(node, "group", 1), node_title(node)
     dims, transposed = shapes[weight], node.op_type == "ConvTranspose"
     outputs = dims[1] * groups if transposed else dims[0]
     inputs = made.length(first, {})
@@ -288,8 +277,8 @@ def _product(node: NodeProto, made: Channels, first: tuple[Segment, ...], shapes
     result = made.new(dims[0] if transposed else dims[1])
     made.uses.append(Use(node.input[1], 1 if transposed else 0, first))
     made.uses.append(Use(node.input[1], 0 if transposed else 1, result))
-    made.note(made.readers, first, node_name(node))
-    made.note(made.makers, result, node_name(node))
+    made.note(made.readers, first, node_title(node))
+    made.note(made.makers, result, node_title(node))
     if len(node.input) > 2 and node.input[2]:
         made.uses.append(Use(node.input[2], len(shapes[node.input[2]]) - 1, result))
     return result
@@ -307,7 +296,7 @@ def _join(
         if name in live:
             if len(dims) != rank:
                 return None
-            made.tie(tensors[live[0]], tensors[name], f"{node.op_type} {node_name(node)!r}")
+            made.tie(tensors[live[0]], tensors[name], f"{node.op_type} {node_title(node)!r}")
         elif math.prod(dims or [1]) != 1:  # a constant along the channels
             axis = len(dims) - rank + 1
             if axis < 0 or dims[axis] != made.length(tensors[live[0]], {}) or math.prod(dims) != dims[axis]:
@@ -347,7 +336,7 @@ def with_channels(model: ModelProto, made: Channels, sizes: dict[int, int]) -> M
     if depthwise:
         tensors_now = {tensor.name: list(tensor.dims) for tensor in copy.graph.initializer}
         for node in copy.graph.node:
-            if node_name(node) in depthwise:
+            if node_title(node) in depthwise:
                 set_attribute(node, "group", tensors_now[node.input[1]][0])
     return copy
 

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-from dse.channels import attribute
+from dse.networks.onnx_graph import attribute
 
 try:
     import torch

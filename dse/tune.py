@@ -18,13 +18,13 @@ import pandas as pd
 from onnx import ModelProto
 
 from dse.accelerator import Accelerator
-from dse.channels import attribute, channels_of, checked, node_name, stripped
+from dse.channels import channels_of, checked, stripped
 from dse.edits import KINDS, Edit
 from dse.evaluate import Evaluation, evaluate
 from dse.layers import Network
 from dse.manifest import write_whole
 from dse.networks import NETWORKS, load_network
-from dse.networks.onnx_graph import read_model
+from dse.networks.onnx_graph import attribute, node_title, read_model
 
 LEAST_GAIN = 5e-4
 """Edits that save less of the network's cycles are not made [1]."""
@@ -198,7 +198,7 @@ def candidates(model: ModelProto, found: Evaluation) -> list[Edit]:
     for node in model.graph.node:
         if node.op_type != "Conv":
             continue
-        name, groups = node_name(node), attribute(node, "group", 1)
+        name, groups = node_title(node), attribute(node, "group", 1)
         for kind in KINDS:
             if kind not in ("channels", "groups"):
                 edits.append(Edit(kind, name))
