@@ -97,8 +97,7 @@ class _Graph:
                 raise ValueError(f"what {node_title(node)!r} reads has other readers or no convolution before it")
             if maker.op_type == "Conv" and maker.input[1] in self.tensors:
                 return maker, between
-            moves_pixels = maker.op_type.endswith("Pool") or maker.op_type in ("Resize", "Upsample")
-            if maker.op_type not in PASS | NORMALISE or moves_pixels:
+            if maker.op_type not in PASS | NORMALISE or maker.op_type.endswith("Pool"):
                 raise ValueError(f"{maker.op_type} lies between {node_title(node)!r} and the convolution before it")
             between.append(maker)
             tensor = maker.input[0]
