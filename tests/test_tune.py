@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import numpy as np
 import onnx
@@ -297,7 +298,25 @@ def test_channels_grow_where_they_cost_nothing():
     assert grown.capacity_after.parameters > plain.capacity_after.parameters
     assert grown.after.cycles <= plain.after.cycles * (1 + 5e-4)
     assert grown.capacity_after.parameters <= 2 * grown.capacity_before.parameters
-    assert any(p.free and p.edit in grown.edits for p in grown.proposals) or len(grown.edits) > len(plain.edits)
+    more = grown.edits[len(plain.edits) :]
+    assert grown.edits == (*plain.edits, *more) and {edit.kind for edit in more} == {"channels"}
+    assert grown.capacity_after.holds(plain.capacity_after)
+
+
+def test_candidates_are_evaluated_once_while_nothing_changes(monkeypatch):
+    model, evaluated = stripped(residual()), []
+    module = sys.modules["dse.tune"]
+    monkeypatch.setattr(module, "evaluate", lambda *args, **more: evaluated.append(1) or dse.evaluate(*args, **more))
+    tuned = tune(model, DESIGN, budget=Budget(most_parameters=1.0), rounds=1)
+    assert not tuned.edits and len(evaluated) == 1 + len(tuned.proposals)
+    assert max(proposal.saved_cycles for proposal in tuned.proposals) > 0.01 * tuned.before.cycles
+
+
+def test_the_number_of_processes_does_not_change_the_result():
+    model = stripped(residual())
+    alone, together = tune(model, DESIGN, grow=True), tune(model, DESIGN, grow=True, n_jobs=2)
+    assert alone.proposals == together.proposals and alone.edits == together.edits
+    assert alone.model.SerializeToString() == together.model.SerializeToString()
 
 
 def test_trading_capacity_within_a_stage_is_asked_for():
