@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
+from dse.networks.onnx_graph import attribute, constant_tensor, node_title
+
 PASS = frozenset(
     "Relu LeakyRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Tanh Softplus Mish Gelu Clip Dropout Identity Cast "
-    "MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool Resize Upsample LRN Exp Sqrt Abs Neg Erf Swish".split()
+    "MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool LRN Exp Sqrt Abs Neg Erf Swish".split()
 )
 """Operators that leave the channels of their first input as they are."""
 
@@ -51,6 +53,7 @@ class Channels:
     uses : the axes of initialisers that follow.
     makers, readers : names of the convolutions and products that write or read a variable.
     grouped : names of depthwise convolutions by variable: their ``group`` follows the size.
+    parent : union-find: a variable that each variable is tied to, itself where it stands for all of them (`root`).
     """
 
     size: dict[int, int] = field(default_factory=dict)
@@ -117,19 +120,6 @@ class Channels:
         return sum(sizes.get(self.root(x), self.size[self.root(x)]) * n for x, n in segments)
 
 
-def node_name(node: NodeProto) -> str:
-    """The name by which edits and layers know a node."""
-    return node.name or next((name for name in node.output if name), node.op_type)
-
-
-def attribute(node: NodeProto, name: str, default=None):
-    """Value of an attribute, or `default`."""
-    for item in node.attribute:
-        if item.name == name:
-            return helper.get_attribute_value(item)
-    return default
-
-
 def set_attribute(node: NodeProto, name: str, value) -> None:
     """Set an attribute in place."""
     for item in [item for item in node.attribute if item.name == name]:
@@ -163,7 +153,10 @@ def resize_initializer(tensor: TensorProto, dims: list[int]) -> None:
 
 def shapes_of(model: ModelProto) -> dict[str, list[int | None]]:
     """Shapes of all tensors that shape inference finds; None for an unknown size."""
-    inferred = shape_inference.infer_shapes(model, strict_mode=False, data_prop=True)
+    return _noted(shape_inference.infer_shapes(model, strict_mode=False, data_prop=True))
+
+
+def _noted(inferred: ModelProto) -> dict[str, list[int | None]]:
     found = {}
     for entry in (*inferred.graph.value_info, *inferred.graph.input, *inferred.graph.output):
         dims = entry.type.tensor_type.shape.dim
@@ -175,8 +168,10 @@ def channels_of(model: ModelProto) -> Channels:
     """The channel variables of a graph of the operators that convolutional networks have."""
     shapes, made = shapes_of(model), Channels()
     constants = {tensor.name for tensor in model.graph.initializer}
-    small = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_location != TensorProto.EXTERNAL}
     constants |= {name for node in model.graph.node if node.op_type == "Constant" for name in node.output}
+    small = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_location != TensorProto.EXTERNAL}
+    small |= {node.output[0]: tensor for node in model.graph.node
+              if node.op_type == "Constant" and (tensor := constant_tensor(node)) is not None}  # fmt: skip
     tensors: dict[str, tuple[Segment, ...]] = {}
     for entry in model.graph.input:
         dims = shapes.get(entry.name) or []
@@ -185,19 +180,23 @@ def channels_of(model: ModelProto) -> Channels:
             made.fix(tensors[entry.name], "it is an input of the network")
     for node in model.graph.node:
         result = _through(node, made, tensors, shapes, constants)
-        result = _sliced(node, tensors, small) if result is None else result
+        result = _moved(node, tensors, shapes, small) if result is None else result
         if result is None:
             for name in node.input:
-                made.fix(tensors.get(name, ()), f"{node_name(node)!r} ({node.op_type}) needs it as it is")
+                made.fix(tensors.get(name, ()), f"{node_title(node)!r} ({node.op_type}) needs it as it is")
             for name in node.output:
                 dims = shapes.get(name) or []
                 if len(dims) > 1 and dims[1]:
                     tensors[name] = made.new(dims[1])
-                    made.fix(tensors[name], f"{node_name(node)!r} ({node.op_type}) makes it")
+                    made.fix(tensors[name], f"{node_title(node)!r} ({node.op_type}) makes it")
         else:
             tensors[node.output[0]] = result
     for entry in model.graph.output:
         made.fix(tensors.get(entry.name, ()), "it is an output of the network")
+    stored = {tensor.name for tensor in model.graph.initializer}
+    for use in made.uses:
+        if use.tensor not in stored:
+            made.fix(use.segments, f"{use.tensor!r} is computed in the graph; fold constants before tuning")
     return made
 
 
@@ -223,10 +222,13 @@ def _through(
                 made.uses.append(Use(name, 0, first))
         return first
     if kind == "Concat" and all(name in tensors for name in inputs):
-        if attribute(node, "axis") == 1:
+        rank = len(shapes.get(inputs[0]) or ())
+        if not rank:
+            return None
+        if attribute(node, "axis") % rank == 1:
             return tuple(segment for name in inputs for segment in tensors[name])
         for name in inputs[1:]:
-            made.tie(first, tensors[name], f"concatenation {node_name(node)!r}")
+            made.tie(first, tensors[name], f"concatenation {node_title(node)!r}")
         return first
     if kind == "SpaceToDepth":
         return first * attribute(node, "blocksize") ** 2
@@ -235,27 +237,40 @@ def _through(
         if None in space:
             return None
         return tuple((number, n * math.prod(space)) for number, n in first)
-    if kind == "ReduceMean" and 1 not in [axis % 4 for axis in attribute(node, "axes", [])] and len(inputs) == 1:
-        return first if attribute(node, "axes") else None
+    if kind == "ReduceMean" and attribute(node, "axes") and (rank := len(shapes.get(inputs[0]) or ())):
+        return first if not {0, 1} & {axis % rank for axis in attribute(node, "axes")} else None
     return None
 
 
-def _sliced(node: NodeProto, tensors: dict, small: dict[str, TensorProto]) -> tuple[Segment, ...] | None:
-    """Segments behind a `Pad` or `Slice` that leaves the channels alone; None for others."""
+def _moved(node: NodeProto, tensors: dict, shapes: dict, small: dict[str, TensorProto]) -> tuple[Segment, ...] | None:
+    """Segments behind a `Pad`, `Slice` or `Resize` that leaves the channels alone; None for others."""
     first = tensors.get(node.input[0]) if node.input else None
-    which = {"Pad": 1, "Slice": 3}.get(node.op_type)
-    if first is None or which is None or len(node.input) <= which or node.input[which] not in small:
+    rank = len(shapes.get(node.input[0]) or ()) if node.input else 0
+    if first is None or not rank:
         return None
-    values = numpy_helper.to_array(small[node.input[which]]).reshape(-1).tolist()
+
+    def values(which: int) -> list | None:
+        given = node.input[which] if which < len(node.input) else ""
+        return numpy_helper.to_array(small[given]).reshape(-1).tolist() if given in small else None
+
     if node.op_type == "Pad":
-        alone = len(node.input) < 4 and len(values) == 8 and values[1] == values[5] == 0
+        pads = values(1)
+        alone = pads is not None and len(node.input) < 4 and len(pads) == 2 * rank and pads[1] == pads[1 + rank] == 0
+    elif node.op_type == "Slice":
+        axes = values(3)
+        alone = axes is not None and 1 not in {axis % rank for axis in axes}
+    elif node.op_type in ("Resize", "Upsample"):
+        axes = [axis % rank for axis in attribute(node, "axes") or range(rank)]
+        scales = attribute(node, "scales") or values(1 if len(node.input) < 3 else 2)
+        named = values(3) or (scales and dict(zip(axes, scales, strict=True)).get(1, 1) != 1)
+        alone = 1 not in axes or not named
     else:
-        alone = not {1, -3} & set(values)
+        alone = False
     return first if alone else None
 
 
 def _convolution(node: NodeProto, made: Channels, first: tuple[Segment, ...], shapes: dict) -> tuple[Segment, ...]:
-    weight, groups, name = node.input[1], attribute(node, "group", 1), node_name(node)
+    weight, groups, name = node.input[1], attribute(node, "group", 1), node_title(node)
     dims, transposed = shapes[weight], node.op_type == "ConvTranspose"
     outputs = dims[1] * groups if transposed else dims[0]
     inputs = made.length(first, {})
@@ -288,8 +303,8 @@ def _product(node: NodeProto, made: Channels, first: tuple[Segment, ...], shapes
     result = made.new(dims[0] if transposed else dims[1])
     made.uses.append(Use(node.input[1], 1 if transposed else 0, first))
     made.uses.append(Use(node.input[1], 0 if transposed else 1, result))
-    made.note(made.readers, first, node_name(node))
-    made.note(made.makers, result, node_name(node))
+    made.note(made.readers, first, node_title(node))
+    made.note(made.makers, result, node_title(node))
     if len(node.input) > 2 and node.input[2]:
         made.uses.append(Use(node.input[2], len(shapes[node.input[2]]) - 1, result))
     return result
@@ -307,7 +322,7 @@ def _join(
         if name in live:
             if len(dims) != rank:
                 return None
-            made.tie(tensors[live[0]], tensors[name], f"{node.op_type} {node_name(node)!r}")
+            made.tie(tensors[live[0]], tensors[name], f"{node.op_type} {node_title(node)!r}")
         elif math.prod(dims or [1]) != 1:  # a constant along the channels
             axis = len(dims) - rank + 1
             if axis < 0 or dims[axis] != made.length(tensors[live[0]], {}) or math.prod(dims) != dims[axis]:
@@ -334,11 +349,9 @@ def with_channels(model: ModelProto, made: Channels, sizes: dict[int, int]) -> M
     copy.CopyFrom(model)
     tensors = {tensor.name: tensor for tensor in copy.graph.initializer}
     for use in made.uses:
-        dims = list(tensors[use.tensor].dims) if use.tensor in tensors else None
-        if dims is None:
-            if any(made.root(number) in wanted for number, _ in use.segments):
-                raise ValueError(f"{use.tensor!r} is computed in the graph; fold constants before tuning")
+        if use.tensor not in tensors:
             continue
+        dims = list(tensors[use.tensor].dims)
         dims[use.axis] = made.length(use.segments, wanted) // use.groups
         resize_initializer(tensors[use.tensor], dims)
     depthwise = {
@@ -347,20 +360,37 @@ def with_channels(model: ModelProto, made: Channels, sizes: dict[int, int]) -> M
     if depthwise:
         tensors_now = {tensor.name: list(tensor.dims) for tensor in copy.graph.initializer}
         for node in copy.graph.node:
-            if node_name(node) in depthwise:
+            if node_title(node) in depthwise:
                 set_attribute(node, "group", tensors_now[node.input[1]][0])
     return copy
 
 
 def checked(model: ModelProto) -> ModelProto:
-    """The model, after `onnx.checker` and strict shape inference have passed it; ValueError with their words if not."""
+    """The model, after `onnx.checker` and strict shape inference have passed it; ValueError with their words if not.
+
+    The input channels of every convolution are compared with its weights' too.
+    """
     try:
         filled = shape_inference.infer_shapes(with_random_weights(model, only_small=True))  # outputs may lack a shape
         onnx.checker.check_model(filled)
-        shape_inference.infer_shapes(filled, check_type=True, strict_mode=True, data_prop=True)
+        _check_inputs(shape_inference.infer_shapes(filled, check_type=True, strict_mode=True, data_prop=True))
     except Exception as error:  # the checker and inference raise their own kinds
         raise ValueError(f"the edited graph is not valid ONNX: {' '.join(str(error).split())[:300]}") from None
     return model
+
+
+def _check_inputs(inferred: ModelProto) -> None:
+    """ValueError where a convolution gets other channels than its weights have, which shape inference lets pass."""
+    shapes = _noted(inferred)
+    for node in inferred.graph.node:
+        if node.op_type not in ("Conv", "ConvTranspose"):
+            continue
+        x, weight = (shapes.get(name) or [] for name in node.input[:2])
+        if len(x) < 3 or len(weight) < 3 or not x[1]:
+            continue
+        expected = weight[0] if node.op_type == "ConvTranspose" else weight[1] * attribute(node, "group", 1)
+        if x[1] != expected:
+            raise ValueError(f"{node_title(node)!r} has weights for {expected} channels and gets {x[1]}")
 
 
 def with_random_weights(model: ModelProto, seed: int = 0, only_small: bool = False) -> ModelProto:

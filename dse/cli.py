@@ -445,6 +445,9 @@ def tune(
     ] = False,
     batch: Batch = 1,
     dim: Dims = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes; each takes seconds to start.")
+    ] = 1,
     out: OutDirectory = None,
 ) -> None:
     """Edit NETWORK so that it runs faster on one design, first at no loss of capacity; write it as ONNX.
@@ -463,7 +466,8 @@ def tune(
     chosen, graph, options = _chosen(network, design, settings, batch, dim)
     budget = Budget(parameters, macs, most, trade)
     model = read_graph(network)
-    found = tuned(model, chosen.design, budget=budget, grow=grow, batch=batch, dims=_sizes(dim), **options)
+    options |= {"batch": batch, "dims": _sizes(dim), "n_jobs": jobs}
+    found = tuned(model, chosen.design, budget=budget, grow=grow, **options)
     _say(f"design: {chosen.origin}; {options['technology'].name}\n")
     _console().print(tuned_report(found))
     directory = out if out is not None else Path("results") / f"tuned_{graph.name}"

@@ -14,13 +14,12 @@ from dse.channels import (
     NORMALISE,
     PASS,
     _absent,
-    attribute,
     channels_of,
-    node_name,
     set_attribute,
     shapes_of,
     with_channels,
 )
+from dse.networks.onnx_graph import attribute, node_title
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class _Graph:
 
     def conv(self, name: str) -> NodeProto:
         for node in self.graph.node:
-            if node_name(node) == name:
+            if node_title(node) == name:
                 if node.op_type != "Conv" or node.input[1] not in self.tensors:
                     break
                 if len(self.dims(node)) != 4:
@@ -95,19 +94,18 @@ class _Graph:
         while True:
             maker = self.makers.get(tensor)
             if maker is None or len(self.readers[tensor]) != 1 or tensor in self.outputs:
-                raise ValueError(f"what {node_name(node)!r} reads has other readers or no convolution before it")
+                raise ValueError(f"what {node_title(node)!r} reads has other readers or no convolution before it")
             if maker.op_type == "Conv" and maker.input[1] in self.tensors:
                 return maker, between
-            moves_pixels = maker.op_type.endswith("Pool") or maker.op_type in ("Resize", "Upsample")
-            if maker.op_type not in PASS | NORMALISE or moves_pixels:
-                raise ValueError(f"{maker.op_type} lies between {node_name(node)!r} and the convolution before it")
+            if maker.op_type not in PASS | NORMALISE or maker.op_type.endswith("Pool"):
+                raise ValueError(f"{maker.op_type} lies between {node_title(node)!r} and the convolution before it")
             between.append(maker)
             tensor = maker.input[0]
 
     def reshape(self, node: NodeProto, dims: list[int]) -> None:
         """New weights of that shape, under a name of their own where others share the old ones."""
         old = self.tensors[node.input[1]]
-        name = old.name if len(self.readers[old.name]) == 1 else f"{old.name}/{node_name(node)}"
+        name = old.name if len(self.readers[old.name]) == 1 else f"{old.name}/{node_title(node)}"
         self.add(name, dims, old.data_type, replace=name == old.name)
         node.input[1] = name
 
@@ -135,8 +133,8 @@ def _strides(node: NodeProto) -> list[int]:
 
 
 def _pads(node: NodeProto) -> list[int]:
-    if attribute(node, "auto_pad", b"NOTSET") not in (b"NOTSET", b""):
-        raise ValueError(f"{node_name(node)!r} pads by auto_pad; export it with explicit pads")
+    if attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", ""):
+        raise ValueError(f"{node_title(node)!r} pads by auto_pad; export it with explicit pads")
     return list(attribute(node, "pads") or [0, 0, 0, 0])
 
 

@@ -18,7 +18,7 @@ from dse.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, POSITIVE, WHOLE,
 from dse.area import area_mm2
 from dse.dataflow import DATAFLOWS
 from dse.evaluate import ENERGY_PARTS, WATERFALL, Evaluation, evaluate, layer_cycles
-from dse.layers import OPERANDS, Layer, MacLayer, Network
+from dse.layers import OPERANDS, Layer, MacLayer, Network, VectorLayer
 from dse.model import DEFAULT_SLACK, parameter_columns
 from dse.space import default_space
 from dse.technology import Technology
@@ -69,9 +69,10 @@ class Explanation:
     evaluation : the design on the network.
     layers : one row a layer, all repeats together: cycles and their parts (which sum to them exactly), share of the
         time, utilisation, bound, MACs per DRAM byte, energy by level [pJ], idle hardware and re-reads in words.
-    sensitivity : one row for every changed parameter: ``parameter, direction`` (``up``, ``down``, ``choice`` or
-        ``step``), ``value``, ``cycles``, ``saved_cycles``, ``area_mm2`` (added), ``energy_j`` (added), ``elasticity``
-        (relative change of the latency [s] / relative change of the parameter; NaN for choices), ``feasible``.
+    sensitivity : one row for every changed parameter: ``parameter, direction`` (``up``, ``down``, ``more``,
+        ``choice`` or ``step``), ``value``, ``cycles``, ``saved_cycles``, ``area_mm2`` (added), ``energy_j`` (added),
+        ``elasticity`` (relative change of the latency [s] / relative change of the parameter; NaN for choices),
+        ``feasible``.
     layer_saved : cycles saved in each layer by each row of `sensitivity`, (n_changes, n_layers); NaN where infeasible.
     advice : by layer in order of time, most saved first; then the network's.
     """
@@ -255,11 +256,14 @@ def changes(design: Accelerator) -> list[Change]:
 
 
 def neighbours(design: Accelerator, name: str) -> tuple[float, float]:
-    """Next level of a number up and down: of the default space, beyond it (or where it has none) twice and half."""
+    """Next level of a number up and down: of the default space, beyond it (or where it has none) twice and half.
+
+    Half of a whole number is rounded down, but not below 1.
+    """
     value = getattr(design, name)
     levels = next((v.levels for v in default_space().variables if v.name == name), ())
     up = min((x for x in levels if x > value), default=value * 2)
-    down = max((x for x in levels if x < value), default=value / 2)
+    down = max((x for x in levels if x < value), default=max(value // 2, 1) if name in WHOLE else value / 2)
     return up, down
 
 
@@ -391,12 +395,13 @@ def _edit_advice(base: Evaluation, table: pd.DataFrame, options: dict) -> list[A
     """Layers whose channels end just above a step of the array: the next step down, evaluated."""
     advice = []
     known: dict[tuple, float] = {}
-    read = {name for layer in base.network.layers for name in (*layer.inputs, getattr(layer, "fused_input", ""))}
+    first, last = _given_tensors(base.network)
     for layer, (_, row) in zip(base.network.layers, table.iterrows(), strict=True):
         if not isinstance(layer, MacLayer) or row["share"] < 0.002:
             continue
         mapping = base.mappings[layer.name]
-        for d in "KC" if layer.output in read else "C":  # the outputs of the network are not ours to cut
+        ours = ("K" if layer.output not in last else "", "C" if first.isdisjoint(layer.inputs) else "")
+        for d in "".join(ours):
             step, bound = mapping.s(d), getattr(layer, d)
             if step < 2 or bound % step == 0 or bound < step or mapping.spatial_option(base.design).flatten_reduction:
                 continue
@@ -414,6 +419,22 @@ def _edit_advice(base: Evaluation, table: pd.DataFrame, options: dict) -> list[A
                 text = _sentence(cause, f"{d} {down} instead of {bound}", known[key], row["cycles"], 0.0, "the layer")
                 advice.append(Advice(layer.name, text, {}, {d: down}, float(known[key])))
     return advice
+
+
+def _given_tensors(network: Network) -> tuple[set[str], set[str]]:
+    """Tensors whose channels come with the network's inputs, and with its outputs, through vector layers or none."""
+    made = {layer.output for layer in network.layers}
+    read = {name for layer in network.layers for name in (*layer.inputs, getattr(layer, "fused_input", ""))}
+    first, last = read - made - {""}, made - read - {""}
+    for layer in network.layers:
+        if not isinstance(layer, VectorLayer) or first.isdisjoint(layer.inputs):
+            continue
+        if layer.output_elements <= layer.input_elements:  # else it looks up a table by the input: rows of our own size
+            first.add(layer.output)
+    for layer in reversed(network.layers):
+        if layer.output in last:
+            last.update(layer.inputs if isinstance(layer, VectorLayer) else {layer.fused_input} - {""})
+    return first, last
 
 
 def _network_advice(base: Evaluation, tried: Sequence[Change], sensitivity: pd.DataFrame) -> list[Advice]:

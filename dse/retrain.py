@@ -6,16 +6,18 @@ The only module that imports torch: ``pip install 'accelerator-dse[retrain]'``.
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 import math
 import time
 import warnings
+from functools import cached_property
 
 import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
-from dse.channels import attribute
+from dse.networks.onnx_graph import attribute, constant_tensor, node_title
 
 try:
     import torch
@@ -48,8 +50,11 @@ def graph_of(module: nn.Module, input_shape: tuple[int, ...]) -> ModelProto:
 class GraphModule(nn.Module):
     """An ONNX graph of a convolutional network as a module that can be trained, its weights drawn anew.
 
-    Weights are He-normal by fan-in, biases zero, normalisations one and zero: equal rules for every graph, so that
-    an original and its tuned form are trained from like starts.  Raises ValueError that names an operator it lacks.
+    Weights are He-normal by fan-in, factors and normalisations one, all other constants zero: equal rules for every
+    graph, so that an original and its tuned form are trained from like starts.  Running statistics move by a tenth a
+    batch and dropouts pass everything, whatever the graph says; all else computes what the graph does.
+
+    Raises ValueError that names the operator, or the node and its attribute, that it lacks.
     """
 
     def __init__(self, model: ModelProto) -> None:
@@ -59,18 +64,23 @@ class GraphModule(nn.Module):
         self.weights, self.fixed = nn.ParameterDict(), {}
         self.names: dict[str, str] = {}
         self.running: dict[str, str] = {}
-        missing = sorted({node.op_type for node in self.nodes} - set(OPERATORS) - {"BatchNormalization", "Constant"})
-        if missing:
-            raise ValueError(f"cannot train a graph with operator {missing[0]}; known are {', '.join(OPERATORS)}")
+        self.fan_in: dict[str, tuple[int, ...]] = {}
+        self.ones: set[str] = set()
         for node in self.nodes:
+            _check(node)
             if node.op_type == "BatchNormalization":
                 self.running |= {node.input[3]: "mean", node.input[4]: "var"}
+                self.ones.add(node.input[1])
+            elif node.op_type in ("Conv", "Gemm"):
+                inner = node.op_type == "Conv" or attribute(node, "transB", 0)
+                self.fan_in[node.input[1]] = (1, 2, 3) if inner else (0,)
+            elif node.op_type == "Mul":
+                self.ones.update(node.input)
         for tensor in model.graph.initializer:
             self._add(tensor)
         for node in self.nodes:
             if node.op_type == "Constant":
-                self.fixed[node.output[0]] = torch.from_numpy(numpy_helper.to_array(attribute(node, "value")).copy())
-        self.ones = {node.input[1] for node in self.nodes if node.op_type == "BatchNormalization"}
+                self.fixed[node.output[0]] = torch.from_numpy(numpy_helper.to_array(constant_tensor(node)).copy())
         self.reset()
 
     def _add(self, tensor: TensorProto) -> None:
@@ -90,21 +100,24 @@ class GraphModule(nn.Module):
             for name, key in self.names.items():
                 if name in self.running:
                     getattr(self, key).fill_(self.running[name] == "var")
-                elif self.weights[key].dim() > 1:
-                    fan_in = math.prod(self.weights[key].shape[1:])
+                elif name in self.fan_in:
+                    fan_in = math.prod(n for axis, n in enumerate(self.weights[key].shape) if axis in self.fan_in[name])
                     self.weights[key].normal_(0, math.sqrt(2 / fan_in))
                 else:
                     self.weights[key].fill_(name in self.ones)
 
     def value(self, name: str) -> torch.Tensor:
-        """A constant of the graph."""
+        """A constant of the graph by its name: a trained weight, a running statistic, or what stays as the file has it.
+
+        Its shape is the initialiser's.
+        """
         if name in self.fixed:
             return self.fixed[name]
         key = self.names[name]
         return getattr(self, key) if name in self.running else self.weights[key]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """One pass."""
+        """The graph's output, for image networks (n, classes), from its input, (n, channels, rows, columns) float32."""
         values = {self.input_name: x}
         for node in self.nodes:
             if node.op_type == "Constant":
@@ -112,7 +125,8 @@ class GraphModule(nn.Module):
             given = [None if not name else values[name] if name in values else self.value(name) for name in node.input]
             if node.op_type == "BatchNormalization":
                 scale, shift, mean, var = given[1:5]
-                result = F.batch_norm(given[0], mean, var, scale, shift, self.training, 0.1, 1e-5)
+                epsilon = _number(node, "epsilon", 1e-5)
+                result = F.batch_norm(given[0], mean, var, scale, shift, self.training, 0.1, epsilon)
             else:
                 result = OPERATORS[node.op_type](node, *given)
             values[node.output[0]] = result
@@ -125,6 +139,23 @@ def _one_input(model: ModelProto) -> str:
     if len(names) != 1 or len(model.graph.output) != 1:
         raise ValueError(f"expected one input and one output, got {len(names)} and {len(model.graph.output)}")
     return names[0]
+
+
+def _check(node: NodeProto) -> None:
+    """ValueError for an operator, or an attribute other than its neutral value, that is not honoured here."""
+    if node.op_type not in HONOURED:
+        raise ValueError(f"cannot train a graph with operator {node.op_type}; known are {', '.join(OPERATORS)}")
+    for item in node.attribute:
+        value = attribute(node, item.name)
+        if item.name not in HONOURED[node.op_type] and not (item.name in NEUTRAL and value in NEUTRAL[item.name]):
+            raise ValueError(
+                f"cannot train node {node_title(node)!r} ({node.op_type}): {item.name}={value!r} is not honoured"
+            )
+
+
+def _number(node: NodeProto, name: str, default: float) -> float:
+    """A float attribute as the decimal it was written as: 1e-5, and not the float32 next to it."""
+    return float(str(np.float32(attribute(node, name, default))))
 
 
 def _padded(node: NodeProto, x: torch.Tensor, fill: float = 0.0) -> torch.Tensor:
@@ -142,7 +173,8 @@ def _conv(node: NodeProto, x, weight, bias=None):
 
 def _gemm(node: NodeProto, a, b, c=None):
     b = b.T if attribute(node, "transB", 0) else b
-    return a @ b if c is None else a @ b + c
+    product = _number(node, "alpha", 1.0) * (a @ b)
+    return product if c is None else product + _number(node, "beta", 1.0) * c
 
 
 def _blocks(node: NodeProto, x):
@@ -153,7 +185,22 @@ def _blocks(node: NodeProto, x):
 
 
 def _clip(node: NodeProto, x, low=None, high=None):
+    low = attribute(node, "min") if low is None else low  # attributes up to operator set 10
+    high = attribute(node, "max") if high is None else high
     return x if low is None and high is None else torch.clamp(x, low, high)
+
+
+def _hard_sigmoid(node: NodeProto, x):
+    return torch.clamp(_number(node, "alpha", 0.2) * x + _number(node, "beta", 0.5), 0, 1)
+
+
+def _max_pool(node: NodeProto, x):
+    return F.max_pool2d(_padded(node, x, -math.inf), attribute(node, "kernel_shape"), attribute(node, "strides") or 1,
+                        0, attribute(node, "dilations") or 1)  # fmt: skip
+
+
+def _flatten(node: NodeProto, x):
+    return x.reshape(math.prod(x.shape[: attribute(node, "axis", 1)]), -1)
 
 
 OPERATORS = {
@@ -163,20 +210,36 @@ OPERATORS = {
     "Clip": _clip,
     "Sigmoid": lambda node, x: torch.sigmoid(x),
     "HardSwish": lambda node, x: F.hardswish(x),
-    "HardSigmoid": lambda node, x: F.hardsigmoid(x),
+    "HardSigmoid": _hard_sigmoid,
     "Add": lambda node, a, b: a + b,
     "Mul": lambda node, a, b: a * b,
     "Concat": lambda node, *xs: torch.cat(xs, attribute(node, "axis")),
-    "MaxPool": lambda node, x: F.max_pool2d(
-        _padded(node, x, -math.inf), attribute(node, "kernel_shape"), attribute(node, "strides") or 1
-    ),
+    "MaxPool": _max_pool,
     "GlobalAveragePool": lambda node, x: x.mean((2, 3), keepdim=True),
-    "Flatten": lambda node, x: torch.flatten(x, attribute(node, "axis", 1)),
+    "Flatten": _flatten,
     "SpaceToDepth": _blocks,
     "Identity": lambda node, x: x,
     "Dropout": lambda node, x, *_: x,
 }
 """Operators that `GraphModule` runs."""
+
+HONOURED = dict.fromkeys(OPERATORS, frozenset()) | {
+    "Constant": frozenset(("value", "value_float", "value_floats", "value_int", "value_ints")),
+    "BatchNormalization": frozenset(("epsilon", "momentum")),
+    "Conv": frozenset(("dilations", "group", "kernel_shape", "pads", "strides")),
+    "Gemm": frozenset(("alpha", "beta", "transB")),
+    "Clip": frozenset(("min", "max")),
+    "HardSigmoid": frozenset(("alpha", "beta")),
+    "Concat": frozenset(("axis",)),
+    "MaxPool": frozenset(("dilations", "kernel_shape", "pads", "strides")),
+    "Flatten": frozenset(("axis",)),
+    "SpaceToDepth": frozenset(("blocksize",)),
+    "Dropout": frozenset(("ratio", "seed")),
+}
+"""Attributes that are honoured, by operator."""
+
+NEUTRAL = {"auto_pad": ("NOTSET", ""), "ceil_mode": (0,), "storage_order": (0,), "training_mode": (0,), "transA": (0,)}
+"""Values of other attributes that change nothing."""
 
 
 class ImageTraining:
@@ -201,8 +264,17 @@ class ImageTraining:
 
     @property
     def identity(self) -> str:
-        """The recipe as text."""
-        return f"sgd {self.epochs} {self.batch} {self.peak_rate} {self.decay} {self.images}"
+        """The recipe as text, with a hash of the images and labels."""
+        return f"sgd {self.epochs} {self.batch} {self.peak_rate} {self.decay} {self.images} {self._data_hash}"
+
+    @cached_property
+    def _data_hash(self) -> str:
+        digest = hashlib.sha256()
+        for part in ("train", "test"):
+            for array in self.data[part]:
+                digest.update(f"{array.dtype} {array.shape}".encode())
+                digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()[:16]
 
     def __call__(self, module: nn.Module, seed: int) -> float:
         """Train from new weights of that seed; accuracy on the test images after the last epoch [0 .. 1]."""

@@ -18,13 +18,13 @@ import pandas as pd
 from onnx import ModelProto
 
 from dse.accelerator import Accelerator
-from dse.channels import attribute, channels_of, checked, node_name, stripped
+from dse.channels import channels_of, checked, stripped
 from dse.edits import KINDS, Edit
-from dse.evaluate import Evaluation, evaluate
+from dse.evaluate import Evaluation, evaluate, in_processes
 from dse.layers import Network
 from dse.manifest import write_whole
 from dse.networks import NETWORKS, load_network
-from dse.networks.onnx_graph import read_model
+from dse.networks.onnx_graph import attribute, node_title, read_model
 
 LEAST_GAIN = 5e-4
 """Edits that save less of the network's cycles are not made [1]."""
@@ -73,7 +73,13 @@ class Budget:
 
 @dataclass(frozen=True)
 class Capacity:
-    """Parameters, MACs, and (weights, MACs) of each stage; a stage is all MAC layers of one output size."""
+    """What a network can hold; a stage is all MAC layers of one output size.
+
+    Attributes
+    ----------
+    parameters, macs : of the whole network [elements], [MACs].
+    stages : output pixels (``OY * OX``) of a stage -> its weights [elements] and MACs [MACs].
+    """
 
     parameters: int
     macs: int
@@ -93,7 +99,7 @@ class Proposal:
     """An edit and what it changes, by the model: cycles saved, parameters and MACs added.
 
     `keeps_capacity`: no fewer parameters, and no fewer weights or MACs in any stage.  `free`: rounds channels up at no
-    cost in cycles (within `LEAST_GAIN`).
+    cost in cycles (within `LEAST_GAIN`).  `capacity`: of the network with the edit made.
     """
 
     edit: Edit
@@ -101,7 +107,8 @@ class Proposal:
     parameters: int
     macs: int
     keeps_capacity: bool
-    free: bool = False
+    free: bool
+    capacity: Capacity
 
     @property
     def row(self) -> dict[str, object]:
@@ -174,7 +181,7 @@ def read_graph(network: str | Path) -> ModelProto:
 
 
 def capacity_of(network: Network) -> Capacity:
-    """Parameters and MACs, in all and by output size."""
+    """Capacity of a network: constant operands count as weights, every repeat of a layer counts as MACs."""
     stages: dict[int, tuple[int, int]] = {}
     for layer in network.mac_layers:
         key = layer.OY * layer.OX
@@ -184,8 +191,9 @@ def capacity_of(network: Network) -> Capacity:
 
 
 def candidates(model: ModelProto, found: Evaluation) -> list[Edit]:
-    """Every edit that might help on this design: what the array's widths suggest, to be evaluated."""
+    """Every edit that might help on this design: what the array's widths suggest.  Some may not apply."""
     made, edits = channels_of(model), []
+    weights = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
     for number in made.free():
         size, makers = made.size[number], made.makers[number]
         steps = _steps(found, makers, "K") | _steps(found, made.readers.get(number, []), "C")
@@ -198,27 +206,15 @@ def candidates(model: ModelProto, found: Evaluation) -> list[Edit]:
     for node in model.graph.node:
         if node.op_type != "Conv":
             continue
-        name, groups = node_name(node), attribute(node, "group", 1)
+        name, groups = node_title(node), attribute(node, "group", 1)
         for kind in KINDS:
             if kind not in ("channels", "groups"):
                 edits.append(Edit(kind, name))
         if groups > 1:
-            inputs = _weights(model).get(node.input[1], [0, 0])[1] * groups
+            inputs = weights.get(node.input[1], [0, 0])[1] * groups
             widths = {1, *(max(1, inputs // step) for step in _steps(found, [name], "C"))}
             edits += [Edit("groups", name, value) for value in sorted(widths) if value < groups]
-    return [edit for edit in edits if edit.kind == "channels" or _applies(edit, model)]
-
-
-def _weights(model: ModelProto) -> dict[str, list[int]]:
-    return {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
-
-
-def _applies(edit: Edit, model: ModelProto) -> bool:
-    try:
-        edit.apply(model)
-    except ValueError:
-        return False
-    return True
+    return edits
 
 
 def _steps(found: Evaluation, names: Iterable[str], loop: str) -> set[int]:
@@ -237,36 +233,40 @@ def _steps(found: Evaluation, names: Iterable[str], loop: str) -> set[int]:
 
 
 def propose(
-    model: ModelProto, design: Accelerator, *, batch: int | None = 1, dims: Mapping[str, int] | None = None, **options
+    model: ModelProto,
+    design: Accelerator,
+    *,
+    batch: int | None = 1,
+    dims: Mapping[str, int] | None = None,
+    n_jobs: int = 1,
+    **options,
 ) -> list[Proposal]:
-    """Every candidate edit alone, evaluated; most cycles saved first.  `options` as in `dse.evaluate`."""
+    """Every candidate edit alone, evaluated; most cycles saved first.  `n_jobs`, `options` as in `tune`."""
     cost = _Cost(design, batch, dims, options)
-    base = cost(model)
-    return _proposals(model, cost, base)
+    return _proposals(model, cost, cost(model), n_jobs)
 
 
-def _proposals(model: ModelProto, cost: _Cost, base: Evaluation) -> list[Proposal]:
+def _proposals(model: ModelProto, cost: _Cost, base: Evaluation, n_jobs: int) -> list[Proposal]:
     found, now = [], capacity_of(base.network)
-    for edit in candidates(model, base):
-        try:
-            after = cost(edit.apply(model))
-        except ValueError:  # the edit breaks the graph: nothing to propose
+    edits = candidates(model, base)
+    for edit, tried in zip(edits, in_processes(_tried, [(edit, model, cost) for edit in edits], n_jobs), strict=True):
+        if tried is None:
             continue
-        if not after.feasible:
-            continue
-        capacity = capacity_of(after.network)
+        cycles, capacity = tried
         keeps = capacity.parameters >= now.parameters and capacity.holds(now)
-        found.append(
-            Proposal(
-                edit,
-                base.cycles - after.cycles,
-                capacity.parameters - now.parameters,
-                capacity.macs - now.macs,
-                keeps,
-                edit.kind == "channels" and keeps and after.cycles <= base.cycles * (1 + LEAST_GAIN),
-            )
-        )
+        free = edit.kind == "channels" and keeps and cycles <= base.cycles * (1 + LEAST_GAIN)
+        more = capacity.parameters - now.parameters, capacity.macs - now.macs
+        found.append(Proposal(edit, base.cycles - cycles, *more, keeps, free, capacity))
     return sorted(found, key=lambda p: -p.saved_cycles)
+
+
+def _tried(edit: Edit, model: ModelProto, cost: _Cost) -> tuple[float, Capacity] | None:
+    """Cycles and capacity with an edit made; None where it does not apply, breaks the graph or cannot run."""
+    try:
+        after = cost(edit.apply(model))
+    except ValueError:
+        return None
+    return (after.cycles, capacity_of(after.network)) if after.feasible else None
 
 
 def tune(
@@ -278,6 +278,7 @@ def tune(
     grow: bool = False,
     batch: int | None = 1,
     dims: Mapping[str, int] | None = None,
+    n_jobs: int = 1,
     **options,
 ) -> Tuned:
     """Edit a network for a design, within a budget: greedily, most cycles saved first, each step evaluated.
@@ -285,10 +286,12 @@ def tune(
     Parameters
     ----------
     model : a graph, from `read_graph`.
+    design : the accelerator that it shall run faster on; ValueError where it cannot run on it.
     budget : default: no fewer parameters, no fewer weights or MACs in any stage, at most twice the parameters.
     rounds : how often the candidates are drawn anew from what has become of the network.
     grow : afterwards round channels up where that costs no cycles, as far as the budget's `most_parameters`.
     batch, dims : as in `load_network`.
+    n_jobs : processes that evaluate candidates at the same time, -1 for all cores; the result does not depend on it.
     options : ``technology, objective, slack`` of `dse.evaluate`.
 
     The result has passed `onnx.checker` and strict shape inference.
@@ -298,13 +301,15 @@ def tune(
     if not before.feasible:
         raise ValueError(f"the design cannot run {before.network.name}; tune for one that can")
     original = capacity_of(before.network)
-    current, now, edits, proposals = model, before, [], []
+    current, now, edits, proposals, found, drawn = model, before, [], [], [], None
     for turn in range(rounds):
-        found = _proposals(current, cost, now)
+        found, drawn = _proposals(current, cost, now, n_jobs), current
         proposals += found if turn == 0 else [p for p in found if p.edit not in {q.edit for q in proposals}]
         start = now.cycles
         for proposal in sorted(found, key=lambda p: (not p.keeps_capacity, -p.saved_cycles)):
             if proposal.saved_cycles < LEAST_GAIN * before.cycles:
+                continue
+            if current is drawn and not budget.accepts(proposal.capacity, capacity_of(now.network), original):
                 continue
             try:
                 edited = checked(proposal.edit.apply(current))
@@ -318,18 +323,21 @@ def tune(
         if start - now.cycles < LEAST_GAIN * before.cycles:
             break
     if grow:
-        current, now, made = _grown(current, cost, now, budget, original)
+        found = found if current is drawn else _proposals(current, cost, now, n_jobs)
+        current, now, made = _grown(current, found, cost, now, budget, original)
         edits += made
     return Tuned(model, current, before, now, original, capacity_of(now.network), tuple(proposals), tuple(edits))
 
 
 def _grown(
-    model: ModelProto, cost: _Cost, base: Evaluation, budget: Budget, original: Capacity
+    model: ModelProto, found: list[Proposal], cost: _Cost, base: Evaluation, budget: Budget, original: Capacity
 ) -> tuple[ModelProto, Evaluation, list[Edit]]:
     """The graph with channels rounded up where they cost nothing, most parameters first; its evaluation; the edits."""
     limit, now, edits = base.cycles * (1 + LEAST_GAIN), base, []
-    for proposal in sorted(_proposals(model, cost, base), key=lambda p: -p.parameters):
-        if not proposal.free:
+    for proposal in sorted(found, key=lambda p: -p.parameters):
+        if not proposal.free or (
+            not edits and not budget.accepts(proposal.capacity, capacity_of(now.network), original)
+        ):
             continue
         try:
             edited = checked(proposal.edit.apply(model))

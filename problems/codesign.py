@@ -48,6 +48,14 @@ class ScaledNetwork:
 
     A stage is all channels that are free to change and first made at one output size; a residual addition ties, a
     concatenation shifts (`dse.channels`).  ``stages``: output pixels of each, from the input on.
+
+    Parameters
+    ----------
+    network : name or path of an ONNX file.
+    step : scaled channels are rounded to multiples of this, and of the groups that read or write them [1].
+    batch, dims : as in `load_network`.
+
+    Raises ProblemError where no channels are free, or the graph cannot be read once they have changed.
     """
 
     def __init__(self, network: str | Path, step: int, batch: int | None, dims: Mapping[str, int] | None) -> None:
@@ -68,6 +76,13 @@ class ScaledNetwork:
                 f"no channels of {network} are free to change: there is nothing to design in the network"
             )
         self.stages = sorted(self.by_stage, reverse=True)
+        free = [number for numbers in self.by_stage.values() for number in numbers]
+        try:
+            network_of(
+                with_channels(self.graph, self.channels, {n: 2 * self.channels.size[n] for n in free}), batch, dims
+            )
+        except ValueError as error:
+            raise ProblemError(f"{network} cannot be read with all its channels doubled: {error}") from None
         self._made: dict[tuple[float, ...], Any] = {(1.0,) * len(self.stages): self.original}
 
     def __call__(self, widths: tuple[float, ...]) -> Any:

@@ -4,7 +4,8 @@ import contract
 import numpy as np
 import onnx
 import pytest
-from test_tune import residual
+from onnx import helper, numpy_helper
+from test_tune import concatenated, residual, resized
 
 import dse
 from dse.columns import METRICS
@@ -61,3 +62,23 @@ def test_bad_input_is_told(path):
         Codesign(path, widths=(1.0, 0.5))
     with pytest.raises(ProblemError, match="step must be a whole number"):
         Codesign(path, step=0)
+
+
+@pytest.mark.parametrize("model", [concatenated(-3), resized(scales=[1, 1, 2, 2])], ids=["concatenation", "resize"])
+def test_a_search_over_a_negative_axis_or_a_resize_does_not_stop_midway(model, tmp_path):
+    onnx.save(model, tmp_path / "net.onnx")
+    problem = Codesign(tmp_path / "net.onnx", space=SPACE, widths=(0.5, 1.0, 2.0), step=4)
+    widths = [(w,) * len(problem.scaled.stages) for w in (0.5, 1.0, 2.0)]
+    macs = [problem.network_at(w).macs for w in widths]
+    assert macs == sorted(macs) and macs[0] < macs[2]
+
+
+def test_a_graph_whose_channels_cannot_change_is_refused_before_the_search(tmp_path):
+    model = resized(sizes=[1, 8, 32, 32])
+    for name, values in (("front", [1, 8]), ("back", [32, 32])):
+        model.graph.initializer.append(numpy_helper.from_array(np.array(values), name))
+    model.graph.node.insert(0, helper.make_node("Concat", ["front", "back"], ["computed"], axis=0))
+    next(node for node in model.graph.node if node.op_type == "Resize").input[3] = "computed"
+    onnx.save(model, tmp_path / "net.onnx")
+    with pytest.raises(ProblemError, match="cannot be read with all its channels doubled: .*second"):
+        Codesign(tmp_path / "net.onnx", space=SPACE)

@@ -8,9 +8,9 @@ import pytest
 import dse
 import dse.chosen
 from dse.evaluate import ENERGY_PARTS, WATERFALL, layer_cycles
-from dse.explain import closed, explain, with_layer
+from dse.explain import changes, closed, explain, neighbours, with_layer
 from dse.explain_plots import write_explanation
-from dse.layers import MacLayer, Network
+from dse.layers import MacLayer, Network, VectorLayer
 
 DESIGNS = ("nvdla_large", "systolic", "tpu_v1", "eyeriss_v1")
 
@@ -127,3 +127,49 @@ def test_an_edited_layer_leaves_the_others(resnet50):
     edited = with_layer(resnet50, "/conv1/Conv", {"K": 32})
     changed = [a.name for a, b in zip(resnet50.layers, edited.layers, strict=True) if a != b]
     assert changed == ["/conv1/Conv"]
+
+
+FAST = {f"{x}_buffer_width_bytes": 2048 for x in ("weight", "input", "output")}
+REGISTERS = {f"{x}_register_bytes": 32 for x in ("weight", "input", "output")}
+
+
+def cut(design, layers):
+    """Layers and loops that `explain` advises to cut."""
+    found = explain(design, Network("net", tuple(layers)))
+    return {(advice.layer, d) for advice in found.advice for d in advice.loop_bounds}
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_inputs_of_the_network_are_not_advised_away(normalised):
+    design = dse.Accelerator(
+        rows=8, cols=8, macs_per_pe=2, dram_gbps=256, dataflow="output_pixels", **FAST, **REGISTERS
+    )
+    first = MacLayer("first", "Conv", K=64, C=3, OY=64, OX=64, FY=3, FX=3, inputs=("x",), output="a")
+    inner = MacLayer("inner", "Conv", K=64, C=3, OY=64, OX=64, FY=3, FX=3, inputs=("a",), output="b")
+    end = MacLayer("end", "Conv", K=64, C=64, OY=64, OX=64, inputs=("b",), output="y")
+    n = 3 * 66 * 66
+    scale = VectorLayer(
+        "scale", "Sub", operations=n, input_elements=n, output_elements=n, inputs=("image",), output="x"
+    )
+    assert cut(design, [*[scale] * normalised, first, inner, end]) == {("inner", "C")}
+
+
+@pytest.mark.parametrize("behind", [[], ["Softmax"], ["Relu", "Softmax"]])
+def test_outputs_of_the_network_are_not_advised_away(behind):
+    design = dse.Accelerator(rows=8, cols=1000, dram_gbps=2000, dataflow="weight_stationary", vector_lanes=50000,
+                             **(FAST | {"output_buffer_width_bytes": 8192}), **REGISTERS)  # fmt: skip
+    n = 64 * 1001
+    layers = [MacLayer("inner", "Gemm", K=1001, C=64, OX=64, inputs=("x",), output="t"),
+              MacLayer("classes", "Gemm", K=1001, C=1001, OX=64, inputs=("t",), output="y0")]  # fmt: skip
+    for i, kind in enumerate(behind):
+        layers.append(VectorLayer(kind, kind, operations=n, input_elements=n, output_elements=n, inputs=(f"y{i}",),
+                                  output=f"y{i + 1}"))  # fmt: skip
+    found = cut(design, layers)
+    assert ("inner", "K") in found and ("classes", "K") not in found
+
+
+def test_a_level_down_of_an_odd_whole_number_is_tried():
+    design = dse.Accelerator(rows=3, cols=1, vector_lanes=3, weight_bits=5)
+    down = {change.parameter: change.value for change in changes(design) if change.direction == "down"}
+    assert (down["rows"], down["vector_lanes"], down["weight_bits"]) == (1, 1, 2) and "cols" not in down
+    assert neighbours(design, "dram_gbps")[1] < design.dram_gbps

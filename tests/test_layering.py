@@ -12,8 +12,8 @@ ROOT = Path(__file__).parents[1]
 LEVELS = (
     ("dse.kernels",),
     ("dse.tomlfile", "dse.scaling", "dse.layers", "dse.columns"),
-    ("dse.dataflow", "dse.networks", "dse.channels"),
-    ("dse.accelerator", "dse.technology"),
+    ("dse.dataflow", "dse.networks"),
+    ("dse.accelerator", "dse.technology", "dse.channels"),
     ("dse.variables", "dse.mapping", "dse.units", "dse.presets"),
     ("dse.space", "dse.traffic"),
     ("dse.area", "dse.pareto", "dse.manifest"),

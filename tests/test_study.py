@@ -111,10 +111,18 @@ def test_idx_files_are_read_and_missing_ones_named(tmp_path):
         read_idx(tmp_path / "text")
 
 
-def test_figures_of_a_study_are_drawn(tmp_path):
+def test_figures_of_a_study_show_its_numbers(tmp_path):
     times = {"latency_s": 2e-5, "tuned_latency_s": 1e-5, "gain": 0.5, "seeds": 5}
-    change = {"accuracy": 0.9, "tuned_accuracy": 0.905, "change_points": 0.5, "low_points": 0.1, "high_points": 0.9}
+    change = {"accuracy": 0.9, "tuned_accuracy": 0.905, "change_points": 0.5, "low_points": 0.1, "high_points": 0.8}
     row = {"network": "net", "design": "chip"} | times | change
-    for draw in (gains, moves):
-        path = save_figure(draw(pd.DataFrame([row])), tmp_path / f"{draw.__name__}.png", "a study")
-        assert path.stat().st_size > 1000
+    table = pd.DataFrame([row, row | {"design": "other", "gain": 0.25}])
+    bars, arrows = gains(table), moves(table[:1])
+    assert [bar.get_height() for bar in bars.axes[0].patches] == [50, 25]
+    assert [text.get_text() for text in bars.axes[0].texts] == ["50.0", "25.0"]
+    start, end = arrows.axes[0].lines[:2]
+    assert start.get_xydata().tolist() == [pytest.approx([20, 90])]
+    assert end.get_xydata().tolist() == [pytest.approx([10, 90.5])]
+    (interval,) = arrows.axes[0].collections[0].get_segments()
+    assert interval[:, 1] == pytest.approx([90.1, 90.8])
+    for figure, name in ((bars, "gains"), (arrows, "moves")):
+        assert save_figure(figure, tmp_path / f"{name}.png", "a study").is_file()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import numpy as np
 import onnx
@@ -47,7 +48,9 @@ class Builder:
         return self.node("BatchNormalization", y, *scale, f"var_{y}")
 
     def model(self, x, features, classes=10):
-        pooled = self.node("Flatten", self.node("GlobalAveragePool", x), axis=1)
+        return self.finish(self.node("Flatten", self.node("GlobalAveragePool", x), axis=1), features, classes)
+
+    def finish(self, pooled, features, classes=10):
         self.nodes.append(helper.make_node("Gemm", [pooled, self.weight(classes, features), self.weight(classes)],
                                            ["y"], "fc", transB=1))  # fmt: skip
         y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", classes])
@@ -122,6 +125,72 @@ def test_channels_pass_padding_cropping_and_blocks_of_pixels():
     cut = b.node("Slice", b.conv("x", 3, 8, 3, name="cut"), "one", "five", "channel")
     with pytest.raises(ValueError, match="channels of cut cannot change: .*Slice"):
         apply_edits(b.model(b.conv(cut, 4, 8, 1, name="last"), 8), [Edit("channels", "cut", 12)])
+
+
+def concatenated(axis, size=16):
+    """Two convolutions behind each other along an axis, and one that reads both."""
+    b = Builder(size=size)
+    left, right = b.conv("x", 3, 8, 3, name="left"), b.conv("x", 3, 8, 3, name="right")
+    x = b.node("Concat", left, right, axis=axis)
+    return b.model(b.conv(x, 16 if axis in (1, -3) else 8, 24, 1, name="reader"), 24)
+
+
+@pytest.mark.parametrize("axis", [-3, 1, -2, 3])
+def test_a_concatenation_along_a_negative_axis_is_the_same_as_along_the_positive(axis):
+    edited = apply_edits(concatenated(axis), [Edit("channels", "left", 16)])
+    right, reader = dims_of(edited, "right")[0], dims_of(edited, "reader")[1]
+    assert (right, reader) == ((8, 24) if axis in (-3, 1) else (16, 16))
+    assert run(edited).shape == (2, 10)
+
+
+def resized(**given):
+    """A convolution, a Resize whose sizes or scales are constant, a convolution."""
+    b = Builder()
+    inputs = {"roi": "", "scales": "", "sizes": ""}
+    for name, values in given.items():
+        kind = np.int64 if name == "sizes" else np.float32
+        b.tensors.append(numpy_helper.from_array(np.array(values, kind), name))
+        inputs[name] = name
+    x = b.node("Resize", b.conv("x", 3, 8, 3, name="first"), *inputs.values(), mode="nearest")
+    channels = 8 * int(given.get("scales", [1, 1])[1])
+    return b.model(b.conv(x, channels, 16, 1, name="second"), 16)
+
+
+def test_a_resize_to_constant_sizes_fixes_the_channels():
+    for given in ({"sizes": [2, 8, 32, 32]}, {"scales": [1, 2, 2, 2]}):
+        model = resized(**given)
+        with pytest.raises(ValueError, match="channels of first cannot change: .*Resize"):
+            apply_edits(model, [Edit("channels", "first", 16)])
+        assert dims_of(apply_edits(model, [Edit("channels", "second", 32)]), "second")[0] == 32
+    edited = apply_edits(resized(scales=[1, 1, 2, 2]), [Edit("channels", "first", 16)])
+    assert dims_of(edited, "second")[1] == 16 and run(edited).shape == (2, 10)
+
+
+def test_an_average_over_the_last_axis_of_a_matrix_does_not_pass_channels():
+    b = Builder()
+    x = b.node("Flatten", b.node("GlobalAveragePool", b.conv("x", 3, 8, 3, name="first")), axis=1)
+    model = b.finish(b.node("ReduceMean", x, axes=[-1]), 1)
+    with pytest.raises(ValueError, match="channels of first cannot change: .*ReduceMean"):
+        apply_edits(model, [Edit("channels", "first", 16)])
+
+
+def test_weights_that_are_computed_in_the_graph_fix_the_channels():
+    model = concatenated(1)
+    values = numpy_helper.from_array(np.ones((24, 16, 1, 1), np.float32))
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["w"], "constant", value=values))
+    reader = next(node for node in model.graph.node if node.name == "reader")
+    reader.input[1] = "w"
+    with pytest.raises(ValueError, match="channels of left cannot change: 'w' is computed in the graph"):
+        apply_edits(model, [Edit("channels", "left", 16)])
+
+
+def test_a_convolution_that_gets_other_channels_than_its_weights_have_is_not_valid():
+    model = concatenated(1)
+    for tensor in model.graph.initializer:
+        if tensor.name == next(node for node in model.graph.node if node.name == "reader").input[1]:
+            tensor.CopyFrom(numpy_helper.from_array(np.zeros((24, 8, 1, 1), np.float32), tensor.name))
+    with pytest.raises(ValueError, match="'reader' has weights for 8 channels and gets 16"):
+        checked(model)
 
 
 def test_edits_that_would_break_the_graph_are_refused_with_the_reason():
@@ -229,7 +298,25 @@ def test_channels_grow_where_they_cost_nothing():
     assert grown.capacity_after.parameters > plain.capacity_after.parameters
     assert grown.after.cycles <= plain.after.cycles * (1 + 5e-4)
     assert grown.capacity_after.parameters <= 2 * grown.capacity_before.parameters
-    assert any(p.free and p.edit in grown.edits for p in grown.proposals) or len(grown.edits) > len(plain.edits)
+    more = grown.edits[len(plain.edits) :]
+    assert grown.edits == (*plain.edits, *more) and {edit.kind for edit in more} == {"channels"}
+    assert grown.capacity_after.holds(plain.capacity_after)
+
+
+def test_candidates_are_evaluated_once_while_nothing_changes(monkeypatch):
+    model, evaluated = stripped(residual()), []
+    module = sys.modules["dse.tune"]
+    monkeypatch.setattr(module, "evaluate", lambda *args, **more: evaluated.append(1) or dse.evaluate(*args, **more))
+    tuned = tune(model, DESIGN, budget=Budget(most_parameters=1.0), rounds=1)
+    assert not tuned.edits and len(evaluated) == 1 + len(tuned.proposals)
+    assert max(proposal.saved_cycles for proposal in tuned.proposals) > 0.01 * tuned.before.cycles
+
+
+def test_the_number_of_processes_does_not_change_the_result():
+    model = stripped(residual())
+    alone, together = tune(model, DESIGN, grow=True), tune(model, DESIGN, grow=True, n_jobs=2)
+    assert alone.proposals == together.proposals and alone.edits == together.edits
+    assert alone.model.SerializeToString() == together.model.SerializeToString()
 
 
 def test_trading_capacity_within_a_stage_is_asked_for():
