@@ -259,6 +259,10 @@ BAD = {
     "a mix of one": (("explore", "--networks", "small.onnx", "--problem", "simultaneous"), "is a single request"),
     "more sub-arrays than columns": ((*PAIR, "--sub-arrays", "9"), "9 sub-arrays, but the space has at most 8 columns"),
     "unknown mix": (("schedule", "vr_game"), "unknown mix 'vr_game': one of ar_assistant"),
+    "place that is no sub-array": (("schedule", "pair.toml", "--place", "inf,1"), "expected whole numbers"),
+    "place for one stream": (("schedule", "pair.toml", "--place", "1"), "for each stream of the mix: a, b"),
+    "batch of a mix": (("explore", "--mix", "pair.toml", *PAIR[1:3], "--batch", "4"), "a mix says them for each"),
+    "two networks of one name related": (("relate", "small.onnx", "small.onnx"), "two networks are called 'small'; rename one"),
     "mix in a circle": (("schedule", "circle.toml"), "streams wait in a circle (a after b after a)"),
     "no such sub-array": (("schedule", "pair.toml", "--place", "1,2"), "give a sub-array from 1 to 1 for each stream"),
     "too many sub-arrays": (("schedule", "pair.toml", "--division", "1," * 16 + "1"), "17 sub-arrays on 16 columns"),
@@ -317,6 +321,33 @@ def test_schedule_takes_the_division_that_a_run_found(dse_command, files):
         code, _, _ = dse_command("schedule", "small.onnx,wide.onnx", "--design", f"found:{index}", "--out", policy)
         assert code == 0
         assert pd.read_csv(files / policy / "schedule.csv")["finish_s"].max() == table["makespan_s"][index]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("rebuild", {}), ("rebuild", []), ("identity", {"problem": {}}), ("normalisation", []), ("notes", 1)],
+)
+def test_a_manifest_that_was_edited_is_named(dse_command, files, key, value):
+    """Most edits gave a traceback."""
+    path = files / "edited"
+    assert dse_command(*SMALL, "-n", 12, "--out", path, "--overwrite")[0] == 0
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {key: value}))
+    for command in (("resume", path), ("front", path), ("evaluate", "small.onnx", "--design", f"{path}:knee")):
+        code, _, err = dse_command(*command)
+        assert code in (0, 1) and "Traceback" not in err and (code == 0 or str(path) in err)
+    assert 1 in [dse_command("resume", path)[0], dse_command("front", path)[0]]
+
+
+def test_a_warm_start_is_resumed_from_anywhere(dse_command, files, monkeypatch):
+    """The manifest held the path as it was typed."""
+    assert dse_command(*SMALL, "-n", 8, "--out", "first")[0] == 0
+    assert dse_command(*SMALL, "-n", 8, "--warm-start", "first", "--out", "warmed")[0] == 0
+    manifest = files / "warmed" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"status": "running"}))
+    (files / "elsewhere").mkdir()
+    monkeypatch.chdir(files / "elsewhere")
+    assert dse_command("resume", files / "warmed")[0] == 0
 
 
 def test_schedule_orders_and_maps_as_the_run_did(dse_command, files):

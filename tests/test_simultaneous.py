@@ -83,6 +83,7 @@ def test_area_of_the_parts_is_that_of_the_whole_but_for_more_memories():
     ("make", "message"),
     [
         (lambda: Division((1,) * 17).of(DESIGN), "17 sub-arrays on 16 columns"),
+        (lambda: Division(()), "columns is empty"),
         (lambda: Division((1, 0)), "columns must be 2 positive shares"),
         (lambda: Division((1, 1), buffers=(1, 1, 1)), "buffers must be 2 positive shares"),
         (lambda: Division((1, 1), dataflows=("row_stationary",)), "1 dataflows for 2 sub-arrays"),
@@ -217,6 +218,11 @@ def test_metrics_are_those_of_the_same_division_by_hand():
         where = [job.sub_array for job in done.schedule.jobs]
         again = co_run(simultaneous.mix, simultaneous.space.design(x), done.division, where)
         assert again.metrics == done.metrics
+
+
+def test_a_mix_is_given_by_its_name():
+    """It was taken for networks called by its letters."""
+    assert SimultaneousDNNs("datacentre").mix.name == "datacentre"
 
 
 def test_a_single_dataflow_of_the_sub_arrays_is_kept():
