@@ -262,7 +262,7 @@ BAD = {
     "place that is no sub-array": (("schedule", "pair.toml", "--place", "inf,1"), "expected whole numbers"),
     "place for one stream": (("schedule", "pair.toml", "--place", "1"), "for each stream of the mix: a, b"),
     "batch of a mix": (("explore", "--mix", "pair.toml", *PAIR[1:3], "--batch", "4"), "a mix says them for each"),
-    "two networks of one name related": (("relate", "small.onnx", "small.onnx"), "two networks are called 'small'; rename one"),
+    "one network twice": (("relate", "small.onnx", "small.onnx"), "two networks are called 'small'; rename one"),
     "mix in a circle": (("schedule", "circle.toml"), "streams wait in a circle (a after b after a)"),
     "no such sub-array": (("schedule", "pair.toml", "--place", "1,2"), "give a sub-array from 1 to 1 for each stream"),
     "too many sub-arrays": (("schedule", "pair.toml", "--division", "1," * 16 + "1"), "17 sub-arrays on 16 columns"),
