@@ -71,7 +71,7 @@ def measure(directory: str, epochs: int = 2) -> None:
         tuned = tune(graph, DESIGNS[MEASURED[name]])
         folder = OUT / name
         write_tuned(tuned, folder)
-        identity = f"{hash_of(graph.SerializeToString())} {tuned.edits} {training.identity}"
+        identity = f"{hash_of(repr(tuned.before.network).encode())} {tuned.edits} {training.identity}"
         modules = {"original": lambda m=tuned.original: GraphModule(m), "tuned": lambda m=tuned.model: GraphModule(m)}
         runs = study(modules, training, folder, identity=identity, progress=lambda line: print(line, flush=True))
         found = compare(runs)
