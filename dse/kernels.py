@@ -985,6 +985,7 @@ W_TOTAL, W_INSIDE, W_Y, W_X = 0, 5, 10, 11  # array trips over all DRAM tiles, m
 N_WIRE = 12
 # Columns of the coefficients: what a byte of traffic costs.  Row 0 is what no traffic costs.
 L_DRAM, L_SERIAL, L_PORT_0, L_PORT_1, L_PORT_2, L_PJ = range(6)
+C_LINK = 7
 UNIT_BYTES = 2.0**40  # so much traffic that the constant part does not blur a coefficient
 ROOM = 1.0 - 1e-12  # bounds are sums in another order than costs: leave room for rounding
 
@@ -1068,10 +1069,21 @@ def _coefficients(layer, design, option, mapping, variant, bypass, out, c):
 
 
 @_inner
+def _over_link(c, column, dram_w, dram_i, dram_o):
+    """What traffic over the DRAM link costs in one column."""
+    return c[4, column] * dram_w + c[5, column] * dram_i + c[6, column] * dram_o
+
+
+@_inner
+def _over_wires(c, column, array_w, array_i, array_o):
+    """What traffic over the wires of the array costs in one column, what no traffic costs included."""
+    return c[0, column] + (c[1, column] * array_w + c[2, column] * array_i + c[3, column] * array_o)
+
+
+@_inner
 def _linear(c, column, array_w, array_i, array_o, dram_w, dram_i, dram_o):
     """What traffic costs: the sum over coefficients."""
-    array = c[1, column] * array_w + c[2, column] * array_i + c[3, column] * array_o
-    return c[0, column] + array + (c[4, column] * dram_w + c[5, column] * dram_i + c[6, column] * dram_o)
+    return _over_wires(c, column, array_w, array_i, array_o) + _over_link(c, column, dram_w, dram_i, dram_o)
 
 
 @_inner
@@ -1084,16 +1096,20 @@ def _ports(c, array_w, array_i, array_o, dram_w, dram_i, dram_o):
 
 
 @_inner
-def _finished(x, c, busy, ends, array_w, array_i, array_o, dram_w, dram_i, dram_o):
+def _finished(x, c, busy, ends, array_w, array_i, array_o):
     """Cycles and energy of a mapping (as `_latency`), or lower bounds of them from lower bounds of everything.
 
-    `busy`: cycles of the array and its skew, and of the vector unit; `ends`: bytes that cannot overlap.
+    `busy`: cycles of the array and its skew, and of the vector unit; `ends`: bytes that cannot overlap.  What traffic
+    over the DRAM link costs is in the row C_LINK of the coefficients.
     """
-    moved = _linear(c, L_DRAM, array_w, array_i, array_o, dram_w, dram_i, dram_o)
-    serial = _linear(c, L_SERIAL, array_w, array_i, array_o, dram_w, dram_i, dram_o)
-    steady = max(busy, _ports(c, array_w, array_i, array_o, dram_w, dram_i, dram_o))
+    moved = _over_wires(c, L_DRAM, array_w, array_i, array_o) + c[C_LINK, L_DRAM]
+    serial = _over_wires(c, L_SERIAL, array_w, array_i, array_o) + c[C_LINK, L_SERIAL]
+    port_0 = _over_wires(c, L_PORT_0, array_w, array_i, array_o) + c[C_LINK, L_PORT_0]
+    port_1 = _over_wires(c, L_PORT_1, array_w, array_i, array_o) + c[C_LINK, L_PORT_1]
+    port_2 = _over_wires(c, L_PORT_2, array_w, array_i, array_o) + c[C_LINK, L_PORT_2]
+    steady = max(busy, max(port_0, max(port_1, port_2)))
     cycles = max(steady + (ends + serial) * x[X_PER_BANDWIDTH], moved * x[X_PER_BANDWIDTH])
-    return cycles, _linear(c, L_PJ, array_w, array_i, array_o, dram_w, dram_i, dram_o) + cycles * x[X_LEAK]
+    return cycles, _over_wires(c, L_PJ, array_w, array_i, array_o) + c[C_LINK, L_PJ] + cycles * x[X_LEAK]
 
 
 @_inner
@@ -1268,7 +1284,7 @@ def make_scratch() -> Scratch:
         levels=np.zeros((3, 2 * MAX_LEVELS)),
         most=np.zeros((4, MAX_LEVELS), dtype=np.int64),
         x=np.zeros(N_FACTS),
-        c=np.zeros((7, 6)),
+        c=np.zeros((8, 6)),
         wires=np.empty((MAX_SCHEDULES * 3 * N_WIRE, MAX_LEVELS)),
         nodes=np.empty((3 * MAX_LEVELS * MAX_LEVELS, N_NODE)),
     )
@@ -1437,6 +1453,8 @@ def _search_node(layer, design, option, mapping, trial, aim, f, i_c, i_k, n_taps
                     continue
                 pixels = t[T_FETCH_Y + f, i_y] * t[T_FETCH_X + f, i_x]
                 array_w = max(least_w, x[X_FLOW_W] * x[X_AGAIN_W] * n_p)
+                wires_moved = _over_wires(c, L_DRAM, array_w, array_i, array_o)
+                wires_pj = _over_wires(c, L_PJ, array_w, array_i, array_o)
                 hope = False
                 for order in range(3):
                     once_w, once_i, once_o = _dram_times(order, x[X_RELOAD], n_p, n_k, n_r)
@@ -1445,16 +1463,22 @@ def _search_node(layer, design, option, mapping, trial, aim, f, i_c, i_k, n_taps
                         x[X_AGAIN_I] * pixels * once_i,
                         x[X_AGAIN_O] * (once_o - 1),
                     )
-                    moved = _linear(c, L_DRAM, array_w, array_i, array_o, dram_w, dram_i, dram_o)
-                    cycles, energy = _finished(x, c, busy, ends, array_w, array_i, array_o, dram_w, dram_i, dram_o)
-                    stream = moved * x[X_PER_BANDWIDTH]
-                    if _hopeless(aim, state, stream * ROOM, (energy + (stream - cycles) * x[X_LEAK]) * ROOM):
+                    moved = _over_link(c, L_DRAM, dram_w, dram_i, dram_o)
+                    pj = _over_link(c, L_PJ, dram_w, dram_i, dram_o)
+                    stream = (wires_moved + moved) * x[X_PER_BANDWIDTH]
+                    if _hopeless(aim, state, stream * ROOM, (wires_pj + pj + stream * x[X_LEAK]) * ROOM):
                         continue
                     hope = True
+                    c[C_LINK, L_DRAM], c[C_LINK, L_PJ] = moved, pj
+                    c[C_LINK, L_SERIAL] = _over_link(c, L_SERIAL, dram_w, dram_i, dram_o)
+                    c[C_LINK, L_PORT_0] = _over_link(c, L_PORT_0, dram_w, dram_i, dram_o)
+                    c[C_LINK, L_PORT_1] = _over_link(c, L_PORT_1, dram_w, dram_i, dram_o)
+                    c[C_LINK, L_PORT_2] = _over_link(c, L_PORT_2, dram_w, dram_i, dram_o)
+                    cycles, energy = _finished(x, c, busy, ends, array_w, array_i, array_o)
                     if not _hopeless(aim, state, cycles * ROOM, energy * ROOM):
                         _search_schedules(layer, design, option, mapping, trial, aim, f, n_taps, x, c, t, taps, count, schedules,
-                                          wires, state, best_map, i_c, i_k, i_b, i_y, i_x, order, n_p, n_k, n_r, ends,
-                                          dram_w, dram_i, dram_o, cycles, energy,
+                                          wires, state, best_map, i_c, i_k, i_b, i_y, i_x, order, n_p, n_k, n_r, once_w, once_i, once_o,
+                                          ends, cycles, energy,
                                           c[1, L_PJ] * array_w + c[2, L_PJ] * array_i + c[3, L_PJ] * array_o)  # fmt: skip
                 if not hope:  # fewer rows at a time move even more
                     break
@@ -1474,13 +1498,12 @@ def _fit(x, w_held, i_held, o_held):
 
 @_inner
 def _search_schedules(layer, design, option, mapping, trial, aim, f, n_taps, x, c, t, taps, count, schedules, wires, state, best_map,
-                      i_c, i_k, i_b, i_y, i_x, order, n_p, n_k, n_r, ends, dram_w, dram_i, dram_o, bound,
-                      bound_pj, array_pj):  # fmt: skip
+                      i_c, i_k, i_b, i_y, i_x, order, n_p, n_k, n_r, once_w, once_i, once_o, ends, bound, bound_pj,
+                      array_pj):  # fmt: skip
     """Cost every schedule inside one buffer tile and order, and keep the best.
 
     `bound`, `bound_pj`: cycles and energy at least; `array_pj`: what of it traffic over the array's wires takes.
     """
-    once_w, once_i, once_o = _dram_times(order, x[X_RELOAD], n_p, n_k, n_r)
     stops = _stops(design)
     for j in range(count):
         slow = max(bound, schedules[j, 9] + ends * x[X_PER_BANDWIDTH])
@@ -1495,7 +1518,7 @@ def _search_schedules(layer, design, option, mapping, trial, aim, f, n_taps, x, 
             stop = _stop_of_mapping(layer, design, option, trial)
         busy, w, i, o = _array_work(design, x, t, wires, row, int(schedules[j, 8]), i_c, i_k, i_b, i_y, i_x, n_p, n_k, n_r, once_w,
                                     once_i, once_o, stop)  # fmt: skip
-        cycles, energy = _finished(x, c, busy, ends, w, i, o, dram_w, dram_i, dram_o)
+        cycles, energy = _finished(x, c, busy, ends, w, i, o)
         if not _hopeless(aim, state, cycles, energy):
             state[S_CYCLES], state[S_PJ] = cycles, energy
             _record(layer, option, mapping, schedules[j], t, taps, f, i_c, i_k, i_b, i_y, i_x, order, best_map)
