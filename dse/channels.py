@@ -208,7 +208,7 @@ def _through(
     first = tensors.get(inputs[0]) if inputs else None
     if kind in ("Conv", "ConvTranspose") and first is not None and inputs[1] in constants:
         return _convolution(node, made, first, shapes)
-    if kind in ("Gemm", "MatMul") and first is not None and inputs[1] in constants:
+    if kind in ("Gemm", "MatMul") and first is not None and constants.issuperset(inputs[1:]):
         return _product(node, made, first, shapes)
     if kind in JOIN:
         return _join(node, made, tensors, shapes, constants)
@@ -299,14 +299,16 @@ def _product(node: NodeProto, made: Channels, first: tuple[Segment, ...], shapes
     dims = shapes[node.input[1]]
     if len(dims) != 2 or attribute(node, "transA", 0) or len(shapes.get(node.input[0]) or [0, 0]) != 2:
         return None
+    bias = node.input[2] if len(node.input) > 2 else ""
     transposed = attribute(node, "transB", 0)
     result = made.new(dims[0] if transposed else dims[1])
     made.uses.append(Use(node.input[1], 1 if transposed else 0, first))
     made.uses.append(Use(node.input[1], 0 if transposed else 1, result))
     made.note(made.readers, first, node_title(node))
     made.note(made.makers, result, node_title(node))
-    if len(node.input) > 2 and node.input[2]:
-        made.uses.append(Use(node.input[2], len(shapes[node.input[2]]) - 1, result))
+    axis = len(shapes.get(bias, ())) - 1
+    if axis >= 0 and shapes[bias][axis] != 1:  # else one value serves all channels
+        made.uses.append(Use(bias, axis, result))
     return result
 
 

@@ -174,6 +174,26 @@ def test_an_average_over_the_last_axis_of_a_matrix_does_not_pass_channels():
         apply_edits(model, [Edit("channels", "first", 16)])
 
 
+@pytest.mark.parametrize("dims", [(), (1,), (2, 1), (8,), (1, 8)])
+def test_a_bias_of_one_value_for_all_channels_has_no_axis_that_follows(dims):
+    b = Builder()
+    pooled = b.node("Flatten", b.node("GlobalAveragePool", b.conv("x", 3, 12, 3, name="first")), axis=1)
+    b.tensors.append(numpy_helper.from_array(np.ones(dims, np.float32), "bias"))
+    x = b.node("Relu", b.node("Gemm", pooled, b.weight(8, 12), "bias", name="dense", transB=1))
+    edited = apply_edits(b.finish(x, 8), [Edit("channels", "dense", 16)])
+    assert weights(edited)["bias"] == [16 if size == 8 else size for size in dims]
+    assert run(edited).shape == (2, 10)
+
+
+def test_a_bias_that_is_computed_keeps_its_channels():
+    b = Builder()
+    pooled = b.node("Flatten", b.node("GlobalAveragePool", "x"), axis=1)
+    bias = b.node("Gemm", pooled, b.weight(1, 3), name="offset", transB=1)
+    model = b.finish(b.node("Gemm", pooled, b.weight(8, 3), bias, name="dense", transB=1), 8)
+    with pytest.raises(ValueError, match="channels of offset cannot change: 'dense' .Gemm. needs it as it is"):
+        apply_edits(model, [Edit("channels", "offset", 4)])
+
+
 def test_weights_that_are_computed_in_the_graph_fix_the_channels():
     model = concatenated(1)
     values = numpy_helper.from_array(np.ones((24, 16, 1, 1), np.float32))
