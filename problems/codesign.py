@@ -72,8 +72,10 @@ class ScaledNetwork:
             if made:
                 self.by_stage.setdefault(max(made), []).append(number)
         if not self.by_stage:
+            fixed = {self.channels.fixed.get(self.channels.root(n)) for n in self.channels.parent} - {None}
+            why = "; ".join(sorted(fixed)[:3]) or "no convolution or product of matrices makes any"
             raise ProblemError(
-                f"no channels of {network} are free to change: there is nothing to design in the network"
+                f"no channels of {network} are free to change ({why}): there is nothing to design in the network"
             )
         self.stages = sorted(self.by_stage, reverse=True)
         free = [number for numbers in self.by_stage.values() for number in numbers]

@@ -5,7 +5,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
-from test_tune import concatenated, residual, resized
+from test_tune import concatenated, residual, resized, shared
 
 import dse
 from dse.columns import METRICS
@@ -64,8 +64,12 @@ def test_bad_input_is_told(path):
         Codesign(path, step=0)
 
 
-@pytest.mark.parametrize("model", [concatenated(-3), resized(scales=[1, 1, 2, 2])], ids=["concatenation", "resize"])
-def test_a_search_over_a_negative_axis_or_a_resize_does_not_stop_midway(model, tmp_path):
+@pytest.mark.parametrize(
+    "model",
+    [concatenated(-3), resized(scales=[1, 1, 2, 2]), shared()],
+    ids=["concatenation", "resize", "shared weight"],
+)
+def test_a_search_over_a_negative_axis_a_resize_or_a_shared_weight_does_not_stop_midway(model, tmp_path):
     onnx.save(model, tmp_path / "net.onnx")
     problem = Codesign(tmp_path / "net.onnx", space=SPACE, widths=(0.5, 1.0, 2.0), step=4)
     widths = [(w,) * len(problem.scaled.stages) for w in (0.5, 1.0, 2.0)]
@@ -82,3 +86,8 @@ def test_a_graph_whose_channels_cannot_change_is_refused_before_the_search(tmp_p
     onnx.save(model, tmp_path / "net.onnx")
     with pytest.raises(ProblemError, match="cannot be read with all its channels doubled: .*second"):
         Codesign(tmp_path / "net.onnx", space=SPACE)
+
+
+def test_a_network_without_free_channels_is_told_why():
+    with pytest.raises(ProblemError, match="no channels of vit_b_16 are free to change .*Reshape.* needs it as it is"):
+        Codesign("vit_b_16", space=SPACE)

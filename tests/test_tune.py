@@ -50,12 +50,12 @@ class Builder:
     def model(self, x, features, classes=10):
         return self.finish(self.node("Flatten", self.node("GlobalAveragePool", x), axis=1), features, classes)
 
-    def finish(self, pooled, features, classes=10):
+    def finish(self, pooled, features, classes=10, opset=17):
         self.nodes.append(helper.make_node("Gemm", [pooled, self.weight(classes, features), self.weight(classes)],
                                            ["y"], "fc", transB=1))  # fmt: skip
         y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", classes])
         graph = helper.make_graph(self.nodes, "small", [self.input], [y], self.tensors)
-        return checked(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+        return checked(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8))
 
 
 def residual():
@@ -192,6 +192,55 @@ def test_a_bias_that_is_computed_keeps_its_channels():
     model = b.finish(b.node("Gemm", pooled, b.weight(8, 3), bias, name="dense", transB=1), 8)
     with pytest.raises(ValueError, match="channels of offset cannot change: 'dense' .Gemm. needs it as it is"):
         apply_edits(model, [Edit("channels", "offset", 4)])
+
+
+def shared():
+    """Two convolutions of one weight, the second at another size, and one that reads what they make."""
+    b = Builder()
+    x = b.conv("x", 3, 8, 3, name="stem")
+    weight = b.weight(8, 8, 3, 3)
+    for name in ("one", "two"):
+        x = b.node("Conv", x, weight, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4, name=name)
+    return b.model(b.conv(x, 8, 16, 1, name="reader"), 16)
+
+
+def test_operators_that_share_a_weight_share_its_channels():
+    model = shared()
+    edited = apply_edits(model, [Edit("channels", "one", 12)])
+    assert dims_of(edited, "two") == [12, 12, 3, 3] and dims_of(edited, "stem")[0] == dims_of(edited, "reader")[1] == 12
+    assert run(edited).shape == (2, 10)
+    b = Builder()
+    weight = b.weight(8, 3, 1, 1)
+    x = b.node("Conv", "x", weight, name="conv")
+    b.node("Relu", b.node("Exp", b.node("Neg", b.node("Transpose", weight, perm=[1, 0, 2, 3]))))
+    with pytest.raises(ValueError, match="channels of conv cannot change: .*Transpose. needs 'w1' as it is"):
+        apply_edits(b.model(x, 8), [Edit("channels", "conv", 16)])
+
+
+def test_what_a_branch_reads_keeps_its_channels():
+    b = Builder()
+    x = b.conv("x", 3, 8, 3, name="first")
+    out = helper.make_tensor_value_info("branch_out", TensorProto.FLOAT, ["batch", 8, 16, 16])
+    branches = {
+        f"{name}_branch": helper.make_graph([helper.make_node(kind, [x], ["branch_out"])], name, [], [out])
+        for name, kind in (("then", "Relu"), ("else", "Neg"))
+    }
+    b.tensors.append(numpy_helper.from_array(np.array(True), "condition"))
+    y = b.conv(b.node("If", "condition", name="if", **branches), 8, 12, 1, name="second")
+    model = b.model(y, 12)
+    with pytest.raises(ValueError, match="channels of first cannot change: a branch of 'if' .If. reads it"):
+        apply_edits(model, [Edit("channels", "first", 16)])
+    assert run(apply_edits(model, [Edit("channels", "second", 16)])).shape == (2, 10)
+
+
+@pytest.mark.parametrize("opset", [17, 18])
+def test_an_average_passes_channels_with_its_axes_as_attribute_or_as_input(opset):
+    b = Builder()
+    b.tensors.append(numpy_helper.from_array(np.array([2, 3]), "axes"))
+    x = b.conv("x", 3, 8, 3, name="first")
+    x = b.node("ReduceMean", x, axes=[2, 3]) if opset == 17 else b.node("ReduceMean", x, "axes")
+    edited = apply_edits(b.finish(b.node("Flatten", x), 8, opset=opset), [Edit("channels", "first", 16)])
+    assert dims_of(edited, "fc") == [10, 16] and run(edited).shape == (2, 10)
 
 
 def test_weights_that_are_computed_in_the_graph_fix_the_channels():
