@@ -122,7 +122,10 @@ def tuned_report(tuned: Tuned, most: int = 20) -> RenderableType:
         *(Text(f"  {i}. {edit.text}") for i, edit in enumerate(tuned.edits, 1)),
         "",
     ]
-    table = _table(f"Proposals, each alone; {most} of {len(tuned.proposals)} that save most")
+    count = len(tuned.proposals)
+    if not count:
+        return Group(*lines, "No edit applies to it.")
+    table = _table(f"Proposals, each alone; {min(most, count)} of {count} that save most")
     for name, justify in (("edit", "left"), ("saves", "right"), ("parameters", "right"), ("MACs", "right"),
                           ("capacity", "left"), ("made", "left")):  # fmt: skip
         table.add_column(name, justify=justify)

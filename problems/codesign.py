@@ -16,6 +16,7 @@ from dse.channels import channels_of, with_channels
 from dse.evaluate import BatchEvaluator
 from dse.manifest import hash_of
 from dse.model import DEFAULT_SLACK
+from dse.networks import network_dims
 from dse.space import DesignSpace, ExtendedSpace, small_space
 from dse.technology import Technology
 from dse.tune import network_of, read_graph
@@ -62,9 +63,9 @@ class ScaledNetwork:
         if step < 1:
             raise ProblemError(f"step must be a whole number of channels >= 1, got {step}")
         self.graph = read_graph(network)
-        self.step, self.batch, self.dims = step, batch, dims
+        self.step, self.batch, self.dims = step, batch, network_dims(str(network), dims)
         self.channels = channels_of(self.graph)
-        self.original = network_of(self.graph, batch, dims)
+        self.original = network_of(self.graph, batch, self.dims)
         pixels = {layer.name: layer.OY * layer.OX for layer in self.original.mac_layers}
         self.by_stage: dict[int, list[int]] = {}
         for number in self.channels.free():
@@ -80,9 +81,8 @@ class ScaledNetwork:
         self.stages = sorted(self.by_stage, reverse=True)
         free = [number for numbers in self.by_stage.values() for number in numbers]
         try:
-            network_of(
-                with_channels(self.graph, self.channels, {n: 2 * self.channels.size[n] for n in free}), batch, dims
-            )
+            doubled = with_channels(self.graph, self.channels, {n: 2 * self.channels.size[n] for n in free})
+            network_of(doubled, batch, self.dims)
         except ValueError as error:
             raise ProblemError(f"{network} cannot be read with all its channels doubled: {error}") from None
         self._made: dict[tuple[float, ...], Any] = {(1.0,) * len(self.stages): self.original}
@@ -96,7 +96,7 @@ class ScaledNetwork:
                     step = int(np.lcm(self.step, self.channels.multiple.get(number, 1)))
                     sizes[number] = max(1, round(self.channels.size[number] * width / step)) * step
             model = with_channels(self.graph, self.channels, sizes)
-            self._made[widths] = network_of(model, self.batch, self.dims).renamed(self.original.name)
+            self._made[widths] = network_of(model, self.batch, self.dims)
         return self._made[widths]
 
 

@@ -91,3 +91,9 @@ def test_a_graph_whose_channels_cannot_change_is_refused_before_the_search(tmp_p
 def test_a_network_without_free_channels_is_told_why():
     with pytest.raises(ProblemError, match="no channels of vit_b_16 are free to change .*Reshape.* needs it as it is"):
         Codesign("vit_b_16", space=SPACE)
+
+
+def test_a_network_that_ships_has_sizes_of_its_own():
+    problem = Codesign("faster_rcnn_resnet50", space=SPACE)
+    assert problem.network.name == "faster_rcnn_resnet50" == problem.network_at((0.5,) * 6).name
+    assert problem.network.macs == dse.load_network("faster_rcnn_resnet50").macs

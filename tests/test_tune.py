@@ -1,5 +1,6 @@
 """`dse.tune`: edits are carried through the graph, keep its semantics, and cost what they promise when read back."""
 
+import io
 import json
 import math
 import sys
@@ -9,10 +10,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from rich.console import Console
 
 import dse
 from dse.channels import channels_of, checked, stripped, with_channels, with_random_weights
 from dse.edits import KINDS, Edit
+from dse.explain_report import tuned_report
+from dse.networks import network_dims
 from dse.tune import Budget, apply_edits, capacity_of, propose, read_graph, tune, write_tuned
 
 DESIGN = dse.Accelerator(rows=16, cols=16, dram_gbps=64, vector_lanes=64)
@@ -416,3 +420,33 @@ def test_a_file_of_symbolic_batch_is_read_and_a_wrong_name_told(tmp_path):
 def test_resnet50_gains_on_an_nvdla_without_losing_capacity():
     tuned = tune(read_graph("resnet50"), dse.preset("nvdla_large"), rounds=1)
     assert tuned.gain >= 0.15 and tuned.capacity_after.parameters >= tuned.capacity_before.parameters
+
+
+def report_of(tuned):
+    """What `dse tune` prints."""
+    text = io.StringIO()
+    Console(file=text, width=200).print(tuned_report(tuned))
+    return text.getvalue()
+
+
+def test_a_network_that_ships_is_tuned_at_its_own_sizes_and_called_by_its_name():
+    graph, dims = read_graph("gpt2_decode"), network_dims("gpt2_decode", {"past": 63})
+    tuned = tune(graph, DESIGN, dims=dims, rounds=1)
+    assert dims == {"past": 63} and network_dims("gpt2_decode") == {"past": 1023} and network_dims("net.onnx") == {}
+    assert tuned.before.network.name == "gpt2_decode"
+    assert tuned.before.network.macs == dse.load_network("gpt2_decode", dims=dims).macs
+    assert report_of(tuned).startswith("gpt2_decode: ") and "No edit applies to it." in report_of(tuned)
+
+
+def test_an_error_names_the_file_and_not_a_temporary_one(tmp_path):
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "main", *(
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 8])] for name in "xy"))  # fmt: skip
+    onnx.save(helper.make_model(graph), tmp_path / "only relu.onnx")
+    with pytest.raises(ValueError, match="^only relu.onnx: network 'only relu' has no MAC layer"):
+        tune(read_graph(tmp_path / "only relu.onnx"), DESIGN)
+
+
+def test_the_report_counts_the_proposals_it_shows():
+    tuned = tune(stripped(concatenated(1)), DESIGN, rounds=1)
+    count = len(tuned.proposals)
+    assert 0 < count < 20 and f"{count} of {count} that save most" in report_of(tuned)
