@@ -60,8 +60,21 @@ def test_bad_input_is_told(path):
         Codesign(path, least_capacity=0)
     with pytest.raises(ProblemError, match="give at least two positive multipliers, rising"):
         Codesign(path, widths=(1.0, 0.5))
-    with pytest.raises(ProblemError, match="step must be a whole number"):
-        Codesign(path, step=0)
+    for widths in ((0.5, np.inf), (0.5, np.nan), (0.0, 1.0), (), (0.5, "wide"), 0.5):
+        with pytest.raises(ProblemError, match="multipliers are positive, finite numbers"):
+            Codesign(path, widths=widths)
+    for step in (0, 1.5, "8"):
+        with pytest.raises(ProblemError, match="step must be a whole number"):
+            Codesign(path, step=step)
+    with pytest.raises(ProblemError, match="network must be a name or the path of an ONNX file.*got a Network"):
+        Codesign(dse.load_network(path))
+
+
+def test_multipliers_are_one_a_stage(problem):
+    with pytest.raises(ProblemError, match="give 2 multipliers, one a stage, got 3"):
+        problem.network_at((1.0, 1.0, 1.0))
+    with pytest.raises(ProblemError, match="multipliers are positive, finite numbers"):
+        problem.network_at((1.0, np.nan))
 
 
 @pytest.mark.parametrize(

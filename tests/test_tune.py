@@ -280,7 +280,14 @@ def test_edits_that_would_break_the_graph_are_refused_with_the_reason():
     ):
         apply_edits(model, [Edit("merge_1x1", "next")])
     with pytest.raises(ValueError, match="edit 'wider' is unknown; choose among stem"):
-        Edit("wider", "next").apply(model)
+        Edit("wider", "next")
+
+
+@pytest.mark.parametrize(("kind", "value"), [("groups", 0), ("groups", -2), ("channels", 0), ("channels", 2.5),
+                                             ("channels", None), ("channels", "16"), ("stem", None)])  # fmt: skip
+def test_an_edit_to_no_number_of_channels_is_refused(kind, value):
+    with pytest.raises(ValueError, match=f"edit '{kind}' of 'c1': value must be a whole number, at least [01], got"):
+        Edit(kind, "c1", value)
 
 
 @pytest.mark.parametrize("kernel", [3, 5, 7])
