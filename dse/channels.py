@@ -9,12 +9,13 @@ edit can be refused but never break the graph.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
-from dse.networks.onnx_graph import attribute, constant_tensor, node_title
+from dse.networks.onnx_graph import attribute, constant_tensor, node_title, subgraphs
 
 PASS = frozenset(
     "Relu LeakyRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Tanh Softplus Mish Gelu Clip Dropout Identity Cast "
@@ -173,17 +174,22 @@ def channels_of(model: ModelProto) -> Channels:
     small |= {node.output[0]: tensor for node in model.graph.node
               if node.op_type == "Constant" and (tensor := constant_tensor(node)) is not None}  # fmt: skip
     tensors: dict[str, tuple[Segment, ...]] = {}
+    held: dict[str, NodeProto] = {}  # what an operator without a rule reads
     for entry in model.graph.input:
         dims = shapes.get(entry.name) or []
         if entry.name not in constants and len(dims) > 1 and dims[1]:
             tensors[entry.name] = made.new(dims[1])
             made.fix(tensors[entry.name], "it is an input of the network")
     for node in model.graph.node:
+        captured = [name for graph in subgraphs(node) for name in _read_in(graph)]
+        for name in captured:
+            made.fix(tensors.get(name, ()), f"a branch of {node_title(node)!r} ({node.op_type}) reads it")
         result = _through(node, made, tensors, shapes, constants)
         result = _moved(node, tensors, shapes, small) if result is None else result
         if result is None:
             for name in node.input:
                 made.fix(tensors.get(name, ()), f"{node_title(node)!r} ({node.op_type}) needs it as it is")
+            held |= dict.fromkeys([*node.input, *captured], node)
             for name in node.output:
                 dims = shapes.get(name) or []
                 if len(dims) > 1 and dims[1]:
@@ -193,11 +199,26 @@ def channels_of(model: ModelProto) -> Channels:
             tensors[node.output[0]] = result
     for entry in model.graph.output:
         made.fix(tensors.get(entry.name, ()), "it is an output of the network")
-    stored = {tensor.name for tensor in model.graph.initializer}
+    stored, shared = {tensor.name for tensor in model.graph.initializer}, {}
     for use in made.uses:
         if use.tensor not in stored:
             made.fix(use.segments, f"{use.tensor!r} is computed in the graph; fold constants before tuning")
+        elif use.tensor in held:
+            reader = held[use.tensor]
+            made.fix(use.segments, f"{node_title(reader)!r} ({reader.op_type}) needs {use.tensor!r} as it is")
+        first = shared.setdefault((use.tensor, use.axis), use)
+        made.tie(first.segments, use.segments, f"{use.tensor!r}, which several operators share,")
+        if first.groups != use.groups:
+            made.fix((*first.segments, *use.segments), f"{use.tensor!r} is shared by operators of different groups")
     return made
+
+
+def _read_in(graph: GraphProto) -> Iterator[str]:
+    """Names that the nodes of a branch or a loop's body read, those of the graphs around it among them."""
+    for node in graph.node:
+        yield from node.input
+        for inner in subgraphs(node):
+            yield from _read_in(inner)
 
 
 def _through(
@@ -208,7 +229,7 @@ def _through(
     first = tensors.get(inputs[0]) if inputs else None
     if kind in ("Conv", "ConvTranspose") and first is not None and inputs[1] in constants:
         return _convolution(node, made, first, shapes)
-    if kind in ("Gemm", "MatMul") and first is not None and inputs[1] in constants:
+    if kind in ("Gemm", "MatMul") and first is not None and constants.issuperset(inputs[1:]):
         return _product(node, made, first, shapes)
     if kind in JOIN:
         return _join(node, made, tensors, shapes, constants)
@@ -237,13 +258,11 @@ def _through(
         if None in space:
             return None
         return tuple((number, n * math.prod(space)) for number, n in first)
-    if kind == "ReduceMean" and attribute(node, "axes") and (rank := len(shapes.get(inputs[0]) or ())):
-        return first if not {0, 1} & {axis % rank for axis in attribute(node, "axes")} else None
     return None
 
 
 def _moved(node: NodeProto, tensors: dict, shapes: dict, small: dict[str, TensorProto]) -> tuple[Segment, ...] | None:
-    """Segments behind a `Pad`, `Slice` or `Resize` that leaves the channels alone; None for others."""
+    """Segments behind a `Pad`, `Slice`, `ReduceMean` or `Resize` that leaves the channels alone; None for others."""
     first = tensors.get(node.input[0]) if node.input else None
     rank = len(shapes.get(node.input[0]) or ()) if node.input else 0
     if first is None or not rank:
@@ -259,6 +278,9 @@ def _moved(node: NodeProto, tensors: dict, shapes: dict, small: dict[str, Tensor
     elif node.op_type == "Slice":
         axes = values(3)
         alone = axes is not None and 1 not in {axis % rank for axis in axes}
+    elif node.op_type == "ReduceMean":
+        axes = attribute(node, "axes") or values(1)
+        alone = bool(axes) and not {0, 1} & {axis % rank for axis in axes}
     elif node.op_type in ("Resize", "Upsample"):
         axes = [axis % rank for axis in attribute(node, "axes") or range(rank)]
         scales = attribute(node, "scales") or values(1 if len(node.input) < 3 else 2)
@@ -299,14 +321,16 @@ def _product(node: NodeProto, made: Channels, first: tuple[Segment, ...], shapes
     dims = shapes[node.input[1]]
     if len(dims) != 2 or attribute(node, "transA", 0) or len(shapes.get(node.input[0]) or [0, 0]) != 2:
         return None
+    bias = node.input[2] if len(node.input) > 2 else ""
     transposed = attribute(node, "transB", 0)
     result = made.new(dims[0] if transposed else dims[1])
     made.uses.append(Use(node.input[1], 1 if transposed else 0, first))
     made.uses.append(Use(node.input[1], 0 if transposed else 1, result))
     made.note(made.readers, first, node_title(node))
     made.note(made.makers, result, node_title(node))
-    if len(node.input) > 2 and node.input[2]:
-        made.uses.append(Use(node.input[2], len(shapes[node.input[2]]) - 1, result))
+    axis = len(shapes.get(bias, ())) - 1
+    if axis >= 0 and shapes[bias][axis] != 1:  # else one value serves all channels
+        made.uses.append(Use(bias, axis, result))
     return result
 
 

@@ -460,13 +460,14 @@ def tune(
       dse tune resnet50 --design results/resnet50:knee --parameters 0.98 --macs 0.98
     """
     from dse.explain_report import tuned_report
+    from dse.networks import network_dims
     from dse.tune import Budget, read_graph, write_tuned
     from dse.tune import tune as tuned
 
     chosen, graph, options = _chosen(network, design, settings, batch, dim)
     budget = Budget(parameters, macs, most, trade)
     model = read_graph(network)
-    options |= {"batch": batch, "dims": _sizes(dim), "n_jobs": jobs}
+    options |= {"batch": batch, "dims": network_dims(network, _sizes(dim)), "n_jobs": jobs}
     found = tuned(model, chosen.design, budget=budget, grow=grow, **options)
     _say(f"design: {chosen.origin}; {options['technology'].name}\n")
     _console().print(tuned_report(found))

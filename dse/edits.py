@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 
 from onnx import ModelProto, NodeProto, helper
 
@@ -31,16 +32,24 @@ class Edit:
     kind : a name of `KINDS`.
     node : the convolution (or product) it is about; for ``channels`` the first that makes them.
     value : new channels (``channels``) or groups (``groups``); else 0.
+
+    Raises ValueError for an unknown kind, or a value that is no number of channels or groups.
     """
 
     kind: str
     node: str
     value: int = 0
 
-    def apply(self, model: ModelProto) -> ModelProto:
-        """A copy of the graph with the edit made; ValueError where it does not apply."""
+    def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"edit {self.kind!r} is unknown; choose among {', '.join(KINDS)}")
+        least = 1 if self.kind in ("channels", "groups") else 0
+        if not isinstance(self.value, Integral) or self.value < least:
+            raise ValueError(f"edit {self.kind!r} of {self.node!r}: value must be a whole number, at least {least}, "
+                             f"got {self.value!r}")  # fmt: skip
+
+    def apply(self, model: ModelProto) -> ModelProto:
+        """A copy of the graph with the edit made; ValueError where it does not apply."""
         return KINDS[self.kind](model, self.node, self.value)
 
     @property

@@ -132,11 +132,16 @@ def strip(explanation: Explanation) -> Figure:
     return _footer(figure, _caption(explanation))
 
 
+def _longest(table: pd.DataFrame) -> pd.Index:
+    """Rows of the layers that take most time and any at all, in the order of the network."""
+    return table.loc[table["cycles"] > 0, "cycles"].nlargest(SHOWN_LAYERS).index.sort_values()
+
+
 @styled
 def breakdowns(explanation: Explanation) -> Figure:
     """Cycles by cause and energy by level of the layers that take most time, stacked, in the order of the network."""
     table = explanation.layers
-    keep = table["cycles"].nlargest(SHOWN_LAYERS).index.sort_values()
+    keep = _longest(table)
     chosen = table.loc[keep]
     figure = Figure(figsize=(2 * COLUMN_IN, 0.9 + 0.15 * len(chosen)), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
@@ -163,7 +168,7 @@ def breakdowns(explanation: Explanation) -> Figure:
 def sensitivities(explanation: Explanation) -> Figure:
     """Heat map: time that the next level of each variable takes from (blue) or adds to (red) each of the top layers."""
     table, rows = explanation.layers, explanation.sensitivity
-    keep = table["cycles"].nlargest(SHOWN_LAYERS).index.sort_values()
+    keep = _longest(table)
     cells = explanation.layer_saved[:, keep] / table["cycles"].to_numpy()[keep] * 100
     wanted = rows["direction"].isin(["up", "down"]) & ~rows["parameter"].isin([*FIXED, "clock_ghz"])
     wanted &= np.nan_to_num(np.abs(cells)).max(axis=1) > 1.5

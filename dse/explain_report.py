@@ -53,7 +53,7 @@ def explanation_report(explanation: Explanation, layer: str | None = None) -> Re
 def _layer_lines(explanation: Explanation, name: str, nest: bool, equal: int = 1) -> list[RenderableType]:
     """One layer: its time and parts, its advice, its mapping."""
     row = explanation.layers[explanation.layers["layer"] == name].iloc[0]
-    parts = [p for p in explanation.layers.columns if p.endswith("_cycles") and row[p] >= 0.005 * row["cycles"]]
+    parts = [p for p in explanation.layers.columns if p.endswith("_cycles") and row[p] >= 0.005 * row["cycles"] > 0]
     causes = ", ".join(
         f"{p.removesuffix('_cycles').replace('_', ' ')} {percent(row[p] / row['cycles'])}" for p in parts
     )
@@ -63,7 +63,7 @@ def _layer_lines(explanation: Explanation, name: str, nest: bool, equal: int = 1
             f"{name}{more}: {number(round(row['cycles']))} cycles, {percent(row['share'])} of the time, "
             f"bound by {row['bound']}, utilisation {percent(row['utilisation'])}"
         ),
-        Text(f"  {causes}"),
+        Text(f"  {causes or 'takes no time'}"),
     ]
     notes = "; ".join(note for note in (row["idle"], row["rereads"]) if note)
     lines += [Text(f"  {notes}")] if notes else []
@@ -122,7 +122,10 @@ def tuned_report(tuned: Tuned, most: int = 20) -> RenderableType:
         *(Text(f"  {i}. {edit.text}") for i, edit in enumerate(tuned.edits, 1)),
         "",
     ]
-    table = _table(f"Proposals, each alone; {most} of {len(tuned.proposals)} that save most")
+    count = len(tuned.proposals)
+    if not count:
+        return Group(*lines, "No edit applies to it.")
+    table = _table(f"Proposals, each alone; {min(most, count)} of {count} that save most")
     for name, justify in (("edit", "left"), ("saves", "right"), ("parameters", "right"), ("MACs", "right"),
                           ("capacity", "left"), ("made", "left")):  # fmt: skip
         table.add_column(name, justify=justify)

@@ -29,6 +29,7 @@ LEAST_SEEDS = 5
 """Fewest seeds of a study [1]."""
 
 COLUMNS = ("network", "seed", "accuracy", "wall_time_s", "error", "identity")
+EPOCHS = ("network", "seed", "epoch", "accuracy", "wall_time_s")
 
 
 @dataclass(frozen=True)
@@ -93,36 +94,60 @@ def study(
     modules : ``{"original": make, "tuned": make}``, each a function that returns a new, untrained module.
     train_and_evaluate : takes a module and a seed, returns an accuracy from 0 to 1.  What it raises, or an accuracy
         that is no number from 0 to 1, is kept as that seed's ``error``; the other seeds go on.  Its attribute
-        ``history``, if any, (rows of epoch, accuracy, seconds) goes into ``epochs.csv``.
+        ``history``, if any, (rows of epoch, accuracy, seconds) goes into ``epochs.csv`` when it has not failed.
     directory : of ``runs.csv``, written after every training; a run with an error is tried again by the next call.
+    seeds : each once.
     identity : what was trained, such as hashes of graphs and recipe; another identity in the directory is refused.
 
     Returns the table of `COLUMNS`.
     """
+    seeds = list(seeds)
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds {seeds}: give each once; a training that is repeated is no other sample")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    path, short = directory / "runs.csv", hashlib.sha256(identity.encode()).hexdigest()[:12]
+    path, epochs = directory / "runs.csv", directory / "epochs.csv"
+    short = hashlib.sha256(identity.encode()).hexdigest()[:12]
     rows = read_runs(path).to_dict("records") if path.exists() else []
     if any(row["identity"] != short for row in rows):
         raise ValueError(f"{path} holds a study of other networks or another recipe; give another directory")
-    rows = [row for row in rows if not row["error"]]
-    done = {(row["network"], int(row["seed"])) for row in rows}
+    if epochs.exists():
+        _read(epochs, EPOCHS)  # what cannot be read is told before the training
+    done = {(row["network"], row["seed"]) for row in rows if not row["error"]}
     for seed in seeds:
         for name, make in modules.items():
             if (name, seed) in done:
                 continue
             row = _trained(name, seed, make, train_and_evaluate, short)
-            rows.append(row)
+            rows = [old for old in rows if (old["network"], old["seed"]) != (name, seed)] + [row]
             progress(f"{name}, seed {seed}: {row['error'] or format(row['accuracy'], '.4f')}")
             write_whole(path, _csv(pd.DataFrame(rows, columns=list(COLUMNS))))
-            _keep_history(directory / "epochs.csv", name, seed, getattr(train_and_evaluate, "history", ()))
+            if not row["error"]:
+                _keep_history(epochs, name, seed, getattr(train_and_evaluate, "history", None) or ())
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def read_runs(path: str | Path) -> pd.DataFrame:
-    """The table that `study` wrote to ``runs.csv``."""
-    texts = {"network": str, "error": str, "identity": str}
-    return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={"accuracy": ["nan"]})
+    """The table that `study` wrote to ``runs.csv``; ValueError where the file holds anything else."""
+    return _read(Path(path), COLUMNS)
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """A table of the study with these columns, one row a network and seed (and epoch)."""
+    kinds = {"network": str, "seed": np.int64, "epoch": np.int64, "accuracy": float, "wall_time_s": float,
+             "error": str, "identity": str}  # fmt: skip
+    try:
+        table = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={"accuracy": ["nan"]})
+    except ValueError as error:  # among them those of pandas and of bytes that are no text
+        raise ValueError(f"{path} is not a table of a study, or is damaged: {' '.join(str(error).split())}") from None
+    if tuple(table.columns) != columns:
+        raise ValueError(f"{path} is not a table of a study: its columns are not {', '.join(columns)}")
+    if table.drop(columns="accuracy").isna().to_numpy().any():
+        raise ValueError(f"{path} is damaged: a row of it ends early")
+    twice = table[table.duplicated([name for name in ("network", "seed", "epoch") if name in columns])]
+    if len(twice):
+        raise ValueError(f"{path} is damaged: {twice['network'].iloc[0]}, seed {twice['seed'].iloc[0]} is in it twice")
+    return table
 
 
 def _trained(name: str, seed: int, make: Callable, train_and_evaluate: Callable, identity: str) -> dict[str, Any]:
@@ -146,7 +171,7 @@ def _keep_history(path: Path, name: str, seed: int, history: Iterable[tuple[int,
     new = [labels | {"epoch": e, "accuracy": a, "wall_time_s": round(s, 2)} for e, a, s in history]
     if not new:
         return
-    old = pd.read_csv(path).to_dict("records") if path.exists() else []
+    old = _read(path, EPOCHS).to_dict("records") if path.exists() else []
     old = [row for row in old if (row["network"], row["seed"]) != (name, seed)]
     write_whole(path, _csv(pd.DataFrame([*old, *new])))
 

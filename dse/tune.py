@@ -164,20 +164,24 @@ class _Cost:
 
 
 def network_of(model: ModelProto, batch: int | None = 1, dims: Mapping[str, int] | None = None) -> Network:
-    """The network of a graph, read as its file would be; see `load_network`."""
+    """The network of a graph, called as the graph is and read as its file would be; see `load_network`."""
+    name = model.graph.name.replace("/", "_")[:200] or "network"
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.onnx"
+        path = Path(folder) / f"{name}.onnx"
         onnx.save(model, path)
         return load_network(path, batch, dims)
 
 
 def read_graph(network: str | Path) -> ModelProto:
-    """The graph of a network that ships, by name, or of an ONNX file, without its weights."""
-    if str(network) in NETWORKS:
-        return stripped(read_model(NETWORKS[str(network)].path))
-    if not Path(network).exists():
-        load_network(str(network))  # says which names there are
-    return stripped(read_model(Path(network)))
+    """The graph of a network that ships, by name, or of an ONNX file, without its weights; called as the network is."""
+    name, path = str(network), Path(network)
+    if name in NETWORKS:
+        path = NETWORKS[name].path
+    elif not path.exists():
+        load_network(name)  # says which names there are
+    model = stripped(read_model(path))
+    model.graph.name = path.stem
+    return model
 
 
 def capacity_of(network: Network) -> Capacity:
@@ -290,7 +294,7 @@ def tune(
     budget : default: no fewer parameters, no fewer weights or MACs in any stage, at most twice the parameters.
     rounds : how often the candidates are drawn anew from what has become of the network.
     grow : afterwards round channels up where that costs no cycles, as far as the budget's `most_parameters`.
-    batch, dims : as in `load_network`.
+    batch, dims : as in `load_network`; `dse.networks.network_dims` has the sizes of those that ship.
     n_jobs : processes that evaluate candidates at the same time, -1 for all cores; the result does not depend on it.
     options : ``technology, objective, slack`` of `dse.evaluate`.
 

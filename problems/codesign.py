@@ -6,7 +6,8 @@ accuracy, which is not modelled; `dse.study` measures it for the networks of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from dse.channels import channels_of, with_channels
 from dse.evaluate import BatchEvaluator
 from dse.manifest import hash_of
 from dse.model import DEFAULT_SLACK
+from dse.networks import network_dims
 from dse.space import DesignSpace, ExtendedSpace, small_space
 from dse.technology import Technology
 from dse.tune import network_of, read_graph
@@ -24,6 +26,17 @@ from problems.base import AcceleratorProblem, Columns, ProblemError
 
 WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
 """Channel multipliers of a stage [1]."""
+
+
+def multipliers(widths: Iterable[float]) -> tuple[float, ...]:
+    """Channel multipliers as floats [1]; ProblemError where one is not positive and finite."""
+    try:
+        found = tuple(map(float, widths))
+    except (TypeError, ValueError):
+        found = ()
+    if not found or not all(0 < width < np.inf for width in found):
+        raise ProblemError(f"widths={widths!r}: multipliers are positive, finite numbers")
+    return found
 
 
 class CodesignSpace(ExtendedSpace):
@@ -37,9 +50,10 @@ class CodesignSpace(ExtendedSpace):
     """
 
     def __init__(self, hardware: DesignSpace, stages: int, widths: tuple[float, ...] = WIDTHS) -> None:
-        if len(widths) < 2 or list(widths) != sorted(set(widths)) or widths[0] <= 0:
+        widths = multipliers(widths)
+        if len(widths) < 2 or list(widths) != sorted(set(widths)):
             raise ProblemError(f"widths={widths!r}: give at least two positive multipliers, rising")
-        moving = tuple(Variable(f"width_{i + 1}", tuple(map(float, widths)), False) for i in range(stages))
+        moving = tuple(Variable(f"width_{i + 1}", widths, False) for i in range(stages))
         super().__init__(hardware, moving, f"{hardware.name} and {stages} stages")
 
 
@@ -59,12 +73,15 @@ class ScaledNetwork:
     """
 
     def __init__(self, network: str | Path, step: int, batch: int | None, dims: Mapping[str, int] | None) -> None:
-        if step < 1:
-            raise ProblemError(f"step must be a whole number of channels >= 1, got {step}")
+        if not isinstance(network, str | Path):
+            what = type(network).__name__
+            raise ProblemError(f"network must be a name or the path of an ONNX file, to change its graph; got a {what}")
+        if not isinstance(step, Integral) or step < 1:
+            raise ProblemError(f"step must be a whole number of channels >= 1, got {step!r}")
         self.graph = read_graph(network)
-        self.step, self.batch, self.dims = step, batch, dims
+        self.step, self.batch, self.dims = step, batch, network_dims(str(network), dims)
         self.channels = channels_of(self.graph)
-        self.original = network_of(self.graph, batch, dims)
+        self.original = network_of(self.graph, batch, self.dims)
         pixels = {layer.name: layer.OY * layer.OX for layer in self.original.mac_layers}
         self.by_stage: dict[int, list[int]] = {}
         for number in self.channels.free():
@@ -72,15 +89,16 @@ class ScaledNetwork:
             if made:
                 self.by_stage.setdefault(max(made), []).append(number)
         if not self.by_stage:
+            fixed = {self.channels.fixed.get(self.channels.root(n)) for n in self.channels.parent} - {None}
+            why = "; ".join(sorted(fixed)[:3]) or "no convolution or product of matrices makes any"
             raise ProblemError(
-                f"no channels of {network} are free to change: there is nothing to design in the network"
+                f"no channels of {network} are free to change ({why}): there is nothing to design in the network"
             )
         self.stages = sorted(self.by_stage, reverse=True)
         free = [number for numbers in self.by_stage.values() for number in numbers]
         try:
-            network_of(
-                with_channels(self.graph, self.channels, {n: 2 * self.channels.size[n] for n in free}), batch, dims
-            )
+            doubled = with_channels(self.graph, self.channels, {n: 2 * self.channels.size[n] for n in free})
+            network_of(doubled, batch, self.dims)
         except ValueError as error:
             raise ProblemError(f"{network} cannot be read with all its channels doubled: {error}") from None
         self._made: dict[tuple[float, ...], Any] = {(1.0,) * len(self.stages): self.original}
@@ -94,7 +112,7 @@ class ScaledNetwork:
                     step = int(np.lcm(self.step, self.channels.multiple.get(number, 1)))
                     sizes[number] = max(1, round(self.channels.size[number] * width / step)) * step
             model = with_channels(self.graph, self.channels, sizes)
-            self._made[widths] = network_of(model, self.batch, self.dims).renamed(self.original.name)
+            self._made[widths] = network_of(model, self.batch, self.dims)
         return self._made[widths]
 
 
@@ -160,7 +178,7 @@ class Codesign(AcceleratorProblem):
         self.technology = Technology.at() if technology is None else technology
         self.mapping_objective, self.mapping_slack, self.n_jobs = mapping_objective, mapping_slack, n_jobs
         options = {"objective": mapping_objective, "slack": mapping_slack, "n_jobs": n_jobs}
-        together = CodesignSpace(small_space() if space is None else space, len(self.scaled.stages), tuple(widths))
+        together = CodesignSpace(small_space() if space is None else space, len(self.scaled.stages), widths)
         names = [v.name for v in together.variables[together.hardware.n_var :]]
         evaluator = _Evaluator(self.scaled, lambda found: BatchEvaluator(found, self.technology, **options), names)
         super().__init__(evaluator, together)
@@ -183,4 +201,7 @@ class Codesign(AcceleratorProblem):
 
     def network_at(self, widths: tuple[float, ...]) -> Any:
         """The `Network` at these multipliers, one a stage."""
-        return self.scaled(tuple(map(float, widths)))
+        widths, stages = multipliers(widths), self.scaled.stages
+        if len(widths) != len(stages):
+            raise ProblemError(f"give {len(stages)} multipliers, one a stage, got {len(widths)}")
+        return self.scaled(widths)

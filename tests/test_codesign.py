@@ -5,7 +5,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
-from test_tune import concatenated, residual, resized
+from test_tune import concatenated, residual, resized, shared
 
 import dse
 from dse.columns import METRICS
@@ -60,12 +60,29 @@ def test_bad_input_is_told(path):
         Codesign(path, least_capacity=0)
     with pytest.raises(ProblemError, match="give at least two positive multipliers, rising"):
         Codesign(path, widths=(1.0, 0.5))
-    with pytest.raises(ProblemError, match="step must be a whole number"):
-        Codesign(path, step=0)
+    for widths in ((0.5, np.inf), (0.5, np.nan), (0.0, 1.0), (), (0.5, "wide"), 0.5):
+        with pytest.raises(ProblemError, match="multipliers are positive, finite numbers"):
+            Codesign(path, widths=widths)
+    for step in (0, 1.5, "8"):
+        with pytest.raises(ProblemError, match="step must be a whole number"):
+            Codesign(path, step=step)
+    with pytest.raises(ProblemError, match="network must be a name or the path of an ONNX file.*got a Network"):
+        Codesign(dse.load_network(path))
 
 
-@pytest.mark.parametrize("model", [concatenated(-3), resized(scales=[1, 1, 2, 2])], ids=["concatenation", "resize"])
-def test_a_search_over_a_negative_axis_or_a_resize_does_not_stop_midway(model, tmp_path):
+def test_multipliers_are_one_a_stage(problem):
+    with pytest.raises(ProblemError, match="give 2 multipliers, one a stage, got 3"):
+        problem.network_at((1.0, 1.0, 1.0))
+    with pytest.raises(ProblemError, match="multipliers are positive, finite numbers"):
+        problem.network_at((1.0, np.nan))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [concatenated(-3), resized(scales=[1, 1, 2, 2]), shared()],
+    ids=["concatenation", "resize", "shared weight"],
+)
+def test_a_search_over_a_negative_axis_a_resize_or_a_shared_weight_does_not_stop_midway(model, tmp_path):
     onnx.save(model, tmp_path / "net.onnx")
     problem = Codesign(tmp_path / "net.onnx", space=SPACE, widths=(0.5, 1.0, 2.0), step=4)
     widths = [(w,) * len(problem.scaled.stages) for w in (0.5, 1.0, 2.0)]
@@ -82,3 +99,14 @@ def test_a_graph_whose_channels_cannot_change_is_refused_before_the_search(tmp_p
     onnx.save(model, tmp_path / "net.onnx")
     with pytest.raises(ProblemError, match="cannot be read with all its channels doubled: .*second"):
         Codesign(tmp_path / "net.onnx", space=SPACE)
+
+
+def test_a_network_without_free_channels_is_told_why():
+    with pytest.raises(ProblemError, match="no channels of vit_b_16 are free to change .*Reshape.* needs it as it is"):
+        Codesign("vit_b_16", space=SPACE)
+
+
+def test_a_network_that_ships_has_sizes_of_its_own():
+    problem = Codesign("faster_rcnn_resnet50", space=SPACE)
+    assert problem.network.name == "faster_rcnn_resnet50" == problem.network_at((0.5,) * 6).name
+    assert problem.network.macs == dse.load_network("faster_rcnn_resnet50").macs

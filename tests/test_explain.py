@@ -1,16 +1,22 @@
 """`dse.explain`: parts sum exactly, and every advice is true when it is applied."""
 
+import io
 import math
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+from rich.console import Console
 
 import dse
 import dse.chosen
 from dse.evaluate import ENERGY_PARTS, WATERFALL, layer_cycles
 from dse.explain import changes, closed, explain, neighbours, with_layer
-from dse.explain_plots import write_explanation
+from dse.explain_plots import relation_figure, write_explanation
+from dse.explain_report import explanation_report
 from dse.layers import MacLayer, Network, VectorLayer
+from dse.relate import relate
 
 DESIGNS = ("nvdla_large", "systolic", "tpu_v1", "eyeriss_v1")
 
@@ -173,3 +179,42 @@ def test_a_level_down_of_an_odd_whole_number_is_tried():
     down = {change.parameter: change.value for change in changes(design) if change.direction == "down"}
     assert (down["rows"], down["vector_lanes"], down["weight_bits"]) == (1, 1, 2) and "cols" not in down
     assert neighbours(design, "dram_gbps")[1] < design.dram_gbps
+
+
+def with_a_concatenation():
+    """Two convolutions side by side, concatenated, and one that reads both."""
+    left, right = (MacLayer(name, "Conv", K=8, C=3, OY=16, OX=16, inputs=("x",), output=name) for name in "ab")
+    joined = VectorLayer("join", "Concat", 0, 0, 0, inputs=("a", "b"), output="both")
+    return Network("net", (left, right, joined, MacLayer("end", C=16, K=8, OX=256, inputs=("both",), output="y")))
+
+
+@pytest.fixture(scope="module")
+def two_directions(tmp_path_factory):
+    """A bidirectional LSTM of 4 steps, read from its file."""
+    path, names = tmp_path_factory.mktemp("net") / "lstm.onnx", ("x", "w", "r")
+    shapes = dict(zip(names, ([4, 1, 6], [2, 32, 6], [2, 32, 8]), strict=True))
+    weights = [numpy_helper.from_array(np.zeros(shapes[name], np.float32), name) for name in names[1:]]
+    node = helper.make_node("LSTM", names, ["y"], "lstm", hidden_size=8, direction="bidirectional")
+    x, y = (
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", shapes["x"]), ("y", [4, 2, 1, 8]))
+    )
+    graph = helper.make_graph([node], "net", [x], [y], weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return dse.load_network(path, batch=None)
+
+
+@pytest.mark.parametrize("which", ["concatenation", "two directions"])
+def test_layers_that_take_no_time_are_explained_and_related(which, two_directions, tmp_path):
+    network = with_a_concatenation() if which == "concatenation" else two_directions
+    found = explain(dse.preset("nvdla_small"), network)
+    assert 0 in found.layers["cycles"].to_list()
+    free = set(found.layers[found.layers["cycles"] == 0]["layer"])
+    assert not free & {advice.layer for advice in found.advice}
+    assert all(path.stat().st_size > 100 for path in write_explanation(found, tmp_path))
+    for layer in (None, *free):
+        text = io.StringIO()
+        Console(file=text, width=200).print(explanation_report(found, layer))
+        assert "nan" not in text.getvalue() and (layer or "net") in text.getvalue()
+    table = relate(dse.preset("nvdla_small"), [network])
+    assert (table["share"] > 0).all() and table["loss"].dropna().ge(0).all()
+    assert relation_figure(table, "test") is not None

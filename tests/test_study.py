@@ -88,6 +88,67 @@ def test_an_interrupted_study_continues_where_it_stopped(tmp_path):
         study(MODULES, known, tmp_path / "a", identity="y")
 
 
+class Recorded:
+    """A training that keeps a history, and raises at the seeds given."""
+
+    def __init__(self, *bad):
+        self.bad, self.history = bad, None
+
+    def __call__(self, module, seed):
+        if seed in self.bad:
+            raise RuntimeError("no")
+        self.history = [(1, 0.5, 1.0), (2, ACCURACY[module, seed], 2.0)]
+        return ACCURACY[module, seed]
+
+
+def test_a_seed_that_fails_does_not_get_the_history_of_another(tmp_path):
+    study(MODULES, Recorded(1), tmp_path, seeds=[0, 1, 2])
+    epochs = pd.read_csv(tmp_path / "epochs.csv")
+    assert epochs.groupby(["network", "seed"]).size().to_dict() == {
+        (name, seed): 2 for name in MODULES for seed in (0, 2)
+    }
+    study(MODULES, Recorded(), tmp_path, seeds=[0, 1, 2])
+    assert len(pd.read_csv(tmp_path / "epochs.csv")) == 12
+
+
+def test_a_history_of_none_is_no_history(tmp_path):
+    known.history = None
+    try:
+        assert len(study(MODULES, known, tmp_path, seeds=[0])) == 2 and not (tmp_path / "epochs.csv").exists()
+    finally:
+        del known.history
+
+
+def test_seeds_given_twice_are_refused_before_the_training(tmp_path):
+    with pytest.raises(ValueError, match="give each once"):
+        study(MODULES, lambda module, seed: pytest.fail("trained"), tmp_path, seeds=[0, 0, 1])
+
+
+def test_errors_of_other_seeds_are_kept(tmp_path):
+    study(MODULES, Recorded(1), tmp_path, seeds=[0, 1])
+    runs = study(MODULES, known, tmp_path, seeds=[2])
+    assert len(compare(runs).failed) == 2 and len(read_runs(tmp_path / "runs.csv")) == 6
+    assert not compare(study(MODULES, known, tmp_path, seeds=[1])).failed
+
+
+HEAD = "network,seed,accuracy,wall_time_s,error,identity\n"
+
+
+@pytest.mark.parametrize("name", ["runs.csv", "epochs.csv"])
+@pytest.mark.parametrize(
+    "content",
+    ["name,value\n", "", "a\nb,c,d\n", HEAD + "original,0,0.9", HEAD + "original,0.5,0.9,1.0,,\n", "\0\1\2",
+     b"\xff\xfe\xfa\n",
+     HEAD + 2 * "original,0,0.9,1.0,,e3b0c44298fc\n"],
+)  # fmt: skip
+def test_a_foreign_or_damaged_table_is_named_and_left_alone(name, content, tmp_path):
+    content = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name} is (not a table of a study|damaged)"):
+        study(MODULES, lambda module, seed: pytest.fail("trained"), tmp_path)
+    assert (tmp_path / name).read_bytes() == content
+
+
 def test_idx_files_are_read_and_missing_ones_named(tmp_path):
     images, labels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3), np.array([4, 7], np.uint8)
 

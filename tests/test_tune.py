@@ -1,5 +1,6 @@
 """`dse.tune`: edits are carried through the graph, keep its semantics, and cost what they promise when read back."""
 
+import io
 import json
 import math
 import sys
@@ -9,10 +10,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from rich.console import Console
 
 import dse
 from dse.channels import channels_of, checked, stripped, with_channels, with_random_weights
 from dse.edits import KINDS, Edit
+from dse.explain_report import tuned_report
+from dse.networks import network_dims
 from dse.tune import Budget, apply_edits, capacity_of, propose, read_graph, tune, write_tuned
 
 DESIGN = dse.Accelerator(rows=16, cols=16, dram_gbps=64, vector_lanes=64)
@@ -50,12 +54,12 @@ class Builder:
     def model(self, x, features, classes=10):
         return self.finish(self.node("Flatten", self.node("GlobalAveragePool", x), axis=1), features, classes)
 
-    def finish(self, pooled, features, classes=10):
+    def finish(self, pooled, features, classes=10, opset=17):
         self.nodes.append(helper.make_node("Gemm", [pooled, self.weight(classes, features), self.weight(classes)],
                                            ["y"], "fc", transB=1))  # fmt: skip
         y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", classes])
         graph = helper.make_graph(self.nodes, "small", [self.input], [y], self.tensors)
-        return checked(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+        return checked(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8))
 
 
 def residual():
@@ -174,6 +178,75 @@ def test_an_average_over_the_last_axis_of_a_matrix_does_not_pass_channels():
         apply_edits(model, [Edit("channels", "first", 16)])
 
 
+@pytest.mark.parametrize("dims", [(), (1,), (2, 1), (8,), (1, 8)])
+def test_a_bias_of_one_value_for_all_channels_has_no_axis_that_follows(dims):
+    b = Builder()
+    pooled = b.node("Flatten", b.node("GlobalAveragePool", b.conv("x", 3, 12, 3, name="first")), axis=1)
+    b.tensors.append(numpy_helper.from_array(np.ones(dims, np.float32), "bias"))
+    x = b.node("Relu", b.node("Gemm", pooled, b.weight(8, 12), "bias", name="dense", transB=1))
+    edited = apply_edits(b.finish(x, 8), [Edit("channels", "dense", 16)])
+    assert weights(edited)["bias"] == [16 if size == 8 else size for size in dims]
+    assert run(edited).shape == (2, 10)
+
+
+def test_a_bias_that_is_computed_keeps_its_channels():
+    b = Builder()
+    pooled = b.node("Flatten", b.node("GlobalAveragePool", "x"), axis=1)
+    bias = b.node("Gemm", pooled, b.weight(1, 3), name="offset", transB=1)
+    model = b.finish(b.node("Gemm", pooled, b.weight(8, 3), bias, name="dense", transB=1), 8)
+    with pytest.raises(ValueError, match="channels of offset cannot change: 'dense' .Gemm. needs it as it is"):
+        apply_edits(model, [Edit("channels", "offset", 4)])
+
+
+def shared():
+    """Two convolutions of one weight, the second at another size, and one that reads what they make."""
+    b = Builder()
+    x = b.conv("x", 3, 8, 3, name="stem")
+    weight = b.weight(8, 8, 3, 3)
+    for name in ("one", "two"):
+        x = b.node("Conv", x, weight, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4, name=name)
+    return b.model(b.conv(x, 8, 16, 1, name="reader"), 16)
+
+
+def test_operators_that_share_a_weight_share_its_channels():
+    model = shared()
+    edited = apply_edits(model, [Edit("channels", "one", 12)])
+    assert dims_of(edited, "two") == [12, 12, 3, 3] and dims_of(edited, "stem")[0] == dims_of(edited, "reader")[1] == 12
+    assert run(edited).shape == (2, 10)
+    b = Builder()
+    weight = b.weight(8, 3, 1, 1)
+    x = b.node("Conv", "x", weight, name="conv")
+    b.node("Relu", b.node("Exp", b.node("Neg", b.node("Transpose", weight, perm=[1, 0, 2, 3]))))
+    with pytest.raises(ValueError, match="channels of conv cannot change: .*Transpose. needs 'w1' as it is"):
+        apply_edits(b.model(x, 8), [Edit("channels", "conv", 16)])
+
+
+def test_what_a_branch_reads_keeps_its_channels():
+    b = Builder()
+    x = b.conv("x", 3, 8, 3, name="first")
+    out = helper.make_tensor_value_info("branch_out", TensorProto.FLOAT, ["batch", 8, 16, 16])
+    branches = {
+        f"{name}_branch": helper.make_graph([helper.make_node(kind, [x], ["branch_out"])], name, [], [out])
+        for name, kind in (("then", "Relu"), ("else", "Neg"))
+    }
+    b.tensors.append(numpy_helper.from_array(np.array(True), "condition"))
+    y = b.conv(b.node("If", "condition", name="if", **branches), 8, 12, 1, name="second")
+    model = b.model(y, 12)
+    with pytest.raises(ValueError, match="channels of first cannot change: a branch of 'if' .If. reads it"):
+        apply_edits(model, [Edit("channels", "first", 16)])
+    assert run(apply_edits(model, [Edit("channels", "second", 16)])).shape == (2, 10)
+
+
+@pytest.mark.parametrize("opset", [17, 18])
+def test_an_average_passes_channels_with_its_axes_as_attribute_or_as_input(opset):
+    b = Builder()
+    b.tensors.append(numpy_helper.from_array(np.array([2, 3]), "axes"))
+    x = b.conv("x", 3, 8, 3, name="first")
+    x = b.node("ReduceMean", x, axes=[2, 3]) if opset == 17 else b.node("ReduceMean", x, "axes")
+    edited = apply_edits(b.finish(b.node("Flatten", x), 8, opset=opset), [Edit("channels", "first", 16)])
+    assert dims_of(edited, "fc") == [10, 16] and run(edited).shape == (2, 10)
+
+
 def test_weights_that_are_computed_in_the_graph_fix_the_channels():
     model = concatenated(1)
     values = numpy_helper.from_array(np.ones((24, 16, 1, 1), np.float32))
@@ -207,7 +280,14 @@ def test_edits_that_would_break_the_graph_are_refused_with_the_reason():
     ):
         apply_edits(model, [Edit("merge_1x1", "next")])
     with pytest.raises(ValueError, match="edit 'wider' is unknown; choose among stem"):
-        Edit("wider", "next").apply(model)
+        Edit("wider", "next")
+
+
+@pytest.mark.parametrize(("kind", "value"), [("groups", 0), ("groups", -2), ("channels", 0), ("channels", 2.5),
+                                             ("channels", None), ("channels", "16"), ("stem", None)])  # fmt: skip
+def test_an_edit_to_no_number_of_channels_is_refused(kind, value):
+    with pytest.raises(ValueError, match=f"edit '{kind}' of 'c1': value must be a whole number, at least [01], got"):
+        Edit(kind, "c1", value)
 
 
 @pytest.mark.parametrize("kernel", [3, 5, 7])
@@ -347,3 +427,33 @@ def test_a_file_of_symbolic_batch_is_read_and_a_wrong_name_told(tmp_path):
 def test_resnet50_gains_on_an_nvdla_without_losing_capacity():
     tuned = tune(read_graph("resnet50"), dse.preset("nvdla_large"), rounds=1)
     assert tuned.gain >= 0.15 and tuned.capacity_after.parameters >= tuned.capacity_before.parameters
+
+
+def report_of(tuned):
+    """What `dse tune` prints."""
+    text = io.StringIO()
+    Console(file=text, width=200).print(tuned_report(tuned))
+    return text.getvalue()
+
+
+def test_a_network_that_ships_is_tuned_at_its_own_sizes_and_called_by_its_name():
+    graph, dims = read_graph("gpt2_decode"), network_dims("gpt2_decode", {"past": 63})
+    tuned = tune(graph, DESIGN, dims=dims, rounds=1)
+    assert dims == {"past": 63} and network_dims("gpt2_decode") == {"past": 1023} and network_dims("net.onnx") == {}
+    assert tuned.before.network.name == "gpt2_decode"
+    assert tuned.before.network.macs == dse.load_network("gpt2_decode", dims=dims).macs
+    assert report_of(tuned).startswith("gpt2_decode: ") and "No edit applies to it." in report_of(tuned)
+
+
+def test_an_error_names_the_file_and_not_a_temporary_one(tmp_path):
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "main", *(
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 8])] for name in "xy"))  # fmt: skip
+    onnx.save(helper.make_model(graph), tmp_path / "only relu.onnx")
+    with pytest.raises(ValueError, match="^only relu.onnx: network 'only relu' has no MAC layer"):
+        tune(read_graph(tmp_path / "only relu.onnx"), DESIGN)
+
+
+def test_the_report_counts_the_proposals_it_shows():
+    tuned = tune(stripped(concatenated(1)), DESIGN, rounds=1)
+    count = len(tuned.proposals)
+    assert 0 < count < 20 and f"{count} of {count} that save most" in report_of(tuned)

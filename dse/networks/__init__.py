@@ -13,10 +13,10 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from dse.layers import Network
-from dse.networks.catalogue import EIGHT, NETWORKS, Entry
+from dse.networks.catalogue import EIGHT, NETWORKS, Entry, network_dims
 from dse.networks.errors import NetworkError
 
-__all__ = ["EIGHT", "NETWORKS", "Entry", "NetworkError", "load_network", "network_names"]
+__all__ = ["EIGHT", "NETWORKS", "Entry", "NetworkError", "load_network", "network_dims", "network_names"]
 
 
 def network_names() -> tuple[str, ...]:
@@ -47,7 +47,7 @@ def load_network(
     text = fspath(name_or_path)
     if text in NETWORKS:
         entry = NETWORKS[text]
-        return import_onnx(entry.path, batch, {**entry.dims, **(dims or {})}, name=text, source=entry.source)
+        return import_onnx(entry.path, batch, network_dims(text, dims), name=text, source=entry.source)
     path = Path(text)
     if isinstance(name_or_path, str) and not path.exists() and path.suffix == "" and path.name == text:
         plain = {name.lower().replace("-", "").replace("_", ""): name for name in NETWORKS}

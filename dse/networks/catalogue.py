@@ -188,3 +188,8 @@ EIGHT = (
     "vgg16",
 )
 """The eight representative networks of Yu et al., IEEE TC 2021, in the variants that ship."""
+
+
+def network_dims(network: str, dims: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Sizes of dynamic dimensions: those given, and those of the network of that name where none are given."""
+    return {**(NETWORKS[network].dims if network in NETWORKS else {}), **(dims or {})}
