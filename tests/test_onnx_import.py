@@ -902,3 +902,13 @@ def test_a_cycle_in_the_graph_is_named(build):
     build.node("Conv", "y,w", "y", name="loop")
     with pytest.raises(NetworkError, match="cycle|loop"):
         build.load()
+
+
+def test_nodes_in_any_order_are_all_counted(build):
+    """Only the nodes that stand before the last reader were, where the file was not sorted; a loop's body likewise."""
+    nodes = [helper.make_node("MatMul", ["a", "w"], ["t"]), helper.make_node("MatMul", ["s", "w"], ["a"])]
+    build.input("x", [1, 8]).constant(w=floats(8, 8), n=np.int64(3)).node("MatMul", "b,w", "y", name="second")
+    build.node("Loop", "n,,r", "b", body=loop_body(nodes, [("s", [1, 8], "t")]), name="loop")
+    network = build.node("MatMul", "x,w", "r", name="first").load()
+    assert network.macs == (2 + 3 * 2) * 8 * 8
+    assert (network.layers[0].name, network.layers[-1].name) == ("first", "second")

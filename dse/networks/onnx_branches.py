@@ -1,4 +1,4 @@
-"""Graphs inside nodes: the taken branch of an ``If`` put in its place, loops unrolled, what nested graphs read.
+"""Graphs inside nodes: the taken branch of an ``If`` put in its place, loops unrolled.
 
 A ``Loop`` or ``Scan`` whose trip count is known is written out step by step: what the body stores is shared by all
 steps, and shapes that change from step to step, or branches that depend on its number, need no rule of their own.
@@ -184,15 +184,3 @@ def _rename(node: NodeProto, renames: dict[str, str]) -> None:
             _rename(inner, visible)
         for entry in graph.output:
             entry.name = visible.get(entry.name, entry.name)
-
-
-def read_names(node: NodeProto) -> set[str]:
-    """Names of all tensors that a node reads, nested graphs included."""
-    names = set(node.input)
-    for graph in subgraphs(node):
-        names |= _graph_reads(graph)
-    return names
-
-
-def _graph_reads(graph: GraphProto) -> set[str]:
-    return {entry.name for entry in graph.output}.union(*(read_names(node) for node in graph.node))

@@ -17,7 +17,7 @@ from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_he
 
 from dse.networks.errors import NetworkError
 from dse.networks.onnx_batch import check_reshapes, widen_reshapes
-from dse.networks.onnx_branches import MAX_UNROLLED, read_names, taken_branch, unrolled_loop, unrolled_scan
+from dse.networks.onnx_branches import MAX_UNROLLED, taken_branch, unrolled_loop, unrolled_scan
 from dse.networks.onnx_graph import (
     FLOAT_TYPES,
     FOLD_LIMIT,
@@ -29,6 +29,7 @@ from dse.networks.onnx_graph import (
     first_line,
     is_standard,
     lift_constants,
+    read_names,
     subgraphs,
     tensor_values,
 )
