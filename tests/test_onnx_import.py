@@ -579,6 +579,34 @@ def test_nested_loops_and_a_branch_on_the_step(build):
     assert network.parameters == 64
 
 
+def test_constants_of_nested_graphs_are_stored_once_however_often_they_run(build):
+    """What an inner loop or a branch inside a loop stores counted once for every step of the outer loop."""
+    inner = loop_body([helper.make_node("MatMul", ["s", "w"], ["t"])], [("s", [2, 8], "t")], {"w": floats(8, 8)})
+    branches = [
+        helper.make_graph(
+            [
+                helper.make_node("Constant", [], ["w"], value=onnx.numpy_helper.from_array(floats(8, 8))),
+                helper.make_node("Constant", [], ["shape"], value_ints=[2, 8]),
+                helper.make_node("MatMul", ["u", "w"], ["m"]),
+                helper.make_node("Reshape", ["m", "shape"], ["b"]),
+            ],
+            "branch", [], [helper.make_empty_tensor_value_info("b")],
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    nodes = [
+        helper.make_node("Loop", ["n", "", "r"], ["u"], body=inner, name="inner"),
+        helper.make_node("Mod", ["i", "two"], ["odd"]),
+        helper.make_node("Cast", ["odd"], ["c"], to=TensorProto.BOOL),
+        helper.make_node("If", ["c"], ["v"], then_branch=branches[0], else_branch=branches[1], name="choice"),
+    ]
+    build.input("x", [2, 8]).constant(n=np.int64(3), two=np.int64(2))
+    build.node("Loop", "n,,x", "y", body=loop_body(nodes, [("r", [2, 8], "v")]), name="outer")
+    network = build.load()
+    assert network.macs == 3 * (3 + 1) * 2 * 8 * 8
+    assert network.parameters == network.weight_elements == 3 * 8 * 8  # the inner loop's, and one of each branch
+
+
 def test_scan_is_unrolled_along_its_axis(build):
     nodes = [
         helper.make_node("MatMul", ["piece", "w"], ["a"], name="in"),

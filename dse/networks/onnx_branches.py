@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from onnx import GraphProto, NodeProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from dse.networks.onnx_graph import attribute, is_standard, node_title, subgraphs
+from dse.networks.onnx_graph import attribute, constant_tensor, is_standard, node_title, subgraphs
 
 MAX_UNROLLED = 5000
 """Loops that would become more nodes than this are not unrolled [nodes]."""
@@ -34,23 +34,56 @@ def _identity(source: str, target: str) -> NodeProto:
 
 
 def _constants(graph: GraphProto, prefix: str) -> tuple[dict[str, str], list[NodeProto]]:
-    """What `graph` stores, as nodes under new names, and these names."""
+    """New names of what `graph` stores, and nodes for these and for what the graphs inside it store.
+
+    The graphs inside it are changed to read the new names, so that all their copies share what they store.
+    """
     nodes = [helper.make_node("Constant", [], [prefix + tensor.name], value=tensor) for tensor in graph.initializer]
     renames = {tensor.name: prefix + tensor.name for tensor in graph.initializer}
     for inner in graph.node:
-        if inner.op_type == "Constant" and is_standard(inner):
+        if _is_constant(inner):
             copy = NodeProto()
             copy.CopyFrom(inner)
             copy.output[:] = [prefix + name for name in inner.output]
             renames |= {name: prefix + name for name in inner.output}
             nodes.append(copy)
+        for number, deeper in enumerate(subgraphs(inner)):
+            nodes += _lifted(deeper, f"{prefix}{next(filter(None, inner.output), '')}/{number}/")
     return renames, nodes
+
+
+def _is_constant(node: NodeProto) -> bool:
+    return node.op_type == "Constant" and is_standard(node)
+
+
+def _lifted(graph: GraphProto, prefix: str) -> list[NodeProto]:
+    """Take the constants out of a nested graph; vectors of whole numbers stay, since shape inference needs them."""
+    renames, nodes = _constants(graph, prefix)
+    small = {node.output[0] for node in nodes if _is_index(node)}
+    nodes = [node for node in nodes if node.output[0] not in small]
+    renames = {old: new for old, new in renames.items() if new not in small}
+    stored = [tensor for tensor in graph.initializer if tensor.name not in renames]
+    body = [inner for inner in graph.node if not (_is_constant(inner) and inner.output[0] in renames)]
+    for inner in body:
+        _rename(inner, renames)
+    for entry in graph.output:
+        entry.name = renames.get(entry.name, entry.name)
+    for field, kept in ((graph.initializer, stored), (graph.node, body)):
+        kept = [type(item).FromString(item.SerializeToString()) for item in kept]
+        del field[:]
+        field.extend(kept)
+    return nodes
+
+
+def _is_index(constant: NodeProto) -> bool:
+    tensor = constant_tensor(constant)
+    return tensor is not None and tensor.data_type == TensorProto.INT64 and len(tensor.dims) < 2
 
 
 def _step(graph: GraphProto, prefix: str, bound: Mapping[str, str]) -> tuple[list[NodeProto], dict[str, str]]:
     """The nodes of `graph` but its constants once more, with `bound` names replaced and its own ones prefixed."""
     renames = dict(bound)
-    body = [inner for inner in graph.node if not (inner.op_type == "Constant" and is_standard(inner))]
+    body = [inner for inner in graph.node if not _is_constant(inner)]
     renames |= {name: prefix + name for inner in body for name in inner.output if name}
     nodes = []
     for inner in body:

@@ -256,7 +256,7 @@ def lift_constants(model: ModelProto) -> bool:
     for node in graph.node:
         if node.op_type != "Constant" or not is_standard(node):
             kept.append(node)
-        elif (tensor := _constant_tensor(node)) is not None:
+        elif (tensor := constant_tensor(node)) is not None:
             graph.initializer.append(tensor)
     changed = len(kept) < len(graph.node)
     if changed:
@@ -290,7 +290,7 @@ def drop_values(tensor: TensorProto) -> None:
     tensor.CopyFrom(empty)
 
 
-def _constant_tensor(node: NodeProto) -> TensorProto | None:
+def constant_tensor(node: NodeProto) -> TensorProto | None:
     """The value of a `Constant` node as a named tensor; None for a string, which carries no numbers."""
     for item in node.attribute:
         if item.name == "value":
