@@ -408,9 +408,16 @@ def test_unsupported_mac_operator_names_node_and_operator(tmp_path):
     assert "'spectrum' (DFT)" in text and "not supported" in text
 
 
-def test_vendor_mac_operator_is_refused(tmp_path):
-    node = helper.make_node("QAttention", ["x"], ["y"], name="cell", domain="com.microsoft")
-    assert "'cell' (QAttention)" in refusal(save(tmp_path / "m.onnx", [node], [("x", [1, 5])]))
+@pytest.mark.parametrize(
+    "kind",
+    "QAttention MoE QMoE CDist GatedRelativePositionBias Inverse MatMulNBits GroupQueryAttention MultiHeadAttention "
+    "DecoderMaskedMultiHeadAttention SparseAttention PackedAttention FusedMatMul ConvTransposeWithDynamicPads QGemm "
+    "NhwcConv GemmFastGelu QOrderedMatMul Rfft AttnLSTM WordConvEmbedding RouterGateUpProj EPContext".split(),
+)
+def test_vendor_mac_operator_is_refused(tmp_path, kind):
+    """Mixtures of experts and distances were vector work."""
+    node = helper.make_node(kind, ["x"], ["y"], name="cell", domain="com.microsoft")
+    assert f"'cell' ({kind})" in refusal(save(tmp_path / "m.onnx", [node], [("x", [1, 5])]))
 
 
 def test_no_mac_layer(tmp_path):

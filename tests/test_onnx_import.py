@@ -658,6 +658,16 @@ def test_fused_convolution_of_a_runtime(build):
     assert layer.vector_operations == 3 * 256 and layer.output == "y"
 
 
+def test_a_runtime_s_own_quantisation_is_the_standard_s(build):
+    """The vendor's DequantizeLinear was refused: its name holds the word linear."""
+    build.input("x", [1, 6]).constant(q=np.ones((6, 4), np.uint8), s=np.float32(0.1), z=np.uint8(0))
+    build.node("QuantizeLinear", "x,s,z", "xq", domain="com.microsoft")
+    build.node("DequantizeLinear", "xq,s,z", "xd", domain="com.microsoft")
+    build.node("DequantizeLinear", "q,s,z", "w", domain="com.microsoft").node("MatMul", "xd,w", "y")
+    (layer,) = build.load().mac_layers
+    assert (layer.macs, layer.static_weights, layer.inputs) == (24, True, ("x",))
+
+
 def test_cells_and_products_that_a_runtime_quantises_while_running(build):
     build.input("x", [10, 3, 20]).constant(w=np.ones((2, 20, 128), np.int8), r=np.ones((2, 32, 128), np.int8))
     build.constant(s=floats(2), z=np.zeros(2, np.int8), v=np.ones((64, 5), np.int8), one=np.float32(1), b=floats(5))

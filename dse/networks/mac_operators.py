@@ -253,13 +253,22 @@ UNSUPPORTED = frozenset(
 )
 """MAC operators of the standard that have no conversion (yet): an error, never a silent zero."""
 
-MAC_WORDS = ("conv", "gemm", "matmul", "attention", "lstm", "gru", "rnn", "linear", "einsum", "fft")
+MAC_WORDS = (
+    *("conv", "gemm", "matmul", "attention", "lstm", "gru", "rnn", "linear", "einsum", "fft", "moe", "proj", "cdist"),
+    *("inverse", "mamba", "deltanet", "hyperconnection", "engramgate", "gatedadd", "gatedrelativeposition"),
+    *("epcontext", "snpe"),  # a compiled network as one operator
+)
 """A vendor operator with one of these in its name does MACs."""
+
+NO_MAC_WORDS = ("quantizelinear", "qlinear", "gemma")
+"""Parts of the names of vendor operators that hold one of the words above by chance."""
 
 
 def is_unsupported_mac(node: NodeProto, standard: bool) -> bool:
     """True for an operator that multiplies and accumulates but has no conversion here."""
     if standard:
         return node.op_type in UNSUPPORTED
-    name = node.op_type.lower().removeprefix("qlinear")
+    name = node.op_type.lower()
+    for word in NO_MAC_WORDS:
+        name = name.replace(word, "")
     return node.op_type in UNSUPPORTED or any(word in name for word in MAC_WORDS)
