@@ -434,7 +434,7 @@ def test_graph_without_operators(tmp_path):
     ("inputs", "initialisers", "trips"),
     [
         ([("x", [4, 4]), ("w", [4, 4])], {"n": np.int64(9000), "go": np.bool_(True)}, "at most 5000 nodes"),
-        ([("x", [4, 4]), ("w", [4, 4]), ("n", [])], {"go": np.bool_(True)}, "a constant trip count"),
+        ([("x", [4, 4]), ("w", [4, 4]), ("n", [])], {"go": np.bool_(True)}, "--dim n=1"),
     ],
 )
 def test_loop_around_mac_operators_is_refused_if_long_or_of_unknown_length(tmp_path, inputs, initialisers, trips):

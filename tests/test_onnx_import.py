@@ -545,6 +545,72 @@ def test_loop_of_constant_trip_count_is_unrolled(build):
     assert next(layer for layer in network.layers if layer.operator == "Concat").output == "all"
 
 
+@pytest.mark.parametrize(
+    ("counted", "asked", "body_says", "steps"),
+    [
+        (0, "", None, 0),
+        (-1, "", None, 0),
+        (None, False, None, 0),
+        (7, False, None, 0),
+        (None, "", False, 1),
+        (7, "", False, 1),
+        (0, True, False, 0),
+        (7, True, True, 7),
+    ],
+)
+def test_loop_that_constants_end(build, counted, asked, body_says, steps):
+    """All were refused as decided while running but those without a stack and the last."""
+    nodes = [helper.make_node("MatMul", ["s", "w"], ["t"])]
+    stored = {} if body_says is None else {"told": np.bool_(body_says)}
+    body = loop_body(nodes, [("s", [2, 8], "t")], stored, "go" if body_says is None else "told")
+    body.output.append(helper.make_tensor_value_info("t", TensorProto.FLOAT, [2, 8]))
+    build.input("x", [2, 8]).constant(w=floats(8, 8), v=floats(8, 4))
+    build.constant(**({} if counted is None else {"n": np.int64(counted)}))
+    build.constant(**({} if asked == "" else {"ask": np.bool_(asked)}))
+    inputs = f"{'' if counted is None else 'n'},{'' if asked == '' else 'ask'},x"
+    build.node("Loop", inputs, "last,all", body=body, name="loop").node("MatMul", "last,v", "y")
+    network = build.load("y", "all")
+    assert network.macs == 2 * 8 * (8 * steps + 4)
+
+
+def test_loop_without_a_first_output(build):
+    body = loop_body([helper.make_node("MatMul", ["s", "w"], ["t"])], [("s", [2, 8], "t")])
+    body.output.append(helper.make_tensor_value_info("t", TensorProto.FLOAT, [2, 8]))
+    build.input("x", [2, 8]).constant(w=floats(8, 8), n=np.int64(3))
+    assert build.node("Loop", "n,,x", ",y", body=body).load().macs == 3 * 2 * 8 * 8
+
+
+def test_loop_that_an_input_counts_says_how_to_count_it(build):
+    body = loop_body([helper.make_node("MatMul", ["s", "w"], ["t"])], [("s", [2, 8], "t")])
+    build.input("x", [2, 8]).input("n", [], "i").constant(w=floats(8, 8)).node("Loop", "n,,x", "y", body=body)
+    with pytest.raises(NetworkError, match=r"give dims=\{'n': 1\} or --dim n=1, with the value that decides"):
+        build.load()
+    assert build.load(dims={"n": 5}).macs == 5 * 2 * 8 * 8
+
+
+def test_loop_of_millions_of_empty_steps_is_not_unrolled(build, caplog):
+    """No node a step was no limit, and took minutes."""
+    body = loop_body([], [("r", [2, 8], "r")])
+    del body.node[:]
+    body.output[0].name = "go"
+    build.input("x", [2, 8]).constant(w=floats(8, 8), n=np.int64(2_000_000))
+    build.node("Loop", "n,,x", "s", body=body).node("MatMul", "x,w", "y")
+    with caplog.at_level(logging.WARNING, logger="dse"):
+        assert build.load("y", "s").macs == 2 * 8 * 8
+    assert "Loop (1x)" in caplog.text
+
+
+def test_graph_of_constants_only_says_so(build):
+    build.input("x", [2, 8]).constant(a=floats(2, 2)).node("MatMul", "a,a", "y").node("Identity", "x", "z")
+    with pytest.raises(NetworkError, match="computes constants or hands its inputs on"):
+        build.load("y", "z")
+
+
+def test_loop_without_a_body_is_one_clear_line(build):
+    with pytest.raises(NetworkError, match="'l' .Loop. does not follow the definition of its operator"):
+        build.input("x", [2, 8]).constant(n=np.int64(3)).node("Loop", "n,,x", "y", name="l").load()
+
+
 def test_loop_that_a_shape_counts_and_whose_state_grows(build):
     nodes = [
         helper.make_node("MatMul", ["s", "w"], ["m"], name="fc"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from dse.networks.onnx_graph import attribute, constant_tensor, is_standard, node_title, subgraphs
 
@@ -20,12 +20,13 @@ MAX_UNROLLED = 5000
 def taken_branch(node: NodeProto, condition: bool) -> list[NodeProto]:
     """Nodes of the taken branch of an ``If``, its own tensors renamed so that they stay unique."""
     branch = attribute(node, "then_branch" if condition else "else_branch")
-    prefix = f"{node.name or node.output[0]}/{'then' if condition else 'else'}/"
+    prefix = f"{node_title(node)}/{'then' if condition else 'else'}/"
     shared, constants = _constants(branch, prefix)
     nodes, renames = _step(branch, prefix, shared)
     nodes = constants + nodes
     for inner, outer in zip(branch.output, node.output, strict=True):
-        nodes.append(_identity(renames.get(inner.name, inner.name), outer))
+        if outer:
+            nodes.append(_identity(renames.get(inner.name, inner.name), outer))
     return nodes
 
 
@@ -101,17 +102,16 @@ def unrolled_loop(
 ) -> list[NodeProto] | None:
     """Nodes that a ``Loop`` of constant trip count stands for, or None: unknown count, or more than `room` nodes.
 
-    `value` gives the values of a constant.  A condition may be absent, or true from beginning to end.
+    `value` gives the values of a constant.
     """
-    body = attribute(node, "body")
-    count, go = [value(name) if name else None for name in [*node.input, "", ""][:2]]
-    has_condition = len(node.input) > 1 and bool(node.input[1])
-    if count is None or (has_condition and go is None) or not _goes_on(body, value):
+    body, carried = attribute(node, "body"), list(node.input[2:])
+    trips = _trips(node, body, value)
+    if trips is None or trips * max(1, len(body.node)) > room:
         return None
-    trips = max(0, int(count.reshape(-1)[0])) if go is None or bool(go.reshape(-1)[0]) else 0
-    carried = list(node.input[2:])
-    if trips * len(body.node) > room or (trips == 0 and len(node.output) > len(carried)):
-        return None
+    if trips == 0:
+        states = [_identity(state, name) for state, name in zip(carried, node.output, strict=False) if name]
+        stacks = zip(body.output[1 + len(carried) :], node.output[len(carried) :], strict=False)
+        return states + [_nothing(entry, name) for entry, name in stacks if name]
     title = node_title(node)
     shared, nodes = _constants(body, f"{title}/")
     number, condition, *states = [entry.name for entry in body.input]
@@ -164,13 +164,28 @@ def unrolled_scan(
     return nodes + _results(node, states, ordered, list(out_axes), opset)
 
 
-def _goes_on(body: GraphProto, value: Callable[[str], np.ndarray | None]) -> bool:
-    """True if the condition that a loop's body hands out is the one it got, or constantly true."""
+def _trips(node: NodeProto, body: GraphProto, value: Callable[[str], np.ndarray | None]) -> int | None:
+    """How often a ``Loop`` runs, or None: decided while running.  An absent count or condition never ends it."""
+    counted, asked = [*node.input, "", ""][:2]
+    count, first = [value(name) if name else None for name in (counted, asked)]
+    if first is not None and not first.reshape(-1)[0]:
+        return 0
+    goes_on = _goes_on(body, value)
+    if (asked and first is None) or (counted and count is None) or goes_on is None:
+        return None
+    most = None if count is None else max(0, int(count.reshape(-1)[0]))
+    if goes_on:
+        return most
+    return 1 if most is None else min(1, most)
+
+
+def _goes_on(body: GraphProto, value: Callable[[str], np.ndarray | None]) -> bool | None:
+    """The condition that a loop's body hands out: true if it is the one it got; None if it is not constant."""
     makers = {name: inner for inner in body.node for name in inner.output}
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in body.initializer if tensor.data_type == 9}
     name = body.output[0].name
     while name in makers and makers[name].op_type == "Identity":
-        name = makers[name].input[0]
+        name = makers.pop(name).input[0]  # each once, even on a cycle
     if name == body.input[1].name:
         return True
     known = stored.get(name)
@@ -179,7 +194,16 @@ def _goes_on(body: GraphProto, value: Callable[[str], np.ndarray | None]) -> boo
         known = None if known is None else numpy_helper.to_array(known)
     if known is None and name not in makers:
         known = value(name)
-    return known is not None and bool(known.reshape(-1)[0])
+    return None if known is None else bool(known.reshape(-1)[0])
+
+
+def _nothing(entry: ValueInfoProto, name: str) -> NodeProto:
+    """The stack of the results of no step at all: no elements, of the shape that the body declares if it does."""
+    declared = entry.type.tensor_type
+    kind = helper.tensor_dtype_to_np_dtype(declared.elem_type or TensorProto.FLOAT)
+    sizes = [max(0, dim.dim_value) for dim in declared.shape.dim]
+    empty = numpy_helper.from_array(np.zeros((0, *sizes), kind))
+    return helper.make_node("Constant", [], [name], value=empty)
 
 
 def _constant(name: str, number: np.generic) -> NodeProto:
