@@ -212,6 +212,30 @@ def test_deformable_convolution_samples_and_multiplies(build):
     )
 
 
+@pytest.mark.parametrize(
+    ("x", "o", "m"),
+    [
+        ([2, 4, 9, 9], [2, 18, 7, 7], [2, 9, 7, 7]),
+        ([2, 6, 9, 9], [2, 10, 7, 7], [2, 9, 7, 7]),
+        ([2, 6, 9, 9], [2, 18, 5, 7], [2, 9, 7, 7]),
+        ([2, 6, 9, 9], [2, 18, 7, 7], [2, 8, 7, 7]),
+    ],
+)
+def test_deformable_convolution_that_does_not_fit_is_one_clear_line(build, x, o, m):
+    """Channels, offsets and masks of any number were read."""
+    build.opset = 19
+    build.input("x", x).input("o", o).input("m", m).constant(w=floats(4, 3, 3, 3), b=floats(4))
+    with pytest.raises(NetworkError, match="'d' .DeformConv.: .* (do not fit|not) "):
+        build.node("DeformConv", "x,w,o,b,m", "y", group=2, name="d").load()
+
+
+def test_transposed_convolution_that_does_not_fit_is_one_clear_line(build):
+    """Five input channels were read with weights for three."""
+    build.input("x", [1, 5, 8, 8]).constant(w=floats(3, 4, 3, 3)).node("ConvTranspose", "x,w", "y", name="up")
+    with pytest.raises(NetworkError, match="'up' .* 5 input channels"):
+        build.load()
+
+
 def test_quantised_convolution_and_product(build):
     scale, zero = np.float32(0.1), np.uint8(0)
     build.input("x", [1, 3, 8, 8], "u").constant(s=scale, z=zero, w=np.ones((4, 3, 3, 3), np.uint8))
@@ -344,6 +368,15 @@ def test_constants_of_an_einsum_are_parameters(build, equation):
     assert network.parameters == 8 * 16 + weight.size
 
 
+@pytest.mark.parametrize("equation", ["ij,jk->iz", "ij,jk->iik", "ij,jk->ik->a", "i1,1k->ik", "ij,jk->i,k"])
+def test_einsum_that_is_no_equation_is_one_clear_line(build, equation):
+    """All were read."""
+    build.input("a", [4, 5]).constant(w=floats(5, 7)).node("MatMul", "a,w", "m")
+    build.node("Einsum", "a,w", "y", equation=equation, name="mix")
+    with pytest.raises(NetworkError, match="mix|contradict"):
+        build.load("y", "m")
+
+
 @pytest.mark.parametrize("equation", ["ij,jk,kl->il", "ijk,jk->i", "ij,jk->ik"])
 def test_einsum_that_does_not_fit_is_one_clear_line(build, equation):
     build.input("a", [4, 5]).input("b", [6, 7]).constant(w=floats(7, 7)).node("MatMul", "b,w", "m")
@@ -388,6 +421,17 @@ def test_attention_heads_that_do_not_fit(build):
     build.input("q", [1, 4, 24]).input("k", [1, 6, 24]).input("v", [1, 6, 24])
     build.node("Attention", "q,k,v", "y", q_num_heads=3, kv_num_heads=2, name="a")
     with pytest.raises(NetworkError, match="'a' \\(Attention\\)|contradict"):
+        build.load()
+
+
+@pytest.mark.parametrize(
+    ("k", "v"), [([3, 2, 6, 8], [3, 2, 6, 8]), ([1, 2, 6, 4], [1, 2, 6, 8]), ([1, 2, 6, 8], [1, 2, 5, 8])]
+)
+def test_attention_whose_operands_do_not_fit(build, k, v):
+    """Keys of another batch or width, and values of another number, were read."""
+    build.opset = 23
+    build.input("q", [1, 4, 4, 8]).input("k", k).input("v", v).node("Attention", "q,k,v", "y", name="a")
+    with pytest.raises(NetworkError, match="'a' .Attention.: keys .* do not fit"):
         build.load()
 
 
