@@ -435,6 +435,28 @@ def test_attention_whose_operands_do_not_fit(build, k, v):
         build.load()
 
 
+@pytest.mark.parametrize("past", [0, 3])
+def test_attention_with_a_past_of_no_tokens(build, past):
+    """A past of 0 tokens was refused, and keys handed out without a past were a tensor that nothing made."""
+    build.opset = 23
+    build.input("q", [4, 8, 5, 16]).input("k", [4, 2, 5, 16]).input("v", [4, 2, 5, 16])
+    build.input("pk", [4, 2, "past", 16]).input("pv", [4, 2, "past", 16])
+    build.node("Attention", "q,k,v,,pk,pv", "y,keys,values").node("Relu", "keys", "z")
+    network = build.load("y", "z", "values", dims={"past": past})
+    assert network.macs == 2 * 4 * 8 * 5 * (5 + past) * 16
+    assert network.layers[-1].inputs == (("keys",) if past else ("k",))
+
+
+def test_concatenation_with_a_past_of_no_tokens(build):
+    """It was refused."""
+    build.input("x", [1, 4, 8]).input("past", [1, "past", 8]).constant(w=floats(8, 8))
+    build.node("Concat", "past,x", "all", axis=1).node("MatMul", "all,w", "y")
+    assert build.load(dims={"past": 0}).macs == 4 * 64 and build.load(dims={"past": 2}).macs == 6 * 64
+    assert build.load(dims={"past": 0}).layers[0].inputs == ("x",)
+    with pytest.raises(NetworkError, match="every size must be >= 0"):
+        build.load(dims={"past": -1})
+
+
 # ---- recurrent cells -----------------------------------------------------------------------------------------
 
 

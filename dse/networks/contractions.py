@@ -167,6 +167,8 @@ SOFTCAP_OPERATIONS = 3  # divide, tanh, multiply
 def attention(reader: Reader, node: NodeProto) -> list[Layer]:
     """``Attention`` (opset 23 on): scores, softmax, values; ``past_key`` and ``past_value`` lengthen K and V."""
     q, k, v, mask, past_k, past_v = [*node.input, "", "", ""][:6]
+    if past_k and reader.is_empty(past_k):
+        past_k = past_v = ""
     batch, heads, rows, width = _by_head(reader, node, q, "q_num_heads")
     k_dims, v_dims = _by_head(reader, node, k, "kv_num_heads"), _by_head(reader, node, v, "kv_num_heads")
     (_, kv_heads, new_tokens, _), value_width = k_dims, v_dims[3]
@@ -183,6 +185,10 @@ def attention(reader: Reader, node: NodeProto) -> list[Layer]:
     if past_k:
         k = _with_past(reader, node, "key", (past_k, k), 1, groups * tokens * width, layers)
         v = _with_past(reader, node, "value", (past_v, v), 2, groups * tokens * value_width, layers)
+    else:
+        for new, present in zip((k, v), node.output[1:3], strict=False):
+            if reader.constant(new) is None:
+                reader.alias(present, new)
     elements = batch * heads * rows * tokens
     scores, shares = f"{y}/scores", f"{y}/shares"
     if len(node.output) > 3 and node.output[3]:

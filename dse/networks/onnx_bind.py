@@ -5,7 +5,7 @@ batch dimension of an input is the one whose symbol says so (``batch``, ``batch_
 dynamic leading dimension, else a leading dimension that the file fixes at 1.  A leading dimension fixed at
 another size is no batch (the layers of a recurrent state, say) where the batch of another input is dynamic; nor
 is that of an input that is only read as a weight, or by a recurrent cell, which has the batch second.
-A batch that no input takes is refused.
+A batch that no input takes is refused.  Only what is joined with other tensors may have a size of 0: no past.
 An integer or boolean input of one element can be given as a value (``sampling_rate=16000``), which decides
 the branch of an ``If``.
 """
@@ -50,12 +50,15 @@ def bind_inputs(model: ModelProto, batch: int | None, dims: Mapping[str, int]) -
     _bind_values(model, dims, unused)
     inputs = [entry for entry in model.graph.input if entry.type.HasField("tensor_type")]
     sizes = _symbol_sizes(inputs, batch, dims)
-    led = _led_by_a_batch(model.graph, inputs, batch)
+    readers = _readers(model.graph, inputs)
+    led = _led_by_a_batch(readers, inputs, batch)
+    pasts = {name for name, nodes in readers.items() if nodes and all(_may_be_empty(node, name) for node in nodes)}
     _check_batch(inputs, led, batch, dims)
     rewritten = False
     for entry in inputs:
         for axis in range(len(entry.type.tensor_type.shape.dim)):
-            rewritten |= _bind_axis(entry, axis, batch if entry.name in led else None, dims, sizes)
+            asked = batch if entry.name in led else None
+            rewritten |= _bind_axis(entry, axis, asked, dims, sizes, least=0 if entry.name in pasts else 1)
             unused -= {f"{entry.name}.{axis}", *sizes}
     _check_bound(inputs, unused, dims)
     _forget_shapes(model, sizes, trust_vendors=not rewritten)
@@ -113,13 +116,26 @@ def _symbol_sizes(inputs: list[ValueInfoProto], batch: int | None, dims: Mapping
     return sizes
 
 
-def _led_by_a_batch(graph: GraphProto, inputs: list[ValueInfoProto], batch: int | None) -> set[str]:
-    """Inputs whose leading size, fixed by the file, is the batch: no weights, no states, nothing beside a batch."""
-    ranks = {entry.name: len(entry.type.tensor_type.shape.dim) for entry in inputs}
-    readers: dict[str, list[NodeProto]] = {name: [] for name in ranks}
+def _readers(graph: GraphProto, inputs: list[ValueInfoProto]) -> dict[str, list[NodeProto]]:
+    """The nodes that read each of `inputs`."""
+    readers: dict[str, list[NodeProto]] = {entry.name: [] for entry in inputs}
     for node in graph.node:
         for name in read_names(node) & readers.keys():
             readers[name].append(node)
+    return readers
+
+
+def _may_be_empty(node: NodeProto, name: str) -> bool:
+    """True if `node` takes `name` without elements: it joins it with others, or it is a past of no tokens."""
+    attends = node.op_type == "Attention" and name not in node.input[:4]
+    return is_standard(node) and (node.op_type == "Concat" or attends)
+
+
+def _led_by_a_batch(
+    readers: Mapping[str, list[NodeProto]], inputs: list[ValueInfoProto], batch: int | None
+) -> set[str]:
+    """Inputs whose leading size, fixed by the file, is the batch: no weights, no states, nothing beside a batch."""
+    ranks = {entry.name: len(entry.type.tensor_type.shape.dim) for entry in inputs}
     others = [e for e in inputs if not readers[e.name] or not all(_no_batch(n, e.name, ranks) for n in readers[e.name])]
     return {
         entry.name
@@ -185,7 +201,12 @@ def _has_dynamic_batch(entry: ValueInfoProto) -> bool:
 
 
 def _bind_axis(
-    entry: ValueInfoProto, axis: int, batch: int | None, dims: Mapping[str, int], sizes: Mapping[str, int]
+    entry: ValueInfoProto,
+    axis: int,
+    batch: int | None,
+    dims: Mapping[str, int],
+    sizes: Mapping[str, int],
+    least: int,
 ) -> bool:
     """Give one axis of one input its size, if it has one by now; True if that changes what the file fixes."""
     dim = entry.type.tensor_type.shape.dim[axis]
@@ -198,8 +219,8 @@ def _bind_axis(
         size = sizes[symbol]
     else:
         return False
-    if isinstance(size, bool) or size < 1:
-        raise NetworkError(f"input {entry.name!r}: dimension {axis} has size {size}; every size must be >= 1")
+    if isinstance(size, bool) or size < least:
+        raise NetworkError(f"input {entry.name!r}: dimension {axis} has size {size}; every size must be >= {least}")
     rewritten = symbol is None and size != dim.dim_value
     dim.ClearField("dim_param")
     dim.dim_value = size
