@@ -24,7 +24,30 @@ app = typer.Typer(
 )
 
 NetworkArgument = Annotated[str, typer.Argument(help="Name of a network (see: dse networks) or path of an .onnx file.")]
-Batch = Annotated[int, typer.Option("--batch", min=1, metavar="N", help="Samples per inference.")]
+
+
+def _batch(text: str | int) -> int | None:
+    """A number of samples; None for the word ``file``."""
+    if text == "file":
+        return None
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise typer.BadParameter(f"{text!r} is neither a whole number >= 1 nor the word file")
+    return number
+
+
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        "--batch",
+        parser=_batch,
+        metavar="N|file",
+        help="Samples per inference; file keeps the sizes that an .onnx file fixes.",
+    ),
+]
 Dims = Annotated[
     list[str] | None, typer.Option("--dim", metavar="NAME=SIZE", help="Size of a dynamic dimension, such as seq=128.")
 ]
@@ -383,7 +406,9 @@ def explain(
         _say(f"\nwrote {', '.join(map(str, write_explanation(found, out)))}")
 
 
-def _chosen(network: str, design: str | None, settings: list[str] | None, batch: int, dim: list[str] | None) -> Any:
+def _chosen(
+    network: str, design: str | None, settings: list[str] | None, batch: int | None, dim: list[str] | None
+) -> Any:
     """Design, network, and the options with which its run mapped (or the defaults)."""
     import dse
     from dse.chosen import choose

@@ -71,7 +71,7 @@ class Stream:
     deadline_s: float | None = None
     priority: float = 1.0
     after: str | None = None
-    batch: int = 1
+    batch: int | None = 1
     dims: Mapping[str, int] = field(default_factory=dict)
     stands_for: str = ""
 
@@ -219,7 +219,7 @@ class Mix:
 
     @classmethod
     def of(
-        cls, networks: Iterable[Any], name: str = "mix", batch: int = 1, dims: Mapping[str, int] | None = None
+        cls, networks: Iterable[Any], name: str = "mix", batch: int | None = 1, dims: Mapping[str, int] | None = None
     ) -> Mix:
         """One request for each network, all at once; equal names are numbered.  `batch`, `dims`: see `load_network`."""
         streams, seen = [], {}

@@ -146,6 +146,18 @@ def test_dynamic_sizes_are_given_and_remembered(dse_command):
     assert dse_command("evaluate", "dynamic.onnx", *given)[0] == 0
 
 
+def test_sizes_that_the_file_fixes_can_be_kept(dse_command, files):
+    """A file whose inputs fix different leading sizes had no batch that could be typed."""
+    network(files / "five.onnx", (5, 8, 6, 6))
+    code, _, err = dse_command("evaluate", "five.onnx")
+    assert code != 0 and "--batch file" in err
+    assert dse_command("evaluate", "five.onnx", "--batch", "file")[0] == 0
+    assert dse_command("explore", "five.onnx", "--space", "tiny.toml", "--out", "five", "--batch", "file")[0] == 0
+    assert dse_command("resume", "five")[0] == 0
+    code, _, err = dse_command("evaluate", "five.onnx", "--batch", "0")
+    assert code != 0 and "'0' is neither a whole number >= 1 nor the word file" in err
+
+
 def test_several_networks_and_the_price_of_generality(dse_command, files):
     explore = ("explore", "--networks", "small.onnx,wide.onnx", "--problem", "geomean", "--weights", "2,1", "-n", 30,
                "--space", "large.toml")  # fmt: skip

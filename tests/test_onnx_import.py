@@ -212,6 +212,30 @@ def test_deformable_convolution_samples_and_multiplies(build):
     )
 
 
+@pytest.mark.parametrize(
+    ("x", "o", "m"),
+    [
+        ([2, 4, 9, 9], [2, 18, 7, 7], [2, 9, 7, 7]),
+        ([2, 6, 9, 9], [2, 10, 7, 7], [2, 9, 7, 7]),
+        ([2, 6, 9, 9], [2, 18, 5, 7], [2, 9, 7, 7]),
+        ([2, 6, 9, 9], [2, 18, 7, 7], [2, 8, 7, 7]),
+    ],
+)
+def test_deformable_convolution_that_does_not_fit_is_one_clear_line(build, x, o, m):
+    """Channels, offsets and masks of any number were read."""
+    build.opset = 19
+    build.input("x", x).input("o", o).input("m", m).constant(w=floats(4, 3, 3, 3), b=floats(4))
+    with pytest.raises(NetworkError, match="'d' .DeformConv.: .* (do not fit|not) "):
+        build.node("DeformConv", "x,w,o,b,m", "y", group=2, name="d").load()
+
+
+def test_transposed_convolution_that_does_not_fit_is_one_clear_line(build):
+    """Five input channels were read with weights for three."""
+    build.input("x", [1, 5, 8, 8]).constant(w=floats(3, 4, 3, 3)).node("ConvTranspose", "x,w", "y", name="up")
+    with pytest.raises(NetworkError, match="'up' .* 5 input channels"):
+        build.load()
+
+
 def test_quantised_convolution_and_product(build):
     scale, zero = np.float32(0.1), np.uint8(0)
     build.input("x", [1, 3, 8, 8], "u").constant(s=scale, z=zero, w=np.ones((4, 3, 3, 3), np.uint8))
@@ -344,6 +368,15 @@ def test_constants_of_an_einsum_are_parameters(build, equation):
     assert network.parameters == 8 * 16 + weight.size
 
 
+@pytest.mark.parametrize("equation", ["ij,jk->iz", "ij,jk->iik", "ij,jk->ik->a", "i1,1k->ik", "ij,jk->i,k"])
+def test_einsum_that_is_no_equation_is_one_clear_line(build, equation):
+    """All were read."""
+    build.input("a", [4, 5]).constant(w=floats(5, 7)).node("MatMul", "a,w", "m")
+    build.node("Einsum", "a,w", "y", equation=equation, name="mix")
+    with pytest.raises(NetworkError, match="mix|contradict"):
+        build.load("y", "m")
+
+
 @pytest.mark.parametrize("equation", ["ij,jk,kl->il", "ijk,jk->i", "ij,jk->ik"])
 def test_einsum_that_does_not_fit_is_one_clear_line(build, equation):
     build.input("a", [4, 5]).input("b", [6, 7]).constant(w=floats(7, 7)).node("MatMul", "b,w", "m")
@@ -389,6 +422,39 @@ def test_attention_heads_that_do_not_fit(build):
     build.node("Attention", "q,k,v", "y", q_num_heads=3, kv_num_heads=2, name="a")
     with pytest.raises(NetworkError, match="'a' \\(Attention\\)|contradict"):
         build.load()
+
+
+@pytest.mark.parametrize(
+    ("k", "v"), [([3, 2, 6, 8], [3, 2, 6, 8]), ([1, 2, 6, 4], [1, 2, 6, 8]), ([1, 2, 6, 8], [1, 2, 5, 8])]
+)
+def test_attention_whose_operands_do_not_fit(build, k, v):
+    """Keys of another batch or width, and values of another number, were read."""
+    build.opset = 23
+    build.input("q", [1, 4, 4, 8]).input("k", k).input("v", v).node("Attention", "q,k,v", "y", name="a")
+    with pytest.raises(NetworkError, match="'a' .Attention.: keys .* do not fit"):
+        build.load()
+
+
+@pytest.mark.parametrize("past", [0, 3])
+def test_attention_with_a_past_of_no_tokens(build, past):
+    """A past of 0 tokens was refused, and keys handed out without a past were a tensor that nothing made."""
+    build.opset = 23
+    build.input("q", [4, 8, 5, 16]).input("k", [4, 2, 5, 16]).input("v", [4, 2, 5, 16])
+    build.input("pk", [4, 2, "past", 16]).input("pv", [4, 2, "past", 16])
+    build.node("Attention", "q,k,v,,pk,pv", "y,keys,values").node("Relu", "keys", "z")
+    network = build.load("y", "z", "values", dims={"past": past})
+    assert network.macs == 2 * 4 * 8 * 5 * (5 + past) * 16
+    assert network.layers[-1].inputs == (("keys",) if past else ("k",))
+
+
+def test_concatenation_with_a_past_of_no_tokens(build):
+    """It was refused."""
+    build.input("x", [1, 4, 8]).input("past", [1, "past", 8]).constant(w=floats(8, 8))
+    build.node("Concat", "past,x", "all", axis=1).node("MatMul", "all,w", "y")
+    assert build.load(dims={"past": 0}).macs == 4 * 64 and build.load(dims={"past": 2}).macs == 6 * 64
+    assert build.load(dims={"past": 0}).layers[0].inputs == ("x",)
+    with pytest.raises(NetworkError, match="every size must be >= 0"):
+        build.load(dims={"past": -1})
 
 
 # ---- recurrent cells -----------------------------------------------------------------------------------------
@@ -545,6 +611,72 @@ def test_loop_of_constant_trip_count_is_unrolled(build):
     assert next(layer for layer in network.layers if layer.operator == "Concat").output == "all"
 
 
+@pytest.mark.parametrize(
+    ("counted", "asked", "body_says", "steps"),
+    [
+        (0, "", None, 0),
+        (-1, "", None, 0),
+        (None, False, None, 0),
+        (7, False, None, 0),
+        (None, "", False, 1),
+        (7, "", False, 1),
+        (0, True, False, 0),
+        (7, True, True, 7),
+    ],
+)
+def test_loop_that_constants_end(build, counted, asked, body_says, steps):
+    """All were refused as decided while running but those without a stack and the last."""
+    nodes = [helper.make_node("MatMul", ["s", "w"], ["t"])]
+    stored = {} if body_says is None else {"told": np.bool_(body_says)}
+    body = loop_body(nodes, [("s", [2, 8], "t")], stored, "go" if body_says is None else "told")
+    body.output.append(helper.make_tensor_value_info("t", TensorProto.FLOAT, [2, 8]))
+    build.input("x", [2, 8]).constant(w=floats(8, 8), v=floats(8, 4))
+    build.constant(**({} if counted is None else {"n": np.int64(counted)}))
+    build.constant(**({} if asked == "" else {"ask": np.bool_(asked)}))
+    inputs = f"{'' if counted is None else 'n'},{'' if asked == '' else 'ask'},x"
+    build.node("Loop", inputs, "last,all", body=body, name="loop").node("MatMul", "last,v", "y")
+    network = build.load("y", "all")
+    assert network.macs == 2 * 8 * (8 * steps + 4)
+
+
+def test_loop_without_a_first_output(build):
+    body = loop_body([helper.make_node("MatMul", ["s", "w"], ["t"])], [("s", [2, 8], "t")])
+    body.output.append(helper.make_tensor_value_info("t", TensorProto.FLOAT, [2, 8]))
+    build.input("x", [2, 8]).constant(w=floats(8, 8), n=np.int64(3))
+    assert build.node("Loop", "n,,x", ",y", body=body).load().macs == 3 * 2 * 8 * 8
+
+
+def test_loop_that_an_input_counts_says_how_to_count_it(build):
+    body = loop_body([helper.make_node("MatMul", ["s", "w"], ["t"])], [("s", [2, 8], "t")])
+    build.input("x", [2, 8]).input("n", [], "i").constant(w=floats(8, 8)).node("Loop", "n,,x", "y", body=body)
+    with pytest.raises(NetworkError, match=r"give dims=\{'n': 1\} or --dim n=1, with the value that decides"):
+        build.load()
+    assert build.load(dims={"n": 5}).macs == 5 * 2 * 8 * 8
+
+
+def test_loop_of_millions_of_empty_steps_is_not_unrolled(build, caplog):
+    """No node a step was no limit, and took minutes."""
+    body = loop_body([], [("r", [2, 8], "r")])
+    del body.node[:]
+    body.output[0].name = "go"
+    build.input("x", [2, 8]).constant(w=floats(8, 8), n=np.int64(2_000_000))
+    build.node("Loop", "n,,x", "s", body=body).node("MatMul", "x,w", "y")
+    with caplog.at_level(logging.WARNING, logger="dse"):
+        assert build.load("y", "s").macs == 2 * 8 * 8
+    assert "Loop (1x)" in caplog.text
+
+
+def test_graph_of_constants_only_says_so(build):
+    build.input("x", [2, 8]).constant(a=floats(2, 2)).node("MatMul", "a,a", "y").node("Identity", "x", "z")
+    with pytest.raises(NetworkError, match="computes constants or hands its inputs on"):
+        build.load("y", "z")
+
+
+def test_loop_without_a_body_is_one_clear_line(build):
+    with pytest.raises(NetworkError, match="'l' .Loop. does not follow the definition of its operator"):
+        build.input("x", [2, 8]).constant(n=np.int64(3)).node("Loop", "n,,x", "y", name="l").load()
+
+
 def test_loop_that_a_shape_counts_and_whose_state_grows(build):
     nodes = [
         helper.make_node("MatMul", ["s", "w"], ["m"], name="fc"),
@@ -577,6 +709,34 @@ def test_nested_loops_and_a_branch_on_the_step(build):
     network = build.node("Loop", "n,,x", "y", body=outer, name="outer").load()
     assert network.macs == 3 * 2 * 8 * 8  # the first of three inner steps, three times
     assert network.parameters == 64
+
+
+def test_constants_of_nested_graphs_are_stored_once_however_often_they_run(build):
+    """What an inner loop or a branch inside a loop stores counted once for every step of the outer loop."""
+    inner = loop_body([helper.make_node("MatMul", ["s", "w"], ["t"])], [("s", [2, 8], "t")], {"w": floats(8, 8)})
+    branches = [
+        helper.make_graph(
+            [
+                helper.make_node("Constant", [], ["w"], value=onnx.numpy_helper.from_array(floats(8, 8))),
+                helper.make_node("Constant", [], ["shape"], value_ints=[2, 8]),
+                helper.make_node("MatMul", ["u", "w"], ["m"]),
+                helper.make_node("Reshape", ["m", "shape"], ["b"]),
+            ],
+            "branch", [], [helper.make_empty_tensor_value_info("b")],
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    nodes = [
+        helper.make_node("Loop", ["n", "", "r"], ["u"], body=inner, name="inner"),
+        helper.make_node("Mod", ["i", "two"], ["odd"]),
+        helper.make_node("Cast", ["odd"], ["c"], to=TensorProto.BOOL),
+        helper.make_node("If", ["c"], ["v"], then_branch=branches[0], else_branch=branches[1], name="choice"),
+    ]
+    build.input("x", [2, 8]).constant(n=np.int64(3), two=np.int64(2))
+    build.node("Loop", "n,,x", "y", body=loop_body(nodes, [("r", [2, 8], "v")]), name="outer")
+    network = build.load()
+    assert network.macs == 3 * (3 + 1) * 2 * 8 * 8
+    assert network.parameters == network.weight_elements == 3 * 8 * 8  # the inner loop's, and one of each branch
 
 
 def test_scan_is_unrolled_along_its_axis(build):
@@ -628,6 +788,16 @@ def test_fused_convolution_of_a_runtime(build):
     (layer,) = build.load().layers
     assert layer.operator == "Conv" and layer.fused == ("f/Add", "f/Relu") and layer.fused_input == "z"
     assert layer.vector_operations == 3 * 256 and layer.output == "y"
+
+
+def test_a_runtime_s_own_quantisation_is_the_standard_s(build):
+    """The vendor's DequantizeLinear was refused: its name holds the word linear."""
+    build.input("x", [1, 6]).constant(q=np.ones((6, 4), np.uint8), s=np.float32(0.1), z=np.uint8(0))
+    build.node("QuantizeLinear", "x,s,z", "xq", domain="com.microsoft")
+    build.node("DequantizeLinear", "xq,s,z", "xd", domain="com.microsoft")
+    build.node("DequantizeLinear", "q,s,z", "w", domain="com.microsoft").node("MatMul", "xd,w", "y")
+    (layer,) = build.load().mac_layers
+    assert (layer.macs, layer.static_weights, layer.inputs) == (24, True, ("x",))
 
 
 def test_cells_and_products_that_a_runtime_quantises_while_running(build):
@@ -902,3 +1072,13 @@ def test_a_cycle_in_the_graph_is_named(build):
     build.node("Conv", "y,w", "y", name="loop")
     with pytest.raises(NetworkError, match="cycle|loop"):
         build.load()
+
+
+def test_nodes_in_any_order_are_all_counted(build):
+    """Only the nodes that stand before the last reader were, where the file was not sorted; a loop's body likewise."""
+    nodes = [helper.make_node("MatMul", ["a", "w"], ["t"]), helper.make_node("MatMul", ["s", "w"], ["a"])]
+    build.input("x", [1, 8]).constant(w=floats(8, 8), n=np.int64(3)).node("MatMul", "b,w", "y", name="second")
+    build.node("Loop", "n,,r", "b", body=loop_body(nodes, [("s", [1, 8], "t")]), name="loop")
+    network = build.node("MatMul", "x,w", "r", name="first").load()
+    assert network.macs == (2 + 3 * 2) * 8 * 8
+    assert (network.layers[0].name, network.layers[-1].name) == ("first", "second")

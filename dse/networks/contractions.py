@@ -43,6 +43,11 @@ def einsum_indices(equation: str, ranks: list[int]) -> tuple[list[str], str]:
     """
     left, arrow, right = equation.replace(" ", "").partition("->")
     terms = left.split(",")
+    result = right.replace("...", "")
+    if not set(left.replace("...", "") + result) <= {*string.ascii_letters, ","} or "," in result:
+        raise ValueError(f"equation {equation!r} holds more than letters, commas and one arrow")
+    if len(set(result)) < len(result) or not set(result) <= set(left):
+        raise ValueError(f"equation {equation!r}: each index of the result must be one of an operand, and come once")
     if len(terms) != len(ranks):
         raise ValueError(f"equation {equation!r} has {len(terms)} operand(s), the node {len(ranks)}")
     free = [letter for letter in string.ascii_letters + string.digits if letter not in equation]
@@ -162,9 +167,16 @@ SOFTCAP_OPERATIONS = 3  # divide, tanh, multiply
 def attention(reader: Reader, node: NodeProto) -> list[Layer]:
     """``Attention`` (opset 23 on): scores, softmax, values; ``past_key`` and ``past_value`` lengthen K and V."""
     q, k, v, mask, past_k, past_v = [*node.input, "", "", ""][:6]
+    if past_k and reader.is_empty(past_k):
+        past_k = past_v = ""
     batch, heads, rows, width = _by_head(reader, node, q, "q_num_heads")
-    _, kv_heads, new_tokens, _ = _by_head(reader, node, k, "kv_num_heads")
-    value_width = _by_head(reader, node, v, "kv_num_heads")[3]
+    k_dims, v_dims = _by_head(reader, node, k, "kv_num_heads"), _by_head(reader, node, v, "kv_num_heads")
+    (_, kv_heads, new_tokens, _), value_width = k_dims, v_dims[3]
+    if k_dims != (batch, kv_heads, new_tokens, width) or v_dims[:3] != k_dims[:3]:
+        raise NetworkError(
+            f"{title(node)}: keys {k_dims} and values {v_dims} (batch, heads, tokens, width) do not fit "
+            f"queries {batch, heads, rows, width}"
+        )
     if heads % kv_heads:
         raise NetworkError(f"{title(node)}: {heads} query heads do not share {kv_heads} heads of keys evenly")
     tokens = new_tokens + (reader.shape(node, past_k)[2] if past_k else 0)
@@ -173,6 +185,10 @@ def attention(reader: Reader, node: NodeProto) -> list[Layer]:
     if past_k:
         k = _with_past(reader, node, "key", (past_k, k), 1, groups * tokens * width, layers)
         v = _with_past(reader, node, "value", (past_v, v), 2, groups * tokens * value_width, layers)
+    else:
+        for new, present in zip((k, v), node.output[1:3], strict=False):
+            if reader.constant(new) is None:
+                reader.alias(present, new)
     elements = batch * heads * rows * tokens
     scores, shares = f"{y}/scores", f"{y}/shares"
     if len(node.output) > 3 and node.output[3]:

@@ -58,10 +58,7 @@ def convolution(reader: Reader, node: NodeProto, weight: int = 1, bias: int = 2)
     y_dims = reader.shape(node, node.output[0])
     groups, kernel, sizes = attribute(node, "group", 1), w_dims[2:], x_dims[2:]
     strides, dilations = _filled(node, "strides", len(kernel)), _filled(node, "dilations", len(kernel))
-    if x_dims[1] != w_dims[1] * groups or w_dims[0] % groups:
-        raise NetworkError(
-            f"{title(node)}: {x_dims[1]} input channels and {groups} group(s) do not fit weights of shape {w_dims}"
-        )
+    _check_channels(node, x_dims, w_dims[1] * groups, groups, w_dims)
     spans = [(taps - 1) * dilation + 1 for taps, dilation in zip(kernel, dilations, strict=True)]
     begin = _pads_before(node, sizes, spans, strides)
     before, after = reader.paddings.get(x, ((0,) * len(sizes), (0,) * len(sizes)))
@@ -92,6 +89,16 @@ def convolution(reader: Reader, node: NodeProto, weight: int = 1, bias: int = 2)
     return [layer]
 
 
+def _check_channels(
+    node: NodeProto, x_dims: tuple[int, ...], channels: int, groups: int, w_dims: tuple[int, ...]
+) -> None:
+    """Refuse weights for other `channels` than the input has, or whose filters the groups do not divide."""
+    if x_dims[1] != channels or w_dims[0] % groups:
+        raise NetworkError(
+            f"{title(node)}: {x_dims[1]} input channels and {groups} group(s) do not fit weights of shape {w_dims}"
+        )
+
+
 def _operands(reader: Reader, *names: str) -> tuple[str, ...]:
     return tuple(reader.tensor(name) for name in names if reader.constant(name) is None)
 
@@ -113,6 +120,7 @@ def transposed_convolution(reader: Reader, node: NodeProto) -> list[Layer]:
     x, w, y = node.input[0], node.input[1], node.output[0]
     x_dims, w_dims, y_dims = reader.shape(node, x), reader.shape(node, w), reader.shape(node, y)
     groups, kernel = attribute(node, "group", 1), w_dims[2:]
+    _check_channels(node, x_dims, w_dims[0], groups, w_dims)
     has_bias = len(node.input) > 2 and bool(node.input[2])
     reader.count_parameters(w, *node.input[2:3])
     strides, dilations = _filled(node, "strides", len(kernel)), _filled(node, "dilations", len(kernel))
@@ -153,6 +161,12 @@ def deformable_convolution(reader: Reader, node: NodeProto) -> list[Layer]:
     x, w, offset, bias, mask = [*node.input, "", ""][:5]
     x_dims, w_dims, y_dims = reader.shape(node, x), reader.shape(node, w), reader.shape(node, node.output[0])
     groups, taps, pixels = attribute(node, "group", 1), math.prod(w_dims[2:]), math.prod(y_dims[2:])
+    _check_channels(node, x_dims, w_dims[1] * groups, groups, w_dims)
+    per_tap = attribute(node, "offset_group", 1)
+    for name, count in ((offset, (len(w_dims) - 2) * per_tap * taps), (mask, per_tap * taps)):
+        wanted = (x_dims[0], count, *y_dims[2:])
+        if name and reader.shape(node, name) != wanted:
+            raise NetworkError(f"{title(node)}: {name!r} has shape {reader.shape(node, name)}, not {wanted}")
     samples, elements = f"{node.output[0]}/samples", x_dims[0] * x_dims[1] * taps * pixels
     reader.sizes[samples] = elements
     reader.count_parameters(w, bias)
@@ -253,13 +267,22 @@ UNSUPPORTED = frozenset(
 )
 """MAC operators of the standard that have no conversion (yet): an error, never a silent zero."""
 
-MAC_WORDS = ("conv", "gemm", "matmul", "attention", "lstm", "gru", "rnn", "linear", "einsum", "fft")
+MAC_WORDS = (
+    *("conv", "gemm", "matmul", "attention", "lstm", "gru", "rnn", "linear", "einsum", "fft", "moe", "proj", "cdist"),
+    *("inverse", "mamba", "deltanet", "hyperconnection", "engramgate", "gatedadd", "gatedrelativeposition"),
+    *("epcontext", "snpe"),  # a compiled network as one operator
+)
 """A vendor operator with one of these in its name does MACs."""
+
+NO_MAC_WORDS = ("quantizelinear", "qlinear", "gemma")
+"""Parts of the names of vendor operators that hold one of the words above by chance."""
 
 
 def is_unsupported_mac(node: NodeProto, standard: bool) -> bool:
     """True for an operator that multiplies and accumulates but has no conversion here."""
     if standard:
         return node.op_type in UNSUPPORTED
-    name = node.op_type.lower().removeprefix("qlinear")
+    name = node.op_type.lower()
+    for word in NO_MAC_WORDS:
+        name = name.replace(word, "")
     return node.op_type in UNSUPPORTED or any(word in name for word in MAC_WORDS)

@@ -3,7 +3,9 @@
 A dimension is addressed by its symbol (``seq``) or, named or not, by input and axis (``tokens.1``).  The
 batch dimension of an input is the one whose symbol says so (``batch``, ``batch_size``, ``N`` ...), else a
 dynamic leading dimension, else a leading dimension that the file fixes at 1.  A leading dimension fixed at
-another size is no batch (the layers of a recurrent state, say) where the batch of another input is dynamic.
+another size is no batch (the layers of a recurrent state, say) where the batch of another input is dynamic; nor
+is that of an input that is only read as a weight, or by a recurrent cell, which has the batch second.
+A batch that no input takes is refused.  Only what is joined with other tensors may have a size of 0: no past.
 An integer or boolean input of one element can be given as a value (``sampling_rate=16000``), which decides
 the branch of an ``If``.
 """
@@ -14,14 +16,24 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from onnx import ModelProto, TensorProto, ValueInfoProto, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
 from dse.networks.errors import NetworkError
-from dse.networks.onnx_graph import is_standard
+from dse.networks.onnx_graph import attribute, is_standard, read_names
 
 NUMBERS_FOR_CHOICES = frozenset({TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL})
 OTHER_DIMENSIONS = ("seq", "len", "time", "step", "frame", "height", "width", "past")
 """A leading dimension with one of these in its symbol is not taken for the batch."""
+
+WEIGHTS = {
+    "Conv": (1,), "ConvInteger": (1,), "QLinearConv": (3,), "ConvTranspose": (1,), "DeformConv": (1, 3),
+    "Gemm": (1,), "MatMul": (1,), "MatMulInteger": (1,), "QLinearMatMul": (3,),
+    "LSTM": (1, 2, 3, 7), "GRU": (1, 2, 3), "RNN": (1, 2, 3),
+}  # fmt: skip
+"""Positions of the inputs of an operator that do not lead with a batch; of a product, where they have two axes."""
+
+STEPS_FIRST = {"LSTM": (0, 5, 6), "GRU": (0, 5), "RNN": (0, 5)}
+"""Positions of the inputs of a cell that have the batch on their second axis, unless its layout says otherwise."""
 
 
 def bind_inputs(model: ModelProto, batch: int | None, dims: Mapping[str, int]) -> bool:
@@ -38,11 +50,15 @@ def bind_inputs(model: ModelProto, batch: int | None, dims: Mapping[str, int]) -
     _bind_values(model, dims, unused)
     inputs = [entry for entry in model.graph.input if entry.type.HasField("tensor_type")]
     sizes = _symbol_sizes(inputs, batch, dims)
+    readers = _readers(model.graph, inputs)
+    led = _led_by_a_batch(readers, inputs, batch)
+    pasts = {name for name, nodes in readers.items() if nodes and all(_may_be_empty(node, name) for node in nodes)}
+    _check_batch(inputs, led, batch, dims)
     rewritten = False
     for entry in inputs:
         for axis in range(len(entry.type.tensor_type.shape.dim)):
-            leads = not _leads_with_no_batch(entry, inputs, batch)
-            rewritten |= _bind_axis(entry, axis, batch if leads else None, dims, sizes)
+            asked = batch if entry.name in led else None
+            rewritten |= _bind_axis(entry, axis, asked, dims, sizes, least=0 if entry.name in pasts else 1)
             unused -= {f"{entry.name}.{axis}", *sizes}
     _check_bound(inputs, unused, dims)
     _forget_shapes(model, sizes, trust_vendors=not rewritten)
@@ -100,28 +116,97 @@ def _symbol_sizes(inputs: list[ValueInfoProto], batch: int | None, dims: Mapping
     return sizes
 
 
-def _leads_with_no_batch(entry: ValueInfoProto, inputs: list[ValueInfoProto], batch: int | None) -> bool:
-    """True if the leading size that the file fixes is no batch: the batch is dynamic elsewhere, or this is a state.
+def _readers(graph: GraphProto, inputs: list[ValueInfoProto]) -> dict[str, list[NodeProto]]:
+    """The nodes that read each of `inputs`."""
+    readers: dict[str, list[NodeProto]] = {entry.name: [] for entry in inputs}
+    for node in graph.node:
+        for name in read_names(node) & readers.keys():
+            readers[name].append(node)
+    return readers
+
+
+def _may_be_empty(node: NodeProto, name: str) -> bool:
+    """True if `node` takes `name` without elements: it joins it with others, or it is a past of no tokens."""
+    attends = node.op_type == "Attention" and name not in node.input[:4]
+    return is_standard(node) and (node.op_type == "Concat" or attends)
+
+
+def _led_by_a_batch(
+    readers: Mapping[str, list[NodeProto]], inputs: list[ValueInfoProto], batch: int | None
+) -> set[str]:
+    """Inputs whose leading size, fixed by the file, is the batch: no weights, no states, nothing beside a batch."""
+    ranks = {entry.name: len(entry.type.tensor_type.shape.dim) for entry in inputs}
+    others = [e for e in inputs if not readers[e.name] or not all(_no_batch(n, e.name, ranks) for n in readers[e.name])]
+    return {
+        entry.name
+        for entry in others
+        if ranks[entry.name] > 1 and _symbol(entry, 0) is None and not _is_state(entry, others, batch)
+    }
+
+
+def _no_batch(node: NodeProto, name: str, ranks: Mapping[str, int]) -> bool:
+    """True if `node` reads `name` only where nothing leads with a batch."""
+    if not is_standard(node) or (node.op_type.endswith(("MatMul", "MatMulInteger")) and ranks[name] > 2):
+        return False
+    positions = WEIGHTS.get(node.op_type, ())
+    if not attribute(node, "layout", 0):
+        positions += STEPS_FIRST.get(node.op_type, ())
+    return bool(positions) and all(i in positions for i, other in enumerate(node.input) if other == name)
+
+
+def _is_state(entry: ValueInfoProto, inputs: list[ValueInfoProto], batch: int | None) -> bool:
+    """True if a fixed leading size of 2 or more is no batch: that is dynamic elsewhere, or has its place behind.
 
     A recurrent state (layers, batch, hidden) has its batch of 1 on the second axis, and another input leads with 1.
     """
     dims = entry.type.tensor_type.shape.dim
-    if not dims or _symbol(entry, 0) is not None or dims[0].dim_value < 2:
-        return False
     others = [other for other in inputs if other is not entry and other.type.tensor_type.shape.dim]
+    if any(_says_batch(_symbol(entry, axis)) for axis in range(1, len(dims))):
+        return True
+    if dims[0].dim_value < 2:
+        return False
     if any(_has_dynamic_batch(other) for other in others):
         return True
     is_state = batch == 1 and len(dims) == 3 and _symbol(entry, 1) is None and dims[1].dim_value == 1
     return is_state and any(other.type.tensor_type.shape.dim[0].dim_value == 1 for other in others)
 
 
+def _check_batch(inputs: list[ValueInfoProto], led: set[str], batch: int | None, dims: Mapping[str, int]) -> None:
+    """Refuse a batch that no input takes, or that the sizes fixed by the file contradict."""
+    fixed = {entry.name: entry.type.tensor_type.shape.dim[0].dim_value for entry in inputs if entry.name in led}
+    fixed = {name: size for name, size in fixed.items() if f"{name}.0" not in dims}
+    wrong = {name: size for name, size in fixed.items() if size not in (0, 1, batch)}
+    if batch is not None and wrong:
+        name, size = next(iter(wrong.items()))
+        agree = len({size for size in fixed.values() if size > 1}) == 1
+        raise NetworkError(
+            f"input {name!r} has its leading dimension fixed at {size}, but batch={batch} was asked: "
+            f"give {f'batch={size}, or ' if agree else ''}batch=None (--batch file) to keep the sizes of the file"
+        )
+    if batch in (None, 1) or fixed or any(map(_has_dynamic_batch, inputs)):
+        return
+    axes = [f"{entry.name}.{axis}" for entry in inputs for axis in range(len(entry.type.tensor_type.shape.dim))]
+    if not any(dims.get(axis) == batch for axis in axes):
+        second = next((axis for axis in axes if axis.endswith(".1")), "")
+        given = f"give its size by input and axis, like dims={{{second!r}: {batch}}} or --dim {second}={batch}, or "
+        raise NetworkError(
+            f"batch={batch} was asked, but no dimension of the inputs shows that it is the batch: "
+            f"{given if second else ''}export the file with a dynamic batch"
+        )
+
+
 def _has_dynamic_batch(entry: ValueInfoProto) -> bool:
     symbols = [_symbol(entry, axis) for axis in range(len(entry.type.tensor_type.shape.dim))]
-    return any(map(_says_batch, symbols)) or (symbols[0] is not None and not _says_other(symbols[0]))
+    return any(map(_says_batch, symbols)) or bool(symbols and symbols[0] is not None and not _says_other(symbols[0]))
 
 
 def _bind_axis(
-    entry: ValueInfoProto, axis: int, batch: int | None, dims: Mapping[str, int], sizes: Mapping[str, int]
+    entry: ValueInfoProto,
+    axis: int,
+    batch: int | None,
+    dims: Mapping[str, int],
+    sizes: Mapping[str, int],
+    least: int,
 ) -> bool:
     """Give one axis of one input its size, if it has one by now; True if that changes what the file fixes."""
     dim = entry.type.tensor_type.shape.dim[axis]
@@ -129,32 +214,17 @@ def _bind_axis(
     if f"{entry.name}.{axis}" in dims:
         size = dims[f"{entry.name}.{axis}"]
     elif symbol is None:
-        size = _fixed_size(entry, axis, batch)
+        size = batch if axis == 0 and batch is not None and dim.dim_value == 1 else dim.dim_value
     elif symbol in sizes:
         size = sizes[symbol]
     else:
         return False
-    if isinstance(size, bool) or size < 1:
-        raise NetworkError(f"input {entry.name!r}: dimension {axis} has size {size}; every size must be >= 1")
+    if isinstance(size, bool) or size < least:
+        raise NetworkError(f"input {entry.name!r}: dimension {axis} has size {size}; every size must be >= {least}")
     rewritten = symbol is None and size != dim.dim_value
     dim.ClearField("dim_param")
     dim.dim_value = size
     return rewritten
-
-
-def _fixed_size(entry: ValueInfoProto, axis: int, batch: int | None) -> int:
-    """Size of a dimension that the file fixes: a leading 1 becomes the batch, another number must equal it."""
-    dims = entry.type.tensor_type.shape.dim
-    size = dims[axis].dim_value
-    batch_elsewhere = any(_says_batch(_symbol(entry, other)) for other in range(len(dims)))
-    if axis > 0 or batch is None or batch_elsewhere or len(dims) < 2 or size in (0, batch):
-        return size
-    if size == 1:
-        return batch
-    raise NetworkError(
-        f"input {entry.name!r} has its leading dimension fixed at {size}, but batch={batch} was asked: "
-        f"give batch={size}, or batch=None to keep the sizes of the file"
-    )
 
 
 def _check_bound(inputs: list[ValueInfoProto], unused: set[str], dims: Mapping[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""Graphs inside nodes: the taken branch of an ``If`` put in its place, loops unrolled, what nested graphs read.
+"""Graphs inside nodes: the taken branch of an ``If`` put in its place, loops unrolled.
 
 A ``Loop`` or ``Scan`` whose trip count is known is written out step by step: what the body stores is shared by all
 steps, and shapes that change from step to step, or branches that depend on its number, need no rule of their own.
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from onnx import GraphProto, NodeProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from dse.networks.onnx_graph import attribute, is_standard, node_title, subgraphs
+from dse.networks.onnx_graph import attribute, constant_tensor, is_standard, node_title, subgraphs
 
 MAX_UNROLLED = 5000
 """Loops that would become more nodes than this are not unrolled [nodes]."""
@@ -20,12 +20,13 @@ MAX_UNROLLED = 5000
 def taken_branch(node: NodeProto, condition: bool) -> list[NodeProto]:
     """Nodes of the taken branch of an ``If``, its own tensors renamed so that they stay unique."""
     branch = attribute(node, "then_branch" if condition else "else_branch")
-    prefix = f"{node.name or node.output[0]}/{'then' if condition else 'else'}/"
+    prefix = f"{node_title(node)}/{'then' if condition else 'else'}/"
     shared, constants = _constants(branch, prefix)
     nodes, renames = _step(branch, prefix, shared)
     nodes = constants + nodes
     for inner, outer in zip(branch.output, node.output, strict=True):
-        nodes.append(_identity(renames.get(inner.name, inner.name), outer))
+        if outer:
+            nodes.append(_identity(renames.get(inner.name, inner.name), outer))
     return nodes
 
 
@@ -34,23 +35,56 @@ def _identity(source: str, target: str) -> NodeProto:
 
 
 def _constants(graph: GraphProto, prefix: str) -> tuple[dict[str, str], list[NodeProto]]:
-    """What `graph` stores, as nodes under new names, and these names."""
+    """New names of what `graph` stores, and nodes for these and for what the graphs inside it store.
+
+    The graphs inside it are changed to read the new names, so that all their copies share what they store.
+    """
     nodes = [helper.make_node("Constant", [], [prefix + tensor.name], value=tensor) for tensor in graph.initializer]
     renames = {tensor.name: prefix + tensor.name for tensor in graph.initializer}
     for inner in graph.node:
-        if inner.op_type == "Constant" and is_standard(inner):
+        if _is_constant(inner):
             copy = NodeProto()
             copy.CopyFrom(inner)
             copy.output[:] = [prefix + name for name in inner.output]
             renames |= {name: prefix + name for name in inner.output}
             nodes.append(copy)
+        for number, deeper in enumerate(subgraphs(inner)):
+            nodes += _lifted(deeper, f"{prefix}{next(filter(None, inner.output), '')}/{number}/")
     return renames, nodes
+
+
+def _is_constant(node: NodeProto) -> bool:
+    return node.op_type == "Constant" and is_standard(node)
+
+
+def _lifted(graph: GraphProto, prefix: str) -> list[NodeProto]:
+    """Take the constants out of a nested graph; vectors of whole numbers stay, since shape inference needs them."""
+    renames, nodes = _constants(graph, prefix)
+    small = {node.output[0] for node in nodes if _is_index(node)}
+    nodes = [node for node in nodes if node.output[0] not in small]
+    renames = {old: new for old, new in renames.items() if new not in small}
+    stored = [tensor for tensor in graph.initializer if tensor.name not in renames]
+    body = [inner for inner in graph.node if not (_is_constant(inner) and inner.output[0] in renames)]
+    for inner in body:
+        _rename(inner, renames)
+    for entry in graph.output:
+        entry.name = renames.get(entry.name, entry.name)
+    for field, kept in ((graph.initializer, stored), (graph.node, body)):
+        kept = [type(item).FromString(item.SerializeToString()) for item in kept]
+        del field[:]
+        field.extend(kept)
+    return nodes
+
+
+def _is_index(constant: NodeProto) -> bool:
+    tensor = constant_tensor(constant)
+    return tensor is not None and tensor.data_type == TensorProto.INT64 and len(tensor.dims) < 2
 
 
 def _step(graph: GraphProto, prefix: str, bound: Mapping[str, str]) -> tuple[list[NodeProto], dict[str, str]]:
     """The nodes of `graph` but its constants once more, with `bound` names replaced and its own ones prefixed."""
     renames = dict(bound)
-    body = [inner for inner in graph.node if not (inner.op_type == "Constant" and is_standard(inner))]
+    body = [inner for inner in graph.node if not _is_constant(inner)]
     renames |= {name: prefix + name for inner in body for name in inner.output if name}
     nodes = []
     for inner in body:
@@ -68,17 +102,16 @@ def unrolled_loop(
 ) -> list[NodeProto] | None:
     """Nodes that a ``Loop`` of constant trip count stands for, or None: unknown count, or more than `room` nodes.
 
-    `value` gives the values of a constant.  A condition may be absent, or true from beginning to end.
+    `value` gives the values of a constant.
     """
-    body = attribute(node, "body")
-    count, go = [value(name) if name else None for name in [*node.input, "", ""][:2]]
-    has_condition = len(node.input) > 1 and bool(node.input[1])
-    if count is None or (has_condition and go is None) or not _goes_on(body, value):
+    body, carried = attribute(node, "body"), list(node.input[2:])
+    trips = _trips(node, body, value)
+    if trips is None or trips * max(1, len(body.node)) > room:
         return None
-    trips = max(0, int(count.reshape(-1)[0])) if go is None or bool(go.reshape(-1)[0]) else 0
-    carried = list(node.input[2:])
-    if trips * len(body.node) > room or (trips == 0 and len(node.output) > len(carried)):
-        return None
+    if trips == 0:
+        states = [_identity(state, name) for state, name in zip(carried, node.output, strict=False) if name]
+        stacks = zip(body.output[1 + len(carried) :], node.output[len(carried) :], strict=False)
+        return states + [_nothing(entry, name) for entry, name in stacks if name]
     title = node_title(node)
     shared, nodes = _constants(body, f"{title}/")
     number, condition, *states = [entry.name for entry in body.input]
@@ -131,13 +164,28 @@ def unrolled_scan(
     return nodes + _results(node, states, ordered, list(out_axes), opset)
 
 
-def _goes_on(body: GraphProto, value: Callable[[str], np.ndarray | None]) -> bool:
-    """True if the condition that a loop's body hands out is the one it got, or constantly true."""
+def _trips(node: NodeProto, body: GraphProto, value: Callable[[str], np.ndarray | None]) -> int | None:
+    """How often a ``Loop`` runs, or None: decided while running.  An absent count or condition never ends it."""
+    counted, asked = [*node.input, "", ""][:2]
+    count, first = [value(name) if name else None for name in (counted, asked)]
+    if first is not None and not first.reshape(-1)[0]:
+        return 0
+    goes_on = _goes_on(body, value)
+    if (asked and first is None) or (counted and count is None) or goes_on is None:
+        return None
+    most = None if count is None else max(0, int(count.reshape(-1)[0]))
+    if goes_on:
+        return most
+    return 1 if most is None else min(1, most)
+
+
+def _goes_on(body: GraphProto, value: Callable[[str], np.ndarray | None]) -> bool | None:
+    """The condition that a loop's body hands out: true if it is the one it got; None if it is not constant."""
     makers = {name: inner for inner in body.node for name in inner.output}
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in body.initializer if tensor.data_type == 9}
     name = body.output[0].name
     while name in makers and makers[name].op_type == "Identity":
-        name = makers[name].input[0]
+        name = makers.pop(name).input[0]  # each once, even on a cycle
     if name == body.input[1].name:
         return True
     known = stored.get(name)
@@ -146,7 +194,16 @@ def _goes_on(body: GraphProto, value: Callable[[str], np.ndarray | None]) -> boo
         known = None if known is None else numpy_helper.to_array(known)
     if known is None and name not in makers:
         known = value(name)
-    return known is not None and bool(known.reshape(-1)[0])
+    return None if known is None else bool(known.reshape(-1)[0])
+
+
+def _nothing(entry: ValueInfoProto, name: str) -> NodeProto:
+    """The stack of the results of no step at all: no elements, of the shape that the body declares if it does."""
+    declared = entry.type.tensor_type
+    kind = helper.tensor_dtype_to_np_dtype(declared.elem_type or TensorProto.FLOAT)
+    sizes = [max(0, dim.dim_value) for dim in declared.shape.dim]
+    empty = numpy_helper.from_array(np.zeros((0, *sizes), kind))
+    return helper.make_node("Constant", [], [name], value=empty)
 
 
 def _constant(name: str, number: np.generic) -> NodeProto:
@@ -184,15 +241,3 @@ def _rename(node: NodeProto, renames: dict[str, str]) -> None:
             _rename(inner, visible)
         for entry in graph.output:
             entry.name = visible.get(entry.name, entry.name)
-
-
-def read_names(node: NodeProto) -> set[str]:
-    """Names of all tensors that a node reads, nested graphs included."""
-    names = set(node.input)
-    for graph in subgraphs(node):
-        names |= _graph_reads(graph)
-    return names
-
-
-def _graph_reads(graph: GraphProto) -> set[str]:
-    return {entry.name for entry in graph.output}.union(*(read_names(node) for node in graph.node))

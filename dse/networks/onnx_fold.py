@@ -17,7 +17,7 @@ from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_he
 
 from dse.networks.errors import NetworkError
 from dse.networks.onnx_batch import check_reshapes, widen_reshapes
-from dse.networks.onnx_branches import MAX_UNROLLED, read_names, taken_branch, unrolled_loop, unrolled_scan
+from dse.networks.onnx_branches import MAX_UNROLLED, taken_branch, unrolled_loop, unrolled_scan
 from dse.networks.onnx_graph import (
     FLOAT_TYPES,
     FOLD_LIMIT,
@@ -29,6 +29,8 @@ from dse.networks.onnx_graph import (
     first_line,
     is_standard,
     lift_constants,
+    node_title,
+    read_names,
     subgraphs,
     tensor_values,
 )
@@ -181,6 +183,14 @@ def _dims(tensor_type: TypeProto.Tensor) -> tuple[int | None, ...]:
 
 def _replace(state: _State, node: NodeProto) -> list[NodeProto] | None:
     """What takes the place of `node`: nothing (folded), the nodes of a branch, or None for "keep, no news"."""
+    if is_standard(node) and node.op_type in ("If", "Loop", "Scan"):
+        try:
+            return _unroll(state, node)
+        except (AttributeError, IndexError, TypeError, ValueError) as error:
+            raise NetworkError(
+                f"node {node_title(node)!r} ({node.op_type}) does not follow the definition of its operator; "
+                "check the file with onnx.checker"
+            ) from error
     if not node.output or not node.output[0]:
         return None
     if not is_standard(node):
@@ -192,22 +202,20 @@ def _replace(state: _State, node: NodeProto) -> list[NodeProto] | None:
         start, end = attribute(node, "start", 0), attribute(node, "end")
         value = math.prod(dims) if node.op_type == "Size" else dims[slice(start, end)]
         return _store(state, node, [np.asarray(value, np.int64)])
-    if node.op_type in ("Loop", "Scan"):
-        return _unroll(state, node)
     if any(name and name not in state.roots for name in node.input) or node.op_type in RANDOM:
         return None
     if node.op_type == "ConstantOfShape":
         return _constant_of_shape(state, node)
-    if node.op_type == "If":
-        condition = state.values.get(node.input[0])
-        return None if condition is None else taken_branch(node, bool(condition.reshape(-1)[0]))
     if any(True for _ in subgraphs(node)):
         return None
     return _evaluate(state, node)
 
 
 def _unroll(state: _State, node: NodeProto) -> list[NodeProto] | None:
-    """The steps of a ``Loop`` or ``Scan`` one by one where their number is known and the graph stays small."""
+    """The taken branch of an ``If``, the steps of a ``Loop`` or ``Scan`` one by one where these are known and few."""
+    if node.op_type == "If":
+        condition = state.values.get(node.input[0])
+        return None if condition is None else taken_branch(node, bool(condition.reshape(-1)[0]))
     room = MAX_UNROLLED - state.unrolled
     if node.op_type == "Loop":
         nodes = unrolled_loop(node, state.values.get, state.opset, room)

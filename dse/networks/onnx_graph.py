@@ -2,13 +2,14 @@
 
 Only the `onnx` package is used and weights are never needed: external data are not opened, and large
 constants are reduced to their type and dimensions, which also keeps shape inference (it serialises the
-model) fast.  Steps: read, inline local functions, lift constants, bind the inputs, then alternate
+model) fast.  Steps: read, inline local functions, lift constants, sort the nodes, bind the inputs, then alternate
 shape inference and constant folding (`dse.networks.onnx_fold`) until nothing changes.  Shapes written
 in the file are not trusted, since binding the inputs may change them.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -100,6 +101,53 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
         yield from item.graphs
 
 
+def read_names(node: NodeProto) -> set[str]:
+    """Names of all tensors that a node reads, nested graphs included."""
+    names = set(node.input)
+    for graph in subgraphs(node):
+        names |= {entry.name for entry in graph.output}.union(*map(read_names, graph.node))
+    return names
+
+
+def outer_names(node: NodeProto) -> set[str]:
+    """Names of the tensors that a node reads from the graph it stands in: not those made in its nested graphs."""
+    names = set(node.input)
+    for graph in subgraphs(node):
+        made = {entry.name for entry in (*graph.input, *graph.initializer)}
+        made |= {name for inner in graph.node for name in inner.output}
+        names |= {entry.name for entry in graph.output}.union(*map(outer_names, graph.node)) - made
+    return names - {""}
+
+
+def sort_nodes(graph: GraphProto) -> None:
+    """Put nodes behind those that they read from, nested graphs too; a graph in order stays as it is.
+
+    Of the nodes that could be next, the first in the file is; what waits for a cycle comes last.
+    """
+    for node in graph.node:
+        for inner in subgraphs(node):
+            sort_nodes(inner)
+    makers = {name: number for number, node in enumerate(graph.node) for name in node.output if name}
+    waits = [{makers[name] for name in outer_names(node) if name in makers} for node in graph.node]
+    if all(maker < number for number, makers_of in enumerate(waits) for maker in makers_of):
+        return
+    readers: dict[int, list[int]] = {}
+    for number, makers_of in enumerate(waits):
+        for maker in makers_of:
+            readers.setdefault(maker, []).append(number)
+    ready, order = [number for number, makers_of in enumerate(waits) if not makers_of], []
+    while ready:
+        order.append(heapq.heappop(ready))
+        for reader in readers.get(order[-1], ()):
+            waits[reader].remove(order[-1])
+            if not waits[reader]:
+                heapq.heappush(ready, reader)
+    order += sorted(set(range(len(graph.node))) - set(order))
+    nodes = [NodeProto.FromString(graph.node[number].SerializeToString()) for number in order]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
 def is_standard(node: NodeProto) -> bool:
     """True for operators of the ONNX standard itself, False for those of a vendor's domain."""
     return node.domain in STANDARD_DOMAINS
@@ -169,7 +217,7 @@ def _texts_of_node(node: NodeProto) -> Iterator[str]:
 
 
 def flatten(model: ModelProto, directory: Path) -> tuple[ModelProto, dict[str, int]]:
-    """Inline local functions, turn `Constant` nodes into initialisers, drop the bytes of large ones.
+    """Inline local functions, turn `Constant` nodes into initialisers, drop the bytes of large ones, sort the nodes.
 
     `directory` is where small external constants (shapes, mostly) are looked for; they may be absent.
     Returns the model and the size of every stored constant [elements].
@@ -197,6 +245,7 @@ def flatten(model: ModelProto, directory: Path) -> tuple[ModelProto, dict[str, i
         if tensor.data_location == TensorProto.EXTERNAL and math.prod(tensor.dims) <= FOLD_LIMIT:
             _read_external(tensor, directory)
     lift_constants(model)
+    sort_nodes(graph)
     return model, {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer}
 
 

@@ -69,6 +69,8 @@ def import_onnx(
         graph = resolve(model, stored, (batch or 1) if rewritten else None, name or path.stem)
         reader = Reader(graph)
         layers = _layers(reader)
+        if not layers:
+            raise NetworkError("the graph computes constants or hands its inputs on: no layer is left to accelerate")
         sizes = _tensor_sizes(reader, layers)
         outputs = {reader.tensor(output) for output in graph.outputs}
         layers = fuse(layers, ELEMENTWISE, sizes, outputs)
@@ -125,10 +127,13 @@ def _refuse_unsupported(reader: Reader, node: NodeProto) -> None:
     if inner is None:
         return
     fix = f"only a {node.op_type} with a constant trip count and at most {MAX_UNROLLED} nodes when unrolled is read"
-    if node.op_type == "If":
-        inputs = reader.choices_behind(node.input[0])
+    decides = {"If": node.input[:1], "Loop": node.input[:2]}.get(node.op_type, ())
+    inputs = sorted({name for tensor in decides if tensor for name in reader.choices_behind(tensor)})
+    if inputs:
         given, flags = ", ".join(f"{name!r}: 1" for name in inputs), " ".join(f"--dim {name}=1" for name in inputs)
-        fix = f"give dims={{{given}}} or {flags}, with the value that decides" if inputs else "export one branch only"
+        fix = f"give dims={{{given}}} or {flags}, with the value that decides"
+    elif node.op_type == "If":
+        fix = "export one branch only"
     raise NetworkError(
         f"{title(node)}: holds MAC operator {node_title(inner)!r} ({inner.op_type}), and how often it runs is decided "
         f"while running; {fix}"

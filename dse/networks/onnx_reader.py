@@ -77,6 +77,10 @@ class Reader:
         dims = self.graph.shape(tensor)
         return None if dims is None else math.prod(dims)
 
+    def is_empty(self, tensor: str) -> bool:
+        """True if `tensor` is known to have no elements."""
+        return 0 in (self.graph.shapes.get(tensor) or ())
+
     def count_parameters(self, *tensors: str) -> None:
         """Count the stored constants that `tensors` come from as trainable parameters."""
         for name in tensors:

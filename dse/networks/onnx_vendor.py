@@ -23,10 +23,16 @@ FUSED = {"FusedConv": "Conv", "FusedGemm": "Gemm"}
 DYNAMIC = {"DynamicQuantizeLSTM": "LSTM", "DynamicQuantizeMatMul": "MatMul"}
 """Vendor operator that quantises its input while running and has weights in bytes -> the standard one."""
 
+SAME_AS_STANDARD = frozenset(["QuantizeLinear", "DequantizeLinear"])
+"""Vendor operators that differ from the standard's of that name in the types they take only."""
+
 
 def take_apart(model: ModelProto) -> None:
     """Replace every fused vendor operator of `model` by the standard operators it stands for."""
     graph = model.graph
+    for node in graph.node:
+        if node.op_type in SAME_AS_STANDARD and node.domain == "com.microsoft":
+            node.domain = ""
     if not any(node.op_type in FUSED | DYNAMIC and not is_standard(node) for node in graph.node):
         return
     nodes: list[NodeProto] = []

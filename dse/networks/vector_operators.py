@@ -191,7 +191,8 @@ def vector_layers(reader: Reader, node: NodeProto, unknown: dict[str, int]) -> l
     _count_parameters(reader, node)
     name = reader.layer_name(node)
     if node.op_type in ("Concat", "QLinearConcat"):
-        return [join(name, inputs, written[0])]
+        full = tuple(dict.fromkeys(reader.tensor(item) for item in activations if not reader.is_empty(item)))
+        return [join(name, full, written[0])]
     sizes = {reader.tensor(item): reader.elements(item) for item in activations}
     input_elements = sum(size or 0 for size in sizes.values())
     output_elements = reader.elements(written[0])
