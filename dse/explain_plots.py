@@ -26,6 +26,8 @@ from dse.units import percent
 BOUND_COLOURS = {"compute": BLUE, "dram": RED, "vector": PURPLE, "fill": GREY, "buffer": ORANGE}
 SHOWN_LAYERS = 24
 """Most layers, by time, in a figure that names them."""
+LABEL_PERCENT = 9
+"""Height of a label in the strip of layers [% of utilisation]."""
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -117,15 +119,21 @@ def strip(explanation: Explanation) -> Figure:
              edgecolor="white")  # fmt: skip
     axis.bar(ends - table["cycles"], 2.5, table["cycles"], -5, align="edge", color=colours, lw=0.3, edgecolor="white")
     axis.set_xlim(0, ends.iloc[-1])
-    axis.set_ylim(-5.5, 100)
     axis.set_ylabel("MAC utilisation [%]")
     axis.set_xlabel("Time, layer after layer [kcycles]")
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    placed: list[tuple[float, float, float]] = []
     for (_, row), end in zip(table.iterrows(), ends, strict=True):
         if row["share"] > 0.06:
-            label = short(row["layer"])
-            axis.text(end - row["cycles"] / 2, row["utilisation"] * 100 + 2, f"{label} {percent(row['share'])}",
-                      fontsize=5.5, ha="center", va="bottom")  # fmt: skip
+            text = f"{short(row['layer'])} {percent(row['share'])}"
+            x, half = end - row["cycles"] / 2, 0.0035 * len(text) * ends.iloc[-1]
+            below = (ends > x - half) & (ends - table["cycles"] < x + half)
+            y = table.loc[below, "utilisation"].max() * 100 + 2
+            while any(abs(x - at) < half + wide and abs(y - up) < LABEL_PERCENT for at, wide, up in placed):
+                y += LABEL_PERCENT  # above the label beside it
+            placed.append((x, half, y))
+            axis.text(x, y, text, fontsize=5.5, ha="center", va="bottom")
+    axis.set_ylim(-5.5, max([100, *(y + LABEL_PERCENT for _, _, y in placed)]))
     present = dict.fromkeys(bound.partition("_")[0] for bound in table["bound"])
     figure.legend(handles=[Patch(color=BOUND_COLOURS[b], label=f"bound by {b}") for b in present],
                   loc="outside upper center", ncols=6, handlelength=0.9)  # fmt: skip
