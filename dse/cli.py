@@ -242,7 +242,7 @@ def _subject(
         raise ValueError(f"unknown problem {problem!r}: give single, geomean or simultaneous")
     if mix is not None and problem != "simultaneous":
         raise ValueError("--mix needs --problem simultaneous")
-    if mix is not None and (batch not in (None, 1) or dims):
+    if mix is not None and (batch != 1 or dims):
         raise ValueError("--batch and --dim are for networks; a mix says them for each of its streams")
     if sub_arrays is not None and problem != "simultaneous":
         raise ValueError("--sub-arrays needs --problem simultaneous")

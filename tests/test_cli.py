@@ -273,6 +273,7 @@ BAD = {
     "unknown mix": (("schedule", "vr_game"), "unknown mix 'vr_game': one of ar_assistant"),
     "place that is no sub-array": (("schedule", "pair.toml", "--place", "inf,1"), "expected whole numbers"),
     "place for one stream": (("schedule", "pair.toml", "--place", "1"), "for each stream of the mix: a, b"),
+    "sizes of a file for a mix": (("explore", "--mix", "pair.toml", *PAIR[1:3], "--batch", "file"), "a mix says them"),
     "batch of a mix": (("explore", "--mix", "pair.toml", *PAIR[1:3], "--batch", "4"), "a mix says them for each"),
     "one network twice": (("relate", "small.onnx", "small.onnx"), "two networks are called 'small'; rename one"),
     "mix in a circle": (("schedule", "circle.toml"), "streams wait in a circle (a after b after a)"),
