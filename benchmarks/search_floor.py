@@ -34,7 +34,6 @@ class Free(AcceleratorProblem):
     """Two objectives that cost nothing, beside as many metric columns as the real evaluator gives."""
 
     objective_names = ("first", "second")
-    model_modules = ()
 
     def __init__(self) -> None:
         super().__init__(lambda columns: {}, default_space())

@@ -17,7 +17,8 @@ import numpy as np
 
 from dse.accelerator import Accelerator
 from dse.exploration import load
-from dse.manifest import RunDirectoryError, as_written, read_manifest
+from dse.files import RunDirectoryError
+from dse.manifest import as_written, read_manifest
 from dse.model import DEFAULT_SLACK
 from dse.pareto import knee
 from dse.presets import PRESETS, preset

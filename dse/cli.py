@@ -332,8 +332,8 @@ def evaluate(
     """
     import dse
     from dse.chosen import choose
+    from dse.files import write_whole
     from dse.layers import MacLayer
-    from dse.manifest import write_whole
     from dse.report import design_table, evaluation_report, network_line
 
     chosen = choose(design, settings or ())
@@ -436,7 +436,7 @@ def staircase(
     Example: dse staircase resnet50 --layer /conv1/Conv --design tpu_v1 --size K
     """
     from dse.explain_plots import save_figure, stairs
-    from dse.manifest import write_whole
+    from dse.files import write_whole
     from dse.staircase import staircase as computed
     from dse.units import number
 
@@ -516,7 +516,7 @@ def relate(
     """
     from dse.explain_plots import relation_figure, save_figure
     from dse.explain_report import relation_table
-    from dse.manifest import write_whole
+    from dse.files import write_whole
     from dse.relate import relate as related
 
     chosen = [_chosen(network, design, settings, batch, dim) for network in networks]
@@ -597,7 +597,7 @@ def schedule(
 
     from dse.chosen import choose
     from dse.explain_plots import save_figure
-    from dse.manifest import write_whole
+    from dse.files import write_whole
     from dse.mixes import Mix, load_mix
     from dse.partition import Division, co_run, division_of, places_of
     from dse.report import co_run_report
@@ -727,7 +727,8 @@ def _run(directory: Path, search: Any) -> None:
 
 
 def _status(directory: Path) -> str | None:
-    from dse.manifest import RunDirectoryError, read_manifest
+    from dse.files import RunDirectoryError
+    from dse.manifest import read_manifest
 
     try:
         return read_manifest(directory).get("status")

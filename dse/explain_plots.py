@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from dse.evaluate import WATERFALL
 from dse.explain import FIXED, Explanation
-from dse.manifest import write_whole
+from dse.files import write_whole
 from dse.plots import _ENERGY, _WATERFALL, BLACK, BLUE, COLUMN_IN, GREY, ORANGE, PURPLE, RED, STYLE
 from dse.units import percent
 

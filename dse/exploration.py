@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from dse.manifest import RUN_FILES, RunDirectoryError, as_written, read_manifest
+from dse.files import RunDirectoryError
+from dse.manifest import RUN_FILES, as_written, read_manifest
 from dse.pareto import Normalisation, RunningFront, non_dominated
 from dse.protocol import Evaluated
 from dse.records import Table, frame

@@ -10,14 +10,15 @@ nothing bypasses the buffers.  A tile that does not fit a buffer or the register
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingType
+from pathlib import Path
 
 import numpy as np
 from numba import njit
 
 from dse import kernels as k
 from dse.accelerator import Accelerator
+from dse.files import hash_of
 from dse.layers import OPERANDS, MacLayer
-from dse.manifest import hash_of_modules
 from dse.mapping import DRAM_ORDERS, Mapping
 from dse.model import design_rows, layer_row, parameter_columns
 from dse.several import SeveralEvaluator
@@ -149,7 +150,7 @@ def _compiled(stamp: int):
     return fixed_row, evaluate_fixed
 
 
-_fixed_row, _evaluate_fixed = _compiled(int(hash_of_modules(("dse.kernels",))[:12], 16))
+_fixed_row, _evaluate_fixed = _compiled(int(hash_of(Path(k.__file__).read_bytes())[:12], 16))
 
 
 def fixed_mapping(layer: MacLayer, design: Accelerator, frozen: MappingType[str, float | str]) -> Mapping:

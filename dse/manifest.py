@@ -1,25 +1,20 @@
-"""A run's directory: its manifest, who may write into it, and writes that are whole or absent.
+"""A run's directory: its manifest, and who may write into it.
 
 `manifest.json` is written first and updated at the end.  Its part `identity` holds everything that decides the
-designs and their numbers; a run continues only in a directory with an equal identity.
+designs and their numbers (see `dse.identity`); a run continues only in a directory of an equal identity.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import hashlib
-import importlib.metadata
-import importlib.util
 import json
 import os
-import platform
-import subprocess
-import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from dse.files import RunDirectoryError, hash_of, write_whole, writing
+from dse.identity import differences, same_environment
 
 try:
     import fcntl
@@ -34,139 +29,6 @@ RUN_FILES = (
 FIGURE_FILES = ("front.pdf", "front.png", "convergence.png", "breakdown.png")
 """Files that a run and its figures own; `overwrite=True` removes these and no other."""
 
-VERSIONED = ("numpy", "numba", "pymoo", "moocore")
-
-
-class RunDirectoryError(ValueError):
-    """A run's directory cannot be used; the message says why and what to do."""
-
-
-def versions() -> dict[str, str]:
-    """Versions of what can change the numbers or the path of a search."""
-    found = {"dse": getattr(sys.modules["dse"], "__version__", "unknown")}
-    found |= {"python": ".".join(map(str, sys.version_info[:2])), "machine": platform.machine()}
-    for name in VERSIONED:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "absent"
-    return found
-
-
-def hash_of_modules(names: tuple[str, ...]) -> str:
-    """SHA-256 over the source of the named modules and all they import from their own packages, directly or not.
-
-    A module that does not exist counts as absent.
-    """
-    sources: dict[str, bytes] = {}
-    queue = list(names)
-    while queue:
-        name = queue.pop()
-        if name in sources:
-            continue
-        path = _source_file(name)
-        sources[name] = b"absent" if path is None else path.read_bytes()
-        queue += [other for other in _imports(sources[name], name.partition(".")[0]) if _source_file(other) is not None]
-    digest = hashlib.sha256()
-    for name in sorted(sources):
-        digest.update(name.encode() + b"\0" + sources[name] + b"\0")
-    return digest.hexdigest()
-
-
-def _source_file(module: str) -> Path | None:
-    """The file of a module, found without importing it."""
-    package, *parts = module.split(".")
-    try:
-        spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):
-        return None
-    if spec is None or spec.origin is None:
-        return None
-    origin = Path(spec.origin)
-    stem = origin.parent.joinpath(*parts)
-    candidates = [stem.with_suffix(".py"), stem / "__init__.py"] if parts else [origin]
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _imports(source: bytes, package: str) -> set[str]:
-    """Names of a package's modules that this source may import; the package itself is left out."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in found if name.startswith(f"{package}.")}
-
-
-def hash_of(value: Any) -> str:
-    """SHA-256 of a value's JSON text, or of bytes."""
-    data = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True).encode()
-    return hashlib.sha256(data).hexdigest()
-
-
-def git_commit(directory: Path | None = None) -> str | None:
-    """Commit of the repository that holds this package, "-dirty" with uncommitted changes; None outside one."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(
-            command, cwd=directory or Path(__file__).parent, capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
-
-
-def now() -> str:
-    """Time of day, UTC, ISO 8601, whole seconds."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def differences(there: Any, here: Any, name: str = "") -> list[str]:
-    """What differs between two JSON values, one line each: ``seed: 1 there, 2 here``."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        lines = []
-        for key in [*there, *(k for k in here if k not in there)]:
-            lines += differences(there.get(key), here.get(key), f"{name}.{key}" if name else key)
-        return lines
-    return [] if there == here else [f"{name}: {_short(there)} there, {_short(here)} now"]
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns an `OSError` into a `RunDirectoryError` that names the file and the fix."""
-    try:
-        yield
-    except OSError as error:
-        raise RunDirectoryError(
-            f"cannot write {path}: {error.strerror or error}; make room or choose another out directory. "
-            "What is written is whole: the same command continues there"
-        ) from error
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is either whole or as it was: a temporary file, fsync, rename."""
-    if path.exists() and not path.is_file():  # a rename would replace a device or a folder
-        raise RunDirectoryError(f"{path} is not a regular file; name another one")
-    path = path.resolve()
-    temporary = path.with_name(f".{path.name}.tmp")
-    with writing(path):
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-
 
 def read_manifest(directory: Path) -> dict[str, Any]:
     """The manifest of a run; an error when there is none or it is not one."""
@@ -180,6 +42,12 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("identity"), dict):
         raise RunDirectoryError(f"{path} is not the manifest of a run; choose another directory")
     return content
+
+
+def written_by(content: dict[str, Any]) -> str:
+    """Version of the library that wrote a manifest."""
+    versions = content.get("versions") or content.get("identity", {}).get("versions") or {}
+    return str(versions.get("accelerator-dse") or versions.get("dse") or "0.1.0")
 
 
 @contextlib.contextmanager
@@ -228,13 +96,26 @@ class RunDirectory:
             )
 
     def _check_identity(self) -> None:
-        lines = differences(self.manifest["identity"], self.identity)
+        found = self.manifest["identity"]
+        if "probes" not in found:
+            raise RunDirectoryError(
+                f"{self.path} holds a run of version {written_by(self.manifest)}, which this version cannot continue. "
+                f"Choose another directory; its designs can start a run there by warm_start={str(self.path)!r}"
+            )
+        with as_written(self.path):
+            lines = differences(found, self.identity)
         if lines:
             more = f"; and {len(lines) - 4} more" if len(lines) > 4 else ""
             raise RunDirectoryError(
                 f"{self.path} holds another run: {'; '.join(lines[:4])}{more}. Choose another directory, or throw that "
                 f"run away with overwrite=True; its designs can start a run elsewhere by warm_start={str(self.path)!r}"
             )
+        self.identity = found  # numbers that another machine wrote keep its bits
+
+    @property
+    def exact(self) -> bool:
+        """Whether what is there was computed with the same processor and libraries, so that bits must be equal."""
+        return same_environment(self.identity)
 
     def _remove_run(self) -> None:
         with writing(self.path):

@@ -20,9 +20,10 @@ from dse.accelerator import OPERAND_NAMES, Accelerator
 from dse.area import AREA_BLOCKS, area_blocks_mm2, leakage_of_blocks_w, sum_blocks
 from dse.dataflow import Dataflow
 from dse.evaluate import DRAM_TRAFFIC, ENERGY_PARTS, step_results
-from dse.mixes import Mix
+from dse.mixes import Mix, Stream
 from dse.model import DEFAULT_SLACK, design_rows, mapper_mode, network_tables, parameter_columns
-from dse.schedule import Job, Schedule, alone_turnaround_s, certain_misses, schedule
+from dse.probes import probe_designs, probe_network
+from dse.schedule import ORDERS, Job, Schedule, alone_turnaround_s, certain_misses, schedule
 from dse.technology import Technology
 
 METRICS = (
@@ -345,6 +346,28 @@ class MixEvaluator:
         }
         overflows = tuple(cost.overflow for cost in costs)
         return CoRun(done, metrics, alone_s, overflows, division, design)
+
+
+def probe_values(technology: Technology) -> dict[str, np.ndarray]:
+    """What the model computes of a small mix on divided designs with these constants: metrics by name, each (12,).
+
+    They stand in the manifest of runs of several networks beside those of `dse.probes`.
+    """
+    other = replace(probe_network(), layers=probe_network().layers[2:6], name="other")
+    streams = (Stream("probe", probe_network(), fps=40.0, priority=2), Stream("other", other, count=3),
+               Stream("after", other, fps=40.0, after="probe"))  # fmt: skip
+    mix = Mix("probes", streams, duration_s=0.05)
+    shares, found = ((1, 1), (3, 1), (1, 2, 1)), []
+    for i, design in enumerate(design for design in probe_designs() if design.cols >= 4):
+        if i == 12:
+            break
+        parts = shares[i % 3]
+        division = Division() if i % 4 == 0 else Division(columns=parts, buffers=parts[::-1], bandwidth=parts,
+                                                          shared_bandwidth=i % 2 > 0)  # fmt: skip
+        runs_on = [s % division.sub_arrays for s in range(len(streams))]
+        evaluator = MixEvaluator(mix, technology, order=ORDERS[i % len(ORDERS)])
+        found.append(evaluator([design], [division], [runs_on])[0].metrics)
+    return {f"mix_{name}": np.array([metrics[name] for metrics in found]) for name in found[0]}
 
 
 def co_run(

@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from dse.columns import AREA_BLOCKS, ENERGY_PARTS
 from dse.exploration import Exploration
-from dse.manifest import write_whole
+from dse.files import write_whole
 from dse.pareto import knee, non_dominated, spread
 from dse.records import Table
 from dse.units import number, scaled, unit_of, words

@@ -59,8 +59,6 @@ class SearchProblem(Protocol):
     objective_names: tuple[str, ...]
     constraint_labels: tuple[str, ...]
     """"fits" and the names of the user's constraints."""
-    model_modules: tuple[str, ...]
-    """Names of the modules whose source decides the numbers."""
 
     def evaluate_designs(self, X: np.ndarray) -> Evaluated:
         """Evaluate genes X (n, n_var) int64; any split into batches gives the same bits."""
@@ -69,4 +67,7 @@ class SearchProblem(Protocol):
         """Objectives and constraints of designs whose metrics are known already."""
 
     def describe(self) -> dict[str, Any]:
-        """Everything that distinguishes this problem from another, as JSON values."""
+        """Everything that distinguishes this problem from another but its model, as JSON values."""
+
+    def probe_values(self) -> dict[str, np.ndarray]:
+        """What its model computes on fixed designs, by name: a changed model is noticed by them."""

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from dse.columns import COLUMNS, dictionary
-from dse.manifest import RunDirectoryError, read_manifest
+from dse.files import RunDirectoryError
+from dse.manifest import read_manifest
 
 __all__ = [
     "COLUMNS",

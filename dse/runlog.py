@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import os
 from pathlib import Path
 
 import numpy as np
 
-from dse.manifest import RunDirectoryError, writing
+from dse.files import RunDirectoryError, writing
+from dse.identity import ELSEWHERE
 from dse.protocol import Evaluated, SearchProblem
 
 LEAD = ("index", "generation", "source")
@@ -37,7 +39,7 @@ class RowFormat:
         self.parameters = tuple(problem.space.names)
         self.objectives = tuple(problem.objective_names)
         self.constraints = tuple(f"constraint_{label}" for label in problem.constraint_labels)
-        self._levels = level_texts(problem.space)
+        self.levels = level_texts(problem.space)
 
     def columns(self, metrics: tuple[str, ...]) -> tuple[str, ...]:
         """Every column of the file, in order."""
@@ -56,7 +58,7 @@ class RowFormat:
         own = [j for j, name in enumerate(self.objectives) if name not in rows.metrics]
         numbers = np.column_stack([*rows.metrics.values(), rows.objectives[:, own], rows.constraints])
         cells = repr(numbers.tolist())[2:-2].replace(", ", ",").split("],[")  # one C call for all floats
-        levels = self._levels
+        levels = self.levels
         lead = zip(index.tolist(), generation.tolist(), X.tolist(), cells, rows.feasible.tolist(), strict=True)
         return [
             f"{i},{g},{source},{','.join([level[k] for level, k in zip(levels, x, strict=True)])},{cell},{ok}"
@@ -92,12 +94,13 @@ class RunLog:
     ----------
     problem, source : what is evaluated, and the search's name in the column `source`.
     path : the CSV file; what is there already is replayed.
+    exact : its numbers have the bits of this machine; otherwise they may differ by `dse.identity.ELSEWHERE`.
 
     `notes` says in words what was unusual about the file.
     """
 
-    def __init__(self, problem: SearchProblem, source: str, path: Path | None = None) -> None:
-        self.problem, self.source, self.path = problem, source, path
+    def __init__(self, problem: SearchProblem, source: str, path: Path | None = None, exact: bool = True) -> None:
+        self.problem, self.source, self.path, self.exact = problem, source, path, exact
         self.format = RowFormat(problem)
         self.notes: list[str] = []
         self.replayed = 0
@@ -167,6 +170,21 @@ class RunLog:
             os.close(self._file)
             self._file = None
 
+    def check_again(self) -> None:
+        """Check a whole log against the problem: its first designs are evaluated, and all of them are judged again.
+
+        Raises RunDirectoryError that names the first line with another number.
+        """
+        levels = [{text.strip('"'): i for i, text in enumerate(texts)} for texts in self.format.levels]
+        rows = list(csv.reader(self._logged))
+        try:
+            X = [[level[cell] for level, cell in zip(levels, row[len(LEAD) :], strict=False)] for row in rows]
+            generations = [int(row[1]) for row in rows]
+        except (KeyError, IndexError, ValueError) as error:
+            raise RunDirectoryError(f"{self.path} is not the log of this run: {error} is not a design of it") from None
+        for generation, numbers in itertools.groupby(range(len(rows)), generations.__getitem__):
+            self._replay(np.array([X[i] for i in numbers], dtype=np.int64), generation)
+
     def check_all_used(self) -> None:
         """At the end of a run: every logged design must have been asked for."""
         if self.replaying:
@@ -230,7 +248,7 @@ class RunLog:
     def _compare(self, X: np.ndarray, generation: int, rows: Evaluated, lines: list[str]) -> None:
         index = np.arange(self._n, self._n + len(X))
         expected = self.format.lines(index, np.full(len(X), generation), self.source, X, rows)
-        if expected == lines:
+        if expected == lines or (not self.exact and self._nearly(expected, lines)):
             return
         columns = self.format.columns(tuple(rows.metrics))
         for i, (ours, theirs) in enumerate(zip(expected, lines, strict=True)):
@@ -238,6 +256,15 @@ class RunLog:
                 if a != b:
                     self._refuse(self._n + i + 2, f"{name} is {b} there, {a} in this run")
         self._refuse(self._n + 2, "it differs from what this run writes")
+
+    def _nearly(self, ours: list[str], theirs: list[str]) -> bool:
+        """Whether two tables differ by no more than another machine may make of them."""
+        first = len(LEAD) + len(self.format.parameters)
+        for a, b in zip(csv.reader(ours), csv.reader(theirs), strict=True):
+            numbers = np.array([a[first:-1], b[first:-1]], dtype=float) if len(a) == len(b) else np.empty((2, 0))
+            if a[:first] + a[-1:] != b[:first] + b[-1:] or not np.allclose(*numbers, rtol=ELSEWHERE, atol=0):
+                return False
+        return True
 
     def _refuse(self, line: int, reason: str) -> None:
         raise RunDirectoryError(

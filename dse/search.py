@@ -7,6 +7,7 @@ running it again with its log as memo (`dse.runlog`): no state but the log is st
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -16,8 +17,9 @@ from typing import Any
 import numpy as np
 from pymoo.core.algorithm import Algorithm
 
-from dse import manifest as manifests
 from dse.exploration import Exploration, Meter, Progress, common_scale, convergence_rows, front_rows, load, readers
+from dse.files import RunDirectoryError, git_commit, hash_of, now, write_whole, writing
+from dse.identity import source_sha256, versions
 from dse.manifest import RunDirectory
 from dse.proposers import PymooProposer, RandomProposer, WholeSpaceProposer
 from dse.protocol import SearchProblem
@@ -87,6 +89,7 @@ def explore(
     directory = RunDirectory(out, identity(problem, settings, first), overwrite)
     if directory.finished:
         directory.check_files()
+        RunLog(problem, settings.source, directory.path / "designs.csv", directory.exact).check_again()
         return load(directory.path)
     with directory:
         try:
@@ -104,8 +107,10 @@ def _begin(directory: RunDirectory, problem: SearchProblem, settings: Settings, 
     rebuild = getattr(problem, "rebuild", lambda: None)() if isinstance(settings.algorithm, str) else None
     directory.write(
         status="running",
-        started=directory.manifest.get("started") or manifests.now(),
-        git_commit=manifests.git_commit(),
+        started=directory.manifest.get("started") or now(),
+        git_commit=git_commit(),
+        versions=versions(),
+        source_sha256=source_sha256(getattr(sys.modules[type(problem).__module__], "__file__", None)),
         space={"size": int(problem.space.size), "variables": list(problem.space.names)},
         fixed_parameters={k: v if isinstance(v, bool | int | float) else str(v) for k, v in fixed.items()},
         rebuild=rebuild,
@@ -113,10 +118,10 @@ def _begin(directory: RunDirectory, problem: SearchProblem, settings: Settings, 
     )
     try:
         temporary = directory.path / ".space.toml.tmp"
-        with manifests.writing(directory.path / "space.toml"):
+        with writing(directory.path / "space.toml"):
             problem.space.to_toml(temporary)
             os.replace(temporary, directory.path / "space.toml")
-    except manifests.RunDirectoryError:
+    except RunDirectoryError:
         raise
     except (ValueError, AttributeError):  # holds a dataflow that has no name to write
         pass
@@ -129,8 +134,9 @@ class _Run:
         self.problem, self.settings, self.directory = problem, settings, directory
         self.progress, self.start = progress, start
         self.deadline = None if time_limit_s is None else start + time_limit_s
-        self.log = RunLog(problem, settings.source, self._path("designs.csv"))
-        self.twin = RunLog(problem, "random", self._path("random_twin.csv")) if settings.random_twin else None
+        exact = directory is None or directory.exact
+        self.log = RunLog(problem, settings.source, self._path("designs.csv"), exact)
+        self.twin = RunLog(problem, "random", self._path("random_twin.csv"), exact) if settings.random_twin else None
         self.proposer = self._proposer(first)
         self.twin_proposer = (
             RandomProposer(problem.space, settings.seed, settings.evaluations) if self.twin is not None else None
@@ -159,7 +165,7 @@ class _Run:
             reason = f"interrupted after {len(self.log)} of {self.settings.evaluations} evaluations"
             if self.directory is None:
                 raise
-            self.directory.write(status="interrupted", stopped_because=reason, ended=manifests.now())
+            self.directory.write(status="interrupted", stopped_because=reason, ended=now())
             raise Interrupted(f"{reason}; the same command continues in {self.directory.path}") from None
         finally:
             for log in (self.log, self.twin):
@@ -271,12 +277,12 @@ class _Run:
         for _, log in self._named_logs():
             log.sync()
         for name, text in texts.items():
-            manifests.write_whole(path / name, text)
+            write_whole(path / name, text)
         names = [*texts, *(name for name, _ in self._named_logs())]
         self.directory.write(
             status="finished" if finished else "stopped",
             stopped_because=reason,
-            ended=manifests.now(),
+            ended=now(),
             wall_time_s=self.directory.manifest.get("wall_time_s", 0.0) + round(time.perf_counter() - self.start, 3),
             evaluations=len(self.log),
             generations=len(self.log.generations),
@@ -284,7 +290,7 @@ class _Run:
             hypervolume=hypervolume,
             normalisation=None if scale is None else asdict(scale),
             notes=notes,
-            files={name: manifests.hash_of((path / name).read_bytes()) for name in names} if finished else {},
+            files={name: hash_of((path / name).read_bytes()) for name in names} if finished else {},
         )
         if finished:
             (path / "sweep.json").unlink(missing_ok=True)

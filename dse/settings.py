@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from pymoo.core.algorithm import Algorithm
 
-from dse import manifest as manifests
+from dse.files import hash_of
+from dse.identity import of_model
 from dse.operators import ALGORITHMS
 from dse.proposers import describe_algorithm
 from dse.protocol import SearchProblem
@@ -83,16 +84,14 @@ def _whole(name: str, value: Any, least: int) -> None:
 
 def identity(problem: SearchProblem, settings: Settings, first: np.ndarray | None) -> dict[str, Any]:
     """What decides the designs and numbers of a run, as JSON values; `first` are the genes of a warm start."""
-    return {
-        "problem": problem.describe(),
-        "space_sha256": problem.space.hash,
+    model = of_model(problem)
+    settled = {
         "algorithm": describe_algorithm(settings.algorithm),
         "evaluations": settings.evaluations,
         "population": settings.population,
         "seed": settings.seed,
         "random_twin": settings.random_twin,
         "exhaustive": settings.exhaustive,
-        "warm_start_sha256": None if first is None else manifests.hash_of(first.tobytes()),
-        "model_sha256": manifests.hash_of_modules(problem.model_modules),
-        "versions": manifests.versions(),
+        "warm_start_sha256": None if first is None else hash_of(first.tobytes()),
     }
+    return {"problem": model["problem"], "space": model["space"], **settled, "probes": model["probes"]}

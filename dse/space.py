@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -117,6 +117,16 @@ class DesignSpace:
             "base": {name: _canonical(getattr(self.base, name)) for name in PARAMETERS if name not in self.names},
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def content(self) -> dict[str, object]:
+        """What decides the designs, as JSON values: levels, order of the variables, what else is not the default."""
+        default = Accelerator()
+        fixed = {p: getattr(self.base, p) for p in PARAMETERS if p not in self.names}
+        return {
+            "variables": {v.name: _told(v) for v in self.variables},
+            "order": list(self.names),
+            "base": {p: _json(value) for p, value in fixed.items() if value != getattr(default, p)},
+        }
 
     def validate(self, X: np.ndarray) -> np.ndarray:
         """Genes as a C-contiguous (n, n_var) int64 array, or a ValueError that teaches the fix."""
@@ -350,6 +360,19 @@ def _plain(value: Level) -> Level:
     if DATAFLOWS.get(value.name) != value:
         raise ValueError(f"dataflow {value.name!r} has no entry in DATAFLOWS and cannot be written to TOML")
     return value.name
+
+
+def _json(value: object) -> object:
+    """A level as a JSON value that is equal for equal levels."""
+    if isinstance(value, Dataflow):
+        return value.name if DATAFLOWS.get(value.name) == value else json.loads(json.dumps(asdict(value)))
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _told(variable: Variable) -> object:
+    """The levels of a variable; numbers without an order under ``choices``."""
+    levels = [_json(x) for x in variable.levels]
+    return {"choices": levels} if variable.is_category and isinstance(levels[0], float) else levels
 
 
 def _canonical(value: object) -> str:

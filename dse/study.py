@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dse.manifest import write_whole
+from dse.files import write_whole
 
 MARGIN = 0.5
 """Margin within which accuracy counts as unchanged [percentage points]."""

@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from dse.manifest import RunDirectoryError, hash_of, hash_of_modules, write_whole
+from dse.files import RunDirectoryError, write_whole
+from dse.identity import ELSEWHERE, differences, of_model
 from dse.pareto import RunningFront
 from dse.protocol import Evaluated, SearchProblem
 from dse.runlog import RowFormat
@@ -28,6 +30,9 @@ CHUNK_S = 1.0
 
 SAVE_EVERY_S = 2.0
 """Time between checkpoints [s]."""
+
+CHECKED = 4
+"""Designs of a checkpoint's front that are evaluated again when a sweep continues."""
 
 LARGEST_SPACE = 20_000_000
 """Designs of the largest space that `explore(exhaustive=True)` accepts."""
@@ -85,7 +90,7 @@ def sweep(
     """
     size = int(problem.space.size)
     front = RunningFront(len(problem.objective_names))
-    of = hash_of([problem.space.hash, problem.describe(), hash_of_modules(problem.model_modules)])
+    of = None if checkpoint is None else of_model(problem)
     start, feasible = _restore(problem, front, checkpoint, of)
     saved = begun = time.perf_counter()
     n = min(FIRST_CHUNK, chunk)
@@ -117,16 +122,21 @@ def _designs(problem: SearchProblem, start: int, stop: int) -> np.ndarray:
     return np.asarray(problem.space.all_designs(start, stop), dtype=np.int64)
 
 
+def _designs_of(problem: SearchProblem, numbers: np.ndarray) -> np.ndarray:
+    """Genes of the designs of these numbers, (k, n_var)."""
+    return np.concatenate([_designs(problem, n, n + 1) for n in numbers.tolist()])
+
+
 def _result(problem: SearchProblem, front: RunningFront, evaluated: int, feasible: int, complete: bool) -> Sweep:
     order = np.argsort(front.points[:, 0], kind="stable")
     numbers = front.numbers[order]
     if len(numbers) == 0:
         return Sweep(np.empty((0, problem.space.n_var), dtype=np.int64), numbers, None, evaluated, feasible, complete)
-    X = np.concatenate([_designs(problem, n, n + 1) for n in numbers.tolist()])
+    X = _designs_of(problem, numbers)
     return Sweep(X, numbers, problem.evaluate_designs(X), evaluated, feasible, complete)
 
 
-def _state(of: str, start: int, feasible: int, front: RunningFront) -> bytes:
+def _state(of: dict[str, Any] | None, start: int, feasible: int, front: RunningFront) -> bytes:
     state = {
         "of": of,
         "next": start,
@@ -137,13 +147,15 @@ def _state(of: str, start: int, feasible: int, front: RunningFront) -> bytes:
     return json.dumps(state).encode()
 
 
-def _restore(problem: SearchProblem, front: RunningFront, checkpoint: Path | None, of: str) -> tuple[int, int]:
+def _restore(
+    problem: SearchProblem, front: RunningFront, checkpoint: Path | None, of: dict[str, Any] | None
+) -> tuple[int, int]:
     if checkpoint is None or not checkpoint.exists():
         return 0, 0
     try:
         state = json.loads(checkpoint.read_bytes())
-        if state["of"] != of:
-            raise ValueError("another problem, space or model wrote it")
+        if changed := differences(state["of"], of):
+            raise ValueError(f"it is of another sweep: {'; '.join(changed[:4])}")
         points = np.array(state["points"], dtype=np.float64).reshape(-1, front.points.shape[1])
         numbers = np.array(state["numbers"], dtype=np.int64)
         start, feasible = int(state["next"]), int(state["feasible"])
@@ -153,5 +165,8 @@ def _restore(problem: SearchProblem, front: RunningFront, checkpoint: Path | Non
         raise RunDirectoryError(
             f"{checkpoint} is not the state of a sweep ({error}); delete it to start over"
         ) from error
+    again = problem.evaluate_designs(_designs_of(problem, numbers[:CHECKED])).objectives if len(numbers) else points
+    if not np.allclose(again, points[:CHECKED], rtol=ELSEWHERE, atol=0):
+        raise RunDirectoryError(f"{checkpoint} is of a model with other numbers; delete it to start over")
     front.update(points, numbers)
     return start, feasible

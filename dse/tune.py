@@ -21,8 +21,8 @@ from dse.accelerator import Accelerator
 from dse.channels import channels_of, checked, stripped
 from dse.edits import KINDS, Edit
 from dse.evaluate import Evaluation, evaluate, in_processes
+from dse.files import write_whole
 from dse.layers import Network
-from dse.manifest import write_whole
 from dse.networks import NETWORKS, load_network
 from dse.networks.onnx_graph import attribute, node_title, read_model
 

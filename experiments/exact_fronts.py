@@ -10,7 +10,7 @@ into results/exact_fronts/:
 table.npz         latency_s and overflow of every design and network, (110592, 8) float32, in the order of
                   `SPACE.all_designs()`; fronts and searches below work on these numbers
 exact_front.csv   the nine fronts: network, number of the design, latency [s], area [mm2]
-manifest.json     hashes of networks, space, technology and model, counts, time
+manifest.json     what decides the numbers (networks, space, technology, probes of the model), counts, time
 quality.csv       a row a network, algorithm and seed: share of the exact hypervolume after 0.5, 1 and 2 % of designs
 convergence.csv   quantiles of that share over all seeds and networks along the search; convergence.png, .pdf
 """
@@ -28,8 +28,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import dse
-from dse import manifest
 from dse.area import area_mm2
+from dse.files import git_commit, now, write_whole
+from dse.identity import of_model, versions
 from dse.networks import EIGHT
 from dse.pareto import Normalisation, non_dominated
 from dse.plots import BLUE, COLUMN_IN, GREEN, ORANGE, PURPLE, STYLE
@@ -71,12 +72,7 @@ def sweep(workers: int = 1) -> None:
     raw, shape = OUT / "table.npy", (2, SPACE.size, len(EIGHT))
     table = np.lib.format.open_memmap(raw, "r+" if raw.exists() else "w+", np.float32, shape)
     start, lines, count = time.perf_counter(), [0], [0]
-    identity = {
-        "problem": problem.describe(),
-        "space_sha256": SPACE.hash,
-        "model_sha256": manifest.hash_of_modules(problem.model_modules),
-        "versions": manifest.versions(),
-    }
+    identity = of_model(problem)
 
     def keep(first: int, rows: Evaluated) -> None:
         for part, metric in zip(table, ("latency_s", "overflow"), strict=True):
@@ -92,10 +88,10 @@ def sweep(workers: int = 1) -> None:
     done = sweep_all(problem, checkpoint=OUT / "sweep.json", progress=progress, each=keep)
     took = time.perf_counter() - start
     np.savez_compressed(OUT / "table.npz", latency_s=table[0], overflow=table[1])
-    about = {"identity": identity, "designs": done.evaluated, "feasible": done.feasible,
+    about = {"identity": identity, "versions": versions(), "designs": done.evaluated, "feasible": done.feasible,
              "last_call": {"designs": count[0], "wall_time_s": round(took, 1), "workers": workers},
-             "ended": manifest.now(), "git_commit": manifest.git_commit()}  # fmt: skip
-    manifest.write_whole(OUT / "manifest.json", (json.dumps(about, indent=1) + "\n").encode())
+             "ended": now(), "git_commit": git_commit()}  # fmt: skip
+    write_whole(OUT / "manifest.json", (json.dumps(about, indent=1) + "\n").encode())
     (OUT / "sweep.json").unlink(missing_ok=True)
     raw.unlink()
     print(f"{done.evaluated} designs, {done.feasible} feasible on all eight; {took:.0f} s for {count[0]} of them")
@@ -161,7 +157,7 @@ def search(seeds: int = 30) -> None:
                     if run.random_twin is not None:
                         lines += along(run.random_twin, "random", seed, marks, scale, F)
             path.parent.mkdir(exist_ok=True)
-            manifest.write_whole(path, pd.DataFrame(lines).assign(network=name).to_csv(index=False).encode())
+            write_whole(path, pd.DataFrame(lines).assign(network=name).to_csv(index=False).encode())
         paths.append(pd.read_csv(path))
         print(f"{name}: exact front of {len(F)}", flush=True)
     pd.concat(fronts).to_csv(OUT / "exact_front.csv", index=False)

@@ -6,7 +6,7 @@ Minutes on two cores; killed, the same command continues.  Writes into results/r
 
 exact_front.csv   the front, columns as in every run
 objectives.npz    latency_s, area_mm2, overflow of every design, each (663552,), in the order of `space.all_designs()`
-manifest.json     hashes of network, space, technology and model, counts, time
+manifest.json     what decides the numbers (network, space, technology, probes of the model), counts, time
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 import dse
-from dse import manifest
+from dse.files import git_commit, now, write_whole
+from dse.identity import of_model, versions
 from dse.protocol import Evaluated
 from dse.sweep import sweep
 from problems import SingleDNN
@@ -27,16 +28,6 @@ from problems import SingleDNN
 REFERENCE = Path("results/reference/resnet50_small_space")
 SCRATCH = Path("results/reference_sweep")
 COLUMNS = ("latency_s", "area_mm2", "overflow")
-
-
-def identity(problem: SingleDNN) -> dict:
-    """What decides the numbers."""
-    return {
-        "problem": problem.describe(),
-        "space_sha256": problem.space.hash,
-        "model_sha256": manifest.hash_of_modules(problem.model_modules),
-        "versions": manifest.versions(),
-    }
 
 
 def main(workers: int = -1) -> None:
@@ -47,7 +38,7 @@ def main(workers: int = -1) -> None:
     raw, shape = SCRATCH / "objectives.npy", (len(COLUMNS), problem.space.size)
     table = np.lib.format.open_memmap(raw, "r+" if raw.exists() else "w+", np.float64, shape)
     start, counts = time.perf_counter(), {"designs": 0, "lines": 0}
-    identified = identity(problem)  # now: the source may change while the sweep runs
+    identified = of_model(problem)  # now: the source may change while the sweep runs
 
     def keep(first: int, rows: Evaluated) -> None:
         for row, name in zip(table, COLUMNS, strict=True):
@@ -62,18 +53,19 @@ def main(workers: int = -1) -> None:
 
     swept = sweep(problem, checkpoint=SCRATCH / "sweep.json", progress=progress, each=keep)
     wall_time_s = time.perf_counter() - start
-    manifest.write_whole(REFERENCE / "exact_front.csv", swept.text(problem))
+    write_whole(REFERENCE / "exact_front.csv", swept.text(problem))
     np.savez_compressed(REFERENCE / "objectives.npz", **dict(zip(COLUMNS, table, strict=True)))
     about = {
         "identity": identified,
+        "versions": versions(),
         "designs": swept.evaluated,
         "feasible": swept.feasible,
         "front": len(swept.X),
         "last_call": {"designs": counts["designs"], "wall_time_s": round(wall_time_s, 1), "workers": workers},
-        "ended": manifest.now(),
-        "git_commit": manifest.git_commit(),
+        "ended": now(),
+        "git_commit": git_commit(),
     }
-    manifest.write_whole(REFERENCE / "manifest.json", (json.dumps(about, indent=1) + "\n").encode())
+    write_whole(REFERENCE / "manifest.json", (json.dumps(about, indent=1) + "\n").encode())
     print(f"{swept.evaluated} designs, {swept.feasible} feasible, front of {len(swept.X)}; wrote {REFERENCE}")
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 import dse
 from dse.explain_plots import gains, moves, save_figure
-from dse.manifest import hash_of, write_whole
+from dse.files import hash_of, write_whole
 from dse.study import compare, load_images, study
 from dse.tune import read_graph, tune, write_tuned
 

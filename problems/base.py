@@ -20,18 +20,13 @@ so convergence can be compared on a log scale) or its negative.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from pymoo.core.problem import Problem
 
-from dse.manifest import hash_of
 from dse.protocol import Evaluated
-
-MODEL_MODULES = ("dse.evaluate", "dse.space")
-"""Modules that decide the numbers; their source, and that of all they import, is part of a run's identity."""
 
 RESERVED = ("index", "generation", "source", "feasible")
 
@@ -78,12 +73,10 @@ class AcceleratorProblem(Problem):
     objective_names : what is minimised, with units in the names; they become columns of the CSV files.
     constraint_names : names of the constraints, at most 0 where feasible, scaled by their limits.  The
         constraint "fits" (the network can run) always comes before them.
-    model_modules : modules whose source decides the numbers.
     """
 
     objective_names: tuple[str, ...] = ()
     constraint_names: tuple[str, ...] = ()
-    model_modules: tuple[str, ...] = MODEL_MODULES
 
     def __init__(self, evaluator: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]], space: Any) -> None:
         for attribute in ("objective_names", "constraint_names"):
@@ -200,15 +193,18 @@ class AcceleratorProblem(Problem):
         return values
 
     def describe(self) -> dict[str, Any]:
-        """What distinguishes this problem from another, for a run's manifest."""
+        """What distinguishes this problem from another but its model, for a run's manifest."""
         classes = [c for c in type(self).__mro__ if issubclass(c, AcceleratorProblem) and c is not AcceleratorProblem]
         return {
             "class": type(self).__qualname__,
             "objectives": list(self.objective_names),
             "constraints": list(self.constraint_labels),
             "attributes": self._attributes(classes),
-            "source_sha256": hash_of([_source(c) for c in classes]),
         }
+
+    def probe_values(self) -> dict[str, np.ndarray]:
+        """What the model computes on fixed designs, by name; here nothing: the run's own log tells of a change."""
+        return {}
 
     def _attributes(self, classes: list[type]) -> dict[str, Any]:
         """Public plain values set by the subclasses or on the instance, such as a limit."""
@@ -223,7 +219,7 @@ class AcceleratorProblem(Problem):
                 plain[name] = list(value) if isinstance(value, tuple) else value
         return plain
 
-    unidentified: tuple[str, ...] = ("n_jobs", "model_modules", "unidentified")
+    unidentified: tuple[str, ...] = ("n_jobs", "unidentified")
     """Attributes that cannot change a number."""
 
 
@@ -233,11 +229,3 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, dict):
         return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
     return value is None or isinstance(value, bool | int | float | str)
-
-
-def _source(cls: type) -> str:
-    try:
-        return inspect.getsource(cls)
-    except (OSError, TypeError):  # typed into an interpreter
-        code = [f.__code__.co_code.hex() for f in vars(cls).values() if inspect.isfunction(f)]
-        return f"{cls.__qualname__} {code}"

@@ -15,9 +15,10 @@ import numpy as np
 
 from dse.channels import channels_of, with_channels
 from dse.evaluate import BatchEvaluator
-from dse.manifest import hash_of
+from dse.identity import of_network, of_technology
 from dse.model import DEFAULT_SLACK
 from dse.networks import network_dims
+from dse.probes import probe_values as model_probes
 from dse.space import DesignSpace, ExtendedSpace, small_space
 from dse.technology import Technology
 from dse.tune import network_of, read_graph
@@ -155,7 +156,7 @@ class Codesign(AcceleratorProblem):
 
     objective_names = ("latency_s", "area_mm2", "inverse_capacity")
     constraint_names = ("capacity",)
-    model_modules = (*AcceleratorProblem.model_modules, "dse.tune")
+    probe_widths = (0.5, 1.5)
 
     def __init__(
         self,
@@ -191,12 +192,18 @@ class Codesign(AcceleratorProblem):
         """Capacity at least `least_capacity`."""
         return (1 - m.capacity / self.least_capacity,)
 
+    def probe_values(self) -> dict[str, np.ndarray]:
+        """What the model computes on the probe set with this technology, and the sizes of scaled networks."""
+        scaled = [self.scaled((width,) * len(self.scaled.stages)) for width in self.probe_widths]
+        sizes = {"scaled_parameters": [n.parameters for n in scaled], "scaled_macs": [n.macs for n in scaled]}
+        return model_probes(self.technology) | {name: np.array(values, float) for name, values in sizes.items()}
+
     def describe(self) -> dict[str, Any]:
         """As the base class, with the content of the network and of the technology."""
         return super().describe() | {
             "network": self.network.name,
-            "network_sha256": hash_of(repr(self.network).encode()),
-            "technology_sha256": self.technology.hash,
+            "networks": [of_network(self.network)],
+            "technology": of_technology(self.technology),
         }
 
     def network_at(self, widths: tuple[float, ...]) -> Any:

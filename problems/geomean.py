@@ -13,10 +13,11 @@ import numpy as np
 from dse.columns import COLUMNS, DERIVED, PER_NETWORK, Column
 from dse.fixed_mapping import MEANINGS, FixedMappingEvaluator, FixedMappingSpace
 from dse.generality import PRICES, price_of_run
+from dse.identity import of_network, of_technology
 from dse.layers import Network
-from dse.manifest import hash_of
 from dse.model import DEFAULT_SLACK
 from dse.networks import load_network, network_names
+from dse.probes import probe_values as model_probes
 from dse.protocol import Evaluated
 from dse.several import SeveralEvaluator, distinct_networks
 from dse.space import DesignSpace, default_space
@@ -114,7 +115,6 @@ class GeomeanDNN(AcceleratorProblem):
 
     objective_names = ("latency_s", "area_mm2")
     unidentified = (*AcceleratorProblem.unidentified, "network_sources", "batch", "dims")
-    model_modules = (*AcceleratorProblem.model_modules, "dse.fixed_mapping")
 
     def __init__(
         self,
@@ -185,14 +185,17 @@ class GeomeanDNN(AcceleratorProblem):
         table = price_of_run(names, self.weights, front, search, twin)
         return {PRICES: table.to_csv(index=False, lineterminator="\n").encode()}
 
+    def probe_values(self) -> dict[str, np.ndarray]:
+        """What the model computes on the probe set with this technology."""
+        return model_probes(self.technology)
+
     def describe(self) -> dict[str, Any]:
         """As the base class, with the content of the networks and of the technology."""
         names = [network.name for network in self.networks]
         return super().describe() | {
             "network": names[0] if len(names) == 1 else f"{len(names)} networks",
-            "networks": names,
-            "networks_sha256": hash_of([hash_of(repr(network).encode()) for network in self.networks]),
-            "technology_sha256": self.technology.hash,
+            "networks": [of_network(network) for network in self.networks],
+            "technology": of_technology(self.technology),
         }
 
     def rebuild(self) -> dict[str, Any] | None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dse.exploration import Exploration, Progress
-from dse.manifest import RunDirectoryError, as_written, read_manifest
+from dse.files import RunDirectoryError
+from dse.manifest import as_written, read_manifest
 from dse.mixes import Mix
 from dse.networks.errors import NetworkError
 from dse.search import explore

@@ -13,10 +13,13 @@ from dse.accelerator import Accelerator
 from dse.columns import Column
 from dse.dataflow import DATAFLOWS, Dataflow, dataflow_named
 from dse.evaluate import checked_jobs, in_threads, worker_count
-from dse.manifest import hash_of
+from dse.files import hash_of
+from dse.identity import of_technology
 from dse.mixes import Mix, load_mix
 from dse.model import DEFAULT_SLACK
 from dse.partition import POLICIES, CoRun, MixEvaluator, division_of, places_of
+from dse.partition import probe_values as mix_probes
+from dse.probes import probe_values as model_probes
 from dse.schedule import ORDERS
 from dse.space import DesignSpace, ExtendedSpace, default_space
 from dse.technology import Technology
@@ -165,7 +168,6 @@ class SimultaneousDNNs(AcceleratorProblem):
     """
 
     objective_names = ("makespan_s", "area_mm2")
-    model_modules = (*AcceleratorProblem.model_modules, "dse.partition")
     unidentified = (*AcceleratorProblem.unidentified, "shares")  # the space tells them
 
     def __init__(
@@ -244,13 +246,17 @@ class SimultaneousDNNs(AcceleratorProblem):
         columns = self.space.columns(np.asarray(x)[None])
         return self.evaluator.co_runs(columns)[0][0]
 
+    def probe_values(self) -> dict[str, np.ndarray]:
+        """What the model computes on the probe set, and of a small mix, with this technology."""
+        return model_probes(self.technology) | mix_probes(self.technology)
+
     def describe(self) -> dict[str, Any]:
         """As the base class, with the content of the mix and of the technology."""
         networks = [(repr(network), self.mix.streams[i].priority) for i, network in enumerate(self.networks)]
         return super().describe() | {
             "network": self.mix.name,
             "mix_sha256": hash_of(repr((networks, self.mix.requests())).encode()),
-            "technology_sha256": self.technology.hash,
+            "technology": of_technology(self.technology),
         }
 
     def rebuild(self) -> dict[str, Any] | None:

@@ -11,9 +11,10 @@ import numpy as np
 
 from dse.columns import DERIVED, METRICS
 from dse.evaluate import BatchEvaluator
-from dse.manifest import hash_of
+from dse.identity import of_network, of_technology
 from dse.model import DEFAULT_SLACK
 from dse.networks import load_network, network_names
+from dse.probes import probe_values as model_probes
 from dse.space import DesignSpace, default_space
 from dse.technology import Technology
 from problems.base import AcceleratorProblem, Columns, ProblemError
@@ -113,12 +114,16 @@ class SingleDNN(AcceleratorProblem):
         """The columns named by `objective_names`."""
         return named_columns(self.objective_names, m)
 
+    def probe_values(self) -> dict[str, np.ndarray]:
+        """What the model computes on the probe set with this technology."""
+        return model_probes(self.technology)
+
     def describe(self) -> dict[str, Any]:
         """As the base class, with the content of the network and of the technology."""
         return super().describe() | {
             "network": getattr(self.network, "name", None) or self.network_name,
-            "network_sha256": hash_of(repr(self.network).encode()),
-            "technology_sha256": self.technology.hash,
+            "networks": [of_network(self.network)],
+            "technology": of_technology(self.technology),
         }
 
     def rebuild(self) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 from standin import StandIn  # noqa: E402
 
-import dse.manifest  # noqa: E402
+import dse.files  # noqa: E402
 import dse.runlog  # noqa: E402
 from dse.search import Interrupted, explore  # noqa: E402
 
@@ -63,7 +63,7 @@ def before_nth_replace(n: int) -> None:
             kill_self()
         os.rename(source, target)
 
-    dse.manifest.os = type("os", (), {**vars(os), "replace": staticmethod(replace)})
+    dse.files.os = type("os", (), {**vars(os), "replace": staticmethod(replace)})
 
 
 def child(out: Path, trouble) -> int:

@@ -72,7 +72,6 @@ class StandIn(AcceleratorProblem):
     """Latency [s] and area [mm2] of the stand-in."""
 
     objective_names = ("latency_s", "area_mm2")
-    model_modules = ("standin",)
 
     def __init__(self, small: bool = False, delay_s: float = 0.0) -> None:
         super().__init__(StandInEvaluator(delay_s), space(small))

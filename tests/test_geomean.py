@@ -11,9 +11,9 @@ from test_several import NETWORKS
 import dse
 from dse.columns import METRICS, dictionary
 from dse.evaluate import BatchEvaluator
+from dse.files import RunDirectoryError
 from dse.generality import price_table
 from dse.layers import MacLayer, VectorLayer
-from dse.manifest import RunDirectoryError
 from dse.networks import NetworkError
 from dse.space import DesignSpace, default_space
 from problems import GeomeanDNN, ProblemError, SingleDNN, resume

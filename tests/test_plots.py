@@ -9,7 +9,7 @@ from standin import StandIn, StandInEvaluator, UnderPower, space
 from dse import plots
 from dse.columns import AREA_BLOCKS, ENERGY_PARTS
 from dse.exploration import load
-from dse.manifest import RunDirectoryError
+from dse.files import RunDirectoryError
 from dse.pareto import knee, spread
 from dse.search import explore
 from problems.base import AcceleratorProblem
@@ -30,7 +30,6 @@ class Full(AcceleratorProblem):
     """Latency [s] and area [mm2] of the stand-in with its parts."""
 
     objective_names = ("latency_s", "area_mm2")
-    model_modules = ()
 
     def __init__(self):
         super().__init__(FullEvaluator(), space(small=True))

@@ -12,9 +12,16 @@ from standin import StandInEvaluator, space
 pytest.importorskip("dse.evaluate")
 
 import problems.single
-from dse.manifest import RunDirectoryError
+from dse.files import RunDirectoryError
+from dse.layers import MacLayer, Network
 from dse.search import explore
 from problems import ProblemError, SingleDNN, known_objectives, resume
+
+
+def named(name):
+    """A network of that name."""
+    return Network(f"network {name}", (MacLayer("one", K=2),))
+
 
 X = space().sample(20, np.random.default_rng(0))
 
@@ -22,7 +29,7 @@ X = space().sample(20, np.random.default_rng(0))
 @pytest.fixture(autouse=True)
 def stand_in(monkeypatch):
     """A network of a name and the stand-in evaluator."""
-    monkeypatch.setattr(problems.single, "load_network", lambda name, batch=1, dims=None: f"network {name}")
+    monkeypatch.setattr(problems.single, "load_network", lambda name, batch=1, dims=None: named(name))
     made = []
 
     def evaluator(network, technology, objective="latency", slack=0.0, n_jobs=1):

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, NullFormatter
 
-from dse.manifest import write_whole
+from dse.files import write_whole
 from dse.plots import BLACK, BLUE, COLUMN_IN, GREY, ORANGE, STYLE
 
 BANDS = ((0.1, (0, (4, 2))), (0.2, (0, (1, 1.5))))

@@ -1,0 +1,268 @@
+"""A run is known by what it computes: its numbers, not the text of its source; changes are told in words."""
+
+import json
+import re
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from standin import StandIn, UnderPower
+
+import dse
+import dse.area
+import dse.identity
+import dse.model
+import dse.probes
+from dse.files import RunDirectoryError
+from dse.identity import ELSEWHERE, differences, of_model
+from dse.layers import MacLayer, Network
+from dse.partition import probe_values as mix_probes
+from dse.probes import N_DESIGNS, probe_designs, probe_network, probe_values
+from dse.search import explore
+from dse.technology import Technology
+from problems import GeomeanDNN, SimultaneousDNNs, SingleDNN
+
+BASE = Technology.at(45)
+SMALL = Network("two layers", (MacLayer("a", K=8, C=8, OX=4), MacLayer("b", K=16, C=4)))
+CONSTANTS = [f.name for f in fields(Technology) if f.type == "float" and f.name not in ("node_nm", "vdd_v")]
+ARGUMENTS = {"evaluations": 20, "population": 10, "seed": 1}
+
+
+def problem(technology=BASE, network=SMALL, **more):
+    return SingleDNN(network, dse.small_space(), technology=technology, **more)
+
+
+@pytest.fixture(scope="module")
+def identity():
+    return of_model(problem())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run of the real model."""
+    path = tmp_path_factory.mktemp("runs") / "finished"
+    explore(problem(), out=path, **ARGUMENTS)
+    return path
+
+
+def refused(path, subject, message, **changes):
+    with pytest.raises(RunDirectoryError, match=message) as caught:
+        explore(subject, out=path, **{**ARGUMENTS, **changes})
+    text = str(caught.value)
+    assert "\n" not in text and not re.search("[0-9a-f]{20}", text), "in words, not as hashes"
+    return text
+
+
+def test_the_probe_set_is_small_and_of_every_kind(identity):
+    values = probe_values(BASE)
+    assert len(probe_designs()) == N_DESIGNS == len(values["latency_s"])
+    assert values["layer_cycles"].shape == (N_DESIGNS, len(probe_network().layers))
+    for name in ("overflow", "frozen_overflow", "ordered_overflow"):
+        assert 0 < (values[name] == 0).sum() < values[name].size, name
+    assert all(np.isfinite(array).all() for array in values.values())
+    texts = identity["probes"]["values"]
+    assert all((np.array(texts[name].split(), float) == values[name].ravel()).all() for name in texts)
+    assert {design.dataflow.name for design in probe_designs()} == set(dse.dataflow.DATAFLOWS)
+
+
+def test_equal_identities_have_no_differences(identity):
+    assert differences(identity, of_model(problem())) == []
+    assert json.loads(json.dumps(identity)) == identity
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_a_changed_constant_is_named(identity, name):
+    """Every constant of the technology, one at a time."""
+    changed = replace(BASE, **{name: getattr(BASE, name) * 1.01 + 1e-9})
+    lines = differences(identity, of_model(problem(changed)))
+    assert lines[0].startswith(f"{name} of the technology {getattr(BASE, name):g}"[:30]), lines
+    assert len(lines) == 2 and lines[1].startswith("the model computes other numbers: "), lines
+
+
+METHODS = [
+    "mac_energy_pj", "multiplier_energy_pj", "adder_energy_pj", "register_energy_pj_per_byte", "sram_read_pj_per_byte",
+    "sram_write_pj_per_byte", "vector_operation_pj", "multiplier_area_um2", "adder_area_um2", "register_area_um2",
+    "sram_area_um2",
+]  # fmt: skip
+FORMULAS = [
+    *((Technology, name) for name in METHODS),
+    *((dse.area, name) for name in ("_mac_um2", "_vector_lane_um2", "_interconnect_um2", "leakage_of_blocks_w")),
+    *((dse.model, name) for name in ("layer_row", "option_rows")),
+]
+
+
+@pytest.mark.parametrize(("home", "name"), FORMULAS)
+def test_a_changed_formula_is_noticed(identity, monkeypatch, home, name):
+    """Formulas outside the kernel, one at a time, by a part in ten thousand (tables: by their last entry)."""
+    formula = getattr(home, name)
+
+    def changed(*arguments, **named):
+        found = formula(*arguments, **named)
+        if name == "layer_row":
+            found[dse.kernels.VECTOR_OPERATIONS] += 1
+        elif name == "option_rows":
+            found[:, dse.kernels.OPT_FORWARDS] = 1 - found[:, dse.kernels.OPT_FORWARDS]
+        else:
+            found = found * 1.0001
+        return found
+
+    probe_values.cache_clear()
+    monkeypatch.setattr(home, name, changed)
+    try:
+        lines = differences(identity, of_model(problem()))
+    finally:
+        monkeypatch.undo()
+        probe_values.cache_clear()
+    assert len(lines) == 1
+    pattern = r"the model computes other numbers: \w+ of probe \d+ was [\d.,e+-]+, is [\d.,e+-]+ \([\d,]+ of [\d,]+ val"
+    assert re.match(pattern, lines[0]), lines
+
+
+def test_numbers_of_another_machine_may_differ_in_the_last_digits(identity):
+    """A relative difference of 1e-12 is the same run elsewhere, and another run here."""
+
+    def nudged(by, machine):
+        other = json.loads(json.dumps(identity))
+        cycles = np.array(other["probes"]["values"]["cycles"].split(), float)
+        cycles[12] *= 1 + by
+        other["probes"]["values"]["cycles"] = " ".join(map(repr, cycles.tolist()))
+        other["probes"]["environment"]["machine"] = machine
+        return other
+
+    here = identity["probes"]["environment"]["machine"]
+    assert differences(nudged(ELSEWHERE / 4, "another"), identity) == []
+    assert "cycles of probe 12 was" in differences(nudged(ELSEWHERE / 4, here), identity)[0]
+    assert "cycles of probe 12 was" in differences(nudged(ELSEWHERE * 4, "another"), identity)[0]
+
+
+def test_changed_words_keep_a_finished_run(finished, monkeypatch):
+    """A docstring is not what a run computes: the same command says finished and does no work."""
+    before = {path.name: path.read_bytes() for path in finished.iterdir()}
+    monkeypatch.setattr("dse.search.source_sha256", lambda *files: "another text")
+    monkeypatch.setattr(dse.area.area_blocks_mm2, "__doc__", "Another word.")
+    run = explore(problem(), out=finished, **ARGUMENTS)
+    assert run.finished and {path.name: path.read_bytes() for path in finished.iterdir()} == before
+
+
+def test_changed_numbers_refuse_a_finished_run(finished, monkeypatch):
+    text = refused(finished, problem(replace(BASE, dram_pj_per_bit=9.0)), "dram_pj_per_bit of the technology 8.0 there")
+    assert "warm_start=" in text and "overwrite=True" in text
+    probe_values.cache_clear()
+    leak = dse.area.leakage_of_blocks_w
+    monkeypatch.setattr(dse.area, "leakage_of_blocks_w", lambda blocks, technology: 2 * leak(blocks, technology))
+    refused(finished, problem(), r"the model computes other numbers: cycles of probe 6 was 774,9\d\d, is 773,5\d\d")
+    monkeypatch.undo()
+    probe_values.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"technology": Technology.at(28)}, "technology 45 nm there, 28 nm now"),
+        ({"network": replace(SMALL, name="other")}, "network two layers there, other now"),
+        ({"network": replace(SMALL, layers=SMALL.layers[:1])}, r"has other layers \(layers 2 there, 1 now; macs 320"),
+        ({"mapping_objective": "edp"}, "mapping_objective latency there, edp now"),
+        ({"mapping_slack": 0.5}, "mapping_slack 0.01 there, 0.5 now"),
+        ({"objectives": ("energy_j", "area_mm2")}, "objectives latency_s, area_mm2 there, energy_j, area_mm2 now"),
+    ],
+)
+def test_another_problem_is_told_in_words(finished, changes, message):
+    refused(finished, problem(**changes), message)
+
+
+def test_another_space_is_told_in_words(finished):
+    base = dse.small_space()
+    levels = {v.name: v.levels for v in base.variables}
+    default = SingleDNN(SMALL, dse.default_space())
+    refused(finished, default, "space small there, default now")
+    fewer = dse.DesignSpace(levels | {"rows": (8, 16)}, base.base, "small")
+    text = "in the space small levels of rows 8.0, 16.0, 32.0, 64.0 there, 8.0, 16.0 now"
+    refused(finished, SingleDNN(SMALL, fewer), text)
+    fixed = dse.DesignSpace(levels, replace(base.base, clock_ghz=2.0), "small")
+    refused(finished, SingleDNN(SMALL, fixed), "in the space small fixed clock_ghz none there, 2.0 now")
+    turned = dse.DesignSpace(dict(reversed(levels.items())), base.base, "small")
+    refused(finished, SingleDNN(SMALL, turned), "in the space small the variables come in another order")
+    renamed = dse.DesignSpace(levels, base.base, "mine")
+    assert explore(SingleDNN(SMALL, renamed), out=finished, **ARGUMENTS).finished  # the name alone is no difference
+
+
+def test_a_changed_objective_of_a_finished_run_is_refused(tmp_path):
+    """What a class of one's own computes is checked against every logged design."""
+    explore(UnderPower(), out=tmp_path, **ARGUMENTS)
+
+    class Other(UnderPower):
+        """Counts the energy once more where the area is large."""
+
+        def objectives(self, m):
+            edp, area, energy = super().objectives(m)
+            return np.where(m.area_mm2 > np.median(m.area_mm2), 2, 1) * edp, area, energy
+
+    Other.__qualname__ = "UnderPower"
+    refused(tmp_path, Other(), r"designs.csv line \d+ is not of this run: edp_js is")
+
+
+def test_a_run_of_version_0_1_is_one_clear_line(tmp_path, finished):
+    content = json.loads((finished / "manifest.json").read_text())
+    content["identity"] = {
+        "problem": {"class": "SingleDNN", "objectives": ["latency_s", "area_mm2"]},
+        "space_sha256": "49" * 32,
+        "model_sha256": "34" * 32,
+        "versions": {"dse": "0.1.0"},
+    }
+    del content["versions"]
+    for name in ("designs.csv", "front.csv"):
+        (tmp_path / name).write_bytes((finished / name).read_bytes())
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    text = refused(tmp_path, problem(), "holds a run of version 0.1.0, which this version cannot continue")
+    assert f"warm_start='{tmp_path}'" in text
+    warmed = explore(problem(), warm_start=tmp_path, **ARGUMENTS)
+    assert len(warmed.designs) == ARGUMENTS["evaluations"]
+
+
+def test_a_probe_that_fails_is_named(monkeypatch):
+    real = dse.probes.step_results
+
+    def failing(rows, *more):
+        if rows[0, dse.kernels.ROWS] == probe_designs()[5].rows:
+            raise ZeroDivisionError("division by zero")
+        return real(rows, *more)
+
+    probe_values.cache_clear()
+    monkeypatch.setattr(dse.probes, "step_results", failing)
+    with pytest.raises(RuntimeError, match=r"the cost model fails on probe \d+, Accelerator\(.*: division by zero"):
+        of_model(problem())
+    probe_values.cache_clear()
+
+
+def test_a_log_of_another_machine_continues(tmp_path, monkeypatch):
+    """Last digits of a log that another processor wrote do not refuse it; larger differences do."""
+    whole = explore(StandIn(), out=tmp_path / "whole", **ARGUMENTS)
+
+    def elsewhere(name, by):
+        path = tmp_path / name
+        path.mkdir()
+        for file in whole.directory.iterdir():
+            (path / file.name).write_bytes(file.read_bytes())
+        content = json.loads((path / "manifest.json").read_text())
+        content["identity"]["probes"]["environment"]["processor"] = "another"
+        (path / "manifest.json").write_text(json.dumps(content | {"status": "running"}))
+        lines = (path / "designs.csv").read_text().split("\n")
+        column = lines[0].split(",").index("latency_s")
+        cells = lines[3].split(",")
+        cells[column] = repr(float(cells[column]) * (1 + by))
+        lines[3] = ",".join(cells)
+        (path / "designs.csv").write_text("\n".join(lines))
+        return path
+
+    assert explore(StandIn(), out=elsewhere("near", 2e-13), **ARGUMENTS).finished
+    with pytest.raises(RunDirectoryError, match="line 4 is not of this run: latency_s is"):
+        explore(StandIn(), out=elsewhere("far", 1e-9), **ARGUMENTS)
+
+
+def test_problems_of_several_networks_have_their_probes():
+    other = replace(SMALL, name="other")
+    assert set(GeomeanDNN([SMALL, other], space=dse.small_space()).probe_values()) == set(probe_values(BASE))
+    several = SimultaneousDNNs([SMALL, other], space=dse.small_space())
+    assert set(several.probe_values()) == set(probe_values(BASE)) | set(mix_probes(BASE))
+    mixes = mix_probes(BASE)
+    assert len(set(mixes["mix_makespan_s"])) == 12 and set(mixes["mix_used_sub_arrays"]) == {1.0, 2.0, 3.0}
