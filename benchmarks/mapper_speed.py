@@ -16,9 +16,9 @@ from dataclasses import replace
 import numpy as np
 
 import dse
-from dse.dataflow import DATAFLOWS
-from dse.evaluate import _chunk_totals
-from dse.model import design_rows, mapper_mode, network_tables, parameter_columns
+from dse.costs.evaluation import _chunk_totals
+from dse.costs.kernel_rows import design_rows, mapper_mode, network_tables, parameter_columns
+from dse.hardware.dataflow import DATAFLOWS
 
 TARGET_MS = 0.5
 TECHNOLOGY = dse.Technology.at(45)

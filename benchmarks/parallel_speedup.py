@@ -16,7 +16,7 @@ import time
 import numpy as np
 
 import dse
-from dse.pareto import RunningFront
+from dse.search.pareto import RunningFront
 from problems import SingleDNN
 
 TARGET = 1.8

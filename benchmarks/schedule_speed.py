@@ -18,11 +18,11 @@ from dataclasses import replace
 import numpy as np
 
 import dse
-from dse.accelerator import Accelerator
-from dse.layers import MacLayer, Network
-from dse.partition import Division, MixEvaluator
-from dse.schedule import Job, schedule
-from dse.space import DesignSpace
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.space import DesignSpace
+from dse.networks.layers import MacLayer, Network
+from dse.simultaneous.division import Division, MixEvaluator
+from dse.simultaneous.schedules import Job, schedule
 from problems import SimultaneousDNNs
 
 DESIGN = Accelerator(rows=8, cols=16, macs_per_pe=2, weight_register_bytes=8, input_register_bytes=8, dram_gbps=8)

@@ -21,10 +21,10 @@ from pymoo.operators.mutation.pm import PM
 from pymoo.operators.repair.rounding import RoundingRepair
 from pymoo.operators.sampling.rnd import IntegerRandomSampling
 
-from dse.operators import make_algorithm
-from dse.protocol import Evaluated
-from dse.search import explore
-from dse.space import default_space
+from dse.hardware.space import default_space
+from dse.runs.problem_protocol import Evaluated
+from dse.search.genetic_operators import make_algorithm
+from dse.search.search_loop import explore
 from problems.base import AcceleratorProblem
 
 METRICS = 55

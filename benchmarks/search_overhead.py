@@ -14,8 +14,8 @@ import time
 
 from search_floor import Free
 
-from dse.protocol import SearchProblem
-from dse.search import explore
+from dse.runs.problem_protocol import SearchProblem
+from dse.search.search_loop import explore
 from problems import SingleDNN
 
 TARGET = 3.0

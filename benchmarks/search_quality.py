@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import dse
-from dse.pareto import Normalisation, non_dominated
-from dse.protocol import Evaluated
+from dse.runs.problem_protocol import Evaluated
+from dse.search.pareto import Normalisation, non_dominated
 from problems import SingleDNN
 
 TABLE = Path("results/reference/resnet50_small_space/objectives.npz")

@@ -15,10 +15,10 @@ import time
 import numpy as np
 
 import dse
-from dse.evaluate import BatchEvaluator
-from dse.model import network_tables
+from dse.costs.evaluation import BatchEvaluator
+from dse.costs.kernel_rows import network_tables
+from dse.costs.several_networks import SeveralEvaluator, joined_tables
 from dse.networks import EIGHT
-from dse.several import SeveralEvaluator, joined_tables
 
 TARGET_MS = 10.0
 

@@ -14,7 +14,7 @@ import sys
 import time
 
 import dse
-from dse.sweep import sweep
+from dse.search.exhaustive_sweep import sweep
 from problems import SingleDNN
 
 TARGET_GIB = 1.0

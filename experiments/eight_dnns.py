@@ -30,11 +30,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import dse
-from dse.columns import PARAMETERS
-from dse.generality import price_table
+from dse.analysis.price_of_generality import price_table
 from dse.networks import EIGHT
-from dse.plots import COLUMN_IN, STYLE
-from dse.records import read_table
+from dse.output.run_figures import COLUMN_IN, STYLE
+from dse.runs.column_dictionary import PARAMETERS
+from dse.runs.tables import read_table
 from problems import GeomeanDNN
 
 OUT = Path("results/eight_dnns")

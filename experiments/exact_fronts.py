@@ -28,14 +28,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import dse
-from dse.area import area_mm2
-from dse.files import git_commit, now, write_whole
-from dse.identity import of_model, versions
+from dse.hardware.area import area_mm2
 from dse.networks import EIGHT
-from dse.pareto import Normalisation, non_dominated
-from dse.plots import BLUE, COLUMN_IN, GREEN, ORANGE, PURPLE, STYLE
-from dse.protocol import Evaluated
-from dse.sweep import sweep as sweep_all
+from dse.output.run_figures import BLUE, COLUMN_IN, GREEN, ORANGE, PURPLE, STYLE
+from dse.runs.files import git_commit, now, write_whole
+from dse.runs.identity import of_model, versions
+from dse.runs.problem_protocol import Evaluated
+from dse.search.exhaustive_sweep import sweep as sweep_all
+from dse.search.pareto import Normalisation, non_dominated
 from problems import GeomeanDNN
 from problems.base import AcceleratorProblem
 from problems.geomean import geometric_mean

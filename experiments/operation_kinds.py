@@ -23,11 +23,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import dse
-from dse.layers import Network
+from dse.analysis.operation_kinds import kind_of, relate
+from dse.hardware.variables import PARAMETERS
 from dse.networks import EIGHT
-from dse.plots import BLACK, BLUE, COLUMN_IN, GREEN, GREY, ORANGE, PURPLE, RED, SKY, STYLE, YELLOW
-from dse.relate import kind_of, relate
-from dse.variables import PARAMETERS
+from dse.networks.layers import Network
+from dse.output.run_figures import BLACK, BLUE, COLUMN_IN, GREEN, GREY, ORANGE, PURPLE, RED, SKY, STYLE, YELLOW
 
 DESIGNS, OUT = Path("results/eight_dnns/designs.csv"), Path("results/operation_kinds")
 GROUPS = {

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 import dse
-from dse.files import git_commit, now, write_whole
-from dse.identity import of_model, versions
-from dse.protocol import Evaluated
-from dse.sweep import sweep
+from dse.runs.files import git_commit, now, write_whole
+from dse.runs.identity import of_model, versions
+from dse.runs.problem_protocol import Evaluated
+from dse.search.exhaustive_sweep import sweep
 from problems import SingleDNN
 
 REFERENCE = Path("results/reference/resnet50_small_space")

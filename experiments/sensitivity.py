@@ -20,11 +20,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import dse
-from dse.area import area_mm2
-from dse.evaluate import BatchEvaluator
-from dse.plots import BLUE, COLUMN_IN, GREEN, ORANGE, STYLE
-from dse.records import genes_of
-from dse.sensitivity import perturbed, perturbed_constants, survival
+from dse.analysis.technology_sensitivity import perturbed, perturbed_constants, survival
+from dse.costs.evaluation import BatchEvaluator
+from dse.hardware.area import area_mm2
+from dse.output.run_figures import BLUE, COLUMN_IN, GREEN, ORANGE, STYLE
+from dse.runs.tables import genes_of
 from problems import SingleDNN
 
 REFERENCE = Path("results/reference/resnet50_small_space/objectives.npz")

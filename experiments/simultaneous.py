@@ -32,13 +32,13 @@ import numpy as np
 import pandas as pd
 
 import dse
-from dse.explain_plots import save_figure
-from dse.mixes import load_mix
-from dse.pareto import non_dominated
-from dse.partition import CoRun, co_run
-from dse.records import genes_of, read_table
-from dse.schedule_plots import gantt_figure, kinds_figure, slow_down_figure
-from dse.space import DesignSpace
+from dse.hardware.space import DesignSpace
+from dse.output.explanation_figures import save_figure
+from dse.output.schedule_figures import gantt_figure, kinds_figure, slow_down_figure
+from dse.runs.tables import genes_of, read_table
+from dse.search.pareto import non_dominated
+from dse.simultaneous.division import CoRun, co_run
+from dse.simultaneous.mixes import load_mix
 from problems import GeomeanDNN, SimultaneousDNNs
 from problems.simultaneous import DividedSpace
 

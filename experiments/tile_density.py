@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from dse import MacLayer, Network, Technology, default_space, load_network, small_space
-from dse.evaluate import kernel_totals
-from dse.kernels import CYCLES, ENERGY_PJ, OVERFLOW
-from dse.model import DEFAULT_SLACK, TILE_SIZES, design_rows, mapper_mode, network_tables
-from dse.records import genes_of, read_table
+from dse.costs.evaluation import kernel_totals
+from dse.costs.kernel_rows import DEFAULT_SLACK, TILE_SIZES, design_rows, mapper_mode, network_tables
+from dse.costs.kernels import CYCLES, ENERGY_PJ, OVERFLOW
+from dse.runs.tables import genes_of, read_table
 
 FRONT = Path("results/reference/resnet50_small_space/exact_front.csv")
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import pandas as pd
 
 import dse
-from dse.explain_plots import gains, moves, save_figure
-from dse.files import hash_of, write_whole
-from dse.study import compare, load_images, study
-from dse.tune import read_graph, tune, write_tuned
+from dse.output.explanation_figures import gains, moves, save_figure
+from dse.runs.files import hash_of, write_whole
+from dse.tuning.accuracy_study import compare, load_images, study
+from dse.tuning.proposals import read_graph, tune, write_tuned
 
 OUT = Path(__file__).parents[1] / "results" / "tune_dnn"
 WIDE = {
@@ -63,7 +63,7 @@ def measure(directory: str, epochs: int = 2) -> None:
     """Five seeds of original and tuned, paired."""
     from small_networks import small_networks
 
-    from dse.retrain import GraphModule, ImageTraining, graph_of
+    from dse.tuning.retrain import GraphModule, ImageTraining, graph_of
 
     training, rows = ImageTraining(load_images(directory), epochs), []
     for name in MEASURED:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from pymoo.core.problem import Problem
 
-from dse.protocol import Evaluated
+from dse.runs.problem_protocol import Evaluated
 
 RESERVED = ("index", "generation", "source", "feasible")
 

@@ -13,16 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from dse.channels import channels_of, with_channels
-from dse.evaluate import BatchEvaluator
-from dse.identity import of_network, of_technology
-from dse.model import DEFAULT_SLACK
+from dse.costs.evaluation import BatchEvaluator
+from dse.costs.kernel_rows import DEFAULT_SLACK
+from dse.costs.probes import probe_values as model_probes
+from dse.hardware.space import DesignSpace, ExtendedSpace, small_space
+from dse.hardware.technology import Technology
+from dse.hardware.variables import Variable
 from dse.networks import network_dims
-from dse.probes import probe_values as model_probes
-from dse.space import DesignSpace, ExtendedSpace, small_space
-from dse.technology import Technology
-from dse.tune import network_of, read_graph
-from dse.variables import Variable
+from dse.runs.identity import of_network, of_technology
+from dse.tuning.channels import channels_of, with_channels
+from dse.tuning.proposals import network_of, read_graph
 from problems.base import AcceleratorProblem, Columns, ProblemError
 
 WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
@@ -62,7 +62,7 @@ class ScaledNetwork:
     """A graph whose stages' channels are multiplied and rounded to steps.
 
     A stage is all channels that are free to change and first made at one output size; a residual addition ties, a
-    concatenation shifts (`dse.channels`).  ``stages``: output pixels of each, from the input on.
+    concatenation shifts (`dse.tuning.channels`).  ``stages``: output pixels of each, from the input on.
 
     Parameters
     ----------

@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from dse.columns import COLUMNS, DERIVED, PER_NETWORK, Column
-from dse.fixed_mapping import MEANINGS, FixedMappingEvaluator, FixedMappingSpace
-from dse.generality import PRICES, price_of_run
-from dse.identity import of_network, of_technology
-from dse.layers import Network
-from dse.model import DEFAULT_SLACK
+from dse.analysis.price_of_generality import PRICES, price_of_run
+from dse.costs.fixed_mapping import MEANINGS, FixedMappingEvaluator, FixedMappingSpace
+from dse.costs.kernel_rows import DEFAULT_SLACK
+from dse.costs.probes import probe_values as model_probes
+from dse.costs.several_networks import SeveralEvaluator, distinct_networks
+from dse.hardware.space import DesignSpace, default_space
+from dse.hardware.technology import Technology
 from dse.networks import load_network, network_names
-from dse.probes import probe_values as model_probes
-from dse.protocol import Evaluated
-from dse.several import SeveralEvaluator, distinct_networks
-from dse.space import DesignSpace, default_space
-from dse.technology import Technology
+from dse.networks.layers import Network
+from dse.runs.column_dictionary import COLUMNS, DERIVED, PER_NETWORK, Column
+from dse.runs.identity import of_network, of_technology
+from dse.runs.problem_protocol import Evaluated
 from problems.base import AcceleratorProblem, Columns, ProblemError
 from problems.single import chosen_objectives, named_columns
 
@@ -105,10 +105,10 @@ class GeomeanDNN(AcceleratorProblem):
     networks : names, paths of ONNX files, or `Network`s; no two of one name.
     weights : one positive number a network, in their order or by name; default all equal.
     batch, dims : as in `load_network`; for networks given by name or path.
-    objectives : names among the columns described above or of `dse.columns.DERIVED`, minimised.
+    objectives : names among the columns described above or of `dse.runs.column_dictionary.DERIVED`, minimised.
     space, technology, n_jobs, mapping_objective, mapping_slack : as in `SingleDNN`.
     mapping : "best" for every layer, or "fixed": loop order and tiles are frozen in hardware, more variables of the
-        space (see `dse.fixed_mapping`); then nothing is left for the mapper to minimise.
+        space (see `dse.costs.fixed_mapping`); then nothing is left for the mapper to minimise.
 
     A subclass that overrides `objectives` sets `objective_names` itself.
     """

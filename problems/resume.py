@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dse.exploration import Exploration, Progress
-from dse.files import RunDirectoryError
-from dse.manifest import as_written, read_manifest
-from dse.mixes import Mix
+from dse.hardware.space import DesignSpace
+from dse.hardware.technology import Technology
 from dse.networks.errors import NetworkError
-from dse.search import explore
-from dse.space import DesignSpace
-from dse.technology import Technology
+from dse.runs.files import RunDirectoryError
+from dse.runs.run_directory import as_written, read_manifest
+from dse.search.exploration import Exploration, Progress
+from dse.search.search_loop import explore
+from dse.simultaneous.mixes import Mix
 from problems.base import AcceleratorProblem
 from problems.geomean import GeomeanDNN
 from problems.simultaneous import SimultaneousDNNs

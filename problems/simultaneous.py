@@ -9,21 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from dse.accelerator import Accelerator
-from dse.columns import Column
-from dse.dataflow import DATAFLOWS, Dataflow, dataflow_named
-from dse.evaluate import checked_jobs, in_threads, worker_count
-from dse.files import hash_of
-from dse.identity import of_technology
-from dse.mixes import Mix, load_mix
-from dse.model import DEFAULT_SLACK
-from dse.partition import POLICIES, CoRun, MixEvaluator, division_of, places_of
-from dse.partition import probe_values as mix_probes
-from dse.probes import probe_values as model_probes
-from dse.schedule import ORDERS
-from dse.space import DesignSpace, ExtendedSpace, default_space
-from dse.technology import Technology
-from dse.variables import Variable
+from dse.costs.evaluation import checked_jobs, in_threads, worker_count
+from dse.costs.kernel_rows import DEFAULT_SLACK
+from dse.costs.probes import probe_values as model_probes
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.dataflow import DATAFLOWS, Dataflow, dataflow_named
+from dse.hardware.space import DesignSpace, ExtendedSpace, default_space
+from dse.hardware.technology import Technology
+from dse.hardware.variables import Variable
+from dse.runs.column_dictionary import Column
+from dse.runs.files import hash_of
+from dse.runs.identity import of_technology
+from dse.simultaneous.division import POLICIES, CoRun, MixEvaluator, division_of, places_of
+from dse.simultaneous.division import probe_values as mix_probes
+from dse.simultaneous.mixes import Mix, load_mix
+from dse.simultaneous.schedules import ORDERS
 from problems.base import AcceleratorProblem, Columns, ProblemError
 from problems.single import chosen_objectives
 
@@ -40,7 +40,7 @@ OBJECTIVES = {
     "unfairness": Column("1", "1 - fairness, as MoCA defines that"),
     "deadline_miss_share": Column("1", "share of the requests with a deadline that miss it"),
 }
-"""Objectives that `SimultaneousDNNs` knows, minimised; metrics are in `dse.schedule.Schedule.metrics`."""
+"""Objectives that `SimultaneousDNNs` knows, minimised; metrics are in `dse.simultaneous.schedules.Schedule.metrics`."""
 
 MEANINGS = OBJECTIVES | {
     "makespan_bound_s": Column("s", "makespan that no schedule of these layers on these sub-arrays can beat"),
@@ -164,7 +164,7 @@ class SimultaneousDNNs(AcceleratorProblem):
     shares : what each sub-array's share of columns, buffers and bandwidth may be.
     dataflows : of the sub-arrays from the second on; "same": the design's own.  ``("same",)``: all equal.  Default:
         "same" and what the space has for the design itself, or `FEW_DATAFLOWS` where that is fixed.
-    order : what a sub-array runs next, one of `dse.schedule.ORDERS`.
+    order : what a sub-array runs next, one of `dse.simultaneous.schedules.ORDERS`.
     """
 
     objective_names = ("makespan_s", "area_mm2")

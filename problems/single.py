@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from dse.columns import DERIVED, METRICS
-from dse.evaluate import BatchEvaluator
-from dse.identity import of_network, of_technology
-from dse.model import DEFAULT_SLACK
+from dse.costs.evaluation import BatchEvaluator
+from dse.costs.kernel_rows import DEFAULT_SLACK
+from dse.costs.probes import probe_values as model_probes
+from dse.hardware.space import DesignSpace, default_space
+from dse.hardware.technology import Technology
 from dse.networks import load_network, network_names
-from dse.probes import probe_values as model_probes
-from dse.space import DesignSpace, default_space
-from dse.technology import Technology
+from dse.runs.column_dictionary import DERIVED, METRICS
+from dse.runs.identity import of_network, of_technology
 from problems.base import AcceleratorProblem, Columns, ProblemError
 
 
@@ -59,7 +59,7 @@ def chosen_objectives(
 
 
 def named_columns(names: tuple[str, ...], m: Columns) -> tuple[np.ndarray, ...]:
-    """The columns of these names, those of `dse.columns.DERIVED` computed."""
+    """The columns of these names, those of `dse.runs.column_dictionary.DERIVED` computed."""
     return tuple(_derived(n, m) if n in DERIVED else m[n] for n in names)
 
 
@@ -72,7 +72,8 @@ class SingleDNN(AcceleratorProblem):
     batch, dims : as in `load_network`; only for a network given by name or path.
     space : `DesignSpace`; default: the default space.
     technology : `Technology`; default 45 nm.
-    objectives : names of metric columns or of `dse.columns.DERIVED`, minimised; default ``latency_s, area_mm2``.
+    objectives : names of metric columns or of `dse.runs.column_dictionary.DERIVED`, minimised; default ``latency_s,
+        area_mm2``.
     n_jobs : workers of the evaluator; does not change a bit of the result.
     mapping_objective, mapping_slack : `objective` and `slack` of `dse.evaluate`: what the mapper minimises in each
         layer (``"latency"``, ``"energy"``, ``"edp"``), and the share of latency it may give up for energy.

@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 
-from dse.columns import dictionary
-from dse.pareto import non_dominated
-from dse.runlog import RowFormat
-from dse.search import explore
+from dse.runs.column_dictionary import dictionary
+from dse.runs.design_log import RowFormat
+from dse.search.pareto import non_dominated
+from dse.search.search_loop import explore
 
 
 def designs(problem, n=40, seed=0):

@@ -16,9 +16,9 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 from standin import StandIn  # noqa: E402
 
-import dse.files  # noqa: E402
-import dse.runlog  # noqa: E402
-from dse.search import Interrupted, explore  # noqa: E402
+import dse.runs.design_log  # noqa: E402
+import dse.runs.files  # noqa: E402
+from dse.search.search_loop import Interrupted, explore  # noqa: E402
 
 ARGUMENTS = {"evaluations": 300, "population": 20, "seed": 3, "exhaustive": True}
 WRITE = os.write
@@ -50,7 +50,7 @@ def in_nth_write(n: int, keep: float) -> None:
             kill_self()
         return WRITE(file, data)
 
-    dse.runlog.os = type("os", (), {**vars(os), "write": staticmethod(write)})
+    dse.runs.design_log.os = type("os", (), {**vars(os), "write": staticmethod(write)})
 
 
 def before_nth_replace(n: int) -> None:
@@ -63,7 +63,7 @@ def before_nth_replace(n: int) -> None:
             kill_self()
         os.rename(source, target)
 
-    dse.files.os = type("os", (), {**vars(os), "replace": staticmethod(replace)})
+    dse.runs.files.os = type("os", (), {**vars(os), "replace": staticmethod(replace)})
 
 
 def child(out: Path, trouble) -> int:

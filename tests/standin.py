@@ -9,8 +9,8 @@ import time
 
 import numpy as np
 
-from dse.accelerator import Accelerator
-from dse.space import DesignSpace
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.space import DesignSpace
 from problems.base import AcceleratorProblem
 
 MACS, NEEDED_KIB = 4.09e9, 24.0

@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from dse import kernels as k
-from dse.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, Accelerator, buffer_groups
-from dse.dataflow import DATAFLOWS, Dataflow, SpatialOption
-from dse.formulas import BOUNDS, RESIDENT
-from dse.layers import LOOPS, MacLayer
-from dse.mapping import DRAM_ORDERS, GROUPS, Mapping
-from dse.model import TILE_SIZES, design_rows, layer_row, mapper_mode, option_rows, parameter_columns
-from dse.technology import Technology
-from dse.traffic import overflow
+from dse.costs import kernels as k
+from dse.costs.formulas import BOUNDS, RESIDENT
+from dse.costs.kernel_rows import TILE_SIZES, design_rows, layer_row, mapper_mode, option_rows, parameter_columns
+from dse.costs.mapping import DRAM_ORDERS, GROUPS, Mapping
+from dse.costs.traffic import overflow
+from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, Accelerator, buffer_groups
+from dse.hardware.dataflow import DATAFLOWS, Dataflow, SpatialOption
+from dse.hardware.technology import Technology
+from dse.networks.layers import LOOPS, MacLayer
 
 TECHNOLOGY = Technology()
 
@@ -36,7 +36,7 @@ RESULT_COLUMNS = {
     "load_cycles": k.LOAD,
     "bound_cycles": k.BOUND_CYCLES, "bound_pj": k.BOUND_PJ,
 }  # fmt: skip
-"""Kernel column of each quantity of `dse.formulas`; the one missing is ``bound``, a name."""
+"""Kernel column of each quantity of `dse.costs.formulas`; the one missing is ``bound``, a name."""
 
 WATERFALL = (k.IDEAL, k.SPATIAL_LOSS, k.VECTOR_STALL, k.BUFFER_STALL, k.DRAM_STALL, k.FILL_DRAIN)
 
@@ -57,7 +57,7 @@ def kernel_rows(layer: MacLayer, design: Accelerator) -> tuple[np.ndarray, np.nd
 
 
 def kernel_cost(layer: MacLayer, design: Accelerator, mapping: Mapping, resident=frozenset()) -> dict[str, float | str]:
-    """`evaluate_mapping` under the names of `dse.formulas`."""
+    """`evaluate_mapping` under the names of `dse.costs.formulas`."""
     layer_numbers, design_numbers, _ = kernel_rows(layer, design)
     out = np.full(k.N_RESULT, np.nan)
     option = option_rows(design.dataflow)[mapping.option]

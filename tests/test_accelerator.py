@@ -9,8 +9,8 @@ from dataclasses import FrozenInstanceError, fields, replace
 import numpy as np
 import pytest
 
-from dse.accelerator import BUFFER_ARRANGEMENTS, POSITIVE, WHOLE, Accelerator, buffer_groups
-from dse.dataflow import DATAFLOWS, Dataflow, SpatialOption, dataflow_named
+from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, POSITIVE, WHOLE, Accelerator, buffer_groups
+from dse.hardware.dataflow import DATAFLOWS, Dataflow, SpatialOption, dataflow_named
 
 
 @pytest.mark.parametrize("name", WHOLE)

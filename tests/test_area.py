@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dse.accelerator import BUFFER_ARRANGEMENTS, Accelerator
-from dse.area import AREA_BLOCKS, area_blocks_mm2, area_mm2, leakage_w
-from dse.dataflow import DATAFLOWS, Dataflow, SpatialOption
-from dse.scaling import scale_factor
-from dse.space import default_space
-from dse.technology import Technology
+from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, Accelerator
+from dse.hardware.area import AREA_BLOCKS, area_blocks_mm2, area_mm2, leakage_w
+from dse.hardware.dataflow import DATAFLOWS, Dataflow, SpatialOption
+from dse.hardware.node_scaling import scale_factor
+from dse.hardware.space import default_space
+from dse.hardware.technology import Technology
 
 TECHNOLOGY = Technology()
 

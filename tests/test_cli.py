@@ -16,9 +16,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import dse
-import dse.cli
-import dse.manifest
-import dse.runlog
+import dse.commands.main
+import dse.runs.design_log
+import dse.runs.run_directory
 from problems import SimultaneousDNNs
 
 TINY = '[space]\nname = "tiny"\n[variables]\nrows = [4, 8]\ncols = [4, 8]\ndram_gbps = [1, 4, 16]\n'
@@ -73,7 +73,7 @@ def dse_command(files, monkeypatch, capsys):
         monkeypatch.chdir(files)
         monkeypatch.setattr(sys, "argv", ["dse", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
-            dse.cli.main()
+            dse.commands.main.main()
         out, err = capsys.readouterr()
         return end.value.code or 0, out, err
 
@@ -89,7 +89,7 @@ def finished(files):
     return done
 
 
-DSE = [sys.executable, "-m", "dse.cli"]
+DSE = [sys.executable, "-m", "dse.commands.main"]
 
 
 def test_explore_prints_a_table_and_leaves_its_files(files, finished):
@@ -192,8 +192,8 @@ def test_evaluate(dse_command, files, finished):
 
 def test_evaluation_of_a_row_gives_the_numbers_of_its_row(files, finished):
     import dse as library
-    from dse.chosen import choose
-    from dse.records import read_table
+    from dse.commands.design_by_text import choose
+    from dse.runs.tables import read_table
 
     rows = read_table(files / "finished" / "designs.csv")
     network = library.load_network(str(files / "small.onnx"))
@@ -233,7 +233,7 @@ def test_version_and_help(dse_command):
 
 
 def test_help_does_not_import_the_heavy_packages():
-    code = "import sys, dse.cli; print({'numba', 'pymoo', 'pandas', 'matplotlib', 'onnx'} & set(sys.modules))"
+    code = "import sys, dse.commands.main; print({'numba', 'pymoo', 'pandas', 'matplotlib', 'onnx'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 
@@ -436,7 +436,7 @@ def test_full_disk_and_read_only_directory(dse_command, files, monkeypatch):
 
         return write
 
-    monkeypatch.setattr(dse.runlog.os, "write", fails(errno.ENOSPC))
+    monkeypatch.setattr(dse.runs.design_log.os, "write", fails(errno.ENOSPC))
     code, _, err = dse_command(*SMALL, "--out", "full")
     assert code == 1 and "No space left on device" in err and "full" in err and err.count("\n") == 1
     monkeypatch.undo()
@@ -461,8 +461,8 @@ def test_torn_log_is_continued(dse_command, files, finished):
 def test_interrupt_says_how_to_continue(files, finished):
     explore = ["explore", "small.onnx", "-n", "100", "--population", "4", "--space", "large.toml", "--out", "stopped"]
     slow = (
-        "import time, dse.cli, dse.runlog; e = dse.runlog.RunLog.evaluate; "
-        "dse.runlog.RunLog.evaluate = lambda *a: (time.sleep(0.1), e(*a))[1]; dse.cli.main()"
+        "import time, dse.commands.main, dse.runs.design_log; e = dse.runs.design_log.RunLog.evaluate; "
+        "dse.runs.design_log.RunLog.evaluate = lambda *a: (time.sleep(0.1), e(*a))[1]; dse.commands.main.main()"
     )
     process = subprocess.Popen([sys.executable, "-c", slow, *explore], cwd=files, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True)  # fmt: skip

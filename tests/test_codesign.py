@@ -8,7 +8,7 @@ from onnx import helper, numpy_helper
 from test_tune import concatenated, residual, resized, shared
 
 import dse
-from dse.columns import METRICS
+from dse.runs.column_dictionary import METRICS
 from problems import Codesign, ProblemError
 
 SPACE = dse.DesignSpace({"rows": [8, 16], "cols": [8, 16, 32], "dataflow": ["weight_stationary", "channel_vector"]})

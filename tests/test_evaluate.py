@@ -9,15 +9,15 @@ import pytest
 from strategies import TECHNOLOGY, kernel_cost
 
 import dse
-from dse.accelerator import Accelerator
-from dse.columns import METRICS
-from dse.evaluate import ENERGY_PARTS, LAYER_BYTES, WATERFALL, BatchEvaluator, evaluate
-from dse.formulas import mapping_cost, vector_cost
-from dse.layers import LOOPS, MacLayer, Network, VectorLayer
-from dse.mapping import Mapping
-from dse.model import parameter_columns
+from dse.costs.evaluation import ENERGY_PARTS, LAYER_BYTES, WATERFALL, BatchEvaluator, evaluate
+from dse.costs.formulas import mapping_cost, vector_cost
+from dse.costs.kernel_rows import parameter_columns
+from dse.costs.mapping import Mapping
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.space import default_space
 from dse.networks import load_network
-from dse.space import default_space
+from dse.networks.layers import LOOPS, MacLayer, Network, VectorLayer
+from dse.runs.column_dictionary import METRICS
 
 SMALL_BUFFERS = {
     f"{x}_buffer_{what}": value
@@ -331,7 +331,7 @@ def test_evaluate_says_what_it_takes(design, network, text):
 
 
 def test_the_column_dictionary_holds_just_the_metrics_that_are_made():
-    """`dse.columns` lists blocks and parts by name; the model decides which there are."""
+    """`dse.runs.column_dictionary` lists blocks and parts by name; the model decides which there are."""
     space = default_space()
     metrics = BatchEvaluator(MacLayer("a"), TECHNOLOGY)(space.columns(space.sample(2, np.random.default_rng(0))))
     assert set(metrics) == set(METRICS)

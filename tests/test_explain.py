@@ -10,13 +10,13 @@ from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 
 import dse
-import dse.chosen
-from dse.evaluate import ENERGY_PARTS, WATERFALL, layer_cycles
-from dse.explain import changes, closed, explain, neighbours, with_layer
-from dse.explain_plots import relation_figure, write_explanation
-from dse.explain_report import explanation_report
-from dse.layers import MacLayer, Network, VectorLayer
-from dse.relate import relate
+import dse.commands.design_by_text
+from dse.analysis.explanation import changes, closed, explain, neighbours, with_layer
+from dse.analysis.operation_kinds import relate
+from dse.costs.evaluation import ENERGY_PARTS, WATERFALL, layer_cycles
+from dse.networks.layers import MacLayer, Network, VectorLayer
+from dse.output.explanation_figures import relation_figure, write_explanation
+from dse.output.explanation_tables import explanation_report
 
 DESIGNS = ("nvdla_large", "systolic", "tpu_v1", "eyeriss_v1")
 
@@ -101,7 +101,8 @@ def test_sensitivity_has_both_neighbours_of_every_number(explained):
         assert "up" in directions and (directions >= {"up", "down"} or getattr(found.evaluation.design, parameter) == 1)
     row = rows[(rows["parameter"] == "vector_lanes") & (rows["direction"] == "up")].iloc[0]
     wide = dse.evaluate(
-        dse.chosen.choose("nvdla_large", [f"vector_lanes={row['value']}"]).design, found.evaluation.network
+        dse.commands.design_by_text.choose("nvdla_large", [f"vector_lanes={row['value']}"]).design,
+        found.evaluation.network,
     )
     assert row["saved_cycles"] == found.evaluation.cycles - wide.cycles > 0
     assert row["area_mm2"] == pytest.approx(wide.area_mm2 - found.evaluation.area_mm2, rel=1e-9)

@@ -9,11 +9,11 @@ import pytest
 from test_several import NETWORKS
 
 import dse
-from dse.evaluate import evaluate
-from dse.fixed_mapping import FIXED, FixedMappingEvaluator, FixedMappingSpace, fixed_mapping
-from dse.layers import MacLayer, Network
-from dse.several import SeveralEvaluator
-from dse.space import DesignSpace, default_space
+from dse.costs.evaluation import evaluate
+from dse.costs.fixed_mapping import FIXED, FixedMappingEvaluator, FixedMappingSpace, fixed_mapping
+from dse.costs.several_networks import SeveralEvaluator
+from dse.hardware.space import DesignSpace, default_space
+from dse.networks.layers import MacLayer, Network
 from problems import GeomeanDNN, ProblemError, resume
 
 DEPTHWISE = MacLayer("depthwise", "Conv", G=32, OY=14, OX=14, FY=3, FX=3, stride_y=2, stride_x=2, pad_y=1, pad_x=1)

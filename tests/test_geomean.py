@@ -9,13 +9,13 @@ import pytest
 from test_several import NETWORKS
 
 import dse
-from dse.columns import METRICS, dictionary
-from dse.evaluate import BatchEvaluator
-from dse.files import RunDirectoryError
-from dse.generality import price_table
-from dse.layers import MacLayer, VectorLayer
+from dse.analysis.price_of_generality import price_table
+from dse.costs.evaluation import BatchEvaluator
+from dse.hardware.space import DesignSpace, default_space
 from dse.networks import NetworkError
-from dse.space import DesignSpace, default_space
+from dse.networks.layers import MacLayer, VectorLayer
+from dse.runs.column_dictionary import METRICS, dictionary
+from dse.runs.files import RunDirectoryError
 from problems import GeomeanDNN, ProblemError, SingleDNN, resume
 
 SPACE = DesignSpace(

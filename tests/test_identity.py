@@ -9,17 +9,17 @@ import pytest
 from standin import StandIn, UnderPower
 
 import dse
-import dse.area
-import dse.identity
-import dse.model
-import dse.probes
-from dse.files import RunDirectoryError
-from dse.identity import ELSEWHERE, differences, of_model
-from dse.layers import MacLayer, Network
-from dse.partition import probe_values as mix_probes
-from dse.probes import N_DESIGNS, probe_designs, probe_network, probe_values
-from dse.search import explore
-from dse.technology import Technology
+import dse.costs.probes
+import dse.runs.identity
+from dse.costs import kernel_rows, kernels
+from dse.costs.probes import N_DESIGNS, probe_designs, probe_network, probe_values
+from dse.hardware import area
+from dse.hardware.technology import Technology
+from dse.networks.layers import MacLayer, Network
+from dse.runs.files import RunDirectoryError
+from dse.runs.identity import ELSEWHERE, differences, of_model
+from dse.search.search_loop import explore
+from dse.simultaneous.division import probe_values as mix_probes
 from problems import GeomeanDNN, SimultaneousDNNs, SingleDNN
 
 BASE = Technology.at(45)
@@ -62,7 +62,7 @@ def test_the_probe_set_is_small_and_of_every_kind(identity):
     assert all(np.isfinite(array).all() for array in values.values())
     texts = identity["probes"]["values"]
     assert all((np.array(texts[name].split(), float) == values[name].ravel()).all() for name in texts)
-    assert {design.dataflow.name for design in probe_designs()} == set(dse.dataflow.DATAFLOWS)
+    assert {design.dataflow.name for design in probe_designs()} == set(dse.hardware.dataflow.DATAFLOWS)
 
 
 def test_equal_identities_have_no_differences(identity):
@@ -86,8 +86,8 @@ METHODS = [
 ]  # fmt: skip
 FORMULAS = [
     *((Technology, name) for name in METHODS),
-    *((dse.area, name) for name in ("_mac_um2", "_vector_lane_um2", "_interconnect_um2", "leakage_of_blocks_w")),
-    *((dse.model, name) for name in ("layer_row", "option_rows")),
+    *((area, name) for name in ("_mac_um2", "_vector_lane_um2", "_interconnect_um2", "leakage_of_blocks_w")),
+    *((kernel_rows, name) for name in ("layer_row", "option_rows")),
 ]
 
 
@@ -99,9 +99,9 @@ def test_a_changed_formula_is_noticed(identity, monkeypatch, home, name):
     def changed(*arguments, **named):
         found = formula(*arguments, **named)
         if name == "layer_row":
-            found[dse.kernels.VECTOR_OPERATIONS] += 1
+            found[kernels.VECTOR_OPERATIONS] += 1
         elif name == "option_rows":
-            found[:, dse.kernels.OPT_FORWARDS] = 1 - found[:, dse.kernels.OPT_FORWARDS]
+            found[:, kernels.OPT_FORWARDS] = 1 - found[:, kernels.OPT_FORWARDS]
         else:
             found = found * 1.0001
         return found
@@ -138,8 +138,8 @@ def test_numbers_of_another_machine_may_differ_in_the_last_digits(identity):
 def test_changed_words_keep_a_finished_run(finished, monkeypatch):
     """A docstring is not what a run computes: the same command says finished and does no work."""
     before = {path.name: path.read_bytes() for path in finished.iterdir()}
-    monkeypatch.setattr("dse.search.source_sha256", lambda *files: "another text")
-    monkeypatch.setattr(dse.area.area_blocks_mm2, "__doc__", "Another word.")
+    monkeypatch.setattr("dse.search.search_loop.source_sha256", lambda *files: "another text")
+    monkeypatch.setattr(area.area_blocks_mm2, "__doc__", "Another word.")
     run = explore(problem(), out=finished, **ARGUMENTS)
     assert run.finished and {path.name: path.read_bytes() for path in finished.iterdir()} == before
 
@@ -148,8 +148,10 @@ def test_changed_numbers_refuse_a_finished_run(finished, monkeypatch):
     text = refused(finished, problem(replace(BASE, dram_pj_per_bit=9.0)), "dram_pj_per_bit of the technology 8.0 there")
     assert "warm_start=" in text and "overwrite=True" in text
     probe_values.cache_clear()
-    leak = dse.area.leakage_of_blocks_w
-    monkeypatch.setattr(dse.area, "leakage_of_blocks_w", lambda blocks, technology: 2 * leak(blocks, technology))
+    leak = area.leakage_of_blocks_w
+    monkeypatch.setattr(
+        dse.hardware.area, "leakage_of_blocks_w", lambda blocks, technology: 2 * leak(blocks, technology)
+    )
     refused(finished, problem(), r"the model computes other numbers: cycles of probe 6 was 774,9\d\d, is 773,5\d\d")
     monkeypatch.undo()
     probe_values.cache_clear()
@@ -220,15 +222,15 @@ def test_a_run_of_version_0_1_is_one_clear_line(tmp_path, finished):
 
 
 def test_a_probe_that_fails_is_named(monkeypatch):
-    real = dse.probes.step_results
+    real = dse.costs.probes.step_results
 
     def failing(rows, *more):
-        if rows[0, dse.kernels.ROWS] == probe_designs()[5].rows:
+        if rows[0, kernels.ROWS] == probe_designs()[5].rows:
             raise ZeroDivisionError("division by zero")
         return real(rows, *more)
 
     probe_values.cache_clear()
-    monkeypatch.setattr(dse.probes, "step_results", failing)
+    monkeypatch.setattr(dse.costs.probes, "step_results", failing)
     with pytest.raises(RuntimeError, match=r"the cost model fails on probe \d+, Accelerator\(.*: division by zero"):
         of_model(problem())
     probe_values.cache_clear()

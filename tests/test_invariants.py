@@ -13,15 +13,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import TECHNOLOGY, WATERFALL, accelerators, best_cost, kernel_cost, layers, mappings, residencies
 
-from dse import kernels as k
-from dse.accelerator import Accelerator
-from dse.evaluate import BatchEvaluator, evaluate
-from dse.formulas import RESIDENT, dram_bytes_per_cycle
-from dse.layers import MacLayer, Network, VectorLayer
-from dse.model import TILE_SIZES
+from dse.costs import kernels as k
+from dse.costs.evaluation import BatchEvaluator, evaluate
+from dse.costs.formulas import RESIDENT, dram_bytes_per_cycle
+from dse.costs.kernel_rows import TILE_SIZES
+from dse.costs.traffic import word_bytes
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.space import default_space
 from dse.networks import load_network
-from dse.space import default_space
-from dse.traffic import word_bytes
+from dse.networks.layers import MacLayer, Network, VectorLayer
 
 ENERGIES = range(k.PJ_TOTAL_MAC, k.PJ_TOTAL_LEAKAGE + 1)
 DRAM = [k.DRAM_W, k.DRAM_I, k.DRAM_O_READ, k.DRAM_O_WRITE, k.DRAM_FUSED]
@@ -249,8 +249,8 @@ def test_equal_bits_for_any_batch_split_and_order():
 @pytest.fixture
 def always_parallel(monkeypatch):
     """Batches are split over workers, however short they are."""
-    monkeypatch.setattr(sys.modules["dse.evaluate"], "_SECONDS_A_TASK", 0.0)
-    return sys.modules["dse.evaluate"]
+    monkeypatch.setattr(sys.modules["dse.costs.evaluation"], "_SECONDS_A_TASK", 0.0)
+    return sys.modules["dse.costs.evaluation"]
 
 
 def test_equal_bits_for_any_number_of_threads(always_parallel):

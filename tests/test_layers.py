@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from strategies import layers
 
-from dse.layers import LOOPS, MacLayer, Network, VectorLayer, distinct_positions
+from dse.networks.layers import LOOPS, MacLayer, Network, VectorLayer, distinct_positions
 
 
 def test_distinct_positions_equal_brute_force():

@@ -12,13 +12,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import accelerators, kernel_rows, layers, residencies, variant_of
 
-from dse import kernels as k
-from dse.accelerator import Accelerator
-from dse.dataflow import Dataflow, SpatialOption
-from dse.layers import LOOPS, MacLayer
-from dse.mapping import Mapping
-from dse.model import TILE_SIZES, mapper_mode
-from dse.space import default_space
+from dse.costs import kernels as k
+from dse.costs.kernel_rows import TILE_SIZES, mapper_mode
+from dse.costs.mapping import Mapping
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.dataflow import Dataflow, SpatialOption
+from dse.hardware.space import default_space
+from dse.networks.layers import LOOPS, MacLayer
 
 OBJECTIVES = (("latency", 0.0), ("latency", 0.05), ("energy", 0.0), ("edp", 0.0))
 MOST_CANDIDATES = 60_000

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import accelerators, kernel_cost, layers, mappings
 
-from dse import kernels as k
-from dse.accelerator import Accelerator
-from dse.evaluate import evaluate
-from dse.layers import LOOPS, MacLayer
-from dse.mapping import DRAM_ORDERS, ROW_LENGTH, Mapping, load_position
+from dse.costs import kernels as k
+from dse.costs.evaluation import evaluate
+from dse.costs.mapping import DRAM_ORDERS, ROW_LENGTH, Mapping, load_position
+from dse.hardware.accelerator import Accelerator
+from dse.networks.layers import LOOPS, MacLayer
 
 CONVOLUTION = MacLayer("conv", K=6, C=4, OY=5, OX=8, FY=3, FX=3, pad_y=1, pad_x=1, IY=5, IX=8)
 WEIGHTS_STAY = Mapping(

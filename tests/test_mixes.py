@@ -2,9 +2,9 @@
 
 import pytest
 
-from dse.layers import MacLayer, Network
-from dse.mixes import Mix, Stream, load_mix, mix_names
 from dse.networks import network_names
+from dse.networks.layers import MacLayer, Network
+from dse.simultaneous.mixes import Mix, Stream, load_mix, mix_names
 
 TINY = Network.from_layers([MacLayer("gemm", OX=8, C=8, K=8)])
 

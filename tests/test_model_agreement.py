@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from strategies import RESULT_COLUMNS, TECHNOLOGY, accelerators, kernel_cost, layers, mappings, residencies
 from walker import bytes_moved
 
-from dse.evaluate import evaluate
-from dse.formulas import mapping_cost
-from dse.layers import MacLayer, Network
+from dse.costs.evaluation import evaluate
+from dse.costs.formulas import mapping_cost
+from dse.costs.traffic import padding, tile_bytes, word_bytes
+from dse.hardware.space import default_space
 from dse.networks import load_network
-from dse.space import default_space
-from dse.traffic import padding, tile_bytes, word_bytes
+from dse.networks.layers import MacLayer, Network
 
 EXACT = ("array_cycles", "folds", "macs")
 CLOSE = 1e-12

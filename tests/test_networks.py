@@ -13,10 +13,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from dse.accelerator import Accelerator
-from dse.evaluate import evaluate
-from dse.layers import MacLayer, Network
+from dse.costs.evaluation import evaluate
+from dse.hardware.accelerator import Accelerator
 from dse.networks import EIGHT, NETWORKS, NetworkError, load_network, network_names
+from dse.networks.layers import MacLayer, Network
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 LIGHT_MMACS = {

@@ -14,9 +14,9 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.backend.test.case.node import collect_testcases
 
-from dse.layers import MacLayer, VectorLayer
 from dse.networks import NetworkError, load_network
-from dse.networks.fusion import fuse
+from dse.networks.layers import MacLayer, VectorLayer
+from dse.networks.operators.fusion import fuse
 
 NUMPY_TYPES = {"f": TensorProto.FLOAT, "i": TensorProto.INT64, "b": TensorProto.BOOL, "u": TensorProto.UINT8}
 

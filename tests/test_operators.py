@@ -7,7 +7,7 @@ import pytest
 from pymoo.core.population import Population
 from standin import StandIn, space
 
-from dse.operators import (
+from dse.search.genetic_operators import (
     SeenElimination,
     StepMutation,
     UniformCrossover,

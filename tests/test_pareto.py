@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from dse.pareto import REFERENCE, Normalisation, RunningFront, hypervolume, non_dominated
+from dse.search.pareto import REFERENCE, Normalisation, RunningFront, hypervolume, non_dominated
 
 
 def slow_front(points):

@@ -6,12 +6,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from standin import StandIn, StandInEvaluator, UnderPower, space
 
-from dse import plots
-from dse.columns import AREA_BLOCKS, ENERGY_PARTS
-from dse.exploration import load
-from dse.files import RunDirectoryError
-from dse.pareto import knee, spread
-from dse.search import explore
+from dse.output import run_figures as plots
+from dse.runs.column_dictionary import AREA_BLOCKS, ENERGY_PARTS
+from dse.runs.files import RunDirectoryError
+from dse.search.exploration import load
+from dse.search.pareto import knee, spread
+from dse.search.search_loop import explore
 from problems.base import AcceleratorProblem
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 import dse
-from dse.chosen import choose
-from dse.presets import preset_chip
+from dse.commands.design_by_text import choose
+from dse.hardware.presets import preset_chip
 
 PEAK_MACS = {
     "eyeriss_v1": 168, "tpu_v1": 65536, "gemmini_16x16": 256, "diannao": 256, "shidiannao": 64, "simba_pe": 1024,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dse.columns import COLUMNS
-from dse.space import DesignSpace, default_space
+from dse.hardware.space import DesignSpace, default_space
+from dse.runs.column_dictionary import COLUMNS
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -59,7 +59,7 @@ def test_size_of_the_default_space():
 
 
 def test_options_named_in_the_text_exist():
-    source = (ROOT / "dse" / "cli.py").read_text(encoding="utf-8")
+    source = (ROOT / "dse" / "commands" / "main.py").read_text(encoding="utf-8")
     for option in set(re.findall(r"--[a-z][a-z-]+", TEXT)) - {"--help"}:
         name = option[2:].replace("-", "_")
         assert f'"{option}"' in source or re.search(rf"^    {name}: ", source, flags=re.M), option

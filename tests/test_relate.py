@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import dse
-from dse.explain_plots import relation_figure
-from dse.layers import MacLayer, Network, VectorLayer
-from dse.relate import ASPECTS, choices, kind_of, relate
+from dse.analysis.operation_kinds import ASPECTS, choices, kind_of, relate
+from dse.networks.layers import MacLayer, Network, VectorLayer
+from dse.output.explanation_figures import relation_figure
 
 DEPTHWISE = MacLayer("dw", "Conv", G=64, OY=16, OX=16, FY=3, FX=3)
 FULL = MacLayer("full", "Conv", K=64, C=64, OY=16, OX=16, FY=3, FX=3)

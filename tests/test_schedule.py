@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dse.schedule import ORDERS, Job, alone_turnaround_s, certain_misses, makespan_bounds, schedule
+from dse.simultaneous.schedules import ORDERS, Job, alone_turnaround_s, certain_misses, makespan_bounds, schedule
 
 GB = 1e9
 

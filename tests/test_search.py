@@ -12,13 +12,13 @@ from pymoo.core.problem import Problem
 from pymoo.optimize import minimize
 from standin import StandIn, StandInEvaluator, UnderPower, space
 
-from dse.files import RunDirectoryError
-from dse.operators import ALGORITHMS, keys
-from dse.pareto import non_dominated
-from dse.runlog import VERIFIED
-from dse.search import explore, load
-from dse.space import DesignSpace
-from dse.sweep import sweep
+from dse.hardware.space import DesignSpace
+from dse.runs.design_log import VERIFIED
+from dse.runs.files import RunDirectoryError
+from dse.search.exhaustive_sweep import sweep
+from dse.search.genetic_operators import ALGORITHMS, keys
+from dse.search.pareto import non_dominated
+from dse.search.search_loop import explore, load
 from problems.base import AcceleratorProblem
 
 TABLES = ("designs.csv", "front.csv", "random_twin.csv", "exact_front.csv", "convergence.csv", "columns.csv")
@@ -136,7 +136,7 @@ def test_sweep_equals_brute_force_and_does_not_depend_on_chunks(exact):
 
 
 def test_sweep_continues_from_its_checkpoint(tmp_path, exact, monkeypatch):
-    monkeypatch.setattr("dse.sweep.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("dse.search.exhaustive_sweep.SAVE_EVERY_S", 0.0)
     problem, state = StandIn(small=True), tmp_path / "sweep.json"
 
     def stop(done, size, front):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dse.sensitivity import NOT_PERTURBED, perturbed, perturbed_constants, survival
-from dse.technology import Technology
+from dse.analysis.technology_sensitivity import NOT_PERTURBED, perturbed, perturbed_constants, survival
+from dse.hardware.technology import Technology
 
 BASE = Technology.at(45)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dse.accelerator import Accelerator
-from dse.evaluate import BatchEvaluator
-from dse.layers import MacLayer, Network, VectorLayer
-from dse.model import network_tables
+from dse.costs.evaluation import BatchEvaluator
+from dse.costs.kernel_rows import network_tables
+from dse.costs.several_networks import SeveralEvaluator, distinct_networks, joined_tables
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.space import DesignSpace, default_space
 from dse.networks import load_network
-from dse.several import SeveralEvaluator, distinct_networks, joined_tables
-from dse.space import DesignSpace, default_space
+from dse.networks.layers import MacLayer, Network, VectorLayer
 
 CONV = {"K": 32, "C": 16, "OY": 14, "OX": 14, "FY": 3, "FX": 3}
 

@@ -9,17 +9,17 @@ import pandas as pd
 import pytest
 
 import dse
-from dse.accelerator import Accelerator
-from dse.area import AREA_BLOCKS, area_blocks_mm2, leakage_of_blocks_w
-from dse.dataflow import Dataflow, SpatialOption
-from dse.layers import MacLayer, Network
-from dse.mixes import Mix, Stream
-from dse.model import parameter_columns
-from dse.partition import METRICS, Division, MixEvaluator, co_run, unmet_deadlines
-from dse.plots import RED
-from dse.schedule_plots import gantt_figure, kinds_figure, slow_down_figure
-from dse.space import DesignSpace
-from dse.technology import Technology
+from dse.costs.kernel_rows import parameter_columns
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.area import AREA_BLOCKS, area_blocks_mm2, leakage_of_blocks_w
+from dse.hardware.dataflow import Dataflow, SpatialOption
+from dse.hardware.space import DesignSpace
+from dse.hardware.technology import Technology
+from dse.networks.layers import MacLayer, Network
+from dse.output.run_figures import RED
+from dse.output.schedule_figures import gantt_figure, kinds_figure, slow_down_figure
+from dse.simultaneous.division import METRICS, Division, MixEvaluator, co_run, unmet_deadlines
+from dse.simultaneous.mixes import Mix, Stream
 from problems import ProblemError, SimultaneousDNNs
 
 DESIGN = Accelerator(rows=8, cols=16, macs_per_pe=2, weight_register_bytes=8, input_register_bytes=8, dram_gbps=8)

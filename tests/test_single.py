@@ -12,9 +12,9 @@ from standin import StandInEvaluator, space
 pytest.importorskip("dse.evaluate")
 
 import problems.single
-from dse.files import RunDirectoryError
-from dse.layers import MacLayer, Network
-from dse.search import explore
+from dse.networks.layers import MacLayer, Network
+from dse.runs.files import RunDirectoryError
+from dse.search.search_loop import explore
 from problems import ProblemError, SingleDNN, known_objectives, resume
 
 

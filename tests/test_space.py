@@ -10,10 +10,10 @@ import time
 import numpy as np
 import pytest
 
-from dse.accelerator import Accelerator
-from dse.dataflow import DATAFLOWS, Dataflow, SpatialOption
-from dse.space import Category, DesignSpace, Ordered, default_space, small_space
-from dse.variables import PARAMETERS, parameter_unit
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.dataflow import DATAFLOWS, Dataflow, SpatialOption
+from dse.hardware.space import Category, DesignSpace, Ordered, default_space, small_space
+from dse.hardware.variables import PARAMETERS, parameter_unit
 
 TINY = DesignSpace(
     {
@@ -202,7 +202,7 @@ def test_hash_is_the_content():
 
 
 def test_hash_is_equal_in_another_process():
-    code = "from dse.space import default_space; print(default_space().hash)"
+    code = "from dse.hardware.space import default_space; print(default_space().hash)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == default_space().hash
 

@@ -3,9 +3,9 @@
 import pytest
 
 import dse
-from dse.explain_plots import stairs
-from dse.layers import MacLayer, Network
-from dse.staircase import SIZES, known_layer, staircase, varied
+from dse.analysis.staircases import SIZES, known_layer, staircase, varied
+from dse.networks.layers import MacLayer, Network
+from dse.output.explanation_figures import stairs
 
 LAYER = MacLayer("conv", "Conv", K=40, C=32, OY=8, OX=8, FY=3, FX=3, pad_y=1, pad_x=1, IY=8, IX=8, vector_operations=64)
 NETWORK = Network.from_layers([LAYER])

@@ -9,8 +9,8 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from dse import scaling
-from dse.technology import Technology, adder_tree_bits
+from dse.hardware import node_scaling as scaling
+from dse.hardware.technology import Technology, adder_tree_bits
 
 TECHNOLOGY = Technology()
 NUMBERS = [f.name for f in fields(Technology) if f.name not in ("name", "dram_type", "notes")]

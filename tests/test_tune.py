@@ -13,11 +13,11 @@ from onnx.reference import ReferenceEvaluator
 from rich.console import Console
 
 import dse
-from dse.channels import channels_of, checked, stripped, with_channels, with_random_weights
-from dse.edits import KINDS, Edit
-from dse.explain_report import tuned_report
 from dse.networks import network_dims
-from dse.tune import Budget, apply_edits, capacity_of, propose, read_graph, tune, write_tuned
+from dse.output.explanation_tables import tuned_report
+from dse.tuning.channels import channels_of, checked, stripped, with_channels, with_random_weights
+from dse.tuning.edits import KINDS, Edit
+from dse.tuning.proposals import Budget, apply_edits, capacity_of, propose, read_graph, tune, write_tuned
 
 DESIGN = dse.Accelerator(rows=16, cols=16, dram_gbps=64, vector_lanes=64)
 
@@ -385,7 +385,7 @@ def test_channels_grow_where_they_cost_nothing():
 
 def test_candidates_are_evaluated_once_while_nothing_changes(monkeypatch):
     model, evaluated = stripped(residual()), []
-    module = sys.modules["dse.tune"]
+    module = sys.modules["dse.tuning.proposals"]
     monkeypatch.setattr(module, "evaluate", lambda *args, **more: evaluated.append(1) or dse.evaluate(*args, **more))
     tuned = tune(model, DESIGN, budget=Budget(most_parameters=1.0), rounds=1)
     assert not tuned.edits and len(evaluated) == 1 + len(tuned.proposals)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dse.units import number, percent, quantity
+from dse.output.units import number, percent, quantity
 
 
 @pytest.mark.parametrize(

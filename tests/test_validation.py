@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from dse.cli import app
+from dse.commands.main import app
 from dse.validation import REFERENCES, scalesim
 from dse.validation.collect import reference_rows, validate
 from dse.validation.score import score, spearman

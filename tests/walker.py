@@ -1,7 +1,7 @@
 """A brute-force loop-nest walker: moves the actual words of a small layer through the levels, and counts.
 
-Nothing of the cost model is used here, neither `dse.formulas` nor `dse.kernels`: no closed form, no product of
-trip counts.  The loops of a mapping are run one by one; a word is a tuple of coordinates, such as (b, g, c, y, x)
+Nothing of the cost model is used here, neither `dse.costs.formulas` nor `dse.costs.kernels`: no closed form, no product
+of trip counts.  The loops of a mapping are run one by one; a word is a tuple of coordinates, such as (b, g, c, y, x)
 of an input pixel; memories are sets of words; every copy from one memory to another is counted; every
 multiply-accumulate is done on words that were brought there.
 """
@@ -273,7 +273,7 @@ class Walker:
 def bytes_moved(
     layer, option, mapping, widths, resident=frozenset(), padding=None, compression=1.0, reload=False
 ) -> tuple[dict[str, float], Walk]:
-    """The walk in bytes, by the names of `dse.formulas`.
+    """The walk in bytes, by the names of `dse.costs.formulas`.
 
     `widths`: bytes of a word of W, I, O and of a "sum"; `padding` by operand and `compression` of feature maps: bytes
     in DRAM / their size; `reload`: tiles of W and I are loaded at every step of the DRAM loops.

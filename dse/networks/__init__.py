@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
 
-from dse.layers import Network
 from dse.networks.catalogue import EIGHT, NETWORKS, Entry, network_dims
 from dse.networks.errors import NetworkError
+from dse.networks.layers import Network
 
 __all__ = ["EIGHT", "NETWORKS", "Entry", "NetworkError", "load_network", "network_dims", "network_names"]
 

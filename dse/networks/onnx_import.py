@@ -8,19 +8,19 @@ from pathlib import Path
 
 from onnx import NodeProto
 
-from dse.layers import Layer, Network
-from dse.networks import mac_operators as mac
-from dse.networks.contractions import attention, einsum
 from dse.networks.errors import NetworkError
-from dse.networks.fusion import fuse
-from dse.networks.onnx_bind import bind_inputs
-from dse.networks.onnx_branches import MAX_UNROLLED
-from dse.networks.onnx_fold import resolve
-from dse.networks.onnx_graph import flatten, is_standard, node_title, read_model, subgraphs
-from dse.networks.onnx_reader import Reader, title
-from dse.networks.onnx_vendor import take_apart
-from dse.networks.recurrent import recurrent
-from dse.networks.vector_operators import ELEMENTWISE, alias_of, vector_layers
+from dse.networks.layers import Layer, Network
+from dse.networks.onnx_file.graph import flatten, is_standard, node_title, read_model, subgraphs
+from dse.networks.onnx_file.input_sizes import bind_inputs
+from dse.networks.onnx_file.loops_and_branches import MAX_UNROLLED
+from dse.networks.onnx_file.shapes import resolve
+from dse.networks.onnx_file.vendor_operators import take_apart
+from dse.networks.operators import mac_operators as mac
+from dse.networks.operators.contractions import attention, einsum
+from dse.networks.operators.fusion import fuse
+from dse.networks.operators.reader import Reader, title
+from dse.networks.operators.recurrent import recurrent
+from dse.networks.operators.vector_operators import ELEMENTWISE, alias_of, vector_layers
 
 logger = logging.getLogger("dse")
 

@@ -18,9 +18,9 @@ import math
 import numpy as np
 import pandas as pd
 
-from dse.area import AREA_BLOCKS, area_blocks_mm2
-from dse.presets import preset
-from dse.technology import Technology
+from dse.hardware.area import AREA_BLOCKS, area_blocks_mm2
+from dse.hardware.presets import preset
+from dse.hardware.technology import Technology
 from dse.validation.table import checked, read_data
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dse.files import write_whole
+from dse.runs.files import write_whole
 from dse.validation import REFERENCES
 from dse.validation.plots import figure
 from dse.validation.score import score

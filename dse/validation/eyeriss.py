@@ -16,11 +16,11 @@ from dataclasses import replace
 
 import pandas as pd
 
-from dse.accelerator import Accelerator
-from dse.evaluate import evaluate
-from dse.layers import MacLayer
-from dse.mapping import Mapping
-from dse.presets import preset
+from dse.costs.evaluation import evaluate
+from dse.costs.mapping import Mapping
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.presets import preset
+from dse.networks.layers import MacLayer
 from dse.validation.table import checked, read_data
 
 UNLIMITED_GBPS = 1e6

@@ -24,10 +24,10 @@ from dataclasses import replace
 
 import pandas as pd
 
-from dse.accelerator import Accelerator
-from dse.dataflow import Dataflow, SpatialOption
-from dse.evaluate import Evaluation, evaluate
-from dse.layers import MacLayer
+from dse.costs.evaluation import Evaluation, evaluate
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.dataflow import Dataflow, SpatialOption
+from dse.networks.layers import MacLayer
 from dse.validation.table import checked, read_data
 
 KERNELS = 128

@@ -1,4 +1,4 @@
-"""Predicted against measured, a figure a reference, a panel a quantity, in the style of `dse.plots`."""
+"""Predicted against measured, a figure a reference, a panel a quantity, in the style of `dse.output.run_figures`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, NullFormatter
 
-from dse.files import write_whole
-from dse.plots import BLACK, BLUE, COLUMN_IN, GREY, ORANGE, STYLE
+from dse.output.run_figures import BLACK, BLUE, COLUMN_IN, GREY, ORANGE, STYLE
+from dse.runs.files import write_whole
 
 BANDS = ((0.1, (0, (4, 2))), (0.2, (0, (1, 1.5))))
 """Relative errors drawn as lines, and their dashes."""

@@ -17,10 +17,10 @@ import math
 
 import pandas as pd
 
-from dse.accelerator import Accelerator
-from dse.evaluate import evaluate
-from dse.layers import MacLayer
-from dse.mapping import Mapping
+from dse.costs.evaluation import evaluate
+from dse.costs.mapping import Mapping
+from dse.hardware.accelerator import Accelerator
+from dse.networks.layers import MacLayer
 from dse.validation.table import checked, read_data
 
 DATAFLOWS = {

@@ -16,11 +16,11 @@ import math
 
 import pandas as pd
 
-from dse.accelerator import Accelerator
-from dse.evaluate import evaluate
-from dse.layers import Layer, MacLayer
+from dse.costs.evaluation import evaluate
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.presets import preset
 from dse.networks import Network
-from dse.presets import preset
+from dse.networks.layers import Layer, MacLayer
 from dse.validation.table import checked, read_data
 
 CNN0_TAPS = 3

@@ -1,0 +1,1 @@
+"""Why a network is slow on a design, what operations want, what generality costs, how far constants matter."""

@@ -1,0 +1,56 @@
+"""Do the conclusions hold if the technology constants are wrong?  Perturbed constants, and what is left of a front."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+
+from dse.hardware.technology import Technology
+from dse.search.pareto import non_dominated
+
+NOT_PERTURBED = ("node_nm", "vdd_v", "sram_widest_word_bytes")
+"""Labels, and a limit of a fit."""
+
+
+def perturbed_constants() -> tuple[str, ...]:
+    """Names of the constants of `Technology` that `perturbed` changes: all numbers but `NOT_PERTURBED`."""
+    return tuple(f.name for f in fields(Technology) if "scales" in f.metadata and f.name not in NOT_PERTURBED)
+
+
+def perturbed(technology: Technology, rng: np.random.Generator, share: float = 0.3) -> Technology:
+    """`technology` with every constant times an independent uniform factor in ``[1 - share, 1 + share]``.
+
+    Exponents and shares too.  A draw that `Technology` refuses, such as an adder of 32 bits more than four times one of
+    8 bits, is drawn again.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"share must be at least 0 and below 1, got {share!r}")
+    names = perturbed_constants()
+    while True:
+        factors = rng.uniform(1 - share, 1 + share, len(names))
+        values = {name: getattr(technology, name) * factor for name, factor in zip(names, factors, strict=True)}
+        try:
+            return replace(technology, **values)
+        except ValueError:
+            continue
+
+
+def survival(nominal: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is left of a front when the designs turn out to have other values.
+
+    Parameters
+    ----------
+    nominal, points : objectives of the same n designs before and after, each (n, m), minimised and positive.
+
+    Returns
+    -------
+    survives : (k,) bool for the k designs of the front before: no design dominates it after.
+    regret : (k,) [0 or more]: 0.05 where some design is better by at least 5 % in every objective after.
+    """
+    if np.shape(nominal) != np.shape(points):
+        raise ValueError(f"nominal and points must be the same designs, got shapes {nominal.shape} and {points.shape}")
+    chosen, best = non_dominated(nominal), non_dominated(points)
+    ratios = points[chosen][:, None, :] / points[best][None, :, :]
+    least, most = ratios.min(axis=2), ratios.max(axis=2)
+    return ~((least >= 1) & (most > 1)).any(axis=1), np.maximum(least.max(axis=1) - 1, 0.0)

@@ -1,0 +1,171 @@
+"""Choosing one design by text: from a TOML file, from a run's directory, and with single parameters changed.
+
+[design]                 # every parameter that differs from Accelerator()
+rows = 32
+cols = 32
+dataflow = "row_stationary"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dse.costs.kernel_rows import DEFAULT_SLACK
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.presets import PRESETS, preset
+from dse.hardware.technology import Technology
+from dse.hardware.toml_file import check_known, read_toml, toml_value
+from dse.hardware.variables import PARAMETERS, check_kind
+from dse.runs.files import RunDirectoryError
+from dse.runs.run_directory import as_written, read_manifest
+from dse.runs.tables import Table, read_table
+from dse.search.exploration import load
+from dse.search.pareto import knee
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A design, where it is from, and what its run evaluated it with (None where it is from no run).
+
+    `values`: its row in `designs.csv` and what the manifest tells of the problem, by name; empty where from no run.
+    """
+
+    design: Accelerator
+    origin: str
+    technology: Technology | None = None
+    mapping_objective: str | None = None
+    mapping_slack: float | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def options(self) -> dict[str, Any]:
+        """``technology, objective, slack`` of `dse.evaluate` as the design's run had them, or the defaults."""
+        return {
+            "technology": self.technology or Technology.at(45),
+            "objective": self.mapping_objective or "latency",
+            "slack": DEFAULT_SLACK if self.mapping_slack is None else self.mapping_slack,
+        }
+
+
+def choose(text: str | None, settings: Iterable[str] = ()) -> Chosen:
+    """The design that `text` names, with parameters changed by `settings`.
+
+    Parameters
+    ----------
+    text : a name of `PRESETS`; a TOML file with a table ``[design]``; or ``DIRECTORY:WHICH`` with the directory of
+        a run and the ``index`` of a design in its `designs.csv`, or ``knee`` for the knee of its front;
+        None = `Accelerator()`.
+    settings : such as ``rows=32`` or ``dataflow=row_stationary``.
+    """
+    if text is None:
+        chosen = Chosen(Accelerator(), "the default design")
+    elif text in PRESETS:
+        chosen = Chosen(preset(text), f"preset {text}")
+    elif Path(text).is_file() or text.endswith(".toml"):
+        chosen = Chosen(from_toml(text), text)
+    elif ":" in text:
+        chosen = _from_run(*text.rsplit(":", 1))
+    else:
+        raise ValueError(
+            f"design {text!r}: expected a .toml file, or a run's directory and a design in it, such as {text}:knee"
+            f" or {text}:17, or a preset: {', '.join(PRESETS)}"
+        )
+    changes = dict(_setting(setting) for setting in settings)
+    if not changes:
+        return chosen
+    origin = f"{chosen.origin}, with {', '.join(f'{name}={value}' for name, value in changes.items())}"
+    return replace(chosen, design=replace(chosen.design, **changes), origin=origin)
+
+
+def from_toml(path: str | Path) -> Accelerator:
+    """The design of a file's table ``[design]``."""
+    values = read_toml(path, ("design",))["design"]
+    try:
+        for name, value in values.items():
+            check_known(name, PARAMETERS, "[design] parameter")
+            check_kind(name, (value,))
+        return Accelerator(**values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def toml_text(design: Accelerator) -> str:
+    """What `from_toml` reads back equal; the dataflow by its name."""
+    lines = [f"{name} = {toml_value(value)}" for name, value in design.parameters().items()]
+    return "\n".join(["[design]", *lines, ""])
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """``rows=32`` as name and value of the parameter's kind."""
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not equals:
+        raise ValueError(f"--set {text!r}: expected parameter=value, such as rows=32")
+    check_known(name, PARAMETERS, "parameter")
+    kind = type(getattr(Accelerator(), name))
+    if kind is bool:
+        if value.lower() not in ("true", "false"):
+            raise ValueError(f"{name} must be true or false, got {value!r}")
+        return name, value.lower() == "true"
+    if kind in (int, float):
+        try:
+            number = float(value)
+        except ValueError:
+            raise ValueError(f"{name} must be a number, got {value!r}") from None
+        return name, int(number) if number.is_integer() else number
+    return name, value
+
+
+def _from_run(directory: str, which: str) -> Chosen:
+    path = Path(directory)
+    content = read_manifest(path)
+    row = _knee(path) if which == "knee" else _numbered(path, which)
+    with as_written(path):
+        return _told(path, which, row, content)
+
+
+def _told(path: Path, which: str, row: dict[str, Any], content: dict[str, Any]) -> Chosen:
+    """A design of a run from its row and the manifest."""
+    values = {**content.get("fixed_parameters", {}), **row}
+    known = {name: _as_parameter(name, values[name]) for name in PARAMETERS if name in values}
+    missing = [name for name in PARAMETERS if name not in values]
+    if missing:
+        raise RunDirectoryError(
+            f"{path} does not tell the value of {', '.join(missing)}: it was not written by explore"
+        )
+    rebuild = content.get("rebuild") or {}
+    technology = Technology(**rebuild["technology"]) if "technology" in rebuild else None
+    label = "the knee" if which == "knee" else f"design {which}"
+    if rebuild.get("mapping") == "fixed":
+        label = f"the hardware of {label}"  # its frozen mapping is left out: every layer gets its best
+    told = content["identity"].get("problem", {}).get("attributes", {})
+    mapped = told.get("mapping_objective"), told.get("mapping_slack")
+    return Chosen(Accelerator(**known), f"{label} of {path}", technology, *mapped, values={**told, **row})
+
+
+def _as_parameter(name: str, value: Any) -> Any:
+    return bool(value) if isinstance(getattr(Accelerator(), name), bool) else value
+
+
+def _knee(path: Path) -> dict[str, Any]:
+    run = load(path)
+    if run.normalisation is None or len(run.front) == 0:
+        raise RunDirectoryError(f"{path} has no front: no design of it can run the network")
+    return _row(run.front, knee(run.normalisation(run.front[list(run.objective_names)].to_numpy(float))))
+
+
+def _numbered(path: Path, which: str) -> dict[str, Any]:
+    designs = read_table(path / "designs.csv")
+    if not which.isdecimal() or int(which) >= len(designs):
+        raise ValueError(
+            f"design {path}:{which}: expected knee, or an index of designs.csv from 0 to {len(designs) - 1}"
+        )
+    return _row(designs, int(which))
+
+
+def _row(table: Table, at: int) -> dict[str, Any]:
+    values = {name: table[name].iloc[at] for name in table.columns}
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}

@@ -1,0 +1,336 @@
+"""The cost model in plain Python: what one layer costs on one design under one mapping.
+
+The text to read first.  `dse.costs.kernels` computes the same, compiled; the tests hold the two and a brute-force
+loop-nest walker equal.  `mapping_cost` is the whole model in the order of its sections: tiles, traffic,
+latency, energy, bounds.  All bytes, cycles and pJ are of one repeat of the layer.
+
+Tiles and traffic are in `dse.costs.traffic`, the loop nest itself in `dse.costs.mapping`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from dse.costs.mapping import GROUPS, Mapping
+from dse.costs.traffic import (
+    Costs,
+    buffer_capacity_bytes,
+    fold_bytes,
+    overflow,
+    padding,
+    tile_bytes,
+    traffic,
+    word_bytes,
+)
+from dse.hardware.accelerator import OPERAND_NAMES, Accelerator, buffer_groups
+from dse.hardware.area import leakage_w
+from dse.hardware.dataflow import SpatialOption
+from dse.hardware.technology import Technology
+from dse.networks.layers import OPERANDS, MacLayer, VectorLayer, distinct_positions
+
+RESIDENT = ("inputs", "outputs", "fused_input", "weights")
+"""What may stay on chip between layers: the layer's inputs, outputs, shortcut, weights (or second operand)."""
+
+BOUNDS = ("compute", "buffer_0", "buffer_1", "buffer_2", "dram", "vector", "fill")
+"""What can limit a layer."""
+
+
+def mapping_cost(
+    layer: MacLayer,
+    design: Accelerator,
+    technology: Technology,
+    mapping: Mapping,
+    resident: frozenset[str] = frozenset(),
+) -> dict[str, float | str]:
+    """Everything about one repeat of `layer` on `design` under `mapping`.
+
+    `resident`: subset of `RESIDENT`.  Returns, by name with unit: ``cycles`` and their waterfall (`latency`),
+    ``energy_pj`` by level (`energy`), bytes by link and operand (`traffic`), ``overflow`` (`overflow`), bounds
+    (`lower_bounds`).  An illegal mapping is costed all the same, with ``overflow`` > 0.
+    """
+    unknown = sorted(set(resident) - set(RESIDENT))
+    if unknown:
+        raise ValueError(f"resident={unknown[0]!r}: choose among {', '.join(RESIDENT)}")
+    option = mapping.spatial_option(design)
+    tile = tile_bytes(layer, design, mapping)
+    cost: dict[str, float | str] = {"macs": float(math.prod(layer.loop_bounds))}
+    cost["overflow"] = overflow(layer, design, mapping, resident)
+    cost |= traffic(layer, design, mapping, resident)
+    cost |= latency(layer, design, mapping, resident, tile, cost)
+    cost |= energy(layer, design, technology, mapping, option, cost)
+    return cost | lower_bounds(layer, design, technology, resident)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Latency.
+
+
+def load_cycles(design: Accelerator, mapping: Mapping, moved: Costs, words: dict[str, float]) -> float:
+    """Cycles in which the stationary words cross the edge of the array at least [cycles].
+
+    A column takes one word a cycle for each multiplier of a PE; finished sums leave one a cycle.
+    """
+    if mapping.stationary == "O":
+        finished = moved["array_o_write"] - moved["array_o_read"]
+        return (moved["array_o_read"] / words["sum"] + finished / words["O"]) / design.cols
+    return moved[f"array_{mapping.stationary.lower()}"] / words[mapping.stationary] / (design.cols * design.macs_per_pe)
+
+
+def stop_cycles(design: Accelerator, fold: dict[str, float]) -> float:
+    """Cycles in which an array that does not overlap them loads and drains a fold, operand by operand [cycles].
+
+    ``fold``: from `fold_bytes`; each operand moves at its share of the buffer port.
+    """
+    return sum(fold[x] / getattr(design, f"{OPERAND_NAMES[x]}_buffer_width_bytes") for x in OPERANDS)
+
+
+def skew_cycles(design: Accelerator, cycles: float, folds: float, load: float, stop: float) -> float:
+    """Cycles an array waits at its folds [cycles]: for skewed operands where it is systolic, else for its registers.
+
+    Buses: `stop` (from `stop_cycles`) a fold, nothing where it overlaps.  Systolic: ``2 rows + cols - 2`` a
+    fold (load the stationary tile, then the diagonal wave in and out; SCALE-Sim's fold is these and the streamed
+    words).  With the next stationary tile loaded behind the current one (TPU v1) it is paid
+    once, and the folds cost at least their loads: `rows` cycles each, and `load` (from `load_cycles`) in all.
+    """
+    if design.interconnect != "systolic":
+        return 0.0 if design.overlap_load else folds * stop
+    load = max(load, folds * design.rows)
+    wave = design.rows + design.cols - 2
+    if design.overlap_skew:
+        return max(cycles, load) - cycles + design.rows + wave
+    return load + folds * wave
+
+
+def port_cycles(design: Accelerator, moved: Costs) -> dict[str, float]:
+    """Cycles of each buffer's port: reads and writes of its operands / its width [cycles]."""
+    ports = {f"port_{b}": 0.0 for b in range(3)}
+    for b, operands in enumerate(buffer_groups(design.buffers)):
+        width = sum(getattr(design, f"{OPERAND_NAMES[x]}_buffer_width_bytes") for x in operands)
+        for x in operands.lower():
+            ports[f"port_{b}"] += (moved[f"buffer_{x}_read"] + moved[f"buffer_{x}_write"]) / width
+    return ports
+
+
+def dram_bytes_per_cycle(design: Accelerator) -> float:
+    """Off-chip bandwidth, reads and writes together [bytes/cycle]."""
+    return design.dram_gbps * 1e9 / (design.clock_ghz * 1e9)
+
+
+def ends_bytes(
+    layer: MacLayer, design: Accelerator, mapping: Mapping, resident: frozenset[str], tile: Costs
+) -> tuple[float, float]:
+    """Fill and drain [bytes]: the first tiles of W and I in, the last (edge) tile of O out.
+
+    Only of operands that go through a buffer that overlaps: the rest of their traffic overlaps with work.
+    """
+    on_chip = {"W": "weights" in resident, "I": "inputs" in resident, "O": "outputs" in resident}
+    counts = {x: x in design.overlapped and x not in mapping.bypass and not on_chip[x] for x in OPERANDS}
+    filled = padding(layer, design, mapping)
+    dense = {"W": filled["W"], "I": filled["I"] * design.feature_map_compression}
+    fill = sum(tile[x] * dense[x] for x in "WI" if counts[x])
+    last = math.prod(mapping.dram_loops(layer)[d][2] for d in ("B", "G", "K", "OY", "OX"))
+    drain = last * word_bytes(layer, design)["O"] * design.feature_map_compression * filled["O"]
+    return fill, drain if counts["O"] else 0.0
+
+
+def latency(
+    layer: MacLayer, design: Accelerator, mapping: Mapping, resident: frozenset[str], tile: Costs, moved: Costs
+) -> dict[str, float | str]:
+    """Cycles of a layer, the waterfall that sums to them, and what bounds it.
+
+    ``steady = max(array + skew, vector unit, slowest port, DRAM stream)`` plus fill and drain, plus all DRAM
+    traffic of operands that are not double-buffered (`serial`).  The DRAM stream is what fill, drain and serial
+    transfers leave.  ``tile``: from `tile_bytes`; ``moved``: from `traffic`.
+    """
+    bandwidth = dram_bytes_per_cycle(design)
+    by_operand = {"W": moved["dram_w"], "I": moved["dram_i"], "O": moved["dram_o_read"] + moved["dram_o_write"]}
+    waits = sum(by_operand[x] for x in OPERANDS if x not in design.overlapped)
+    total = sum(by_operand.values()) + moved["dram_fused"]
+    ends, serial = sum(ends_bytes(layer, design, mapping, resident, tile)) / bandwidth, waits / bandwidth
+    stream = (total - waits) / bandwidth - ends
+    ports = port_cycles(design, moved)
+    ideal = math.prod(layer.loop_bounds) / design.macs_per_cycle
+    array, load = moved["array_cycles"], load_cycles(design, mapping, moved, word_bytes(layer, design))
+    stop = stop_cycles(design, fold_bytes(layer, design, mapping))
+    skew = skew_cycles(design, array, moved["folds"], load, stop)
+    vector = layer.vector_operations / design.vector_lanes
+    with_vector = max(array + skew, vector)
+    with_buffers = max(with_vector, *ports.values())
+    steady = max(with_buffers, stream)
+    bound = "compute"
+    if ends + skew > max(array, vector, *ports.values(), stream, serial):
+        bound = "fill"
+    elif stream > with_buffers or serial > steady:
+        bound = "dram"
+    elif with_buffers > with_vector:
+        bound = max(ports, key=ports.__getitem__).replace("port", "buffer")
+    elif vector > array + skew:
+        bound = "vector"
+    return {
+        "cycles": steady + ends + serial,
+        "ideal_cycles": ideal,
+        "spatial_loss_cycles": array - ideal,
+        "vector_stall_cycles": with_vector - (array + skew),
+        "buffer_stall_cycles": with_buffers - with_vector,
+        "dram_stall_cycles": steady - with_buffers + serial,
+        "fill_drain_cycles": skew + ends,
+        "bound": bound,
+        "skew_cycles": skew,
+        "load_cycles": load,
+        "vector_cycles": vector,
+        "dram_cycles": total / bandwidth,
+        **ports,
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Energy and bounds.
+
+
+def mac_energy_pj(layer: MacLayer, design: Accelerator, technology: Technology) -> float:
+    """Energy of one multiply-accumulate at the layer's word widths [pJ]; a PE's products meet in an adder tree."""
+    second = design.weight_bits if layer.static_weights else design.activation_bits
+    widths = (second, design.activation_bits, design.accumulator_bits)
+    return float(technology.mac_energy_pj(*widths, design.macs_per_pe))
+
+
+def buffer_energy_pj_per_byte(design: Accelerator, technology: Technology, operand: str) -> tuple[float, float]:
+    """Read and write energy of the buffer that holds `operand` [pJ/byte]."""
+    operands = next(held for held in buffer_groups(design.buffers) if operand in held)
+    width, banks = (
+        sum(getattr(design, f"{OPERAND_NAMES[x]}_buffer_{what}") for x in operands) for what in ("width_bytes", "banks")
+    )
+    buffer = (buffer_capacity_bytes(design, operands), width, banks)
+    return float(technology.sram_read_pj_per_byte(*buffer)), float(technology.sram_write_pj_per_byte(*buffer))
+
+
+def leakage_pj_per_cycle(design: Accelerator, technology: Technology) -> float:
+    """Leakage of the whole design [pJ/cycle]."""
+    columns = {name: [getattr(design, name)] for name in design.parameters()}
+    return float(leakage_w(columns, technology)[0]) * 1e12 / (design.clock_ghz * 1e9)
+
+
+def copies(layer: MacLayer, option: SpatialOption, mapping: Mapping) -> dict[str, float]:
+    """PEs that take each word of W and of I, and that give to each word of O, in one array step [1].
+
+    Weights go to every pixel lane; inputs to every K lane and, unless flattened, to every (output, tap) pair that
+    meets in the word; a sum is collected from the reduction lanes, those inside a PE excepted.
+    """
+    inputs = float(mapping.s("K"))
+    if not option.flatten_reduction:
+        for o, f, axis in (("OY", "FY", "y"), ("OX", "FX", "x")):
+            stride, dilation = getattr(layer, f"stride_{axis}"), getattr(layer, f"dilation_{axis}")
+            lanes = mapping.s(o) * mapping.s(f)
+            inputs *= lanes / distinct_positions(mapping.s(o), mapping.s(f), stride, dilation)
+    return {
+        "W": float(math.prod(mapping.s(d) for d in GROUPS["P"])),
+        "I": inputs,
+        "O": math.prod(mapping.s(d) for d in GROUPS["R"]) / mapping.lanes,
+    }
+
+
+def energy(
+    layer: MacLayer, design: Accelerator, technology: Technology, mapping: Mapping, option: SpatialOption, moved: Costs
+) -> Costs:
+    """Energy by level [pJ] and register bytes: accesses x energy per access, MACs x energy per MAC, leakage x time.
+
+    A MAC reads a weight and an input register; each PE reads and writes a partial sum for `lanes` MACs.  Every word
+    that arrives is written to the registers of each PE that takes it.  A bus costs per byte sent once; a systolic
+    array per byte and hop.  `moved`: from `traffic` and `latency`.
+    """
+    words, reach, macs = word_bytes(layer, design), copies(layer, option, mapping), moved["macs"]
+    sums = moved["array_o_read"] + moved["array_o_write"]
+    registers = {
+        "register_w": macs * words["W"] + moved["array_w"] * reach["W"],
+        "register_i": macs * words["I"] + moved["array_i"] * reach["I"],
+        "register_o": 2 * macs / mapping.lanes * words["sum"] + moved["array_o_read"],
+    }
+    access_pj = {
+        x: float(technology.register_energy_pj_per_byte(getattr(design, f"{OPERAND_NAMES[x]}_register_bytes")))
+        for x in OPERANDS
+    }
+    buffer_pj = 0.0
+    for x in OPERANDS:
+        read_pj, write_pj = buffer_energy_pj_per_byte(design, technology, x)
+        buffer_pj += moved[f"buffer_{x.lower()}_read"] * read_pj + moved[f"buffer_{x.lower()}_write"] * write_pj
+    if design.interconnect == "systolic":
+        hops = moved["array_w"] * reach["W"] + moved["array_i"] * reach["I"] + sums * reach["O"]
+        interconnect_pj = hops * technology.hop_pj_per_byte
+    else:
+        interconnect_pj = (moved["array_w"] + moved["array_i"] + sums) * technology.bus_pj_per_byte
+    dram = sum(moved[name] for name in ("dram_w", "dram_i", "dram_o_read", "dram_o_write", "dram_fused"))
+    levels = {
+        "mac_pj": macs * mac_energy_pj(layer, design, technology),
+        "register_pj": sum(registers[f"register_{x.lower()}"] * access_pj[x] for x in OPERANDS),
+        "interconnect_pj": interconnect_pj,
+        "buffer_pj": buffer_pj,
+        "dram_pj": dram * technology.dram_pj_per_byte,
+        "vector_pj": layer.vector_operations * float(technology.vector_operation_pj(design.accumulator_bits)),
+        "leakage_pj": moved["cycles"] * leakage_pj_per_cycle(design, technology),
+    }
+    return registers | levels | {"energy_pj": sum(levels.values())}
+
+
+def lower_bounds(layer: MacLayer, design: Accelerator, technology: Technology, resident: frozenset[str]) -> Costs:
+    """What no mapping can beat: ``bound_cycles = max(MACs / peak, compulsory bytes / bandwidth)`` and ``bound_pj``.
+
+    Compulsory: every operand that is not resident crosses the DRAM link once.
+    """
+    words, macs = word_bytes(layer, design), math.prod(layer.loop_bounds)
+    dense = design.feature_map_compression
+    once = {
+        "fused_input": layer.fused_input_elements * words["I"] * dense,
+        "weights": layer.weight_elements * words["W"],
+        "inputs": layer.input_elements * words["I"] * dense,
+        "outputs": layer.output_elements * words["O"] * dense,
+    }
+    moved = sum(size for name, size in once.items() if name not in resident)
+    cycles = max(macs / design.macs_per_cycle, moved / dram_bytes_per_cycle(design))
+    energy_pj = macs * mac_energy_pj(layer, design, technology) + moved * technology.dram_pj_per_byte
+    return {"bound_cycles": cycles, "bound_pj": energy_pj}
+
+
+def vector_cost(
+    layer: VectorLayer, design: Accelerator, technology: Technology, bytes_in: float, bytes_out: float
+) -> dict[str, float | str]:
+    """One repeat of a vector operation: ``max(operations / lanes, port, DRAM)`` cycles, all overlapped.
+
+    `bytes_in` (constants and inputs), `bytes_out` cross the DRAM link, feature maps before compression [bytes]; what
+    is left of inputs, constants and outputs moves over the port of the input buffer.
+    """
+    words = design.activation_bits / 8
+    read = layer.input_elements * words + layer.weight_elements * design.weight_bits / 8 - bytes_in
+    write = layer.output_elements * words - bytes_out
+    index, operands = next((b, held) for b, held in enumerate(buffer_groups(design.buffers)) if "I" in held)
+    port = (read + write) / sum(getattr(design, f"{OPERAND_NAMES[x]}_buffer_width_bytes") for x in operands)
+    vector = layer.operations / design.vector_lanes
+    constants = layer.weight_elements * design.weight_bits / 8
+    bytes_in = constants + (bytes_in - constants) * design.feature_map_compression
+    bytes_out *= design.feature_map_compression
+    dram = (bytes_in + bytes_out) / dram_bytes_per_cycle(design)
+    cycles = max(vector, port, dram)
+    read_pj, write_pj = buffer_energy_pj_per_byte(design, technology, "I")
+    levels = {
+        "buffer_pj": read * read_pj + write * write_pj,
+        "dram_pj": (bytes_in + bytes_out) * technology.dram_pj_per_byte,
+        "vector_pj": layer.operations * float(technology.vector_operation_pj(design.accumulator_bits)),
+        "leakage_pj": cycles * leakage_pj_per_cycle(design, technology),
+    }
+    bound = "vector" if vector >= max(port, dram) else (f"buffer_{index}" if port >= dram else "dram")
+    return levels | {
+        "cycles": cycles,
+        "energy_pj": sum(levels.values()),
+        "bound": bound,
+        "vector_stall_cycles": vector,
+        "buffer_stall_cycles": max(vector, port) - vector,
+        "dram_stall_cycles": cycles - max(vector, port),
+        "vector_cycles": vector,
+        f"port_{index}": port,
+        "dram_cycles": dram,
+        "dram_i": bytes_in,
+        "dram_o_write": bytes_out,
+        "buffer_i_read": read,
+        "buffer_i_write": write,
+        "bound_cycles": max(vector, dram),
+        "bound_pj": levels["dram_pj"],
+    }

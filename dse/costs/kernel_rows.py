@@ -1,0 +1,244 @@
+"""From designs and networks to the arrays that the kernel works on, and back to named numbers.
+
+The only place where a parameter of a design becomes a column of the kernel, and where the energy of an
+access is looked up: once for a single `Accelerator` and a whole batch alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping as MappingType
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from dse.costs import kernels as k
+from dse.hardware.accelerator import Accelerator, buffer_groups
+from dse.hardware.area import leakage_w
+from dse.hardware.dataflow import Dataflow, dataflow_named
+from dse.hardware.technology import Technology
+from dse.networks.layers import LOOPS, OPERANDS, MacLayer, Network, VectorLayer
+
+TILE_SIZES = 2.0 ** np.arange(14)
+"""Candidate buffer tiles of a loop of N steps: these many steps, and all N.
+
+Pixels of a layer without a halo (a 1x1 filter) are cut as a raster is: part of a row, or whole rows.
+`experiments/tile_density.py` measures what finer candidates would change.
+"""
+
+DEFAULT_SLACK = 0.01
+"""Latency a mapping may give up for energy, by default [1].
+
+The very fastest mapping buys the last 0.2 % of latency (mean over random designs, ResNet-50) with 1.5 to 1.8
+times the energy: it shrinks the first tile, whose load nothing hides, until weights are fetched again and again.
+"""
+
+MAPPING_OBJECTIVES = {"latency": k.LATENCY, "energy": k.ENERGY, "edp": k.EDP}
+
+
+def mapper_mode(objective: str, slack: float) -> tuple[int, float]:
+    """The kernel's (mode, slack) for a mapping objective.
+
+    ``"latency"``: least energy among the mappings within `slack` (0 = ties only) of the least latency;
+    ``"energy"``: least energy, ties by latency; ``"edp"``: least energy x delay.
+    """
+    if objective not in MAPPING_OBJECTIVES:
+        raise ValueError(f"mapping objective {objective!r}: choose one of {', '.join(MAPPING_OBJECTIVES)}")
+    if not slack >= 0:
+        raise ValueError(f"slack must be at least 0, got {slack!r}")
+    return MAPPING_OBJECTIVES[objective], float(slack) if objective == "latency" else 0.0
+
+
+def parameter_columns(design: Accelerator) -> dict[str, np.ndarray]:
+    """A single design as parameter columns of length 1 (see `DesignSpace.columns`)."""
+    columns = {}
+    for name in (field.name for field in fields(design)):
+        value = getattr(design, name)
+        column = np.empty(1, dtype=object if isinstance(value, str | Dataflow) else float)
+        column[0] = value
+        columns[name] = column
+    return columns
+
+
+def option_rows(dataflow: Dataflow) -> np.ndarray:
+    """Kernel rows of the spatial options of a dataflow, (n_options, N_OPTION)."""
+    rows = np.full((len(dataflow.options), k.N_OPTION), -1.0)
+    for row, option in zip(rows, dataflow.options, strict=True):
+        for start, loops in ((k.OPT_ROWS, option.rows), (k.OPT_COLS, option.cols)):
+            if len(loops) > 4:
+                raise ValueError(f"dataflow {dataflow.name!r}: at most four loops an axis, got {loops}")
+            row[start : start + len(loops)] = [LOOPS.index(d) for d in loops]
+        row[k.OPT_W : k.OPT_W + 3] = [x in option.stationary for x in OPERANDS]
+        row[k.OPT_FLATTEN] = option.flatten_reduction
+        row[k.OPT_FORWARDS] = option.forwards_inputs
+    return rows
+
+
+def _categories(column: np.ndarray, width: int, rows_of) -> np.ndarray:
+    """Rows (n, width) of an object column of few distinct values: `rows_of(value)` once for each of them."""
+    distinct: dict[object, int] = {}
+    index = np.fromiter((distinct.setdefault(value, len(distinct)) for value in column), np.int64, len(column))
+    return np.array([rows_of(value) for value in distinct], dtype=float).reshape(-1, width)[index]
+
+
+def _buffer_layout(arrangement: str) -> list[float]:
+    """Buffer index of W, I and O in an arrangement."""
+    groups = buffer_groups(arrangement)
+    return [float(next(i for i, held in enumerate(groups) if x in held)) for x in OPERANDS]
+
+
+def design_rows(columns: MappingType[str, np.ndarray], technology: Technology) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel rows of a batch of designs: `(designs, options)`, (n, N_DESIGN) and (n_options, N_OPTION)."""
+    n = len(columns["rows"])
+    rows = np.zeros((n, k.N_DESIGN))
+    clock_hz = columns["clock_ghz"] * 1e9
+    rows[:, k.ROWS], rows[:, k.COLS], rows[:, k.LANES] = columns["rows"], columns["cols"], columns["macs_per_pe"]
+    rows[:, k.DRAM_BYTES_PER_CYCLE] = columns["dram_gbps"] * 1e9 / clock_hz
+    rows[:, k.WEIGHT_BYTES] = columns["weight_bits"] / 8
+    rows[:, k.ACTIVATION_BYTES] = columns["activation_bits"] / 8
+    rows[:, k.ACCUMULATOR_BYTES] = columns["accumulator_bits"] / 8
+    rows[:, k.VECTOR_LANES] = columns["vector_lanes"]
+    rows[:, k.SYSTOLIC] = columns["interconnect"] == "systolic"
+    rows[:, k.OVERLAP] = columns["overlap_skew"]
+    rows[:, k.OVERLAP_LOAD] = columns["overlap_load"]
+    rows[:, k.RELOAD] = columns["reload_every_tile"]
+    rows[:, k.COMPRESSION] = columns["feature_map_compression"]
+    rows[:, k.RESIDENT_WEIGHTS] = columns["resident_weights"]
+    bypass_bits = _categories(columns["bypass"], 1, lambda s: [sum(2**i for i, x in enumerate(OPERANDS) if x in s)])
+    rows[:, k.BYPASS] = bypass_bits[:, 0]
+    double, buffets, padded = (
+        _categories(columns[name], 3, lambda s: [x in s for x in OPERANDS])
+        for name in ("double_buffered", "buffets", "padded_tiles")
+    )
+    rows[:, k.DOUBLE_W : k.DOUBLE_W + 3] = np.maximum(double, buffets)
+    rows[:, k.TWICE_W : k.TWICE_W + 3] = double * (1 - buffets)
+    rows[:, k.PADDED_W : k.PADDED_W + 3] = padded
+    _buffer_columns(columns, technology, rows)
+    rows[:, k.PJ_MAC] = technology.mac_energy_pj(
+        columns["weight_bits"], columns["activation_bits"], columns["accumulator_bits"], columns["macs_per_pe"]
+    )
+    rows[:, k.PJ_MAC_DYNAMIC] = technology.mac_energy_pj(  # both operands are activations
+        columns["activation_bits"], columns["activation_bits"], columns["accumulator_bits"], columns["macs_per_pe"]
+    )
+    rows[:, k.PJ_DRAM] = technology.dram_pj_per_byte
+    rows[:, k.PJ_BUS], rows[:, k.PJ_HOP] = technology.bus_pj_per_byte, technology.hop_pj_per_byte
+    rows[:, k.PJ_VECTOR] = technology.vector_operation_pj(columns["accumulator_bits"])
+    rows[:, k.PJ_LEAK_CYCLE] = leakage_w(columns, technology) * 1e12 / clock_hz
+    known: dict[Dataflow, tuple[int, int]] = {}
+    options: list[np.ndarray] = []
+
+    def place(value: object) -> tuple[int, int]:
+        dataflow = dataflow_named(value)
+        if dataflow not in known:
+            known[dataflow] = (sum(map(len, options)), len(dataflow.options))
+            options.append(option_rows(dataflow))
+        return known[dataflow]
+
+    rows[:, k.OPTION_FIRST : k.OPTION_COUNT + 1] = _categories(columns["dataflow"], 2, place)
+    return rows, np.concatenate([np.empty((0, k.N_OPTION)), *options])
+
+
+def _buffer_columns(columns: MappingType[str, np.ndarray], technology: Technology, rows: np.ndarray) -> None:
+    """Fill registers, buffers and their energies per byte."""
+    layout = _categories(columns["buffers"], 3, _buffer_layout).astype(int)
+    rows[:, k.BUFFER_W : k.BUFFER_W + 3] = layout
+    every = np.arange(len(rows))
+    capacity, width, banks = (np.zeros((len(rows), 3)) for _ in range(3))
+    for i, name in enumerate(("weight", "input", "output")):
+        registers = columns[f"{name}_register_bytes"]
+        rows[:, k.REG_W + i] = registers
+        rows[:, k.LINK_W + i] = columns[f"{name}_buffer_width_bytes"]
+        rows[:, k.PJ_REG_W + i] = technology.register_energy_pj_per_byte(registers)
+        capacity[every, layout[:, i]] += columns[f"{name}_buffer_kib"] * 1024
+        width[every, layout[:, i]] += columns[f"{name}_buffer_width_bytes"]
+        banks[every, layout[:, i]] += columns[f"{name}_buffer_banks"]
+    rows[:, k.CAPACITY_0 : k.CAPACITY_0 + 3] = capacity
+    rows[:, k.WIDTH_0 : k.WIDTH_0 + 3] = np.where(width > 0, width, 1.0)
+    for i in range(3):
+        of = (capacity[every, layout[:, i]], width[every, layout[:, i]], banks[every, layout[:, i]])
+        rows[:, k.PJ_READ_W + i] = technology.sram_read_pj_per_byte(*of)
+        rows[:, k.PJ_WRITE_W + i] = technology.sram_write_pj_per_byte(*of)
+    rows[:, k.STORE_BYTES] = columns["resident_activation_fraction"] * capacity[every, layout[:, 1]]
+
+
+def layer_row(layer: MacLayer) -> np.ndarray:
+    """Kernel row of a MAC layer, (N_LAYER,)."""
+    row = np.zeros(k.N_LAYER)
+    row[:8] = layer.loop_bounds
+    gcd = [math.gcd(layer.stride_y, layer.dilation_y), math.gcd(layer.stride_x, layer.dilation_x)]
+    row[8:] = [
+        layer.stride_y, layer.stride_x, layer.dilation_y, layer.dilation_x, layer.pad_y, layer.pad_x, layer.IY,
+        layer.IX, layer.vector_operations, layer.fused_input_elements, layer.static_weights, layer.touched("y"),
+        layer.touched("x"), layer.dilation_y // gcd[0], layer.dilation_x // gcd[1], layer.stride_y // gcd[0],
+        layer.stride_x // gcd[1],
+    ]  # fmt: skip
+    return row
+
+
+@dataclass(frozen=True)
+class NetworkTables:
+    """Networks as kernel arrays; equal layer shapes share one row of `layers`, `weight_elements` is (n_networks,)."""
+
+    layers: np.ndarray
+    vectors: np.ndarray
+    steps: np.ndarray
+    inputs: np.ndarray
+    tensors: np.ndarray
+    weight_elements: np.ndarray
+
+    @property
+    def arguments(self) -> tuple:
+        """In the order of the kernel's parameters."""
+        return self.layers, self.vectors, self.steps, self.inputs, self.tensors, self.weight_elements
+
+
+def network_tables(network: Network) -> NetworkTables:
+    """Kernel arrays of a network."""
+    shapes: dict[tuple, int] = {}
+    layers: list[np.ndarray] = []
+    vectors: list[list[float]] = []
+    steps = np.full((len(network.layers), k.N_STEP), -1.0)
+    tensor_index: dict[str, int] = {}
+    tensors: list[list[float]] = []
+    inputs: list[int] = []
+
+    def tensor(name: str, elements: int) -> int:
+        if name not in tensor_index:
+            tensor_index[name] = len(tensors)
+            tensors.append([float(network.tensor_elements.get(name, elements)), -1.0, -1.0])
+        return tensor_index[name]
+
+    for i, layer in enumerate(network.layers):
+        step = steps[i]
+        step[k.STEP_REPEATS], step[k.STEP_NETWORK] = layer.repeats, 0
+        step[k.STEP_INPUT_FIRST] = len(inputs)
+        named = [tensor(name, layer.input_elements) for name in layer.inputs if name]
+        inputs.extend(named)
+        step[k.STEP_INPUT_COUNT] = len(named)
+        step[k.STEP_IS_VECTOR] = isinstance(layer, VectorLayer)
+        if isinstance(layer, VectorLayer):
+            step[k.STEP_INDEX] = len(vectors)
+            vectors.append([layer.operations, layer.input_elements, layer.output_elements, layer.weight_elements])
+        else:
+            if layer.shape_key not in shapes:
+                shapes[layer.shape_key] = len(layers)
+                layers.append(layer_row(layer))
+            step[k.STEP_INDEX] = shapes[layer.shape_key]
+            if layer.fused_input:
+                step[k.STEP_FUSED] = tensor(layer.fused_input, layer.fused_input_elements)
+                named.append(int(step[k.STEP_FUSED]))
+            if not layer.static_weights and len(layer.inputs) > 1:
+                step[k.STEP_SECOND] = named[1]
+        for index in named:
+            tensors[index][k.TENSOR_LAST] = i
+        if layer.output:
+            step[k.STEP_OUTPUT] = tensor(layer.output, layer.output_elements)
+            tensors[int(step[k.STEP_OUTPUT])][k.TENSOR_FIRST] = i
+    return NetworkTables(
+        np.array(layers),
+        np.array(vectors, dtype=float).reshape(-1, k.N_VECTOR),
+        steps,
+        np.array(inputs, dtype=np.int64),
+        np.array(tensors, dtype=float).reshape(-1, 3),
+        np.array([network.weight_elements], dtype=float),
+    )

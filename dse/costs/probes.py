@@ -1,0 +1,204 @@
+"""The probe set: what the cost model computes on fixed designs and layers, by which a changed model is noticed.
+
+A run is known by the numbers of its model, not by the text of its source: `probe_values` reaches every line of the
+kernel, of area and of leakage, and its values stand in the manifest of every run (see `dse.runs.identity`).  The
+designs and layers are written here and depend on no space, so that only a change of the model changes the values.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from dse.costs import kernels as k
+from dse.costs.evaluation import metric_columns, step_results
+from dse.costs.fixed_mapping import FIXED, FixedMappingEvaluator
+from dse.costs.kernel_rows import design_rows, layer_row, mapper_mode, network_tables, parameter_columns
+from dse.costs.mapping import Mapping
+from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, INTERCONNECTS, Accelerator
+from dse.hardware.area import area_mm2, leakage_w
+from dse.hardware.technology import Technology
+from dse.networks.layers import LOOPS, MacLayer, Network, VectorLayer
+
+N_DESIGNS = 64
+N_FROZEN = 16
+N_ORDERED = 24
+"""Designs of the probe set; those that also run frozen mappings; layers that also run in a given loop order."""
+
+MODES = (("latency", 0.01), ("latency", 0.0), ("energy", 0.0), ("edp", 0.0))
+"""What the mapper minimises, in turn over the designs: objective and slack."""
+
+_REGISTER_BYTES, _KIB, _WIDTHS = (1, 2, 4, 16, 64, 300), (1, 2, 6, 32, 256), (1, 8, 32, 100)
+LEVELS: dict[str, tuple] = {
+    "rows": (1, 3, 4, 8, 16, 32),
+    "cols": (2, 4, 7, 8, 16, 64),
+    "macs_per_pe": (1, 2, 4, 9, 16),
+    "dataflow": (
+        "weight_stationary", "weight_stationary_im2col", "output_stationary", "input_stationary", "row_stationary",
+        "channel_vector", "output_pixels", "row_stationary_sets", "flexible",
+    ),
+    "interconnect": INTERCONNECTS,
+    "overlap_skew": (True, False),
+    "overlap_load": (True, False, True),
+    "weight_register_bytes": _REGISTER_BYTES,
+    "input_register_bytes": _REGISTER_BYTES,
+    "output_register_bytes": (4, 8, 32, 256, 1024),
+    "buffers": BUFFER_ARRANGEMENTS,
+    "weight_buffer_kib": _KIB,
+    "input_buffer_kib": _KIB,
+    "output_buffer_kib": _KIB,
+    "weight_buffer_width_bytes": _WIDTHS,
+    "input_buffer_width_bytes": _WIDTHS,
+    "output_buffer_width_bytes": _WIDTHS,
+    "weight_buffer_banks": (1, 4, 2),
+    "input_buffer_banks": (1, 4, 2),
+    "output_buffer_banks": (1, 4, 2),
+    "double_buffered": ("WIO", "WIO", "", "W", "IO"),
+    "bypass": ("", "", "W", "O", "I", "WIO"),
+    "resident_activation_fraction": (0.0, 0.3, 0.7),
+    "resident_weights": (False, True),
+    "buffets": ("", "", "", "W", "WIO"),
+    "reload_every_tile": (False, False, True),
+    "padded_tiles": ("", "", "", "WIO", "I"),
+    "feature_map_compression": (1.0, 1.0, 0.6),
+    "dram_gbps": (0.5, 2, 16, 100),
+    "clock_ghz": (1.0, 0.6, 1.5),
+    "weight_bits": (8, 4, 16),
+    "activation_bits": (8, 16, 12),
+    "accumulator_bits": (32, 24, 16),
+    "vector_lanes": (1, 4, 32),
+}  # fmt: skip
+"""Levels of every parameter in the probe set."""
+
+
+def _spread(i: int, j: int, levels: tuple) -> object:
+    """A level of variable `j` for probe `i`: the Weyl sequence of the root of a prime, equal on every machine."""
+    prime = next(p for p in range(2 + 5 * j, 10_000) if all(p % d for d in range(2, math.isqrt(p) + 1)))
+    return levels[int(((i + 1) * math.sqrt(prime)) % 1.0 * len(levels))]
+
+
+@functools.cache
+def probe_designs() -> tuple[Accelerator, ...]:
+    """The designs of the probe set, `N_DESIGNS` of them: two as written here, the others spread over `LEVELS`."""
+    roomy = dict.fromkeys(("weight_register_bytes", "input_register_bytes", "output_register_bytes"), 512)
+    written = (Accelerator(dataflow="flexible", rows=8, cols=8, dram_gbps=400, **roomy), Accelerator())
+    return written + tuple(
+        Accelerator(**{name: _spread(i, j, levels) for j, (name, levels) in enumerate(LEVELS.items())})
+        for i in range(N_DESIGNS - len(written))
+    )
+
+
+@functools.cache
+def probe_network() -> Network:
+    """Small layers of every kind, joined by tensors that may stay on chip."""
+
+    def conv(name: str, reads: str, size: int, **shape: int | str) -> MacLayer:
+        given = {"operator": "Conv", "OY": size, "OX": size, "inputs": (reads,), "output": name} | shape
+        return MacLayer(name, **given)
+
+    same = {"FY": 3, "FX": 3, "pad_y": 1, "pad_x": 1}
+    step = {"stride_y": 2, "stride_x": 2}
+    layers = (
+        conv("stem", "image", 16, K=24, C=3, FY=7, FX=7, pad_y=3, pad_x=3, IY=32, IX=32, vector_operations=6144,
+             **step),
+        VectorLayer("pool", "MaxPool", 13824, 6144, 1536, inputs=("stem",), output="pool"),
+        conv("conv", "pool", 8, K=32, C=24, IY=8, IX=8, vector_operations=2048, **same),
+        conv("expand", "conv", 8, K=96, C=32),
+        conv("depthwise", "expand", 4, G=96, IY=8, IX=8, **same, **step),
+        conv("project", "depthwise", 4, K=48, C=96),
+        conv("dilated", "project", 4, G=2, K=24, C=24, FY=3, FX=3, dilation_y=2, dilation_x=2, pad_y=2, pad_x=2, IY=4,
+             IX=4, fused_input="project", fused_input_elements=768, vector_operations=768),
+        conv("strided", "dilated", 1, K=7, C=48, FY=2, FX=2, stride_y=3, stride_x=3, IY=4, IX=4),
+        MacLayer("query", K=64, C=48, OX=16, inputs=("dilated",), output="query"),
+        MacLayer("scores", "MatMul", B=4, K=16, C=16, OX=16, static_weights=False, inputs=("query", "query"),
+                 output="scores"),
+        VectorLayer("softmax", "Softmax", 5120, 1024, 1024, inputs=("scores",), output="softmax"),
+        MacLayer("step", "LSTM", K=160, C=80, repeats=5, inputs=("softmax",), output="step"),
+        VectorLayer("look up", "Gather", 0, 8, 512, weight_elements=512, output="look up"),
+        MacLayer("classes", "Gemm", B=2, K=100, C=333, inputs=("step",), output="classes"),
+        MacLayer("one", K=1, C=1, OX=3),
+    )  # fmt: skip
+    sizes = {"image": 3072, "query": 1024}
+    sizes |= {layer.output: layer.output_elements for layer in layers if layer.output}
+    return Network("probe", layers, tensor_elements=sizes)
+
+
+def _frozen_columns(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Columns of the first designs with frozen mappings."""
+    found = {name: values[:N_FROZEN] for name, values in columns.items()}
+    for j, (name, levels) in enumerate(FIXED.items()):
+        chosen = [_spread(i, j, levels[: 1 + len(levels) // 2]) for i in range(N_FROZEN)]
+        found[name] = np.array(chosen, dtype=object if isinstance(levels[0], str) else float)
+    return found
+
+
+def _in_given_order(layer: MacLayer, row: np.ndarray, option: np.ndarray, mapping: Mapping, turn: int) -> np.ndarray:
+    """Kernel results of a mapping whose loops run in another order, (N_RESULT,)."""
+    turned = LOOPS[turn % 8 :] + LOOPS[: turn % 8]
+    given = replace(mapping, dram_order=turned, array_order=turned[::-1] if turn % 3 else ())
+    out = np.zeros(k.N_RESULT)
+    k.evaluate_mapping(layer_row(layer), row, option, given.to_row(), turn % 16, out)
+    return out
+
+
+@functools.lru_cache(maxsize=8)
+def probe_values(technology: Technology) -> dict[str, np.ndarray]:
+    """What the model computes on the probe set with these constants, by name.
+
+    Returns
+    -------
+    Metrics by the names of `dse.runs.column_dictionary.METRICS`, each (N_DESIGNS,); ``leakage_w`` likewise; of every
+    layer ``layer_cycles`` and ``layer_energy_pj``, (N_DESIGNS, n_layers); ``frozen_...`` of the first designs under
+    frozen mappings; ``ordered_...`` of layers under given loop orders.  Some 5,000 numbers, 0.1 s.
+
+    Raises
+    ------
+    RuntimeError : the model fails on a probe; the message names it.
+    """
+    network = probe_network()
+    columns = _columns_of(probe_designs())
+    tables = network_tables(network)
+    rows, options = design_rows(columns, technology)
+    totals, steps, ordered = np.empty((N_DESIGNS, k.N_RESULT)), [], []
+    for i in range(N_DESIGNS):
+        objective, slack = MODES[i % len(MODES)]
+        try:
+            each, totals[i] = step_results(rows[i : i + 1], options, tables, *mapper_mode(objective, slack))
+        except Exception as error:
+            raise RuntimeError(f"the cost model fails on probe {i}, {probe_designs()[i]}: {error}") from error
+        steps.append(each)
+    values = metric_columns(columns, totals, technology)
+    values = {"cycles": values["cycles"], **values, "area_mm2": area_mm2(columns, technology)}
+    values["leakage_w"] = leakage_w(columns, technology)
+    values["layer_cycles"] = np.array(steps)[:, :, k.CYCLES]
+    values["layer_energy_pj"] = np.array(steps)[:, :, k.ENERGY_PJ]
+    frozen = FixedMappingEvaluator([network], technology)(_frozen_columns(columns))[network.name]
+    values |= {f"frozen_{name}": frozen[name] for name in ("cycles", "energy_j", "dram_bytes", "overflow")}
+    ordered = np.array(_ordered(rows, options, technology))
+    for name, column in (("cycles", k.CYCLES), ("energy_pj", k.ENERGY_PJ), ("overflow", k.OVERFLOW)):
+        values[f"ordered_{name}"] = ordered[:, column]
+    return values
+
+
+def _ordered(rows: np.ndarray, options: np.ndarray, technology: Technology) -> list[np.ndarray]:
+    """Kernel results of one layer on each of the first designs, its tiles one step each and its loops turned."""
+    found, layers = [], probe_network().mac_layers
+    for i in range(N_ORDERED):
+        layer, design = layers[i % len(layers)], probe_designs()[i]
+        flatten = design.dataflow.options[0].flatten_reduction
+        tiles = [layer.FY if d == "FY" else layer.FX if d == "FX" else min(2, getattr(layer, d)) for d in LOOPS]
+        ones = [1] * len(LOOPS)
+        mapping = Mapping(ones, ones, tiles if flatten else [min(3, getattr(layer, d)) for d in LOOPS], 1,
+                          stationary=design.dataflow.options[0].stationary[0], bypass=design.bypass)  # fmt: skip
+        option = options[int(rows[i, k.OPTION_FIRST])]
+        found.append(_in_given_order(layer, rows[i], option, mapping, i))
+    return found
+
+
+def _columns_of(designs: tuple[Accelerator, ...]) -> dict[str, np.ndarray]:
+    """Parameter columns of the designs, each (n,)."""
+    each = [parameter_columns(design) for design in designs]
+    return {name: np.concatenate([columns[name] for columns in each]) for name in each[0]}

@@ -1,0 +1,333 @@
+"""Bytes: what a mapping keeps in the buffers and registers, and what it moves over every link.
+
+Part of the model in plain Python (`dse.costs.formulas` is the whole): tiles and what fits, then traffic.  Terms: the
+buffers hold a *tile* of each operand, several tiles cover the layer; the array takes a tile in *pieces*, one
+piece an array step.  ``W`` weights, ``I`` inputs, ``O`` outputs.
+"""
+
+from __future__ import annotations
+
+import math
+
+from dse.costs.mapping import GROUPS, IRRELEVANT, Mapping, flattened, group_of, load_position
+from dse.hardware.accelerator import OPERAND_NAMES, Accelerator, buffer_groups
+from dse.hardware.dataflow import SpatialOption
+from dse.networks.layers import LOOPS, OPERANDS, MacLayer, distinct_positions
+
+Costs = dict[str, float]
+
+
+def word_bytes(layer: MacLayer, design: Accelerator) -> dict[str, float]:
+    """Bytes of a word of W, I, a finished O, and a partial sum; a second operand that is an activation is no weight."""
+    activation = design.activation_bits / 8
+    weight = design.weight_bits / 8 if layer.static_weights else activation
+    return {"W": weight, "I": activation, "O": activation, "sum": design.accumulator_bits / 8}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Tiles and what fits.
+
+
+def tile_bytes(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[str, float]:
+    """Bytes of a full tile of each operand in the buffers, outputs at accumulator width.
+
+    Inputs count the halo, ``(t-1) stride + (f-1) dilation + 1`` positions less those that a stride skips, but
+    never more rows or columns than the layer touches.
+    """
+    tile, words = mapping.tile_of(layer), word_bytes(layer, design)
+    rows = distinct_positions(tile["OY"], tile["FY"], layer.stride_y, layer.dilation_y)
+    columns = distinct_positions(tile["OX"], tile["FX"], layer.stride_x, layer.dilation_x)
+    plane = min(rows, layer.touched("y")) * min(columns, layer.touched("x"))
+    return {
+        "W": tile["G"] * tile["K"] * tile["C"] * tile["FY"] * tile["FX"] * words["W"],
+        "I": tile["B"] * tile["G"] * tile["C"] * plane * words["I"],
+        "O": tile["B"] * tile["G"] * tile["K"] * tile["OY"] * tile["OX"] * words["sum"],
+    }
+
+
+def overflow(layer: MacLayer, design: Accelerator, mapping: Mapping, resident: frozenset[str] = frozenset()) -> float:
+    """Worst (bytes needed - capacity) / capacity over buffers and registers; 0 where everything fits."""
+    needs = bytes_needed(layer, design, mapping, resident).values()
+    return max(0.0, *((need - capacity) / capacity for need, capacity in needs))
+
+
+def bytes_needed(
+    layer: MacLayer, design: Accelerator, mapping: Mapping, resident: frozenset[str] = frozenset()
+) -> dict[str, tuple[float, float]]:
+    """Bytes needed and capacity of every buffer and of the registers of a PE, by a name to print.
+
+    A double-buffered operand needs two tiles, unless its tile is the whole operand or it is refilled behind the work
+    (`Accelerator.buffets`).  Operands that bypass the buffers need none; nor do resident inputs (they live in the
+    store, set aside in the buffer that holds ``I``) and resident weights.
+    """
+    tile, need = mapping.tile_of(layer), tile_bytes(layer, design, mapping)
+    for x in OPERANDS:
+        relevant = [d for group in GROUPS if group != IRRELEVANT[x] for d in GROUPS[group]]
+        whole = all(tile[d] == getattr(layer, d) for d in relevant)
+        need[x] *= 2 if x in design.double_buffered and x not in design.buffets and not whole else 1
+        if x in mapping.bypass or {"W": "weights", "I": "inputs"}.get(x) in resident:
+            need[x] = 0.0
+    result = {}
+    for operands in buffer_groups(design.buffers):
+        capacity = buffer_capacity_bytes(design, operands)
+        if "I" in operands:
+            capacity -= design.resident_activation_fraction * capacity
+        result[f"buffer of {' '.join(operands)}"] = sum(need[x] for x in operands), capacity
+    for x, needed in register_bytes(layer, design, mapping).items():
+        result[f"{OPERAND_NAMES[x]} registers of a PE"] = needed, getattr(design, f"{OPERAND_NAMES[x]}_register_bytes")
+    return result
+
+
+def buffer_capacity_bytes(design: Accelerator, operands: str) -> float:
+    """Capacity of the buffer that holds `operands` [bytes]: the shares of its operands together."""
+    return sum(getattr(design, f"{OPERAND_NAMES[x]}_buffer_kib") for x in operands) * 1024
+
+
+def register_bytes(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[str, float]:
+    """Bytes of one PE's registers that the register tile needs, by operand.
+
+    A PE holds `lanes` words side by side for every step over ``C``.  Inputs count the window of neighbouring
+    outputs once; flattened arrays keep each (pixel, tap) pair; where columns are passed along under stationary
+    weights, one window of columns is enough.
+    """
+    option, words = mapping.spatial_option(design), word_bytes(layer, design)
+    g, k, b, oy, ox = (mapping.r(d) for d in ("G", "K", "B", "OY", "OX"))
+    c = mapping.r("C") * mapping.lanes
+    pixels = oy * ox
+    if not option.flatten_reduction:
+        columns = 1 if option.forwards_inputs and mapping.stationary == "W" else ox
+        pixels = distinct_positions(oy, mapping.r("FY"), layer.stride_y, layer.dilation_y)
+        pixels *= distinct_positions(columns, mapping.r("FX"), layer.stride_x, layer.dilation_x)
+    return {
+        "W": g * k * c * mapping.r("FY") * mapping.r("FX") * words["W"],
+        "I": b * g * c * pixels * words["I"],
+        "O": b * g * k * oy * ox * words["sum"],
+    }
+
+
+def fold_bytes(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[str, float]:
+    """Bytes that the array takes before a fold can begin (W, I) and gives when it has ended (O, at accumulator width).
+
+    The stationary operand's piece, and of the others what goes with its first step: of loops that leave it unchanged,
+    one spatial step.  One copy of every word, padding included.
+    """
+    option, words = mapping.spatial_option(design), word_bytes(layer, design)
+    piece = mapping.piece_of(layer, option)
+    for d in GROUPS[IRRELEVANT[mapping.stationary]]:
+        piece[d] = min(piece[d], mapping.s(d))
+    pixels = piece["OY"] * piece["OX"]
+    if not option.flatten_reduction:
+        pixels = distinct_positions(piece["OY"], piece["FY"], layer.stride_y, layer.dilation_y)
+        pixels *= distinct_positions(piece["OX"], piece["FX"], layer.stride_x, layer.dilation_x)
+    return {
+        "W": piece["G"] * piece["K"] * piece["C"] * piece["FY"] * piece["FX"] * words["W"],
+        "I": piece["B"] * piece["G"] * piece["C"] * pixels * words["I"],
+        "O": piece["B"] * piece["G"] * piece["K"] * piece["OY"] * piece["OX"] * words["sum"],
+    }
+
+
+def padding(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[str, float]:
+    """Bytes of W, I and O as they lie in DRAM / their size: 1, or whole array tiles / true size.
+
+    Where an axis of the array unrolls one loop alone, a tile is the whole axis along it.
+    """
+    option = mapping.spatial_option(design)
+    extents = flattened({d: getattr(layer, d) for d in LOOPS}, layer, option)
+    step = {d: mapping.s(d) for d in LOOPS}
+    for d in LOOPS:
+        axes = [(loops, size) for loops, size in ((option.rows, design.rows), (option.cols, design.cols)) if d in loops]
+        if axes and all(loops == (d,) for loops, _ in axes):
+            step[d] = math.prod(size for _, size in axes) * (design.macs_per_pe if d == "C" else 1)
+    result = {}
+    for x in OPERANDS:
+        relevant = [d for group in GROUPS if group != IRRELEVANT[x] for d in GROUPS[group]]
+        whole = math.prod(math.ceil(extents[d] / mapping.s(d)) * step[d] for d in relevant)
+        result[x] = whole / math.prod(extents[d] for d in relevant) if x in design.padded_tiles else 1.0
+    return result
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Traffic.
+
+
+def cut(extent: int, tile: int, piece: int) -> list[range]:
+    """A loop of `extent` cut into tiles, and each tile into pieces; the last of each is what is left."""
+    tiles = [range(i, min(i + tile, extent)) for i in range(0, extent, tile)]
+    return [range(i, min(i + piece, t.stop)) for t in tiles for i in range(t.start, t.stop, piece)]
+
+
+def positions_fetched(layer: MacLayer, axis: str, outputs: list[range], taps: list[range]) -> int:
+    """Input rows (``"y"``) or columns (``"x"``), summed over all pairs of a piece of outputs and one of taps.
+
+    A piece fetches each position once; padding and what a stride skips is never fetched.
+    """
+    stride, dilation = getattr(layer, f"stride_{axis}"), getattr(layer, f"dilation_{axis}")
+    pad, size = getattr(layer, f"pad_{axis}"), getattr(layer, f"I{axis.upper()}")
+    total = 0
+    for piece in outputs:
+        for tap in taps:
+            met = {o * stride + f * dilation - pad for o in piece for f in tap}
+            total += sum(0 <= position < size for position in met)
+    return total
+
+
+def times_moved(loops: list[tuple[str, int]], operand: str) -> int:
+    """How often each word of `operand` is loaded under `loops` (group and static trips, outer to inner).
+
+    The load sits just inside the innermost relevant loop with more than one trip; every irrelevant loop
+    outside that one repeats it, every irrelevant loop inside is reuse.
+    """
+    outside = loops[: load_position(loops, operand)]
+    return math.prod(trips for group, trips in outside if group == IRRELEVANT[operand])
+
+
+def traffic(layer: MacLayer, design: Accelerator, mapping: Mapping, resident: frozenset[str] = frozenset()) -> Costs:
+    """Bytes over every link: ``array_*`` (into and out of the PE array), ``buffer_*``, ``dram_*``; array ``folds``.
+
+    - DRAM: volume of all tiles x `times_moved` under the DRAM loops (or, of W and I, at every step of them).
+    - Array, stationary operand: the same under DRAM loops and array loops, as a rule its own irrelevant group
+      innermost.  One load of it is a fold.
+    - Array, streaming operands: moved at every array step.  One read serves every PE that needs the word.
+    - Outputs: a visit that is not the first reads the partial sum, one that is not the last writes it, at
+      accumulator width; the last visit writes at activation width.
+    - DRAM holds weights padded to array tiles, and feature maps compressed, where the design says so.
+    """
+    option, words = mapping.spatial_option(design), word_bytes(layer, design)
+    outer = mapping.dram_loops(layer)
+    dram = [(group_of(d), outer[d][0]) for d in mapping.dram_loop_order()]
+    steps = array_steps(layer, option, mapping)
+    times = {x: steps[IRRELEVANT[x]] for x in OPERANDS}
+    dram_times = {x: times_moved(dram, x) for x in OPERANDS}
+    if design.reload_every_tile:
+        dram_times |= {x: math.prod(outer[d][0] for d in GROUPS[IRRELEVANT[x]]) for x in "WI"}
+    times[mapping.stationary] = _stationary_times(layer, option, mapping, dram, dram_times[mapping.stationary])
+    planes = layer.B * layer.G * layer.C
+    sums, finished = layer.output_elements * words["sum"], layer.output_elements * words["O"]
+    relevant_steps = [n for group, n in steps.items() if group != IRRELEVANT[mapping.stationary]]
+    moved = {
+        "folds": math.prod(relevant_steps) * times[mapping.stationary],
+        "array_cycles": array_cycles(layer, option, mapping),
+        "array_w": layer.weight_elements * words["W"] * times["W"],
+        "array_i": planes * array_positions(layer, option, mapping) * words["I"] * times["I"],
+        "array_o_read": sums * (times["O"] - 1),
+        "array_o_write": sums * (times["O"] - 1) + finished,
+        "dram_w": layer.weight_elements * words["W"] * dram_times["W"],
+        "dram_i": planes * dram_positions(layer, mapping) * words["I"] * dram_times["I"],
+        "dram_o_read": sums * (dram_times["O"] - 1),
+        "dram_o_write": sums * (dram_times["O"] - 1) + finished,
+        "dram_fused": layer.fused_input_elements * words["I"],
+    }
+    return {
+        name: float(value)
+        for name, value in (moved | _through_buffers(layer, design, moved, mapping, resident, finished)).items()
+    }
+
+
+def _stationary_times(
+    layer: MacLayer, option: SpatialOption, mapping: Mapping, dram: list[tuple[str, int]], dram_times: int
+) -> int:
+    """How often each word of the stationary operand enters the array.
+
+    As `times_moved` under DRAM and array loops together; an array loop makes fewer trips in the last tile.
+    """
+    inner, order = mapping.array_loops(layer, option), mapping.array_loop_order()
+    array = [(group_of(d), inner[d][0]) for d in order]
+    depth = load_position(dram + array, mapping.stationary) - len(dram)
+    if depth <= 0:
+        return dram_times
+    times = 1
+    for d in GROUPS[IRRELEVANT[mapping.stationary]]:
+        extent, tile, piece = _bounds_of(layer, option, mapping, d)
+        times *= len(cut(extent, tile, piece if order.index(d) < depth else tile))
+    return times
+
+
+def array_steps(layer: MacLayer, option: SpatialOption, mapping: Mapping) -> dict[str, int]:
+    """Pieces of all tiles, by group of loops: the trips of the array loops over the whole layer."""
+    counts = {d: len(cut(*_bounds_of(layer, option, mapping, d))) for d in LOOPS}
+    return {group: math.prod(counts[d] for d in loops) for group, loops in GROUPS.items()}
+
+
+def array_cycles(layer: MacLayer, option: SpatialOption, mapping: Mapping) -> int:
+    """Cycles of the array: for every loop its spatial steps, the last of a tile with idle PEs, and their product."""
+    cycles = 1
+    for d in LOOPS:
+        extent, tile, _ = _bounds_of(layer, option, mapping, d)
+        cycles *= len(cut(extent, tile, mapping.s(d)))
+    return cycles
+
+
+def _bounds_of(layer: MacLayer, option: SpatialOption, mapping: Mapping, loop: str) -> tuple[int, int, int]:
+    """Bound, tile and piece of a loop as the array sees it; flattened, ``C`` stands for C, FY and FX together."""
+    extent, tile = getattr(layer, loop), mapping.tile_of(layer)[loop]
+    if option.flatten_reduction and loop in GROUPS["R"]:
+        taps = layer.FY * layer.FX
+        extent, tile = (extent * taps, tile * taps) if loop == "C" else (1, 1)
+    return extent, tile, mapping.s(loop) * mapping.r(loop)
+
+
+def dram_positions(layer: MacLayer, mapping: Mapping) -> int:
+    """Input positions of one channel that tiles fetch from DRAM, halos included."""
+    tile = mapping.tile_of(layer)
+    return _positions(layer, tile, tile)
+
+
+def array_positions(layer: MacLayer, option: SpatialOption, mapping: Mapping) -> int:
+    """Input positions of one channel that array pieces fetch from the buffer.
+
+    Flattened, every (pixel, tap) pair is fetched for itself.  Where neighbours pass columns along, a sweep along
+    x fetches only new columns: over the outputs of a tile under stationary ``W``, over its taps under ``O``; the sweep
+    must be the innermost array loop.
+    """
+    tile, piece = mapping.tile_of(layer), mapping.piece_of(layer, option)
+    sweep = {"W": "OX", "O": "FX"}.get(mapping.stationary)
+    if option.flatten_reduction:
+        tile = piece = dict.fromkeys(LOOPS, 1)
+    elif option.forwards_inputs and sweep == mapping.array_loop_order()[-1]:
+        piece = piece | {sweep: tile[sweep]}
+    return _positions(layer, tile, piece)
+
+
+def _positions(layer: MacLayer, tile: dict[str, int], piece: dict[str, int]) -> int:
+    """Positions of one channel fetched by all pieces of all tiles: rows x columns."""
+    total = 1
+    for axis, o, f in (("y", "OY", "FY"), ("x", "OX", "FX")):
+        outputs = cut(getattr(layer, o), tile[o], piece[o])
+        total *= positions_fetched(layer, axis, outputs, cut(getattr(layer, f), tile[f], piece[f]))
+    return total
+
+
+def _through_buffers(
+    layer: MacLayer, design: Accelerator, moved: Costs, mapping: Mapping, resident: frozenset[str], final: float
+) -> Costs:
+    """Buffer reads and writes; DRAM traffic of operands that bypass the buffers or are resident [bytes].
+
+    The array reads what it takes from the buffer and DRAM fills it; outputs drained to DRAM are buffer reads and
+    partial sums fetched back are writes.  `final`: bytes of the finished outputs.
+    """
+    result: Costs = {}
+    for x, name in (("w", "weights"), ("i", "inputs")):
+        past = x.upper() in mapping.bypass and name not in resident
+        from_dram = 0.0 if name in resident else moved[f"array_{x}" if past else f"dram_{x}"]
+        result[f"dram_{x}"] = from_dram
+        result[f"buffer_{x}_read"] = 0.0 if past else moved[f"array_{x}"]
+        result[f"buffer_{x}_write"] = 0.0 if past else from_dram
+    past = "O" in mapping.bypass
+    read, write = (moved[f"{'array' if past else 'dram'}_o_{way}"] for way in ("read", "write"))
+    result["buffer_o_read"] = 0.0 if past else moved["array_o_read"] + write
+    result["buffer_o_write"] = 0.0 if past else moved["array_o_write"] + read
+    stays = final if "outputs" in resident else 0.0  # the finished outputs go to the store in the input buffer
+    result["dram_o_read"] = read
+    result["buffer_i_write"] += stays
+    if "fused_input" in resident:
+        result["buffer_i_read"] += moved["dram_fused"]
+        result["dram_fused"] = 0.0
+    else:
+        result["dram_fused"] = moved["dram_fused"] * design.feature_map_compression
+    filled = padding(layer, design, mapping)
+    crosses = 0.0 if "outputs" in resident else final * design.feature_map_compression
+    result["dram_w"] *= filled["W"]
+    result["dram_i"] *= design.feature_map_compression * filled["I"]
+    result["dram_o_read"] *= filled["O"]
+    result["dram_o_write"] = (write - final + crosses) * filled["O"]
+    return result

@@ -1,0 +1,1 @@
+"""The design alone: its parameters, dataflows, spaces of designs, presets, technology and area."""

@@ -1,0 +1,141 @@
+"""The variables of a hardware space: an `Accelerator` parameter and its levels, checked."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from dse.hardware.accelerator import Accelerator, buffer_groups
+from dse.hardware.dataflow import Dataflow
+from dse.hardware.toml_file import check_known
+
+PARAMETERS = tuple(f.name for f in fields(Accelerator))
+"""Every parameter that a variable can name."""
+
+Level = float | str | bool | Dataflow
+
+
+@dataclass(frozen=True, init=False)
+class Ordered:
+    """Levels in rising order, such as ``Ordered(4, 8, 16)``: neighbours are similar designs."""
+
+    levels: tuple[Level, ...]
+
+    def __init__(self, *levels: Level) -> None:
+        object.__setattr__(self, "levels", levels)
+
+
+@dataclass(frozen=True, init=False)
+class Category:
+    """Choices without an order, such as ``Category("broadcast", "systolic")``."""
+
+    levels: tuple[Level, ...]
+
+    def __init__(self, *levels: Level) -> None:
+        object.__setattr__(self, "levels", levels)
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable of a space: the `Accelerator` parameter it sets, its levels, and whether they have an order."""
+
+    name: str
+    levels: tuple[Level, ...]
+    is_category: bool
+
+    @property
+    def unit(self) -> str:
+        """Unit of the levels, read off the parameter's name; "" where it has none."""
+        return parameter_unit(self.name)
+
+
+def parameter_unit(name: str) -> str:
+    """Unit of an `Accelerator` parameter; "" where it has none."""
+    special = {"rows": "PEs", "cols": "PEs", "macs_per_pe": "MACs/cycle", "vector_lanes": "operations/cycle"}
+    endings = {
+        "_kib": "KiB",
+        "_width_bytes": "bytes/cycle",
+        "_bytes": "bytes",
+        "_gbps": "GB/s",
+        "_ghz": "GHz",
+        "_bits": "bits",
+    }
+    return special.get(name) or next((unit for end, unit in endings.items() if name.endswith(end)), "")
+
+
+def make_variable(name: str, levels: object, base: Accelerator) -> Variable:
+    """A variable from what the user wrote; its levels may still be refused by `Accelerator`."""
+    check_known(name, PARAMETERS, "variable")
+    if isinstance(levels, str | bytes) or not isinstance(levels, Ordered | Category | Iterable):
+        raise ValueError(f"variable {name!r}: give a list of levels, got {levels!r}")
+    given = tuple(levels.levels) if isinstance(levels, Ordered | Category) else tuple(levels)
+    values = tuple(x.item() if isinstance(x, np.generic) else x for x in given)
+    if len(values) < 2:
+        fix = f"set it in the base instead: Accelerator({name}={values[0]!r})" if values else "give at least two"
+        raise ValueError(f"variable {name!r} has {('no level', 'one level')[len(values)]}; {fix}")
+    check_kind(name, values)
+    numeric = all(isinstance(x, int | float) and not isinstance(x, bool) for x in values)
+    if isinstance(levels, Ordered) and not numeric:
+        raise ValueError(f"variable {name!r}: {values[0]!r} has no order; write Category(...) or a plain list")
+    duplicates = [x for i, x in enumerate(values) if x in values[:i]]
+    if duplicates:
+        raise ValueError(f"variable {name!r} lists level {duplicates[0]!r} twice")
+    is_category = isinstance(levels, Category) or not numeric
+    if not is_category and list(values) != sorted(values):
+        raise ValueError(f"variable {name!r}: ordered levels must rise, got {levels_text(values)}; sort them")
+    return Variable(name, values, is_category)
+
+
+def check_kind(name: str, values: tuple[object, ...]) -> None:
+    """Numbers for number parameters, texts for texts, bools for bools."""
+    default = getattr(Accelerator(), name)
+    kind, types = "a number", (int, float)
+    if isinstance(default, bool):
+        kind, types = "true or false", (bool,)
+    elif isinstance(default, str):
+        kind, types = "a text", (str,)
+    elif isinstance(default, Dataflow):
+        kind, types = "a dataflow or its name", (str, Dataflow)
+    for x in values:
+        if not isinstance(x, types) or (isinstance(x, bool) and bool not in types):
+            raise ValueError(f"{name} takes {kind}, got {x!r}")
+
+
+def checked_levels(variable: Variable, variables: tuple[Variable, ...], base: Accelerator) -> Variable:
+    """The variable with every level as `Accelerator` holds it, each built once with the first levels of the others."""
+    others = {v.name: v.levels[0] for v in variables}
+    levels = []
+    for level in variable.levels:
+        try:
+            levels.append(getattr(replace(base, **(others | {variable.name: level})), variable.name))
+        except ValueError as error:
+            raise ValueError(f"variable {variable.name!r}, level {level!r}: {error}") from None
+    return replace(variable, levels=tuple(levels))
+
+
+def check_corners(variables: tuple[Variable, ...], base: Accelerator) -> None:
+    """Build the worst combinations: what `Accelerator` refuses only gets worse as these levels go to their ends.
+
+    A buffer must hold a word of its port (least capacity, widest port), and a port must feed its banks
+    (narrowest port, most banks).
+    """
+    levels = {v.name: v.levels for v in variables}
+    arrangements = levels.get("buffers", (base.buffers,))
+    for arrangement, widest in itertools.product(arrangements, (True, False)):
+        corner: dict[str, Level] = {"buffers": arrangement}
+        for name, ends in (("kib", min), ("width_bytes", max if widest else min), ("banks", max)):
+            for operand in ("weight", "input", "output"):
+                parameter = f"{operand}_buffer_{name}"
+                corner[parameter] = ends(levels.get(parameter, (getattr(base, parameter),)))
+        try:
+            replace(base, **corner)
+        except ValueError as error:
+            shared = " and ".join("+".join(group) for group in buffer_groups(str(arrangement)))
+            raise ValueError(f"some levels do not go together (buffers {shared}): {error}") from None
+
+
+def levels_text(levels: Iterable[Level]) -> str:
+    return ", ".join(f"{x:g}" if isinstance(x, int | float) and not isinstance(x, bool) else str(x) for x in levels)

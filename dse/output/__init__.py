@@ -1,0 +1,1 @@
+"""What people read: tables, figures, progress, numbers with units."""

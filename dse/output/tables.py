@@ -1,0 +1,414 @@
+"""Tables and sentences for the terminal.  They show numbers computed elsewhere; every number has its unit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dse.analysis.price_of_generality import PRICES, price_of_generality
+from dse.costs.evaluation import Evaluation
+from dse.hardware.space import DesignSpace
+from dse.networks import Entry
+from dse.networks.layers import Network
+from dse.output.units import number, percent, quantity, scaled, unit_of, words
+from dse.runs.column_dictionary import COLUMNS, PARAMETERS
+from dse.search.exploration import Exploration
+from dse.search.pareto import knee, spread
+from dse.simultaneous.division import CoRun, unmet_deadlines
+from dse.simultaneous.mixes import Mix
+
+SHOWN_METRICS = (
+    "latency_s", "latency_bound_s", "makespan_s", "makespan_bound_s", "energy_j", "power_w", "area_mm2", "stp",
+    "worst_slow_down", "deadline_miss_share", "utilisation", "dram_bytes",
+)  # fmt: skip
+WATERFALL = {
+    "ideal": "ideal: MACs / peak",
+    "spatial_loss": "PEs idle at the edges of layers",
+    "vector_stall": "waiting for the vector unit",
+    "buffer_stall": "waiting for buffer ports",
+    "dram_stall": "waiting for DRAM",
+    "fill_drain": "fill, drain and array skew",
+}
+"""Parts of the cycles in words."""
+
+
+def _table(title: str | None = None, **options: object) -> Table:
+    """A table in the one style of this module."""
+    look = {"title_justify": "left", "title_style": "bold", "box": None, "pad_edge": False}
+    return Table(title=title, min_width=len(title or ""), **look, **options)
+
+
+def front_table(run: Exploration, width: int = 100) -> Table:
+    """A handful of designs spread along the front, one a column: metrics, bound, gap, every varied parameter.
+
+    Parameters
+    ----------
+    width : of the terminal [characters].
+    """
+    best, names = run.front, run.objective_names
+    on_scale = run.normalisation(best[list(names)].to_numpy(float))
+    which = spread(on_scale, max(3, min(7, (width - 30) // 12)))
+    chosen, at_knee = best.iloc[which], knee(on_scale)
+    means = "; geometric means over the networks" if PRICES in run.texts else ""
+    table = _table(f"{len(chosen)} of {len(best)} designs along the front, least {words(names[0])} first{means}")
+    table.add_column("design (index in front.csv)", no_wrap=True)
+    for i, index in zip(which, chosen["index"], strict=True):
+        table.add_column(f"{index}" + ("\nknee" if i == at_knee else ""), justify="right")
+    metrics = [*names, *(name for name in SHOWN_METRICS if name not in names)]
+    for name in (name for name in metrics if name in chosen):
+        _row(table, name, chosen[name])
+        if name == "latency_bound_s" and "latency_s" in chosen:
+            gaps = chosen["latency_s"] / chosen["latency_bound_s"] - 1
+            table.add_row("latency above its bound", *(f"+{percent(gap)}" for gap in gaps))
+    table.add_section()
+    variables = run.manifest.get("space", {}).get("variables", PARAMETERS)
+    for name in (name for name in chosen.columns if name in variables):
+        _row(table, name, chosen[name])
+    return table
+
+
+def _row(table: Table, name: str, values: Iterable) -> None:
+    """One quantity of several designs; metrics by their words, parameters by the names that `--set` takes."""
+    values = list(values)
+    if isinstance(values[0], str):
+        table.add_row(name, *(value.replace("_", "_\n") for value in values))
+        return
+    if name == "utilisation":
+        table.add_row("MAC utilisation", *(percent(value) for value in values))
+        return
+    if name in PARAMETERS:
+        unit = COLUMNS[name].unit
+        carried = unit in ("-", "1") or unit.split("/")[0].lower().rstrip("s") in name.replace("gbps", "gb")
+        label = name if carried and "width" not in name else f"{name} \\[{unit}]"
+        table.add_row(label, *(number(value) for value in values))
+        return
+    if name.startswith("fixed_"):  # of a frozen mapping
+        table.add_row(name, *(number(value) for value in values))
+        return
+    factor, unit = scaled(unit_of(name), values)
+    label = {
+        "latency_bound_s": "lower bound of the latency",
+        "makespan_bound_s": "lower bound of the makespan",
+        "stp": "system throughput (STP)",
+    }.get(name, words(name))
+    table.add_row(f"{label} \\[{unit}]" if unit else label, *(number(value * factor) for value in values))
+
+
+def price_report(run: Exploration, width: int = 100) -> RenderableType | None:
+    """What generality costs each network on designs along the front, and at the knee left out one by one.
+
+    None for a run of one network.
+    """
+    if PRICES not in run.texts or not len(run.front):
+        return None
+    prices, best = price_of_generality(run), run.front
+    on_scale = run.normalisation(best[list(run.objective_names)].to_numpy(float))
+    chosen = best.iloc[spread(on_scale, max(3, min(7, (width - 30) // 12)))]
+    at_knee = best["index"].iloc[knee(on_scale)]
+    loss = prices.pivot(index="network", columns="shared", values="loss").loc[prices["network"].unique()]
+    table = _table(
+        "Price of generality: latency above the network's own best of at most the same area, as evaluated here"
+    )
+    table.add_column("design (index in front.csv)", no_wrap=True)
+    for index in chosen["index"]:
+        table.add_column(f"{index}" + ("\nknee" if index == at_knee else ""), justify="right")
+    for network, row in loss.iterrows():
+        table.add_row(str(network), *(f"+{percent(row[index])}" for index in chosen["index"]))
+    knee_rows = prices[prices["shared"] == at_knee]
+    left = _table("Leave one out, at most the area of the knee: the design best for the others, on the one left out")
+    left.show_header = False
+    for _, row in knee_rows.iterrows():
+        missing = not np.isfinite(row["left_out_loss"])
+        left.add_row(row["network"], "cannot run it" if missing else f"+{percent(row['left_out_loss'])}")
+    return Group(table, "", left)
+
+
+def verdict(run: Exploration) -> list[str]:
+    """Sentences: what the search reached, its twin, the bound, and why it stopped."""
+    lines = []
+    if len(run.front) and "latency_bound_s" in run.front:
+        gaps = np.sort(run.front["latency_s"] / run.front["latency_bound_s"] - 1)
+        lines.append(
+            f"Latency above its lower bound along the front: {percent(gaps[0])} to {percent(gaps[-1])}, "
+            f"median {percent(gaps[len(gaps) // 2])}. No mapping on the same hardware can be below the bound."
+        )
+    random = run.hypervolume.get("random")
+    for source, value in run.hypervolume.items():
+        if source in ("random", "exhaustive") and len(run.hypervolume) > 1:
+            continue
+        line = f"Hypervolume of the {'sweep' if source == 'exhaustive' else 'search'}: {value:.4f} (1 = ideal corner)"
+        if random:
+            less = 1 - random / value
+            line += (
+                f"; random search at equal budget: {random:.4f}, {percent(abs(less))} {'less' if less >= 0 else 'more'}"
+            )
+        exact = run.hypervolume.get("exhaustive")
+        if exact and source != "exhaustive":
+            line += f"; exact front of the space: {exact:.4f}, of which the search has {percent(value / exact)}"
+        lines.append(f"{line}.")
+    lines.append(f"Stopped because {run.stopped_because}.")
+    return lines + [f"Note: {note}." for note in run.notes]
+
+
+def network_line(network: Network) -> str:
+    """Name, MACs, weights, layers."""
+    return (
+        f"{network.name}: {number(network.macs / 1e9)} GMACs, {number(network.weight_elements / 1e6)} M weights, "
+        f"{len(network.mac_layers)} MAC and {len(network.layers) - len(network.mac_layers)} vector layers"
+    )
+
+
+def evaluation_summary(evaluation: Evaluation) -> Table:
+    """The main numbers of one design on one network."""
+    e = evaluation
+    table = _table("Summary")
+    table.add_column("", no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("")
+    table.show_header = False
+    above = e.latency_s / e.latency_bound_s - 1
+    table.add_row(
+        "latency", quantity(e.latency_s, "s"), f"{number(e.cycles)} cycles, {number(1 / e.latency_s)} per second"
+    )
+    table.add_row("lower bound", quantity(e.latency_bound_s, "s"), f"the latency is {percent(above)} above it")
+    table.add_row("bound by", e.bound, "in most of the time")
+    table.add_row("energy", quantity(e.energy_j, "J"), f"lower bound {quantity(e.energy_bound_j, 'J')}")
+    table.add_row("power", quantity(e.power_w, "W"), "mean")
+    table.add_row("area", f"{number(e.area_mm2)} mm\u00b2", f"at {e.technology.name}")
+    table.add_row("MAC utilisation", percent(e.utilisation), f"of {e.design.macs_per_cycle:,} MACs per cycle")
+    return table
+
+
+def _shares(title: str, unit: str, parts: Mapping[str, float]) -> Table:
+    """Parts of a total: value, share, bar."""
+    total = sum(parts.values())
+    factor, text = scaled(unit, [total])
+    table = _table(title)
+    table.add_column("", no_wrap=True)
+    table.add_column(text, justify="right")
+    table.add_column("share", justify="right")
+    table.add_column("", no_wrap=True)
+    for name, value in parts.items():
+        share = value / total if total else 0.0
+        table.add_row(name, number(value * factor), percent(share), Text("\u2588" * round(24 * share), style="blue"))
+    table.add_row("total", number(total * factor), "", "", style="bold")
+    return table
+
+
+def waterfall_table(evaluation: Evaluation) -> Table:
+    """Where the cycles go."""
+    parts = {WATERFALL[name]: cycles for name, cycles in evaluation.waterfall().items()}
+    return _shares("Cycles by cause", "cycle", parts)
+
+
+def area_table(evaluation: Evaluation) -> Table:
+    """Area by block."""
+    return _shares("Area by block", "mm2", {words(name): value for name, value in evaluation.area.items()})
+
+
+def energy_table(evaluation: Evaluation) -> Table:
+    """Energy by level."""
+    return _shares("Energy by level", "J", {words(name): value for name, value in evaluation.energy().items()})
+
+
+_SHARE_HEADS = ("time", "ideal", "idle", "vector", "buffer", "DRAM", "fill")
+
+
+def layer_table(evaluation: Evaluation, width: int = 132) -> Table:
+    """One row a layer: work, time, where its cycles go, what bounds it, traffic and energy; all repeats together.
+
+    Parameters
+    ----------
+    width : of the terminal [characters]; layers' names get what the numbers leave.
+    """
+    table = _table("Layers, all repeats together; time in % of the network, causes in % of the layer's cycles")
+    room = max(14, width - 108)
+    for name in ("layer", "operator"):
+        table.add_column(name, no_wrap=True)
+    for name in ("MMACs", "kcycles", *(f"{head} %" for head in _SHARE_HEADS)):
+        table.add_column(name.replace(" %", "\n%"), justify="right", no_wrap=True)
+    table.add_column("bound", no_wrap=True)
+    for name in ("DRAM\nkB", "energy\n\u00b5J"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for _, row in evaluation.layers.iterrows():
+        cycles, n, name = row["cycles"], row["repeats"], row["layer"]
+        shares = [100 * row[f"{part}_cycles"] / cycles if cycles else 0.0 for part in WATERFALL]
+        table.add_row(
+            Text(name if len(name) <= room else f"\u2026{name[1 - room :]}"),
+            Text(row["operator"][:12]),
+            number(float(f"{row['macs'] * n / 1e6:.3g}")),
+            number(float(f"{cycles * n / 1e3:.4g}")),
+            f"{100 * cycles * n / evaluation.cycles:.1f}",
+            *(f"{share:.0f}" if share >= 0.5 else "\u00b7" for share in shares),
+            row["bound"],
+            number(round(row["dram_bytes"] * n / 1e3)),
+            number(float(f"{row['energy_pj'] * n / 1e6:.3g}")),
+        )
+    return table
+
+
+def evaluation_report(evaluation: Evaluation, width: int = 132) -> RenderableType:
+    """Everything about one design on one network, for a terminal of that width [characters]."""
+    e = evaluation
+    parts: list[RenderableType] = [
+        evaluation_summary(e),
+        "",
+        waterfall_table(e),
+        "",
+        energy_table(e),
+        "",
+        area_table(e),
+    ]
+    if not e.feasible:
+        over = f"This design cannot run {e.network.name}: bytes over / capacity, all layers, is {number(e.overflow)}."
+        parts = [Text(f"{over} The numbers below are not those of a working design.", style="bold red"), "", *parts]
+    return Group(*parts, "", layer_table(e, width))
+
+
+def design_table(design_parameters: Mapping[str, object]) -> Table:
+    """Every parameter of a design with its unit."""
+    table = _table("Design", show_header=False)
+    for _ in range(6):
+        table.add_column("", no_wrap=True)
+    cells = [(name, str(value) or "none", _unit(name)) for name, value in design_parameters.items()]
+    half = (len(cells) + 1) // 2
+    for i in range(half):
+        right = cells[i + half] if i + half < len(cells) else ("", "", "")
+        table.add_row(*cells[i], *right)
+    return table
+
+
+def _unit(name: str) -> str:
+    unit = COLUMNS[name].unit
+    return "" if unit in ("-", "1") else f"{unit}   "
+
+
+def networks_table(rows: Iterable[tuple[str, Entry, Network]]) -> Table:
+    """Networks that ship: name, MACs, parameters, layers by kind, inputs, what it is, its definition."""
+    table = _table()
+    table.add_column("name", no_wrap=True)
+    for name in ("GMACs", "M parameters", "layers"):
+        table.add_column(name, justify="right")
+    table.add_column("of which", max_width=18)
+    table.add_column("input at batch 1", max_width=13, overflow="fold")
+    table.add_column("what it is; definition", overflow="fold")
+    for name, entry, network in rows:
+        kinds = Counter(layer.operator.split("+")[0] for layer in network.layers)
+        common = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(2))
+        inputs = ", ".join("x".join(map(str, shape)) for shape in entry.input.values())
+        figures = (number(network.macs / 1e9), number(network.parameters / 1e6), str(len(network.layers)))
+        table.add_row(name, *figures, common, inputs, f"{entry.description}; {entry.source.split(';')[0]}")
+    return table
+
+
+def co_run_report(run: CoRun) -> RenderableType:
+    """A mix on a design: metrics with the bound, every stream's times, and deadlines that no order could meet."""
+    done, found = run.schedule, run.metrics
+    summary = _table()
+    summary.show_header = False
+    gap = max(0.0, round(found["makespan_s"] / found["makespan_bound_s"] - 1, 6))
+    due = [np.isfinite(job.deadline_s) for job in done.jobs]
+    missed = f"{int(done.missed.sum())} of {sum(due)}" if any(due) else "no deadlines"
+    rate = f"{len(done.jobs)} requests, {number(found['throughput_per_s'])} a second"
+    for name, value, note in (
+        ("makespan", quantity(found["makespan_s"], "s"), rate),
+        ("lower bound", quantity(found["makespan_bound_s"], "s"), f"of any order of these layers; + {percent(gap)}"),
+        ("energy", quantity(found["energy_j"], "J"), quantity(found["power_w"], "W")),
+        ("area", f"{number(found['area_mm2'])} mm²", run.division.kind(run.design)),
+        ("system throughput (STP)", number(found["stp"]), "sum of time alone / turnaround"),
+        ("mean slow-down (ANTT)", number(found["antt"]), f"worst {number(found['worst_slow_down'])}"),
+        ("fairness", number(found["fairness"]), "least / greatest progress for its priority"),
+        ("deadlines missed", missed, ""),
+    ):  # fmt: skip
+        summary.add_row(name, value, note)
+    streams = _table()
+    for name in ("stream", "sub-array", "requests", "alone", "slowest turnaround", "slow-down", "missed"):
+        streams.add_column(name, justify="left" if name == "stream" else "right")
+    names = [job.network for job in done.jobs]
+    for name in dict.fromkeys(names):
+        which = [i for i, other in enumerate(names) if other == name]
+        slowest = max(which, key=lambda i: done.turnaround_s[i])
+        slow = max(done.turnaround_s[i] / run.alone_s[i] for i in which)
+        streams.add_row(
+            name, str(done.jobs[which[0]].sub_array + 1), str(len(which)), quantity(run.alone_s[which[0]], "s"),
+            quantity(done.turnaround_s[slowest], "s"), number(slow), str(int(done.missed[which].sum())),
+        )  # fmt: skip
+    lines = [
+        f"{name}: due {quantity(due_s, 's')} after arrival, but no order of these layers finishes it before "
+        f"{quantity(earliest, 's')}"
+        for name, (due_s, earliest) in unmet_deadlines(run).items()
+    ]
+    return Group(summary, "", streams, *([""] if lines else []), *lines)
+
+
+def mixes_table(mixes: Iterable[Mix]) -> RenderableType:
+    """Mixes that ship: each stream with its network, requests, rate and deadline; below, where each mix comes from."""
+    table, sources = _table(), []
+    for name in ("mix", "stream", "network", "requests", "rate", "deadline", "after", "stands for"):
+        table.add_column(name, justify="right" if name in ("requests", "rate", "deadline") else "left")
+    for mix in mixes:
+        requests = Counter(request.stream for request in mix.requests())
+        for i, stream in enumerate(mix.streams):
+            due = stream.deadline_s if stream.deadline_s is not None else stream.fps and 1 / stream.fps
+            table.add_row(
+                "" if i else mix.name, stream.name, str(stream.network), str(requests[i]),
+                f"{number(stream.fps)} 1/s" if stream.fps else "-", quantity(due, "s") if due else "-",
+                stream.after or "", stream.stands_for,
+            )  # fmt: skip
+        sources.append(f"{mix.name}: {mix.source}")
+    return Group(table, "", *sources)
+
+
+def space_table(space: DesignSpace) -> Table:
+    """Variables of a space: levels, unit, kind."""
+    table = _table(f"Space {space.name}: {space.n_var} variables, {number(space.size)} designs")
+    table.add_column("variable", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    table.add_column("n", justify="right")
+    table.add_column("levels")
+    for variable, row in zip(space.variables, space.describe(), strict=True):
+        table.add_row(row["name"], row["unit"], str(len(variable.levels)), row["levels"])
+    return table
+
+
+def base_table(space: DesignSpace) -> Table:
+    """Parameters that a space fixes."""
+    fixed = {k: v for k, v in space.base.parameters().items() if k not in space.names}
+    table = design_table(fixed)
+    table.title = "Fixed in this space"
+    return table
+
+
+def validation_table(score: Any) -> Table:
+    """The score of `dse.validation.score.score`: a line a quantity, under the name of its reference."""
+    table = _table("Absolute error of the model, and of a roofline, against the reference", padding=(0, 1, 0, 0))
+    table.add_column("quantity", no_wrap=True)
+    for name in ("rows", "median", "mean", "worst", "rank corr.", "roofline median", "rank corr."):
+        table.add_column(name, justify="right")
+    table.add_column("to reach", no_wrap=True)
+    table.add_column("")
+    for reference, group in score.groupby("reference", sort=False):
+        kinds = group["kind"].iloc[0].split(", ")
+        table.add_row(f"[bold]{reference}[/bold] ({kinds[0] if len(kinds) == 1 else 'several kinds'})")
+        for line in group.to_dict("records"):
+            errors = [_error(line[f"{name}_error"]) for name in ("median", "mean", "worst")]
+            simple = (_error(line["roofline_median_error"]), _rank(line["roofline_rank_correlation"]))
+            reached = {True: "yes", False: "no", None: ""}[line["reached"]]
+            cells = (str(line["rows"]), *errors, _rank(line["rank_correlation"]), *simple)
+            table.add_row(f"  {line['quantity']} [{line['unit']}]".replace("[", r"\["), *cells, line["target"], reached)
+    return table
+
+
+def _rank(correlation: float) -> str:
+    return "-" if np.isnan(correlation) else f"{correlation:.3f}"
+
+
+def _error(share: float) -> str:
+    """An error as a percentage; "0" below a millionth, where only rounding is left."""
+    return "-" if np.isnan(share) else "0" if share < 1e-6 else percent(share)

@@ -1,0 +1,114 @@
+"""How quantities are written for people: names as words, units with SI prefixes, numbers with three digits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from dse.runs.column_dictionary import COLUMNS, of_network
+
+_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "\u00b5"), (1e-9, "n"), (1e-12, "p"))
+_PREFIXED = {"s": "s", "J": "J", "W": "W", "byte": "B", "J s": "J\u00b7s"}
+_PLAIN = {"mm2": "mm\u00b2", "mm2 s": "mm\u00b2\u00b7s", "J s2": "J\u00b7s\u00b2", "1": "", "-": "", "PE": "PEs"}
+_WORDS = {
+    "edp_js": "energy-delay product",
+    "ed2p_js2": "energy-delay\u00b2 product",
+    "area_delay_mm2_s": "area-delay product",
+    "dram_bytes": "DRAM traffic",
+    "utilisation": "MAC utilisation",
+}
+_SUFFIXES = ("_s", "_j", "_w", "_mm2", "_js", "_cycles", "_bytes", "_kib", "_gbps", "_ghz", "_bits", "_pj")
+_UNITS = {"_s": "s", "_j": "J", "_w": "W", "_mm2": "mm2", "_js": "J s", "_cycles": "cycle", "_bytes": "byte"}
+
+
+def words(name: str) -> str:
+    """A column's name without its unit: ``latency_s`` gives "latency", ``dram_stall_cycles`` "DRAM stall"."""
+    if name in _WORDS:
+        return _WORDS[name]
+    if own := of_network(name):
+        return f"{words(own[0])} of {own[1]}"
+    if name not in ("macs_per_pe",):
+        name = next((name[: -len(suffix)] for suffix in _SUFFIXES if name.endswith(suffix)), name)
+    capital = {"dram": "DRAM", "macs": "MACs", "mac": "MAC", "pe": "PE"}
+    return " ".join(capital.get(word, word) for word in name.split("_"))
+
+
+def unit_of(name: str) -> str:
+    """Unit of a column as in the column dictionary; for an unknown one what its name ends in; "" for a text."""
+    if own := of_network(name):
+        name = own[0]
+    if name in COLUMNS:
+        return COLUMNS[name].unit
+    return next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), "1")
+
+
+def scaled(unit: str, values: Iterable[float]) -> tuple[float, str]:
+    """`(factor, text)`: values times factor are in the unit of that text, its prefix fit for their middle.
+
+    >>> scaled("s", [0.002, 0.004])
+    (1000.0, 'ms')
+    """
+    if unit not in _PREFIXED:
+        return 1.0, _PLAIN.get(unit, unit)
+    sizes = sorted(abs(v) for v in values if v and math.isfinite(v))
+    middle = sizes[len(sizes) // 2] if sizes else 1.0
+    size, prefix = next(((s, p) for s, p in _PREFIXES if middle >= s), _PREFIXES[-1])
+    return 1 / size, prefix + _PREFIXED[unit]
+
+
+def number(value: float) -> str:
+    """Three significant digits without an exponent where that is shorter; whole numbers with thousands separated.
+
+    >>> number(0.012345), number(123456), number(64.0), number(1.6e16)
+    ('0.0123', '123,456', '64', '1.6e+16')
+    """
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return "0"
+    if abs(value) >= 1e9 or abs(value) < 1e-4:
+        return f"{value:.3g}"
+    if float(value).is_integer() or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.{2 - math.floor(math.log10(abs(value)))}f}".rstrip("0").rstrip(".")
+
+
+def quantity(value: float, unit: str) -> str:
+    """One value with its unit: ``quantity(0.00213, "s")`` gives "2.13 ms"."""
+    factor, text = scaled(unit, [value])
+    return f"{number(value * factor)} {text}".strip()
+
+
+def percent(share: float) -> str:
+    """A share as a percentage: 0.1234 gives "12 %", 0.0123 "1.2 %"."""
+    value = 100 * share
+    return f"{value:.0f} %" if abs(value) >= 10 else f"{value:.2g} %" if value else "0 %"
+
+
+def duration(seconds: float) -> str:
+    """A time for people: "0.42 s", "12 s", "3 min 05 s", "2 h 07 min"."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def duration_s(text: str) -> float:
+    """Seconds of a text such as ``90``, ``90s``, ``5m`` or ``1h30m`` [s]."""
+    seconds, digits, units = 0.0, "", {"h": 3600.0, "m": 60.0, "s": 1.0}
+    for letter in text.strip().lower() + ("" if text.strip()[-1:].isalpha() else "s"):
+        if letter.isdigit() or letter == ".":
+            digits += letter
+            continue
+        try:
+            seconds += float(digits) * units[letter]
+        except (ValueError, KeyError):
+            raise ValueError(f"time {text!r}: expected seconds or such as 90s, 5m, 1h30m") from None
+        digits = ""
+    if not seconds > 0:
+        raise ValueError(f"time {text!r}: expected more than 0 s, such as 90, 90s, 5m or 1h30m")
+    return seconds

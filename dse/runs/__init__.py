@@ -1,0 +1,1 @@
+"""What lies on disk: a run's directory, identity, log, tables and the meaning of every column."""

@@ -1,0 +1,163 @@
+"""A run's directory: its manifest, and who may write into it.
+
+`manifest.json` is written first and updated at the end.  Its part `identity` holds everything that decides the
+designs and their numbers (see `dse.runs.identity`); a run continues only in a directory of an equal identity.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dse.runs.files import RunDirectoryError, hash_of, write_whole, writing
+from dse.runs.identity import differences, same_environment
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
+
+MANIFEST = "manifest.json"
+RUN_FILES = (
+    MANIFEST, "designs.csv", "random_twin.csv", "front.csv", "exact_front.csv", "convergence.csv", "columns.csv",
+    "space.toml", "sweep.json", "price_of_generality.csv",
+)  # fmt: skip
+FIGURE_FILES = ("front.pdf", "front.png", "convergence.png", "breakdown.png")
+"""Files that a run and its figures own; `overwrite=True` removes these and no other."""
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of a run; an error when there is none or it is not one."""
+    path = Path(directory) / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunDirectoryError(f"{directory} holds no {MANIFEST}: it is not the directory of a run") from None
+    except (OSError, ValueError) as error:
+        raise RunDirectoryError(f"cannot read {path}: {error}; restore it or start with overwrite=True") from error
+    if not isinstance(content, dict) or not isinstance(content.get("identity"), dict):
+        raise RunDirectoryError(f"{path} is not the manifest of a run; choose another directory")
+    return content
+
+
+def written_by(content: dict[str, Any]) -> str:
+    """Version of the library that wrote a manifest."""
+    versions = content.get("versions") or content.get("identity", {}).get("versions") or {}
+    return str(versions.get("accelerator-dse") or versions.get("dse") or "0.1.0")
+
+
+@contextlib.contextmanager
+def as_written(directory: str | os.PathLike) -> Iterator[None]:
+    """Inside, whatever the manifest of a run lacks or has in another form is one error that names the file."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else f"is not as it was written ({error})"
+        raise RunDirectoryError(
+            f"{Path(directory) / MANIFEST} {what}; restore it or start again with overwrite=True"
+        ) from error
+
+
+class RunDirectory:
+    """The directory of one run, claimed for one identity.
+
+    Parameters
+    ----------
+    path : made when missing.
+    identity : what decides the run, JSON values.
+    overwrite : throw away another run found there.
+
+    After construction `manifest` is what was found there (empty for a new run).  Use it as a context: inside,
+    a lock keeps a second process out.
+    """
+
+    def __init__(self, path: str | os.PathLike, identity: dict[str, Any], overwrite: bool = False) -> None:
+        self.path = Path(path)
+        self.identity = identity
+        self.manifest: dict[str, Any] = {}
+        self._lock: int | None = None
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            found = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
+        self._overwrite = overwrite
+        if overwrite:
+            return
+        if MANIFEST in found:
+            self.manifest = read_manifest(self.path)
+            self._check_identity()
+        elif found:
+            raise RunDirectoryError(
+                f"{self.path} holds files but no run ({', '.join(found[:3])}{', ...' if len(found) > 3 else ''}); "
+                "choose an empty directory, or overwrite=True to write beside them"
+            )
+
+    def _check_identity(self) -> None:
+        found = self.manifest["identity"]
+        if "probes" not in found:
+            raise RunDirectoryError(
+                f"{self.path} holds a run of version {written_by(self.manifest)}, which this version cannot continue. "
+                f"Choose another directory; its designs can start a run there by warm_start={str(self.path)!r}"
+            )
+        with as_written(self.path):
+            lines = differences(found, self.identity)
+        if lines:
+            more = f"; and {len(lines) - 4} more" if len(lines) > 4 else ""
+            raise RunDirectoryError(
+                f"{self.path} holds another run: {'; '.join(lines[:4])}{more}. Choose another directory, or throw that "
+                f"run away with overwrite=True; its designs can start a run elsewhere by warm_start={str(self.path)!r}"
+            )
+        self.identity = found  # numbers that another machine wrote keep its bits
+
+    @property
+    def exact(self) -> bool:
+        """Whether what is there was computed with the same processor and libraries, so that bits must be equal."""
+        return same_environment(self.identity)
+
+    def _remove_run(self) -> None:
+        with writing(self.path):
+            # the manifest last: what is left of a killed overwrite is a run
+            for name in (*FIGURE_FILES, *RUN_FILES[1:], MANIFEST):
+                (self.path / name).unlink(missing_ok=True)
+
+    @property
+    def finished(self) -> bool:
+        """Whether a whole run with this identity is there."""
+        if self.manifest.get("status") != "finished":
+            return False
+        return all((self.path / name).is_file() for name in self.manifest.get("files", {}))
+
+    def check_files(self) -> None:
+        """Refuse a finished run whose files were changed afterwards."""
+        for name, recorded in self.manifest.get("files", {}).items():
+            if hash_of((self.path / name).read_bytes()) != recorded:
+                raise RunDirectoryError(
+                    f"{self.path / name} was changed after the run had finished; restore it, delete it to have it "
+                    "made again, or start anew with overwrite=True"
+                )
+
+    def write(self, **entries: Any) -> None:
+        """Update the manifest."""
+        self.manifest = self.manifest | entries | {"identity": self.identity}
+        write_whole(self.path / MANIFEST, (json.dumps(self.manifest, indent=1) + "\n").encode())
+
+    def __enter__(self) -> RunDirectory:
+        if fcntl is not None:
+            with writing(self.path):
+                self._lock = os.open(self.path, os.O_RDONLY)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(self._lock)
+                raise RunDirectoryError(f"another process is running in {self.path}; wait for it or end it") from None
+        if self._overwrite:  # only now: the run may be another process's, at work
+            self._remove_run()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

@@ -1,0 +1,1 @@
+"""The search: proposals, exploration, Pareto fronts, exhaustive sweeps."""

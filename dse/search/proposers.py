@@ -1,0 +1,181 @@
+"""What proposes the next designs: a pymoo algorithm, uniform random, or the enumeration of the whole space.
+
+A proposer's `ask(limit)` gives at most `limit` designs that it has never given before, (n, n_var) int64; none when
+it has no more, and then `exhausted` says why.  `tell` hands it the numbers of the designs it asked for.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+from pymoo.core.algorithm import Algorithm
+from pymoo.core.termination import Termination
+from pymoo.util.display.display import Display
+
+from dse.runs.problem_protocol import Evaluated, SearchProblem
+from dse.search.genetic_operators import UniformSampler, keys, make_algorithm
+
+STALL_GENERATIONS = 50
+"""Generations in a row without a new design after which a search is taken to be exhausted."""
+
+
+class _Budget(Termination):
+    """Never ends a run by itself; `perc` follows the budget, for algorithms that adapt to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.share = 0.0
+
+    def _update(self, algorithm: Algorithm) -> float:
+        return min(self.share, 0.999)
+
+
+class RandomProposer:
+    """Uniform random without repeats.
+
+    Parameters
+    ----------
+    space : the `DesignSpace`.
+    seed : of its own generator.
+    batch : designs a generation.
+    """
+
+    def __init__(self, space: object, seed: int, batch: int) -> None:
+        self._sampler = UniformSampler(space.n_levels, np.random.default_rng([seed, 0x7A9D]))
+        self.batch = batch
+        self.exhausted = "every design of the space was evaluated"
+
+    def ask(self, limit: int) -> np.ndarray:
+        """The next designs."""
+        return self._sampler.draw(min(limit, self.batch))
+
+    def tell(self, rows: Evaluated) -> None:
+        """Nothing to learn."""
+
+
+class WholeSpaceProposer:
+    """Every design of the space in its order."""
+
+    def __init__(self, space: object, batch: int) -> None:
+        self.space, self.batch = space, batch
+        self.exhausted = f"every one of the {int(space.size)} designs of the space was evaluated"
+        self._next = 0
+
+    def ask(self, limit: int) -> np.ndarray:
+        """The next designs."""
+        stop = min(self._next + min(limit, self.batch), int(self.space.size))
+        X = np.asarray(self.space.all_designs(self._next, stop), dtype=np.int64)
+        self._next = stop
+        return X
+
+    def tell(self, rows: Evaluated) -> None:
+        """Nothing to learn."""
+
+
+class PymooProposer:
+    """A pymoo algorithm, one generation at a time.
+
+    Designs that the algorithm proposes again get their known numbers and cost nothing.  Genes of an algorithm
+    that works on real numbers are rounded to the nearest level.
+
+    Parameters
+    ----------
+    algorithm : name of `dse.search.genetic_operators.ALGORITHMS`, or a pymoo algorithm that is not set up yet (it is
+        copied).
+    problem, population, seed, budget : as in `explore`.
+    first : (k, n_var) designs of a warm start; only for an algorithm given by name.
+    """
+
+    def __init__(
+        self,
+        algorithm: str | Algorithm,
+        problem: SearchProblem,
+        population: int,
+        seed: int,
+        budget: int,
+        first: np.ndarray | None = None,
+    ) -> None:
+        self._row: dict[bytes, int] = {}
+        self._F: list[np.ndarray] = []
+        self._G: list[np.ndarray] = []
+        if isinstance(algorithm, str):
+            n_obj = len(problem.objective_names)
+            algorithm = make_algorithm(algorithm, population, n_obj, first=first, seen=self._row)
+        else:
+            algorithm = copy.deepcopy(algorithm)
+            if isinstance(getattr(algorithm, "termination", None), tuple | str):
+                algorithm.termination = None
+        self._termination = _Budget()
+        self._budget = budget
+        self._algorithm = algorithm.setup(
+            problem, termination=self._termination, seed=seed, display=Display(None), save_history=False
+        )
+        self.exhausted = ""
+        self._infills = None
+        self._keys: list[bytes] = []
+        self._asked: list[bytes] = []
+        self._xu = problem.xu.astype(np.int64)
+
+    def ask(self, limit: int) -> np.ndarray:
+        """The new designs of the next generation, cut to `limit`."""
+        for _ in range(STALL_GENERATIONS):
+            infills = self._algorithm.ask() if self._algorithm.has_next() else None
+            if infills is None or len(infills) == 0:
+                self.exhausted = f"the algorithm proposes no new design after {len(self._F)}"
+                return np.empty((0, len(self._xu)), dtype=np.int64)
+            X = np.array([individual.X for individual in infills])
+            if X.dtype != np.int64:
+                X = np.clip(np.rint(X.astype(float)), 0, self._xu).astype(np.int64)
+                infills.set("X", X)
+            self._infills, self._keys = infills, keys(X)
+            new = {key: i for i, key in reversed(list(enumerate(self._keys))) if key not in self._row}
+            if new:
+                chosen = sorted(new.values())[:limit]
+                self._asked = [self._keys[i] for i in chosen]
+                return X[chosen]
+            self._advance()
+        self.exhausted = f"the algorithm proposed no new design in {STALL_GENERATIONS} generations"
+        return np.empty((0, len(self._xu)), dtype=np.int64)
+
+    def tell(self, rows: Evaluated) -> None:
+        """The numbers of the designs of the last `ask`."""
+        for key in self._asked:
+            self._row[key] = len(self._row)
+        self._F.extend(rows.objectives)
+        self._G.extend(rows.constraints)
+        self._termination.share = len(self._F) / self._budget
+        if all(key in self._row for key in self._keys):  # not a generation cut short by the budget
+            self._advance()
+
+    def _advance(self) -> None:
+        for individual, key in zip(self._infills, self._keys, strict=True):
+            row = self._row[key]
+            individual.F, individual.G = self._F[row], self._G[row]
+            individual.CV = np.maximum(self._G[row], 0.0).sum(keepdims=True)
+            individual.evaluated.update(("F", "G", "H"))
+        self._algorithm.evaluator.n_eval += len(self._keys)
+        self._algorithm.tell(infills=self._infills)
+
+
+def describe_algorithm(algorithm: str | Algorithm) -> str | dict[str, object]:
+    """An algorithm as JSON values, for a run's manifest: its class and plain settings, and those of its parts."""
+    if isinstance(algorithm, str):
+        return algorithm
+    return _described(algorithm, 4)
+
+
+def _described(value: object, depth: int) -> object:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist() if value.size <= 8 else f"array {value.shape} sum {float(np.sum(value))!r}"
+    if isinstance(value, list | tuple):
+        return [_described(v, depth - 1) for v in value] if depth else f"{len(value)} values"
+    if callable(value) and hasattr(value, "__qualname__"):
+        return value.__qualname__
+    name = type(value).__qualname__
+    if depth == 0 or not hasattr(value, "__dict__"):
+        return name
+    parts = {k: _described(v, depth - 1) for k, v in sorted(vars(value).items()) if v is not None}
+    return {"class": name} | {k: v for k, v in parts.items() if k not in ("data", "output", "display", "callback")}

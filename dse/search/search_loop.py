@@ -1,0 +1,327 @@
+"""`explore`: search a problem, beside its random twin, and leave everything in one directory.
+
+The loop is ours; pymoo only proposes.  A run is deterministic under its seed, so an interrupted run is continued by
+running it again with its log as memo (`dse.runs.design_log`): no state but the log is stored, and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pymoo.core.algorithm import Algorithm
+
+from dse.runs.design_log import RunLog
+from dse.runs.files import RunDirectoryError, git_commit, hash_of, now, write_whole, writing
+from dse.runs.identity import source_sha256, versions
+from dse.runs.problem_protocol import SearchProblem
+from dse.runs.run_directory import RunDirectory
+from dse.runs.tables import columns_text, convergence_text, warm_start_genes
+from dse.search.exhaustive_sweep import Sweep, sweep
+from dse.search.exploration import (
+    Exploration,
+    Meter,
+    Progress,
+    common_scale,
+    convergence_rows,
+    front_rows,
+    load,
+    readers,
+)
+from dse.search.proposers import PymooProposer, RandomProposer, WholeSpaceProposer
+from dse.search.settings import Settings, identity
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended a run; everything evaluated is on disk, and the message says how to continue."""
+
+
+def explore(
+    problem: SearchProblem,
+    *,
+    evaluations: int = 10_000,
+    population: int | None = None,
+    seed: int = 0,
+    algorithm: str | Algorithm | None = None,
+    out: str | os.PathLike | None = None,
+    time_limit_s: float | None = None,
+    random_twin: bool = True,
+    exhaustive: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    overwrite: bool = False,
+    warm_start: str | os.PathLike | None = None,
+) -> Exploration:
+    """Search a problem for its Pareto front.
+
+    Parameters
+    ----------
+    problem : such as `problems.SingleDNN("resnet50")`.  Its workers (`n_jobs`) do not change a bit of the result.
+    evaluations : budget of unique designs, used up exactly.  A space that is not larger is evaluated whole.
+    population : individuals; default the square root of the budget, 8 to 100.
+    seed : of the algorithm and of the random twin.
+    algorithm : name of `dse.search.genetic_operators.ALGORITHMS` (default "nsga2"), or a pymoo algorithm that is not
+        set up yet and asks and tells; its population is its own and real-valued genes are rounded to levels.
+    out : directory of the run; None keeps everything in memory.  The same call with the same directory continues
+        an interrupted run, and returns a finished one without work.
+    time_limit_s : end after the generation that passes it [s]; the same call continues.
+    random_twin : also evaluate as many uniform random designs, in step with the search, into `random_twin.csv`.
+    exhaustive : afterwards evaluate the whole space for its exact front, into `exact_front.csv`.
+    progress : called with a `Progress` after each generation.
+    overwrite : throw away what an earlier run left in `out`.
+    warm_start : directory of another run whose designs, its front first, start this one; they are evaluated anew.
+
+    Writes
+    ------
+    `designs.csv` (the log), `front.csv` (over all feasible designs evaluated), `random_twin.csv`, `exact_front.csv`,
+    `convergence.csv`, `columns.csv` (unit and meaning of every column), `space.toml`, `manifest.json`, and the
+    `tables` of the problem, such as `price_of_generality.csv` of several networks.
+    """
+    start = time.perf_counter()
+    if not hasattr(problem, "space"):
+        raise ValueError(f"expected a problem such as problems.SingleDNN('resnet50'), got {problem!r}")
+    settings = Settings.checked(
+        problem, evaluations, population, seed, algorithm, time_limit_s, random_twin, exhaustive
+    )
+    if warm_start is not None and out is not None and Path(warm_start).resolve() == Path(out).resolve():
+        raise ValueError(f"warm_start and out are both {out}; write the new run to another directory")
+    first = None if warm_start is None else warm_start_genes(warm_start, problem.space)
+    if first is not None and not (isinstance(settings.algorithm, str) and settings.algorithm != "random"):
+        raise ValueError("warm_start needs an algorithm given by name and other than 'random'")
+    if out is None:
+        return _Run(problem, settings, None, first, progress, start, time_limit_s).run()
+    directory = RunDirectory(out, identity(problem, settings, first), overwrite)
+    if directory.finished:
+        directory.check_files()
+        RunLog(problem, settings.source, directory.path / "designs.csv", directory.exact).check_again()
+        return load(directory.path)
+    with directory:
+        try:
+            _begin(directory, problem, settings, warm_start)
+            return _Run(problem, settings, directory, first, progress, start, time_limit_s).run()
+        except Interrupted:
+            raise
+        except KeyboardInterrupt:
+            raise Interrupted(f"interrupted; the same command continues in {directory.path}") from None
+
+
+def _begin(directory: RunDirectory, problem: SearchProblem, settings: Settings, warm_start: Any) -> None:
+    one = problem.space.columns(np.zeros((1, problem.space.n_var), dtype=np.int64))
+    fixed = {name: values.tolist()[0] for name, values in one.items() if name not in problem.space.names}
+    rebuild = getattr(problem, "rebuild", lambda: None)() if isinstance(settings.algorithm, str) else None
+    directory.write(
+        status="running",
+        started=directory.manifest.get("started") or now(),
+        git_commit=git_commit(),
+        versions=versions(),
+        source_sha256=source_sha256(getattr(sys.modules[type(problem).__module__], "__file__", None)),
+        space={"size": int(problem.space.size), "variables": list(problem.space.names)},
+        fixed_parameters={k: v if isinstance(v, bool | int | float) else str(v) for k, v in fixed.items()},
+        rebuild=rebuild,
+        warm_start=None if warm_start is None else str(Path(warm_start).resolve()),
+    )
+    try:
+        temporary = directory.path / ".space.toml.tmp"
+        with writing(directory.path / "space.toml"):
+            problem.space.to_toml(temporary)
+            os.replace(temporary, directory.path / "space.toml")
+    except RunDirectoryError:
+        raise
+    except (ValueError, AttributeError):  # holds a dataflow that has no name to write
+        pass
+
+
+class _Run:
+    """One call of `explore` that has work to do."""
+
+    def __init__(self, problem, settings, directory, first, progress, start, time_limit_s) -> None:
+        self.problem, self.settings, self.directory = problem, settings, directory
+        self.progress, self.start = progress, start
+        self.deadline = None if time_limit_s is None else start + time_limit_s
+        exact = directory is None or directory.exact
+        self.log = RunLog(problem, settings.source, self._path("designs.csv"), exact)
+        self.twin = RunLog(problem, "random", self._path("random_twin.csv"), exact) if settings.random_twin else None
+        self.proposer = self._proposer(first)
+        self.twin_proposer = (
+            RandomProposer(problem.space, settings.seed, settings.evaluations) if self.twin is not None else None
+        )
+        self.swept: Sweep | None = None
+        self.meter = Meter(len(problem.objective_names))
+
+    def _path(self, name: str) -> Path | None:
+        return None if self.directory is None else self.directory.path / name
+
+    def _proposer(self, first: np.ndarray | None) -> Any:
+        s, space = self.settings, self.problem.space
+        if s.whole_space:
+            return WholeSpaceProposer(space, s.population)
+        if s.algorithm == "random":
+            return RandomProposer(space, s.seed, s.population)
+        return PymooProposer(s.algorithm, self.problem, s.population, s.seed, s.evaluations, first)
+
+    def run(self) -> Exploration:
+        try:
+            reason, finished = self._search()
+            if self.settings.exhaustive and finished:
+                reason, finished = self._sweep(reason)
+            return self._finish(reason, finished)
+        except KeyboardInterrupt:
+            reason = f"interrupted after {len(self.log)} of {self.settings.evaluations} evaluations"
+            if self.directory is None:
+                raise
+            self.directory.write(status="interrupted", stopped_because=reason, ended=now())
+            raise Interrupted(f"{reason}; the same command continues in {self.directory.path}") from None
+        finally:
+            for log in (self.log, self.twin):
+                if log is not None:
+                    log.close()
+
+    def _search(self) -> tuple[str, bool]:
+        budget, generation = self.settings.evaluations, 0
+        while len(self.log) < budget:
+            late = self.deadline is not None and time.perf_counter() >= self.deadline
+            if late and generation and not self._replaying():
+                return f"the time limit was reached after {len(self.log)} of {budget} evaluations", False
+            X = self.proposer.ask(budget - len(self.log))
+            if len(X) == 0:
+                return self._exhausted(), True
+            generation += 1
+            rows = self.log.evaluate(X, generation)
+            self.proposer.tell(rows)
+            twin_rows = (
+                self.twin.evaluate(self.twin_proposer.ask(len(X)), generation) if self.twin is not None else None
+            )
+            if self.progress is not None:
+                self._report(generation, rows, twin_rows)
+        if self.settings.whole_space:
+            return self._exhausted(), True
+        return f"the budget of {budget} unique evaluations is used up", True
+
+    def _replaying(self) -> bool:
+        return self.log.replaying or (self.twin is not None and self.twin.replaying)
+
+    def _exhausted(self) -> str:
+        if self.settings.whole_space:
+            return f"{self.proposer.exhausted}; the budget was {self.settings.evaluations}"
+        return f"{self.proposer.exhausted} of {self.settings.evaluations} evaluations"
+
+    def _report(self, generation, rows, twin_rows) -> None:
+        front, hypervolume, random_hypervolume = self.meter.update(rows, twin_rows)
+        replayed = self.log.replayed + (self.twin.replayed if self.twin is not None else 0)
+        self.progress(
+            Progress(
+                "search",
+                generation,
+                len(self.log),
+                self.settings.evaluations,
+                front,
+                hypervolume,
+                random_hypervolume,
+                time.perf_counter() - self.start,
+                replayed,
+            )
+        )
+
+    def _sweep(self, reason: str) -> tuple[str, bool]:
+        def report(done: int, size: int, front: int) -> None:
+            if self.progress is not None:
+                elapsed_s = time.perf_counter() - self.start
+                self.progress(Progress("sweep", 0, done, size, front, float("nan"), float("nan"), elapsed_s, 0))
+
+        state = self._path("sweep.json")
+        self.swept = sweep(self.problem, checkpoint=state, deadline=self.deadline, progress=report)
+        if self.swept.complete:
+            return f"{reason}; the whole space of {self.swept.evaluated} designs was swept", True
+        size = int(self.problem.space.size)
+        self.swept, done = None, self.swept.evaluated
+        return f"{reason}; the time limit ended the sweep after {done} of {size} designs", False
+
+    def _finish(self, reason: str, finished: bool) -> Exploration:
+        logs = [log for log in (self.log, self.twin) if log is not None]
+        if finished:
+            for log in logs:
+                log.check_all_used()
+        points = {log.source: log.table()[2] for log in logs if len(log)}
+        fronts = {source: rows.objectives[rows.feasible] for source, rows in points.items()}
+        if self.swept is not None and self.swept.rows is not None:
+            fronts["exhaustive"] = self.swept.rows.objectives
+        scale = common_scale(list(fronts.values()))
+        convergence = [row for log in logs for row in convergence_rows(log, scale)]
+        texts = {
+            "front.csv": self.log.text(front_rows(self.log)),
+            "convergence.csv": convergence_text(convergence),
+            "columns.csv": self._columns_text(),
+        }
+        if len(self.log) and hasattr(self.problem, "tables"):
+            twin = points.get("random") if self.twin is not None else None
+            texts |= self.problem.tables(front_rows(self.log), points[self.log.source], twin)
+        if self.swept is not None:
+            texts["exact_front.csv"] = self.swept.text(self.problem)
+        hypervolume = {source: scale.hypervolume(F) if scale else 0.0 for source, F in fronts.items()}
+        notes = [note for log in logs for note in log.notes]
+        if not self.log.table()[2].feasible.any():
+            notes.append("no feasible design was found: every one has a constraint above 0")
+        if self.directory is None:
+            texts |= {name: log.text for name, log in self._named_logs()}
+        else:
+            self._write(texts, reason, finished, hypervolume, scale, notes)
+        return self._result(reason, finished, hypervolume, scale, notes, texts)
+
+    def _named_logs(self) -> list[tuple[str, RunLog]]:
+        named = [("designs.csv", self.log), ("random_twin.csv", self.twin)]
+        return [(name, log) for name, log in named if log is not None]
+
+    def _columns_text(self) -> bytes:
+        metrics = tuple(self.log.table()[2].metrics)
+        names = (*self.log.format.columns(metrics), "evaluations", "front_size", "hypervolume")
+        return columns_text(names, self.problem)
+
+    def _write(self, texts, reason, finished, hypervolume, scale, notes) -> None:
+        path = self.directory.path
+        for _, log in self._named_logs():
+            log.sync()
+        for name, text in texts.items():
+            write_whole(path / name, text)
+        names = [*texts, *(name for name, _ in self._named_logs())]
+        self.directory.write(
+            status="finished" if finished else "stopped",
+            stopped_because=reason,
+            ended=now(),
+            wall_time_s=self.directory.manifest.get("wall_time_s", 0.0) + round(time.perf_counter() - self.start, 3),
+            evaluations=len(self.log),
+            generations=len(self.log.generations),
+            feasible=int(self.log.table()[2].feasible.sum()),
+            hypervolume=hypervolume,
+            normalisation=None if scale is None else asdict(scale),
+            notes=notes,
+            files={name: hash_of((path / name).read_bytes()) for name in names} if finished else {},
+        )
+        if finished:
+            (path / "sweep.json").unlink(missing_ok=True)
+
+    def _result(self, reason, finished, hypervolume, scale, notes, texts) -> Exploration:
+        directory = self.directory
+        if directory is None:
+            texts_of = {
+                name: (lambda text=text: text) if isinstance(text, bytes) else text for name, text in texts.items()
+            }
+        else:
+            texts_of = readers(directory.path)
+        return Exploration(
+            objective_names=self.log.format.objectives,
+            stopped_because=reason,
+            finished=finished,
+            evaluations=len(self.log),
+            generations=len(self.log.generations),
+            hypervolume=hypervolume,
+            normalisation=scale,
+            directory=None if directory is None else directory.path,
+            manifest={} if directory is None else directory.manifest,
+            notes=tuple(notes),
+            texts=texts_of,
+        )

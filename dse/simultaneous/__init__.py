@@ -1,0 +1,1 @@
+"""Several networks on one chip at the same time: mixes, divisions of a design, schedules."""
