@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 import dse
-from dse.costs.evaluation import _chunk_totals
+from dse.costs.batches import _chunk_totals
 from dse.costs.kernel_rows import design_rows, mapper_mode, network_tables, parameter_columns
 from dse.hardware.dataflow import DATAFLOWS
 

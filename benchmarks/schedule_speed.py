@@ -21,7 +21,8 @@ import dse
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.space import DesignSpace
 from dse.networks.layers import MacLayer, Network
-from dse.simultaneous.division import Division, MixEvaluator
+from dse.simultaneous.co_runs import MixEvaluator
+from dse.simultaneous.division import Division
 from dse.simultaneous.schedules import Job, schedule
 from problems import SimultaneousDNNs
 

@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 import dse
-from dse.costs.evaluation import BatchEvaluator
+from dse.costs.batches import BatchEvaluator
 from dse.costs.kernel_rows import network_tables
 from dse.costs.several_networks import SeveralEvaluator, joined_tables
 from dse.networks import EIGHT

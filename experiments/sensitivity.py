@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 import dse
 from dse.analysis.technology_sensitivity import perturbed, perturbed_constants, survival
-from dse.costs.evaluation import BatchEvaluator
+from dse.costs.batches import BatchEvaluator
 from dse.hardware.area import area_mm2
 from dse.output.run_figures import BLUE, COLUMN_IN, GREEN, ORANGE, STYLE
 from dse.runs.tables import genes_of

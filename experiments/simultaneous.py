@@ -37,7 +37,7 @@ from dse.output.explanation_figures import save_figure
 from dse.output.schedule_figures import gantt_figure, kinds_figure, slow_down_figure
 from dse.runs.tables import genes_of, read_table
 from dse.search.pareto import non_dominated
-from dse.simultaneous.division import CoRun, co_run
+from dse.simultaneous.co_runs import CoRun, co_run
 from dse.simultaneous.mixes import load_mix
 from problems import GeomeanDNN, SimultaneousDNNs
 from problems.simultaneous import DividedSpace

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dse import MacLayer, Network, Technology, default_space, load_network, small_space
-from dse.costs.evaluation import kernel_totals
+from dse.costs.batches import kernel_totals
 from dse.costs.kernel_rows import DEFAULT_SLACK, TILE_SIZES, design_rows, mapper_mode, network_tables
 from dse.costs.kernels import CYCLES, ENERGY_PJ, OVERFLOW
 from dse.runs.tables import genes_of, read_table

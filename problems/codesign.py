@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dse.costs.evaluation import BatchEvaluator
+from dse.costs.batches import BatchEvaluator
 from dse.costs.kernel_rows import DEFAULT_SLACK
 from dse.costs.probes import probe_values as model_probes
 from dse.hardware.space import DesignSpace, ExtendedSpace, small_space

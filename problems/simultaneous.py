@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from dse.costs.evaluation import checked_jobs, in_threads, worker_count
 from dse.costs.kernel_rows import DEFAULT_SLACK
+from dse.costs.parallel import checked_jobs, in_threads, worker_count
 from dse.costs.probes import probe_values as model_probes
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.dataflow import DATAFLOWS, Dataflow, dataflow_named
@@ -20,8 +20,9 @@ from dse.hardware.variables import Variable
 from dse.runs.column_dictionary import Column
 from dse.runs.files import hash_of
 from dse.runs.identity import of_technology
-from dse.simultaneous.division import POLICIES, CoRun, MixEvaluator, division_of, places_of
-from dse.simultaneous.division import probe_values as mix_probes
+from dse.simultaneous.co_runs import CoRun, MixEvaluator
+from dse.simultaneous.co_runs import probe_values as mix_probes
+from dse.simultaneous.division import POLICIES, division_of, places_of
 from dse.simultaneous.mixes import Mix, load_mix
 from dse.simultaneous.schedules import ORDERS
 from problems.base import AcceleratorProblem, Columns, ProblemError

@@ -9,10 +9,12 @@ import pytest
 from strategies import TECHNOLOGY, kernel_cost
 
 import dse
-from dse.costs.evaluation import ENERGY_PARTS, LAYER_BYTES, WATERFALL, BatchEvaluator, evaluate
+from dse.costs.batches import BatchEvaluator
+from dse.costs.evaluation import evaluate
 from dse.costs.formulas import mapping_cost, vector_cost
 from dse.costs.kernel_rows import parameter_columns
 from dse.costs.mapping import Mapping
+from dse.costs.results import ENERGY_PARTS, LAYER_BYTES, WATERFALL
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.space import default_space
 from dse.networks import load_network

@@ -13,7 +13,8 @@ import dse
 import dse.commands.design_by_text
 from dse.analysis.explanation import changes, closed, explain, neighbours, with_layer
 from dse.analysis.operation_kinds import relate
-from dse.costs.evaluation import ENERGY_PARTS, WATERFALL, layer_cycles
+from dse.costs.batches import layer_cycles
+from dse.costs.results import ENERGY_PARTS, WATERFALL
 from dse.networks.layers import MacLayer, Network, VectorLayer
 from dse.output.explanation_figures import relation_figure, write_explanation
 from dse.output.explanation_tables import explanation_report

@@ -10,7 +10,7 @@ from test_several import NETWORKS
 
 import dse
 from dse.analysis.price_of_generality import price_table
-from dse.costs.evaluation import BatchEvaluator
+from dse.costs.batches import BatchEvaluator
 from dse.hardware.space import DesignSpace, default_space
 from dse.networks import NetworkError
 from dse.networks.layers import MacLayer, VectorLayer

@@ -19,7 +19,7 @@ from dse.networks.layers import MacLayer, Network
 from dse.runs.files import RunDirectoryError
 from dse.runs.identity import ELSEWHERE, differences, of_model
 from dse.search.search_loop import explore
-from dse.simultaneous.division import probe_values as mix_probes
+from dse.simultaneous.co_runs import probe_values as mix_probes
 from problems import GeomeanDNN, SimultaneousDNNs, SingleDNN
 
 BASE = Technology.at(45)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from strategies import TECHNOLOGY, WATERFALL, accelerators, best_cost, kernel_cost, layers, mappings, residencies
 
 from dse.costs import kernels as k
-from dse.costs.evaluation import BatchEvaluator, evaluate
+from dse.costs.batches import BatchEvaluator
+from dse.costs.evaluation import evaluate
 from dse.costs.formulas import RESIDENT, dram_bytes_per_cycle
 from dse.costs.kernel_rows import TILE_SIZES
 from dse.costs.traffic import word_bytes

@@ -25,7 +25,7 @@ FLOORS = (
 
 ROOMS = {
     "numba": {"dse.costs.kernels", "dse.costs.fixed_mapping", "dse.simultaneous.schedules"},
-    "joblib": {"dse.costs.evaluation"},
+    "joblib": {"dse.costs.batches", "dse.costs.parallel"},
     "pandas": {
         "dse.runs.tables",
         "dse.costs.evaluation",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dse.costs.evaluation import BatchEvaluator
+from dse.costs.batches import BatchEvaluator
 from dse.costs.kernel_rows import network_tables
 from dse.costs.several_networks import SeveralEvaluator, distinct_networks, joined_tables
 from dse.hardware.accelerator import Accelerator

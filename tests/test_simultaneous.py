@@ -18,7 +18,8 @@ from dse.hardware.technology import Technology
 from dse.networks.layers import MacLayer, Network
 from dse.output.run_figures import RED
 from dse.output.schedule_figures import gantt_figure, kinds_figure, slow_down_figure
-from dse.simultaneous.division import METRICS, Division, MixEvaluator, co_run, unmet_deadlines
+from dse.simultaneous.co_runs import METRICS, MixEvaluator, co_run, unmet_deadlines
+from dse.simultaneous.division import Division
 from dse.simultaneous.mixes import Mix, Stream
 from problems import ProblemError, SimultaneousDNNs
 

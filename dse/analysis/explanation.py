@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 
 from dse.costs import kernels as k
-from dse.costs.evaluation import ENERGY_PARTS, WATERFALL, Evaluation, evaluate, layer_cycles
+from dse.costs.batches import layer_cycles
+from dse.costs.evaluation import Evaluation, evaluate
 from dse.costs.kernel_rows import DEFAULT_SLACK, parameter_columns
+from dse.costs.results import ENERGY_PARTS, WATERFALL
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, POSITIVE, WHOLE, Accelerator, buffer_groups
 from dse.hardware.area import area_mm2
 from dse.hardware.dataflow import DATAFLOWS

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from dse.costs import kernels as k
-from dse.costs.evaluation import layer_cycles
+from dse.costs.batches import layer_cycles
 from dse.costs.kernel_rows import DEFAULT_SLACK
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.dataflow import DATAFLOWS

@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from dse.costs.evaluation import evaluate, layer_cycles
+from dse.costs.batches import layer_cycles
+from dse.costs.evaluation import evaluate
 from dse.costs.kernel_rows import DEFAULT_SLACK
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.technology import Technology

@@ -600,7 +600,8 @@ def schedule(
     from dse.output.schedule_figures import gantt_figure, slow_down_figure
     from dse.output.tables import co_run_report
     from dse.runs.files import write_whole
-    from dse.simultaneous.division import Division, co_run, division_of, places_of
+    from dse.simultaneous.co_runs import co_run
+    from dse.simultaneous.division import Division, division_of, places_of
     from dse.simultaneous.mixes import Mix, load_mix
 
     names = [name.strip() for name in mix.split(",") if name.strip()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping as MappingType
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -58,6 +59,12 @@ def parameter_columns(design: Accelerator) -> dict[str, np.ndarray]:
         column[0] = value
         columns[name] = column
     return columns
+
+
+def columns_of(designs: Sequence[Accelerator]) -> dict[str, np.ndarray]:
+    """Parameter columns of several designs, each (n,)."""
+    each = [parameter_columns(design) for design in designs]
+    return {name: np.concatenate([columns[name] for columns in each]) for name in each[0]}
 
 
 def option_rows(dataflow: Dataflow) -> np.ndarray:

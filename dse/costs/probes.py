@@ -14,10 +14,11 @@ from dataclasses import replace
 import numpy as np
 
 from dse.costs import kernels as k
-from dse.costs.evaluation import metric_columns, step_results
+from dse.costs.batches import step_results
 from dse.costs.fixed_mapping import FIXED, FixedMappingEvaluator
-from dse.costs.kernel_rows import design_rows, layer_row, mapper_mode, network_tables, parameter_columns
+from dse.costs.kernel_rows import columns_of, design_rows, layer_row, mapper_mode, network_tables
 from dse.costs.mapping import Mapping
+from dse.costs.results import metric_columns
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, INTERCONNECTS, Accelerator
 from dse.hardware.area import area_mm2, leakage_w
 from dse.hardware.technology import Technology
@@ -159,7 +160,7 @@ def probe_values(technology: Technology) -> dict[str, np.ndarray]:
     RuntimeError : the model fails on a probe; the message names it.
     """
     network = probe_network()
-    columns = _columns_of(probe_designs())
+    columns = columns_of(probe_designs())
     tables = network_tables(network)
     rows, options = design_rows(columns, technology)
     totals, steps, ordered = np.empty((N_DESIGNS, k.N_RESULT)), [], []
@@ -196,9 +197,3 @@ def _ordered(rows: np.ndarray, options: np.ndarray, technology: Technology) -> l
         option = options[int(rows[i, k.OPTION_FIRST])]
         found.append(_in_given_order(layer, rows[i], option, mapping, i))
     return found
-
-
-def _columns_of(designs: tuple[Accelerator, ...]) -> dict[str, np.ndarray]:
-    """Parameter columns of the designs, each (n,)."""
-    each = [parameter_columns(design) for design in designs]
-    return {name: np.concatenate([columns[name] for columns in each]) for name in each[0]}

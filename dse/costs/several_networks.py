@@ -11,8 +11,9 @@ from collections.abc import Mapping as MappingType
 import numpy as np
 
 from dse.costs import kernels as k
-from dse.costs.evaluation import BatchEvaluator, metric_columns
+from dse.costs.batches import BatchEvaluator
 from dse.costs.kernel_rows import DEFAULT_SLACK, NetworkTables, network_tables
+from dse.costs.results import metric_columns
 from dse.hardware.technology import Technology
 from dse.networks.layers import Network
 

@@ -248,3 +248,16 @@ class Network:
     def renamed(self, name: str) -> Network:
         """The same network under another name."""
         return replace(self, name=name)
+
+
+def as_network(network_or_layers: Network | Layer | Iterable[Layer]) -> Network:
+    """A network of what was given: a network, one layer, or several independent layers."""
+    if isinstance(network_or_layers, Network):
+        return network_or_layers
+    if isinstance(network_or_layers, Layer):
+        network_or_layers = [network_or_layers]
+    if isinstance(network_or_layers, str) or not isinstance(network_or_layers, Iterable):
+        raise ValueError(
+            f"expected a Network or layers, got {network_or_layers!r}; load a network by name or path with load_network"
+        )
+    return Network.from_layers(network_or_layers)

@@ -18,7 +18,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from dse.analysis.explanation import FIXED, Explanation
-from dse.costs.evaluation import WATERFALL
+from dse.costs.results import WATERFALL
 from dse.output.run_figures import _ENERGY, _WATERFALL, BLACK, BLUE, COLUMN_IN, GREY, ORANGE, PURPLE, RED, STYLE
 from dse.output.units import percent
 from dse.runs.files import write_whole

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from dse.output.explanation_figures import styled
 from dse.output.run_figures import BLACK, BLUE, COLUMN_IN, GREEN, GREY, ORANGE, PURPLE, RED, SKY, YELLOW
 from dse.output.units import scaled
-from dse.simultaneous.division import CoRun
+from dse.simultaneous.co_runs import CoRun
 
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW, GREY)
 HATCHES = ("", "////", "....", "xxxx")

@@ -20,7 +20,7 @@ from dse.output.units import number, percent, quantity, scaled, unit_of, words
 from dse.runs.column_dictionary import COLUMNS, PARAMETERS
 from dse.search.exploration import Exploration
 from dse.search.pareto import knee, spread
-from dse.simultaneous.division import CoRun, unmet_deadlines
+from dse.simultaneous.co_runs import CoRun, unmet_deadlines
 from dse.simultaneous.mixes import Mix
 
 SHOWN_METRICS = (

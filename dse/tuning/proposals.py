@@ -17,7 +17,8 @@ import onnx
 import pandas as pd
 from onnx import ModelProto
 
-from dse.costs.evaluation import Evaluation, evaluate, in_processes
+from dse.costs.evaluation import Evaluation, evaluate
+from dse.costs.parallel import in_processes
 from dse.hardware.accelerator import Accelerator
 from dse.networks import NETWORKS, load_network
 from dse.networks.layers import Network

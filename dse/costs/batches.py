@@ -1,0 +1,192 @@
+"""Batches of designs on a network: parameter columns in, metric columns out, in parallel.
+
+The bits are the same whatever the batch split or the number of workers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as MappingType
+
+import joblib
+import numpy as np
+
+from dse.costs import kernels as k
+from dse.costs.kernel_rows import (
+    DEFAULT_SLACK,
+    TILE_SIZES,
+    NetworkTables,
+    design_rows,
+    mapper_mode,
+    network_tables,
+    parameter_columns,
+)
+from dse.costs.parallel import checked_jobs, in_threads, worker_count
+from dse.costs.results import metric_columns
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.technology import Technology
+from dse.networks.layers import Layer, Network, as_network
+
+_SECONDS_A_TASK = 0.03  # joblib polls every 10 ms: below this a batch is faster without it
+
+
+def kernel_totals(
+    rows: np.ndarray,
+    options: np.ndarray,
+    arguments: tuple,
+    mode: int,
+    slack: float,
+    sizes: np.ndarray = TILE_SIZES,
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """Kernel totals of a chunk of designs, (n, N_RESULT), and what it found for the last design.
+
+    The second part: whether, result and mapping row of every (layer, variant); the variant of every step; whether
+    each tensor stays on chip.
+    """
+    totals, found = network_totals(rows, options, arguments, mode, slack, sizes)
+    return totals[:, 0], found
+
+
+def network_totals(
+    rows: np.ndarray,
+    options: np.ndarray,
+    arguments: tuple,
+    mode: int,
+    slack: float,
+    sizes: np.ndarray = TILE_SIZES,
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """As `kernel_totals`, of each of the networks that the tables hold: (n, n_networks, N_RESULT)."""
+    layers, _, steps, _, tensors, weight_elements = arguments
+    found = (
+        np.zeros((len(layers), 16), dtype=bool),
+        np.zeros((len(layers), 16, k.N_RESULT)),
+        np.zeros((len(layers), 16, k.N_MAP)),
+        np.zeros(len(steps), dtype=np.int64),
+        np.zeros(len(tensors), dtype=bool),
+    )
+    totals = np.empty((len(rows), len(weight_elements), k.N_RESULT))
+    usage = np.empty(len(steps))
+    k.evaluate_designs(rows, options, *arguments, sizes, mode, slack, *found, usage, k.make_scratch(), totals)
+    return totals, found
+
+
+def layer_cycles(
+    designs: Sequence[Accelerator],
+    network_or_layers: Network | Layer | Iterable[Layer],
+    *,
+    technology: Technology | None = None,
+    objective: str = "latency",
+    slack: float = DEFAULT_SLACK,
+    n_jobs: int = -1,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cycles of every layer on several designs, all repeats together, and the kernel's totals.
+
+    Returns `(cycles, totals)`, (n_designs, n_layers) [cycles] and (n_designs, N_RESULT).  Each row is what `evaluate`
+    tells of that design, to the bit.
+    """
+    technology = technology or Technology.at(45)
+    mode, limit = mapper_mode(objective, slack)
+    tables = network_tables(as_network(network_or_layers))
+    work = [(*design_rows(parameter_columns(design), technology), tables, mode, limit) for design in designs]
+    done = in_threads(_cycles_of, work, n_jobs)
+    n = len(designs)
+    cycles = np.array([row for row, _ in done]).reshape(n, len(tables.steps))
+    return cycles, np.array([row for _, row in done]).reshape(n, k.N_RESULT)
+
+
+def _cycles_of(
+    row: np.ndarray, options: np.ndarray, tables: NetworkTables, mode: int, slack: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cycles of each layer of one design (n_layers,), and its totals (N_RESULT,)."""
+    steps, totals = step_results(row, options, tables, mode, slack)
+    return steps[:, k.CYCLES] * tables.steps[:, k.STEP_REPEATS], totals
+
+
+def step_results(
+    row: np.ndarray, options: np.ndarray, tables: NetworkTables, mode: int, slack: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel results of every layer on one design, `row` (1, N_DESIGN): one repeat each, (n_steps, N_RESULT), and the
+    totals (N_RESULT,)."""
+    totals, (_, results, _, variants, resident) = kernel_totals(row, options, tables.arguments, mode, slack)
+    return results_of_steps(row[0], tables, results, variants, resident), totals[0]
+
+
+def results_of_steps(
+    design_row: np.ndarray, tables: NetworkTables, results: np.ndarray, variants: np.ndarray, resident: np.ndarray
+) -> np.ndarray:
+    """Kernel result of every layer, one repeat each, (n_steps, N_RESULT)."""
+    steps = np.zeros((len(tables.steps), k.N_RESULT))
+    for i, step in enumerate(tables.steps):
+        index = int(step[k.STEP_INDEX])
+        if step[k.STEP_IS_VECTOR]:
+            k.vector_step(design_row, tables.vectors[index], step, tables.inputs, tables.tensors, resident, steps[i])
+        else:
+            steps[i] = results[index, variants[i]]
+    return steps
+
+
+def _chunk_totals(rows: np.ndarray, options: np.ndarray, arguments: tuple, mode: int, slack: float) -> np.ndarray:
+    """Kernel totals of a chunk, (n, n_networks, N_RESULT); importable, so that any joblib backend can send it."""
+    return network_totals(rows, options, arguments, mode, slack)[0]
+
+
+class BatchEvaluator:
+    """Evaluates batches of designs on one network.
+
+    Parameters
+    ----------
+    network : a `Network` (or layers).
+    technology : constants; 45 nm when omitted.
+    objective, slack : see `evaluate`.
+    n_jobs : workers; -1 = all cores.  Threads by default (the kernel releases the GIL); inside
+        ``joblib.parallel_config(backend="loky" | "dask" | "ray", n_jobs=...)`` that backend is used instead.
+
+    Calling it with parameter columns (see `DesignSpace.columns`) of n designs returns named metrics, each (n,).
+    Every design is computed alone, so the bits depend on neither the batch split nor the workers.
+    """
+
+    def __init__(
+        self,
+        network: Network | Layer | Iterable[Layer],
+        technology: Technology | None = None,
+        *,
+        objective: str = "latency",
+        slack: float = DEFAULT_SLACK,
+        n_jobs: int = 1,
+    ) -> None:
+        self.network = as_network(network)
+        self.technology = technology or Technology.at(45)
+        self.objective, self.slack = objective, slack
+        self.n_jobs = checked_jobs(n_jobs)
+        self._mode, self._slack = mapper_mode(objective, slack)
+        self._arguments = network_tables(self.network).arguments
+        self._seconds_a_design = 0.0
+        self._compiled = False
+
+    def __call__(self, columns: MappingType[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Metrics of the designs in `columns`."""
+        return metric_columns(columns, self._totals(*self.kernel_rows(columns))[:, 0], self.technology)
+
+    chunk_totals = staticmethod(_chunk_totals)
+    """What computes the kernel totals of a chunk."""
+
+    def kernel_rows(self, columns: MappingType[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """What `chunk_totals` takes: a row a design, and the spatial options of them all."""
+        return design_rows(columns, self.technology)
+
+    def _totals(self, rows: np.ndarray, options: np.ndarray) -> np.ndarray:
+        task = (options, self._arguments, self._mode, self._slack)
+        if not self._compiled:
+            self.chunk_totals(rows[:0], *task)  # compile once here: workers racing for a cold cache can crash
+            self._compiled = True
+        workers, n_jobs = worker_count(self.n_jobs)
+        small = len(rows) * self._seconds_a_design < _SECONDS_A_TASK * workers
+        if workers == 1 or len(rows) < 2 or (n_jobs is not None and small):
+            start = time.perf_counter()
+            totals = self.chunk_totals(rows, *task)
+            self._seconds_a_design = (time.perf_counter() - start) / max(1, len(rows))
+            return totals
+        chunks = np.array_split(rows, min(len(rows), 4 * workers))
+        parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads")
+        return np.concatenate(parallel(joblib.delayed(self.chunk_totals)(chunk, *task) for chunk in chunks))

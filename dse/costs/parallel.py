@@ -1,0 +1,42 @@
+"""Work in parallel by joblib: threads by default, any other backend where `joblib.parallel_config` sets one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+import joblib
+from joblib.parallel import get_active_backend
+
+
+def checked_jobs(n_jobs: int) -> int:
+    """Workers, all cores where it is -1; ValueError for another number below 1."""
+    if n_jobs == 0 or n_jobs < -1:
+        raise ValueError(f"n_jobs must be a number of workers >= 1, or -1 for all cores; got {n_jobs}")
+    return (os.cpu_count() or 1) if n_jobs == -1 else n_jobs
+
+
+def in_threads(function: Callable, tasks: Sequence[tuple], n_jobs: int, prefer: str = "threads") -> list:
+    """What `function` gives for each task, a tuple of arguments; by joblib, in threads unless another backend is set.
+
+    The first task runs alone: it compiles, where that is to do, and workers racing for a cold cache can crash.
+    """
+    workers, jobs = worker_count(checked_jobs(n_jobs))
+    done = [function(*task) for task in tasks[:1]]
+    if workers == 1 or len(tasks) < 4:
+        return done + [function(*task) for task in tasks[1:]]
+    return done + joblib.Parallel(n_jobs=jobs, prefer=prefer)(joblib.delayed(function)(*t) for t in tasks[1:])
+
+
+def in_processes(function: Callable, tasks: Sequence[tuple], n_jobs: int) -> list:
+    """As `in_threads`, in processes: for work that holds Python's lock.  Function and tasks are sent as pickles."""
+    return in_threads(function, tasks, n_jobs, "processes")
+
+
+def worker_count(n_jobs: int) -> tuple[int, int | None]:
+    """Workers to use and the `n_jobs` to ask joblib for: None where an active `parallel_config` decides."""
+    backend, context_jobs = get_active_backend()
+    chosen = context_jobs is not None or backend.__class__.__name__ not in ("LokyBackend", "ThreadingBackend")
+    if not chosen or backend.nesting_level:
+        return n_jobs, n_jobs
+    return backend.effective_n_jobs(context_jobs if context_jobs is not None else -1), None
