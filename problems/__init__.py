@@ -1,11 +1,11 @@
 """Search problems: what is minimised, under which constraints, for which networks."""
 
-from problems.base import AcceleratorProblem, Columns, ProblemError
-from problems.codesign import Codesign, CodesignSpace
-from problems.geomean import GeomeanDNN
-from problems.resume import rebuild, resume
-from problems.simultaneous import SimultaneousDNNs
-from problems.single import SingleDNN, known_objectives
+from .base import AcceleratorProblem, Columns, ProblemError
+from .codesign import Codesign, CodesignSpace
+from .geomean import GeomeanDNN
+from .resume import rebuild, resume
+from .simultaneous import SimultaneousDNNs
+from .single import SingleDNN, known_objectives
 
 __all__ = [
     "AcceleratorProblem",

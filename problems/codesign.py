@@ -23,7 +23,8 @@ from dse.networks import network_dims
 from dse.runs.identity import of_network, of_technology
 from dse.tuning.channels import channels_of, with_channels
 from dse.tuning.proposals import network_of, read_graph
-from problems.base import AcceleratorProblem, Columns, ProblemError
+
+from .base import AcceleratorProblem, Columns, ProblemError
 
 WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
 """Channel multipliers of a stage [1]."""

@@ -22,8 +22,9 @@ from dse.networks.layers import Network
 from dse.runs.column_dictionary import COLUMNS, DERIVED, PER_NETWORK, Column
 from dse.runs.identity import of_network, of_technology
 from dse.runs.problem_protocol import Evaluated
-from problems.base import AcceleratorProblem, Columns, ProblemError
-from problems.single import chosen_objectives, named_columns
+
+from .base import AcceleratorProblem, Columns, ProblemError
+from .single import chosen_objectives, named_columns
 
 AVERAGED = (
     "latency_s", "cycles", "energy_j", "power_w", "macs", "utilisation", "dram_bytes", "latency_bound_s",

@@ -15,10 +15,11 @@ from dse.runs.run_directory import as_written, read_manifest
 from dse.search.exploration import Exploration, Progress
 from dse.search.search_loop import explore
 from dse.simultaneous.mixes import Mix
-from problems.base import AcceleratorProblem
-from problems.geomean import GeomeanDNN
-from problems.simultaneous import SimultaneousDNNs
-from problems.single import SingleDNN
+
+from .base import AcceleratorProblem
+from .geomean import GeomeanDNN
+from .simultaneous import SimultaneousDNNs
+from .single import SingleDNN
 
 SETTINGS = ("evaluations", "population", "seed", "algorithm", "random_twin", "exhaustive")
 """Arguments of `explore` that the manifest holds."""

@@ -25,8 +25,9 @@ from dse.simultaneous.co_runs import probe_values as mix_probes
 from dse.simultaneous.division import POLICIES, division_of, places_of
 from dse.simultaneous.mixes import Mix, load_mix
 from dse.simultaneous.schedules import ORDERS
-from problems.base import AcceleratorProblem, Columns, ProblemError
-from problems.single import chosen_objectives
+
+from .base import AcceleratorProblem, Columns, ProblemError
+from .single import chosen_objectives
 
 OBJECTIVES = {
     "makespan_s": Column("s", "time until the last request is done"),

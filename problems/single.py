@@ -17,7 +17,8 @@ from dse.hardware.technology import Technology
 from dse.networks import load_network, network_names
 from dse.runs.column_dictionary import DERIVED, METRICS
 from dse.runs.identity import of_network, of_technology
-from problems.base import AcceleratorProblem, Columns, ProblemError
+
+from .base import AcceleratorProblem, Columns, ProblemError
 
 
 def _derived(name: str, m: Columns) -> np.ndarray:

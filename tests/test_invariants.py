@@ -250,8 +250,8 @@ def test_equal_bits_for_any_batch_split_and_order():
 @pytest.fixture
 def always_parallel(monkeypatch):
     """Batches are split over workers, however short they are."""
-    monkeypatch.setattr(sys.modules["dse.costs.evaluation"], "_SECONDS_A_TASK", 0.0)
-    return sys.modules["dse.costs.evaluation"]
+    monkeypatch.setattr(sys.modules["dse.costs.batches"], "_SECONDS_A_TASK", 0.0)
+    return sys.modules["dse.costs.batches"]
 
 
 def test_equal_bits_for_any_number_of_threads(always_parallel):

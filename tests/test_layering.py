@@ -2,6 +2,9 @@
 
 import ast
 import importlib
+import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     ("dse.commands",),
     ("dse.validation",),
-    ("problems",),
+    ("problems", "dse.problems"),
     ("dse.output",),
     ("dse.tuning", "dse.analysis", "dse.simultaneous"),
     ("dse.search",),
@@ -56,6 +59,7 @@ ROOMS = {
     "typer": {"dse.commands.main"},
     "rich": {"dse.commands.main", "dse.output"},
     "onnx": {"dse.networks", "dse.tuning"},
+    "lazy_loader": {"dse"},
     "numpy": {"dse", "problems"},
 }
 """Third-party package -> the modules, or packages with all their modules, that may import it."""
@@ -70,6 +74,7 @@ def modules():
 
 
 MODULES = dict(modules())
+SIBLINGS = {path.stem for path in (ROOT / "problems").glob("*.py")}
 
 
 def imports(path):
@@ -78,10 +83,14 @@ def imports(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
+            # the problems import each other relatively: they work under two names
+            assert node.level == (path.parent.name == "problems" and node.module in SIBLINGS), (
+                f"{path}: relative import"
+            )
+            home = f"problems.{node.module}" if node.level else node.module
             for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                yield inner if inner in MODULES else node.module
+                inner = f"{home}.{alias.name}"
+                yield inner if inner in MODULES else home
 
 
 def inside(module, room):
@@ -144,13 +153,48 @@ def test_the_library_knows_no_problem_but_in_its_script():
 
 
 def test_public_names_of_the_package_exist():
+    """Every name of the stub is there, and no room hides a function."""
     import dse
 
-    for name in dse.__all__:
-        assert getattr(dse, name) is getattr(importlib.import_module(dse._HOME[name]), name)
-    assert set(dse.__all__) <= set(dir(dse))
-    with pytest.raises(AttributeError, match="module 'dse' has no attribute 'nothing'"):
+    stub = ast.parse((ROOT / "dse" / "__init__.pyi").read_text(encoding="utf-8"))
+    homes = {alias.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert set(homes) == set(dse.__all__) == set(dir(dse))
+    for name, home in homes.items():
+        expected = importlib.import_module(f"dse.{home or name}")
+        assert getattr(dse, name) is (getattr(expected, name) if home else expected)
+    with pytest.raises(AttributeError, match="No dse attribute nothing"):
         dse.nothing  # noqa: B018
+    assert {rooms[0].partition(".")[2] or rooms[0] for rooms in FLOORS} <= set(dse.__all__)
+
+
+DOTTED = sorted(
+    {
+        (document.name, name)
+        for document in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "results" / "README.md")
+        for name in re.findall(r"\b(?:dse|problems)(?:\.[A-Za-z_]\w*)+", document.read_text(encoding="utf-8"))
+        if not name.endswith((".py", ".toml", ".md"))
+    }
+)
+
+
+def test_every_dotted_name_in_the_texts_works_after_import_dse_alone():
+    """README, docs and changelog print names that one can type."""
+    code = "import sys, dse, problems\nfor name in sys.argv[1:]:\n    eval(name)\n"
+    done = subprocess.run([sys.executable, "-c", code, *(name for _, name in DOTTED)], capture_output=True, text=True)
+    assert done.returncode == 0 and len(DOTTED) > 10, done.stderr
+
+
+def test_the_problems_are_found_beside_a_problems_of_ones_own(tmp_path):
+    """`dse.problems` gives the classes of `problems`, and gives them too where that name is the user's."""
+    code = "import problems, dse.problems; from dse.problems import SingleDNN; from dse.problems.base import Columns\n"
+    same = f"{code}assert SingleDNN is problems.SingleDNN and Columns is problems.base.Columns"
+    subprocess.run([sys.executable, "-c", same], check=True, cwd=ROOT)
+    (tmp_path / "problems.py").write_text("mine = 1\n")
+    own = f"{code}assert problems.mine and SingleDNN.__mro__[1] is dse.problems.AcceleratorProblem\n"
+    own += "import dse; print(len(dse.explore(SingleDNN(dse.MacLayer('a', K=4)), evaluations=4).designs))"
+    path = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", own], capture_output=True, text=True, cwd=tmp_path, env=path)
+    assert done.stdout == "4\n", done.stderr
 
 
 def test_no_path_of_a_machine_in_the_tree():

@@ -1,1 +1,7 @@
 """Reading an ONNX file before any operator: graph, shapes, sizes of inputs, loops, vendor operators, batch."""
+
+import pkgutil
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, [module.name for module in pkgutil.iter_modules(__path__)])

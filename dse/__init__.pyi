@@ -1,0 +1,60 @@
+# The public names of `dse`: what each lazily imports, and what type checkers and editors see.
+
+from . import analysis as analysis
+from . import commands as commands
+from . import costs as costs
+from . import hardware as hardware
+from . import networks as networks
+from . import output as output
+from . import problems as problems
+from . import runs as runs
+from . import search as search
+from . import simultaneous as simultaneous
+from . import tuning as tuning
+from . import validation as validation
+from .analysis.explanation import explain as explain
+from .analysis.operation_kinds import relate as relate
+from .analysis.price_of_generality import price_of_generality as price_of_generality
+from .analysis.staircases import staircase as staircase
+from .costs.batches import BatchEvaluator as BatchEvaluator
+from .costs.batches import layer_cycles as layer_cycles
+from .costs.evaluation import Evaluation as Evaluation
+from .costs.evaluation import evaluate as evaluate
+from .costs.mapping import Mapping as Mapping
+from .hardware.accelerator import Accelerator as Accelerator
+from .hardware.dataflow import DATAFLOWS as DATAFLOWS
+from .hardware.dataflow import Dataflow as Dataflow
+from .hardware.dataflow import SpatialOption as SpatialOption
+from .hardware.presets import PRESETS as PRESETS
+from .hardware.presets import preset as preset
+from .hardware.presets import preset_sources as preset_sources
+from .hardware.presets import preset_technology as preset_technology
+from .hardware.space import Category as Category
+from .hardware.space import DesignSpace as DesignSpace
+from .hardware.space import Ordered as Ordered
+from .hardware.space import default_space as default_space
+from .hardware.space import small_space as small_space
+from .hardware.technology import Technology as Technology
+from .networks import load_network as load_network
+from .networks import network_names as network_names
+from .networks.layers import MacLayer as MacLayer
+from .networks.layers import Network as Network
+from .networks.layers import VectorLayer as VectorLayer
+from .runs.column_dictionary import COLUMNS as COLUMNS
+from .search.exploration import Exploration as Exploration
+from .search.exploration import load as load
+from .search.search_loop import explore as explore
+from .simultaneous.co_runs import CoRun as CoRun
+from .simultaneous.co_runs import co_run as co_run
+from .simultaneous.division import Division as Division
+from .simultaneous.mixes import Mix as Mix
+from .simultaneous.mixes import Stream as Stream
+from .simultaneous.mixes import load_mix as load_mix
+from .simultaneous.mixes import mix_names as mix_names
+from .tuning.accuracy_study import study as study
+from .tuning.proposals import Budget as Budget
+from .tuning.proposals import read_graph as read_graph
+from .tuning.proposals import tune as tune
+
+__version__: str
+__all__: list[str]
