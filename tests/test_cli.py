@@ -226,7 +226,7 @@ def test_networks_and_space(dse_command, files):
 
 
 def test_version_and_help(dse_command):
-    assert dse_command("--version")[1] == "dse 0.1.0\n"
+    assert dse_command("--version")[1] == f"dse {dse.__version__}\n"
     assert "Examples:" in dse_command("explore", "--help")[1]
     for command in ("resume", "front", "evaluate", "explain", "staircase", "tune", "relate", "networks", "space"):
         assert dse_command(command, "--help")[0] == 0
