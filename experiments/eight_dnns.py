@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 import dse
 from dse.analysis.price_of_generality import price_table
 from dse.networks import EIGHT
-from dse.output.run_figures import COLUMN_IN, STYLE
+from dse.output.figure_style import COLUMN_IN, house_style
 from dse.runs.column_dictionary import PARAMETERS
 from dse.runs.tables import read_table
 from problems import GeomeanDNN
@@ -130,7 +130,7 @@ def draw() -> None:
     matrix = pd.read_csv(OUT / "matrix.csv")
     for budget in BUDGETS:
         parts = {m: matrix[(matrix["mapping"] == m) & (matrix["budget_mm2"] == budget)] for m in EVALUATIONS}
-        with matplotlib.rc_context(), matplotlib.rc_context(STYLE):
+        with house_style():
             for name, make in (("bars", bars), ("matrix", heat_map)):
                 figure = make(parts, budget)
                 for ending in ("png", "pdf"):

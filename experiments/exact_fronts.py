@@ -22,7 +22,6 @@ import sys
 import time
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -30,7 +29,7 @@ from matplotlib.figure import Figure
 import dse
 from dse.hardware.area import area_mm2
 from dse.networks import EIGHT
-from dse.output.run_figures import BLUE, COLUMN_IN, GREEN, ORANGE, PURPLE, STYLE
+from dse.output.figure_style import BLUE, COLUMN_IN, GREEN, ORANGE, PURPLE, house_style
 from dse.runs.files import git_commit, now, write_whole
 from dse.runs.identity import of_model, versions
 from dse.runs.problem_protocol import Evaluated
@@ -183,7 +182,7 @@ def draw() -> None:
     """Median and 10-90 % band of each algorithm over seeds and networks."""
     bands = pd.read_csv(OUT / "convergence.csv")
     looks = {"nsga2": (BLUE, "-"), "smsemoa": (GREEN, "--"), "spea2": (PURPLE, "-."), "random": (ORANGE, ":")}
-    with matplotlib.rc_context(), matplotlib.rc_context(STYLE):
+    with house_style():
         figure = Figure(figsize=(COLUMN_IN, 2.5), layout="constrained")
         axis = figure.subplots()
         for algorithm, (color, dashes) in looks.items():

@@ -17,17 +17,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 import dse
 from dse.analysis.operation_kinds import kind_of, relate
-from dse.hardware.variables import PARAMETERS
+from dse.hardware.accelerator import PARAMETERS
 from dse.networks import EIGHT
 from dse.networks.layers import Network
-from dse.output.run_figures import BLACK, BLUE, COLUMN_IN, GREEN, GREY, ORANGE, PURPLE, RED, SKY, STYLE, YELLOW
+from dse.output.figure_style import BLACK, BLUE, COLUMN_IN, GREEN, GREY, ORANGE, PURPLE, RED, SKY, YELLOW, house_style
 
 DESIGNS, OUT = Path("results/eight_dnns/designs.csv"), Path("results/operation_kinds")
 GROUPS = {
@@ -54,7 +53,7 @@ def main(budget: float = 40.0) -> None:
     table.to_csv(OUT / "networks.csv", index=False, float_format="%.4g")
     kinds.to_csv(OUT / "kinds.csv", index=False, float_format="%.4g")
     print(table.round(3).T.to_string(), "\n\n", kinds.round(3).to_string())
-    with matplotlib.rc_context(), matplotlib.rc_context(STYLE):
+    with house_style():
         figure = draw(table, budget)
         for ending in ("png", "pdf"):
             figure.savefig(OUT / f"kinds.{ending}", metadata={} if ending == "png" else {"CreationDate": None})

@@ -14,7 +14,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -23,7 +22,7 @@ import dse
 from dse.analysis.technology_sensitivity import perturbed, perturbed_constants, survival
 from dse.costs.batches import BatchEvaluator
 from dse.hardware.area import area_mm2
-from dse.output.run_figures import BLUE, COLUMN_IN, GREEN, ORANGE, STYLE
+from dse.output.figure_style import BLUE, COLUMN_IN, GREEN, ORANGE, house_style
 from dse.runs.tables import genes_of
 from problems import SingleDNN
 
@@ -96,7 +95,7 @@ def influences(table: pd.DataFrame) -> pd.DataFrame:
 
 def draw_figure(table: pd.DataFrame) -> None:
     """Share of the front that survives and what the rest loses, over the draws."""
-    with matplotlib.rc_context(), matplotlib.rc_context(STYLE):
+    with house_style():
         figure = Figure(figsize=(1.5 * COLUMN_IN, 2.2), layout="constrained")
         left, right = figure.subplots(1, 2)
         looks = ((BLUE, "-"), (ORANGE, "--"), (GREEN, ":"))

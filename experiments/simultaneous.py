@@ -33,7 +33,7 @@ import pandas as pd
 
 import dse
 from dse.hardware.space import DesignSpace
-from dse.output.explanation_figures import save_figure
+from dse.output.figure_style import save_figure
 from dse.output.schedule_figures import gantt_figure, kinds_figure, slow_down_figure
 from dse.runs.tables import genes_of, read_table
 from dse.search.pareto import non_dominated

@@ -17,7 +17,8 @@ from pathlib import Path
 import pandas as pd
 
 import dse
-from dse.output.explanation_figures import gains, moves, save_figure
+from dse.output.explanation_figures import gains, moves
+from dse.output.figure_style import save_figure
 from dse.runs.files import hash_of, write_whole
 from dse.tuning.accuracy_study import compare, load_images, study
 from dse.tuning.proposals import read_graph, tune, write_tuned

@@ -51,6 +51,7 @@ ROOMS = {
         "dse.search.proposers",
     },
     "matplotlib": {
+        "dse.output.figure_style",
         "dse.output.run_figures",
         "dse.output.schedule_figures",
         "dse.output.explanation_figures",

@@ -6,8 +6,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from standin import StandIn, StandInEvaluator, UnderPower, space
 
+from dse.costs.results import ENERGY_PARTS
+from dse.hardware.area import AREA_BLOCKS
+from dse.output import figure_style
 from dse.output import run_figures as plots
-from dse.runs.column_dictionary import AREA_BLOCKS, ENERGY_PARTS
 from dse.runs.files import RunDirectoryError
 from dse.search.exploration import load
 from dse.search.pareto import knee, spread
@@ -22,7 +24,7 @@ class FullEvaluator(StandInEvaluator):
         m = super().__call__(columns)
         share = {f"area_{name}_mm2": m["area_mm2"] / len(AREA_BLOCKS) for name in AREA_BLOCKS}
         share |= {f"energy_{name}_j": m["energy_j"] / len(ENERGY_PARTS) for name in ENERGY_PARTS}
-        share |= {name: m["cycles"] / len(plots._WATERFALL) for name in plots._WATERFALL}
+        share |= {name: m["cycles"] / len(figure_style.WATERFALL_LOOKS) for name in figure_style.WATERFALL_LOOKS}
         return m | share
 
 
@@ -89,7 +91,7 @@ def test_axes_are_log_only_when_they_span_a_decade(run):
 def test_figures_are_a_column_wide_and_name_the_run(run):
     for draw in (plots.front, plots.convergence, plots.breakdown):
         figure = draw(run)
-        assert isinstance(figure, Figure) and figure.get_size_inches()[0] == plots.COLUMN_IN
+        assert isinstance(figure, Figure) and figure.get_size_inches()[0] == figure_style.COLUMN_IN
         footer = figure.get_supxlabel()
         assert "120 unique designs" in footer and "seed 2" in footer and "population 10" in footer
 

@@ -11,10 +11,12 @@ from standin import StandIn, StandInEvaluator, UnderPower, space
 
 import dse.runs.design_log
 import dse.runs.run_directory
+from dse.costs.results import ENERGY_PARTS
 from dse.hardware.accelerator import Accelerator
+from dse.hardware.area import AREA_BLOCKS
 from dse.hardware.dataflow import DATAFLOWS, Dataflow
 from dse.hardware.space import DesignSpace
-from dse.runs.column_dictionary import AREA_BLOCKS, COLUMNS, ENERGY_PARTS, PARAMETERS
+from dse.runs.column_dictionary import COLUMNS, PARAMETERS
 from dse.runs.design_log import RunLog
 from dse.runs.files import RunDirectoryError, write_whole
 from dse.runs.run_directory import RunDirectory, read_manifest

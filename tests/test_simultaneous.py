@@ -16,7 +16,7 @@ from dse.hardware.dataflow import Dataflow, SpatialOption
 from dse.hardware.space import DesignSpace
 from dse.hardware.technology import Technology
 from dse.networks.layers import MacLayer, Network
-from dse.output.run_figures import RED
+from dse.output.figure_style import RED
 from dse.output.schedule_figures import gantt_figure, kinds_figure, slow_down_figure
 from dse.simultaneous.co_runs import METRICS, MixEvaluator, co_run, unmet_deadlines
 from dse.simultaneous.division import Division

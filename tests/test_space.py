@@ -10,10 +10,10 @@ import time
 import numpy as np
 import pytest
 
-from dse.hardware.accelerator import Accelerator
+from dse.hardware.accelerator import PARAMETERS, Accelerator
 from dse.hardware.dataflow import DATAFLOWS, Dataflow, SpatialOption
 from dse.hardware.space import Category, DesignSpace, Ordered, default_space, small_space
-from dse.hardware.variables import PARAMETERS, parameter_unit
+from dse.runs.column_dictionary import COLUMNS
 
 TINY = DesignSpace(
     {
@@ -52,7 +52,7 @@ def test_space_is_immutable():
 def test_columns_are_the_designs():
     X = TINY.all_designs()
     columns = TINY.columns(X)
-    assert tuple(columns) == PARAMETERS
+    assert list(columns) == list(PARAMETERS)
     for i, x in enumerate(X):
         design = TINY.design(x)
         assert all(columns[name][i] == getattr(design, name) for name in PARAMETERS)
@@ -172,14 +172,23 @@ def test_encode_names_what_is_off_the_grid(changes, message):
 
 def test_describe():
     rows = {row["name"]: row for row in TINY.describe()}
-    assert rows["rows"] == {"name": "rows", "kind": "ordered", "levels": "4, 8, 16", "unit": "PEs"}
+    assert rows["rows"] == {"name": "rows", "kind": "ordered", "levels": "4, 8, 16", "unit": "PE"}
     assert rows["dram_gbps"]["unit"] == "GB/s"
     assert rows["dataflow"]["levels"] == "weight_stationary, row_stationary"
     assert rows["overlap_skew"]["levels"] == "False, True"
-    units = {name: parameter_unit(name) for name in PARAMETERS}
-    assert units["weight_buffer_width_bytes"] == "bytes/cycle"
-    assert units["weight_register_bytes"] == "bytes"
-    assert units["input_buffer_kib"] == "KiB"
+    whole = {row["name"]: row["unit"] for row in default_space().describe()}
+    assert whole["weight_buffer_width_bytes"] == "byte/cycle"
+    assert whole["weight_register_bytes"] == "byte"
+    assert whole["input_buffer_kib"] == "KiB"
+    assert whole["weight_buffer_banks"] == whole["buffers"] == ""
+
+
+def test_units_of_the_space_are_those_of_the_column_dictionary():
+    """A parameter is declared once: `dse space` and columns.csv say the same of it."""
+    for row in default_space().describe():
+        assert row["unit"] in (COLUMNS[row["name"]].unit, ""), row
+        assert row["unit"] or COLUMNS[row["name"]].unit in ("1", "-"), row
+    assert [name for name in COLUMNS if name in PARAMETERS] == list(PARAMETERS) == list(Accelerator().parameters())
 
 
 def test_hash_is_the_content():

@@ -18,12 +18,11 @@ from dse.costs.batches import layer_cycles
 from dse.costs.evaluation import Evaluation, evaluate
 from dse.costs.kernel_rows import DEFAULT_SLACK, parameter_columns
 from dse.costs.results import ENERGY_PARTS, WATERFALL
-from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, POSITIVE, WHOLE, Accelerator, buffer_groups
+from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, PARAMETERS, Accelerator, buffer_groups
 from dse.hardware.area import area_mm2
 from dse.hardware.dataflow import DATAFLOWS
-from dse.hardware.space import default_space
 from dse.hardware.technology import Technology
-from dse.networks.layers import OPERANDS, Layer, MacLayer, Network, VectorLayer
+from dse.networks.layers import OPERANDS, MacLayer, Network, VectorLayer
 
 FIXED = ("feature_map_compression", "weight_bits", "activation_bits", "accumulator_bits")
 """Numbers that are varied for the sensitivities but never advised: they change the data, not the machine."""
@@ -230,11 +229,12 @@ def _rereads(layer: MacLayer, row: pd.Series, design: Accelerator) -> str:
 def changes(design: Accelerator) -> list[Change]:
     """Every change that `explain` tries: a level up and down of each number, each choice, steps, and larger steps."""
     found: list[Change] = []
-    for name in (*WHOLE, *POSITIVE, "resident_activation_fraction"):
+    numbers = [p.name for kind in ("count", "positive", "share") for p in PARAMETERS.values() if p.kind == kind]
+    for name in numbers:
         up, down = neighbours(design, name)
         found += [Change(name, "up", {name: up}), Change(name, "down", {name: down})]
         value = getattr(design, name)
-        step = value + 1 if name in WHOLE else value * (1 + STEP)
+        step = value + 1 if PARAMETERS[name].kind == "count" else value * (1 + STEP)
         found.append(Change(name, "step", {name: step}))
         if name.endswith(("_buffer_kib", "_width_bytes")) or name in ("dram_gbps", "vector_lanes"):
             found += [Change(name, "more", {name: value * factor}) for factor in (4, 16)]
@@ -263,9 +263,11 @@ def neighbours(design: Accelerator, name: str) -> tuple[float, float]:
     Half of a whole number is rounded down, but not below 1.
     """
     value = getattr(design, name)
-    levels = next((v.levels for v in default_space().variables if v.name == name), ())
+    levels = PARAMETERS[name].levels
     up = min((x for x in levels if x > value), default=value * 2)
-    down = max((x for x in levels if x < value), default=max(value // 2, 1) if name in WHOLE else value / 2)
+    down = max(
+        (x for x in levels if x < value), default=max(value // 2, 1) if PARAMETERS[name].kind == "count" else value / 2
+    )
     return up, down
 
 
@@ -454,6 +456,6 @@ def _network_advice(base: Evaluation, tried: Sequence[Change], sensitivity: pd.D
 
 
 def with_layer(network: Network, name: str, loop_bounds: dict[str, int]) -> Network:
-    """The network with the loop bounds of one MAC layer changed, that layer alone."""
-    layers: list[Layer] = [replace(layer, **loop_bounds) if layer.name == name else layer for layer in network.layers]
-    return replace(network, layers=tuple(layers))
+    """The network with the loop bounds of one MAC layer changed, that layer alone, and its fused work in proportion."""
+    layers = tuple(layer.resized(**loop_bounds) if layer.name == name else layer for layer in network.layers)
+    return replace(network, layers=layers)

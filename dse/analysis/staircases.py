@@ -40,17 +40,15 @@ def varied(layer: MacLayer, what: str, value: int) -> MacLayer:
     keeps all channels; ``resolution`` sets output rows and columns (the input follows).
     """
     if what in ("K", "C"):
-        fused = layer.fused_input_elements * value // layer.K if what == "K" else layer.fused_input_elements
-        operations = layer.vector_operations * value // layer.K if what == "K" else layer.vector_operations
-        return replace(layer, **{what: value}, fused_input_elements=fused, vector_operations=operations)
+        return layer.resized(**{what: value})
     if what == "kernel":
         half = (value - 1) // 2
-        return replace(layer, FY=value, FX=value, pad_y=half * layer.dilation_y, pad_x=half * layer.dilation_x)
+        return layer.resized(FY=value, FX=value, pad_y=half * layer.dilation_y, pad_x=half * layer.dilation_x)
     if what == "groups":
         k, c = layer.K * layer.G, layer.C * layer.G
         if k % value or c % value:
             raise ValueError(f"groups={value} divides neither all of {k} output nor all of {c} input channels")
-        return replace(layer, G=value, K=k // value, C=c // value)
+        return layer.resized(G=value, K=k // value, C=c // value)
     if what == "stride":
         oy, ox = -(-layer.OY * layer.stride_y // value), -(-layer.OX * layer.stride_x // value)
         sizes = {"stride_y": value, "stride_x": value, "OY": oy, "OX": ox}
@@ -58,9 +56,7 @@ def varied(layer: MacLayer, what: str, value: int) -> MacLayer:
         sizes = {"OY": value, "OX": value, "IY": value * layer.stride_y, "IX": value * layer.stride_x}
     else:
         raise ValueError(f"size {what!r} is unknown; choose among {', '.join(SIZES)}")
-    pixels = sizes["OY"] * sizes["OX"] / (layer.OY * layer.OX)
-    scaled = {name: round(getattr(layer, name) * pixels) for name in ("fused_input_elements", "vector_operations")}
-    return replace(layer, **sizes, **scaled)
+    return layer.resized(**sizes)
 
 
 def default_values(layer: MacLayer, what: str, step: int) -> list[int]:

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from dse.costs.kernel_rows import DEFAULT_SLACK
-from dse.hardware.accelerator import Accelerator
+from dse.hardware.accelerator import PARAMETERS, Accelerator
 from dse.hardware.presets import PRESETS, preset
 from dse.hardware.technology import Technology
 from dse.hardware.toml_file import check_known, read_toml, toml_value
-from dse.hardware.variables import PARAMETERS, check_kind
+from dse.hardware.variables import check_kind
 from dse.runs.files import RunDirectoryError
 from dse.runs.run_directory import as_written, read_manifest
 from dse.runs.tables import Table, read_table

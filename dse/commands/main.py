@@ -436,7 +436,8 @@ def staircase(
     Example: dse staircase resnet50 --layer /conv1/Conv --design tpu_v1 --size K
     """
     from dse.analysis.staircases import staircase as computed
-    from dse.output.explanation_figures import save_figure, stairs
+    from dse.output.explanation_figures import stairs
+    from dse.output.figure_style import save_figure
     from dse.output.units import number
     from dse.runs.files import write_whole
 
@@ -515,8 +516,9 @@ def relate(
     Example: dse relate resnet50 model.onnx --design nvdla_large --out results/relation
     """
     from dse.analysis.operation_kinds import relate as related
-    from dse.output.explanation_figures import relation_figure, save_figure
+    from dse.output.explanation_figures import relation_figure
     from dse.output.explanation_tables import relation_table
+    from dse.output.figure_style import save_figure
     from dse.runs.files import write_whole
 
     chosen = [_chosen(network, design, settings, batch, dim) for network in networks]
@@ -596,7 +598,7 @@ def schedule(
     from dataclasses import replace
 
     from dse.commands.design_by_text import choose
-    from dse.output.explanation_figures import save_figure
+    from dse.output.figure_style import save_figure
     from dse.output.schedule_figures import gantt_figure, slow_down_figure
     from dse.output.tables import co_run_report
     from dse.runs.files import write_whole

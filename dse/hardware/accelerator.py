@@ -7,10 +7,12 @@ is one row of a table and each parameter can be a variable of a `DesignSpace`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from numbers import Real
+from typing import Any
 
-from dse.hardware.dataflow import Dataflow, dataflow_named
+from dse.hardware.dataflow import DATAFLOWS, Dataflow, dataflow_named
 from dse.networks.layers import OPERANDS
 
 BUFFER_ARRANGEMENTS = ("W+I+O", "W+I/O", "W/I+O", "W+O/I", "W/I/O")
@@ -30,6 +32,40 @@ def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _parameter(default: Any, unit: str, meaning: str, kind: str, levels: Iterable[Any] = ()) -> Any:
+    """A field of `Accelerator`: everything that the rest of the library says of it.
+
+    Parameters
+    ----------
+    unit : of its values; ``1`` for counts and ratios, ``-`` for texts.
+    meaning : in a line.
+    kind : what it may be: ``count`` (whole, at least 1), ``positive``, ``share`` (at least 0, below 1), ``flag``,
+        ``operands`` (a subset of "WIO"), ``choice``, ``dataflow``.
+    levels : in the default space; none where that fixes it.
+    """
+    return field(default=default, metadata={"unit": unit, "meaning": meaning, "kind": kind, "levels": tuple(levels)})
+
+
+def _register(operand: str, default: float, levels: Iterable[float]) -> Any:
+    levels = (*levels, 16, 32, 64, 128, 256, 512)
+    return _parameter(default, "byte", f"{operand}s: registers in each PE", "positive", sorted(levels))
+
+
+def _buffer(operand: str, what: str) -> Any:
+    share = "share of it where operands share a buffer"
+    if what == "kib":
+        levels = [2**i for i in range(2, 14)]
+        return _parameter(64, "KiB", f"{operand}s: capacity of the on-chip buffer ({share})", "positive", levels)
+    if what == "width_bytes":
+        meaning = f"{operand}s: port width of the on-chip buffer, reads and writes together ({share})"
+        return _parameter(32, "byte/cycle", meaning, "positive", (8, 16, 32, 64, 128, 256))
+    return _parameter(1, "1", f"{operand}s: banks of the on-chip buffer ({share})", "count", (1, 4, 16))
+
+
+def _operands(default: str, meaning: str) -> Any:
+    return _parameter(default, "-", f'operands (a subset of "WIO") {meaning}', "operands")
+
+
 @dataclass(frozen=True)
 class Accelerator:
     """Parameters of one accelerator design.
@@ -41,97 +77,106 @@ class Accelerator:
 
     Parameters
     ----------
-    rows, cols : PE array [PEs].
-    macs_per_pe : multipliers of a PE, a dot product over ``C`` [MACs/cycle].
-    dataflow : name in `DATAFLOWS`, or a `Dataflow`.
-    interconnect : ``"broadcast"`` (buses) or ``"systolic"`` (neighbour to neighbour, skewed fill and drain).
-    overlap_skew : a systolic array hides fill and drain behind work by holding the next stationary tile
-        in a second register (TPU v1).
-    overlap_load : a broadcast array takes its next stationary tile and first inputs, and gives its last sums, while
-        it works; False: it stops for them at every fold (Eyeriss v1).
-    weight_register_bytes, input_register_bytes, output_register_bytes : in each PE [bytes].
-    buffers : arrangement, one of `BUFFER_ARRANGEMENTS`.
-    weight_buffer_kib, input_buffer_kib, output_buffer_kib : capacity [KiB].
-    weight_buffer_width_bytes, input_..., output_... : port width [bytes/cycle].
-    weight_buffer_banks, input_..., output_... : banks [1].
-    double_buffered : operands whose tiles are held twice, so that loading overlaps computing (subset of "WIO").
-    bypass : operands that the wires allow to skip the buffers, DRAM straight to the array (subset of "WIO").
-    resident_activation_fraction : share of the input buffer's capacity set aside to keep whole
-        activations between layers, without a visit to DRAM [0 .. <1].
-    resident_weights : weights of a network that all fit in the buffer that holds ``W`` alone stay for the
-        next inference.
-    buffets : operands whose buffer is refilled word by word behind the work, so that loading overlaps computing with
-        one tile held (subset of "WIO"; Pellauer et al., ASPLOS 2019).
-    reload_every_tile : the tiles of W and I are loaded again at every step of the DRAM loops, also where they do not
-        change (Gemmini's generated loops).
-    padded_tiles : operands that lie in DRAM in whole array tiles, edges filled up (subset of "WIO").
-    feature_map_compression : bytes of feature maps on the DRAM link / their size [0 < 1 or more]; partial sums and
-        weights are never compressed.
-    dram_gbps : off-chip bandwidth, reads and writes together [GB/s = 1e9 bytes/s].
-    clock_ghz : [GHz].
-    weight_bits, activation_bits, accumulator_bits : word widths [bits].
-    vector_lanes : scalar operations a cycle of the vector unit [1/cycle].
     """
 
-    rows: int = 16
-    cols: int = 16
-    macs_per_pe: int = 1
-    dataflow: Dataflow | str = "weight_stationary"
-    interconnect: str = "broadcast"
-    overlap_skew: bool = False
-    overlap_load: bool = True
-    weight_register_bytes: float = 1
-    input_register_bytes: float = 1
-    output_register_bytes: float = 4
-    buffers: str = "W/I/O"
-    weight_buffer_kib: float = 64
-    input_buffer_kib: float = 64
-    output_buffer_kib: float = 64
-    weight_buffer_width_bytes: float = 32
-    input_buffer_width_bytes: float = 32
-    output_buffer_width_bytes: float = 32
-    weight_buffer_banks: int = 1
-    input_buffer_banks: int = 1
-    output_buffer_banks: int = 1
-    double_buffered: str = "WIO"
-    bypass: str = ""
-    resident_activation_fraction: float = 0.0
-    resident_weights: bool = False
-    buffets: str = ""
-    reload_every_tile: bool = False
-    padded_tiles: str = ""
-    feature_map_compression: float = 1.0
-    dram_gbps: float = 16
-    clock_ghz: float = 1.0
-    weight_bits: int = 8
-    activation_bits: int = 8
-    accumulator_bits: int = 32
-    vector_lanes: int = 16
+    rows: int = _parameter(16, "PE", "rows of the PE array", "count", (4, 8, 16, 32, 64, 128))
+    cols: int = _parameter(16, "PE", "columns of the PE array", "count", (4, 8, 16, 32, 64, 128))
+    macs_per_pe: int = _parameter(
+        1, "MAC/cycle", "multipliers of a PE, a dot product over input channels", "count", (1, 2, 4, 8, 16)
+    )
+    dataflow: Dataflow | str = _parameter(  # noqa: RUF009
+        "weight_stationary",
+        "-",
+        "which loops unroll over the array and which operand stays put: a name of `DATAFLOWS`, or a `Dataflow`",
+        "dataflow",
+        (name for name in DATAFLOWS if name not in ("flexible", "row_stationary_sets")),
+    )
+    interconnect: str = _parameter(
+        "broadcast",
+        "-",
+        "broadcast (buses) or systolic (neighbour to neighbour, skewed fill and drain)",
+        "choice",
+        INTERCONNECTS,
+    )
+    overlap_skew: bool = _parameter(
+        False,
+        "-",
+        "a systolic array hides fill and drain behind work: it holds the next stationary tile in a second register",
+        "flag",
+    )
+    overlap_load: bool = _parameter(
+        True,
+        "-",
+        "a broadcast array loads its registers while it works; False: between its folds",
+        "flag",
+    )
+    weight_register_bytes: float = _register("weight", 1, (1, 4))
+    input_register_bytes: float = _register("input", 1, (1, 4))
+    output_register_bytes: float = _register("output", 4, (4, 8, 1024))
+    buffers: str = _parameter(
+        "W/I/O", "-", "which operands share an on-chip buffer: + joins, / separates", "choice", BUFFER_ARRANGEMENTS
+    )
+    dram_gbps: float = _parameter(
+        16,
+        "GB/s",
+        "off-chip bandwidth, reads and writes together (1e9 bytes/s)",
+        "positive",
+        (2**i for i in range(9)),
+    )
+    resident_activation_fraction: float = _parameter(
+        0.0,
+        "1",
+        "share of the input buffer that keeps whole activations between layers, without a visit to DRAM",
+        "share",
+        (0.0, 0.25, 0.5, 0.75),
+    )
+    vector_lanes: int = _parameter(
+        16, "1/cycle", "scalar operations a cycle of the vector unit", "count", (4, 8, 16, 32, 64, 128, 256)
+    )
+    weight_buffer_kib: float = _buffer("weight", "kib")
+    weight_buffer_width_bytes: float = _buffer("weight", "width_bytes")
+    weight_buffer_banks: int = _buffer("weight", "banks")
+    input_buffer_kib: float = _buffer("input", "kib")
+    input_buffer_width_bytes: float = _buffer("input", "width_bytes")
+    input_buffer_banks: int = _buffer("input", "banks")
+    output_buffer_kib: float = _buffer("output", "kib")
+    output_buffer_width_bytes: float = _buffer("output", "width_bytes")
+    output_buffer_banks: int = _buffer("output", "banks")
+    double_buffered: str = _operands("WIO", "whose tiles are held twice, so that loading overlaps computing")
+    bypass: str = _operands("", "that the wires allow to skip the buffers, DRAM straight to the array")
+    resident_weights: bool = _parameter(
+        False,
+        "-",
+        "weights of a network that all fit in the buffer that holds W alone stay for the next inference",
+        "flag",
+    )
+    buffets: str = _operands(
+        "",
+        "whose buffer is refilled word by word behind the work: loading overlaps computing with one tile held "
+        "(Pellauer et al., ASPLOS 2019)",
+    )
+    reload_every_tile: bool = _parameter(
+        False,
+        "-",
+        "tiles of W and I are loaded at every step of the DRAM loops, also where they do not change (Gemmini)",
+        "flag",
+    )
+    padded_tiles: str = _operands("", "that lie in DRAM in whole array tiles, edges filled up")
+    feature_map_compression: float = _parameter(
+        1.0,
+        "1",
+        "bytes of feature maps on the DRAM link / their size; sums and weights are never compressed",
+        "positive",
+    )
+    clock_ghz: float = _parameter(1.0, "GHz", "clock", "positive")
+    weight_bits: int = _parameter(8, "bit", "width of a weight", "count")
+    activation_bits: int = _parameter(8, "bit", "width of an activation", "count")
+    accumulator_bits: int = _parameter(32, "bit", "width of a partial sum", "count")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "dataflow", dataflow_named(self.dataflow))
-        for name in WHOLE:
-            value = getattr(self, name)
-            if not (_is_number(value) and value >= 1 and int(value) == value):
-                raise ValueError(f"Accelerator: {name} must be a whole number >= 1, got {value!r}")
-            object.__setattr__(self, name, int(value))
-        for name in POSITIVE:
-            value = getattr(self, name)
-            if not (_is_number(value) and value > 0):
-                raise ValueError(f"Accelerator: {name} must be a positive number, got {value!r}")
-        for name, allowed in (("interconnect", INTERCONNECTS), ("buffers", BUFFER_ARRANGEMENTS)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"Accelerator: {name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}"
-                )
-        for name in ("double_buffered", "bypass", "buffets", "padded_tiles"):
-            if any(x not in OPERANDS for x in getattr(self, name)):
-                raise ValueError(f"Accelerator: {name} is a subset of 'WIO', got {getattr(self, name)!r}")
-        if not (_is_number(self.resident_activation_fraction) and 0 <= self.resident_activation_fraction < 1):
-            raise ValueError(
-                "Accelerator: resident_activation_fraction must be at least 0 and below 1, "
-                f"got {self.resident_activation_fraction!r}"
-            )
+        for name, told in PARAMETERS.items():
+            object.__setattr__(self, name, _checked(name, told.kind, getattr(self, name)))
         for operands in buffer_groups(self.buffers):
             shares = [OPERAND_NAMES[x] for x in operands]
             capacity = sum(getattr(self, f"{x}_buffer_kib") for x in shares) * 1024
@@ -160,13 +205,47 @@ class Accelerator:
         return {f.name: getattr(self, f.name) for f in fields(self)} | {"dataflow": str(self.dataflow)}
 
 
-WHOLE = (
-    "rows", "cols", "macs_per_pe", "weight_buffer_banks", "input_buffer_banks", "output_buffer_banks",
-    "weight_bits", "activation_bits", "accumulator_bits", "vector_lanes",
-)  # fmt: skip
-POSITIVE = (
-    "weight_register_bytes", "input_register_bytes", "output_register_bytes",
-    "weight_buffer_kib", "input_buffer_kib", "output_buffer_kib",
-    "weight_buffer_width_bytes", "input_buffer_width_bytes", "output_buffer_width_bytes",
-    "feature_map_compression", "dram_gbps", "clock_ghz",
-)  # fmt: skip
+@dataclass(frozen=True)
+class Parameter:
+    """What is known of a parameter of `Accelerator`; see `_parameter`."""
+
+    name: str
+    unit: str
+    meaning: str
+    kind: str
+    levels: tuple[Any, ...]
+    default: Any
+
+
+PARAMETERS: dict[str, Parameter] = {
+    f.name: Parameter(f.name, **f.metadata, default=f.default) for f in fields(Accelerator)
+}
+"""Every parameter of a design by name, in their order."""
+
+_CHOICES = {"interconnect": INTERCONNECTS, "buffers": BUFFER_ARRANGEMENTS}
+
+Accelerator.__doc__ = (Accelerator.__doc__ or "").rstrip() + "".join(
+    f"\n    {p.name} : {p.meaning}{'' if p.unit == '-' else f' [{p.unit}]'}." for p in PARAMETERS.values()
+)
+
+
+def _checked(name: str, kind: str, value: Any) -> Any:
+    """The value of a parameter as a design holds it; a ValueError says what it must be."""
+    wrong = None
+    if kind == "dataflow":
+        return dataflow_named(value)
+    if kind == "count":
+        if _is_number(value) and value >= 1 and int(value) == value:
+            return int(value)
+        wrong = "must be a whole number >= 1"
+    elif kind == "positive" and not (_is_number(value) and value > 0):
+        wrong = "must be a positive number"
+    elif kind == "share" and not (_is_number(value) and 0 <= value < 1):
+        wrong = "must be at least 0 and below 1"
+    elif kind == "choice" and value not in _CHOICES[name]:
+        wrong = f"must be one of {', '.join(_CHOICES[name])}"
+    elif kind == "operands" and not (isinstance(value, str) and all(x in OPERANDS for x in value)):
+        wrong = "is a subset of 'WIO'"
+    if wrong:
+        raise ValueError(f"Accelerator: {name} {wrong}, got {value!r}")
+    return value

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, Accelerator
+from dse.hardware.accelerator import PARAMETERS, Accelerator
 from dse.hardware.dataflow import DATAFLOWS, Dataflow
 from dse.hardware.toml_file import check_known, read_toml, toml_value
 from dse.hardware.variables import (
-    PARAMETERS,
     Category,
     Level,
     Ordered,
@@ -293,7 +292,7 @@ class ExtendedSpace(DesignSpace):
 
 
 def default_space() -> DesignSpace:
-    """The space of `dse explore`: 21 variables, 1.8e16 designs.
+    """The space of `dse explore`: every parameter of `Accelerator` with `levels`; 21 variables, 1.8e16 designs.
 
     Word widths stay at int8 weights and activations and 32-bit accumulators, since they change accuracy.
     A PE with `macs_per_pe` multipliers needs that many weights and inputs in its registers to use them all:
@@ -301,26 +300,7 @@ def default_space() -> DesignSpace:
     voltage pays for a faster one in the model.  The "flexible" dataflow is left out: the
     model has no price for its wires, so every search would end there.
     """
-    register_bytes = (16, 32, 64, 128, 256, 512)
-    buffer_kib = tuple(2**i for i in range(2, 14))
-    variables: dict[str, Iterable[Level]] = {
-        "rows": (4, 8, 16, 32, 64, 128),
-        "cols": (4, 8, 16, 32, 64, 128),
-        "macs_per_pe": (1, 2, 4, 8, 16),
-        "dataflow": tuple(name for name in DATAFLOWS if name not in ("flexible", "row_stationary_sets")),
-        "interconnect": ("broadcast", "systolic"),
-        "weight_register_bytes": (1, 4, *register_bytes),
-        "input_register_bytes": (1, 4, *register_bytes),
-        "output_register_bytes": (4, 8, *register_bytes, 1024),
-        "buffers": BUFFER_ARRANGEMENTS,
-        "dram_gbps": tuple(2**i for i in range(9)),
-        "resident_activation_fraction": (0.0, 0.25, 0.5, 0.75),
-        "vector_lanes": (4, 8, 16, 32, 64, 128, 256),
-    }
-    for operand in ("weight", "input", "output"):
-        variables[f"{operand}_buffer_kib"] = buffer_kib
-        variables[f"{operand}_buffer_width_bytes"] = (8, 16, 32, 64, 128, 256)
-        variables[f"{operand}_buffer_banks"] = (1, 4, 16)
+    variables = {name: parameter.levels for name, parameter in PARAMETERS.items() if parameter.levels}
     return DesignSpace(variables, Accelerator(overlap_skew=True), "default")
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dse.hardware.accelerator import Accelerator, buffer_groups
+from dse.hardware.accelerator import PARAMETERS, Accelerator, buffer_groups
 from dse.hardware.dataflow import Dataflow
 from dse.hardware.toml_file import check_known
-
-PARAMETERS = tuple(f.name for f in fields(Accelerator))
-"""Every parameter that a variable can name."""
 
 Level = float | str | bool | Dataflow
 
@@ -48,22 +45,9 @@ class Variable:
 
     @property
     def unit(self) -> str:
-        """Unit of the levels, read off the parameter's name; "" where it has none."""
-        return parameter_unit(self.name)
-
-
-def parameter_unit(name: str) -> str:
-    """Unit of an `Accelerator` parameter; "" where it has none."""
-    special = {"rows": "PEs", "cols": "PEs", "macs_per_pe": "MACs/cycle", "vector_lanes": "operations/cycle"}
-    endings = {
-        "_kib": "KiB",
-        "_width_bytes": "bytes/cycle",
-        "_bytes": "bytes",
-        "_gbps": "GB/s",
-        "_ghz": "GHz",
-        "_bits": "bits",
-    }
-    return special.get(name) or next((unit for end, unit in endings.items() if name.endswith(end)), "")
+        """Unit of the levels; "" where they have none."""
+        unit = PARAMETERS[self.name].unit if self.name in PARAMETERS else ""
+        return "" if unit in ("1", "-") else unit
 
 
 def make_variable(name: str, levels: object, base: Accelerator) -> Variable:
@@ -89,16 +73,17 @@ def make_variable(name: str, levels: object, base: Accelerator) -> Variable:
     return Variable(name, values, is_category)
 
 
+_KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
+    "flag": ("true or false", (bool,)),
+    "choice": ("a text", (str,)),
+    "operands": ("a text", (str,)),
+    "dataflow": ("a dataflow or its name", (str, Dataflow)),
+}
+
+
 def check_kind(name: str, values: tuple[object, ...]) -> None:
     """Numbers for number parameters, texts for texts, bools for bools."""
-    default = getattr(Accelerator(), name)
-    kind, types = "a number", (int, float)
-    if isinstance(default, bool):
-        kind, types = "true or false", (bool,)
-    elif isinstance(default, str):
-        kind, types = "a text", (str,)
-    elif isinstance(default, Dataflow):
-        kind, types = "a dataflow or its name", (str, Dataflow)
+    kind, types = _KINDS.get(PARAMETERS[name].kind, ("a number", (int, float)))
     for x in values:
         if not isinstance(x, types) or (isinstance(x, bool) and bool not in types):
             raise ValueError(f"{name} takes {kind}, got {x!r}")

@@ -145,6 +145,13 @@ class MacLayer:
         """Output elements, one repeat [elements]."""
         return self.B * self.G * self.K * self.OY * self.OX
 
+    def resized(self, **changes: int) -> MacLayer:
+        """The layer with other loop bounds, strides and sizes; the work fused into it follows the outputs."""
+        made = replace(self, **changes)
+        share = made.output_elements / self.output_elements
+        scaled = {name: round(getattr(self, name) * share) for name in ("fused_input_elements", "vector_operations")}
+        return replace(made, **scaled)
+
     @property
     def shape_key(self) -> tuple:
         """What the cost model sees: two layers of equal key cost the same on every design."""

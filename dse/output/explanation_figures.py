@@ -1,12 +1,10 @@
 """Figures of an explanation: roofline, strip of layers, breakdown, sensitivities; of a staircase; of tuned networks.
 
-The style is that of `dse.output.run_figures`.  Every function returns a `matplotlib.figure.Figure`.
+The style is that of `dse.output.figure_style`.  Every function returns a `matplotlib.figure.Figure`.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -19,7 +17,20 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from dse.analysis.explanation import FIXED, Explanation
 from dse.costs.results import WATERFALL
-from dse.output.run_figures import _ENERGY, _WATERFALL, BLACK, BLUE, COLUMN_IN, GREY, ORANGE, PURPLE, RED, STYLE
+from dse.output.figure_style import (
+    BLACK,
+    BLUE,
+    COLUMN_IN,
+    ENERGY_LOOKS,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    WATERFALL_LOOKS,
+    footer,
+    save_figure,
+    styled,
+)
 from dse.output.units import percent
 from dse.runs.files import write_whole
 
@@ -28,29 +39,6 @@ SHOWN_LAYERS = 24
 """Most layers, by time, in a figure that names them."""
 LABEL_PERCENT = 9
 """Height of a label in the strip of layers [% of utilisation]."""
-
-
-def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Draw under the house style, whatever the user's settings."""
-
-    def inner(*args, **kwargs) -> Figure:
-        with matplotlib.rc_context(), matplotlib.rc_context(STYLE):
-            return draw(*args, **kwargs)
-
-    inner.__doc__, inner.__name__ = draw.__doc__, draw.__name__
-    return inner
-
-
-def save_figure(figure: Figure, path: str | Path, title: str, about: str = "") -> Path:
-    """Write a figure as png or pdf by the ending; the file is whole or as it was."""
-    path, file = Path(path), io.BytesIO()
-    pdf = path.suffix == ".pdf"
-    metadata = {"Title": title, "Creator": "dse", "Subject": about, "CreationDate": None}
-    metadata = metadata if pdf else {"Title": title, "Description": about, "Software": "dse"}
-    with matplotlib.rc_context(), matplotlib.rc_context(STYLE):
-        figure.savefig(file, format=path.suffix[1:], metadata=metadata)
-    write_whole(path, file.getvalue())
-    return path
 
 
 def _colour(bound: str) -> str:
@@ -69,11 +57,6 @@ def _caption(explanation: Explanation) -> str:
     e = explanation.evaluation
     design = f"{e.design.rows} x {e.design.cols} x {e.design.macs_per_pe} {e.design.dataflow}"
     return f"{e.network.name} \u00b7 {design} \u00b7 {e.technology.name}"
-
-
-def _footer(figure: Figure, text: str) -> Figure:
-    figure.supxlabel(text, fontsize=5, color="#666666", x=0.99, ha="right")
-    return figure
 
 
 @styled
@@ -103,7 +86,7 @@ def roofline(explanation: Explanation) -> Figure:
     figure.legend(handles=marks, loc="outside upper center", ncols=5, title="bound by; area = share of the time",
                   title_fontsize=6.5, handlelength=0.9)  # fmt: skip
     axis.grid(True, zorder=0)
-    return _footer(figure, _caption(explanation))
+    return footer(figure, _caption(explanation))
 
 
 @styled
@@ -137,7 +120,7 @@ def strip(explanation: Explanation) -> Figure:
     present = dict.fromkeys(bound.partition("_")[0] for bound in table["bound"])
     figure.legend(handles=[Patch(color=BOUND_COLOURS[b], label=f"bound by {b}") for b in present],
                   loc="outside upper center", ncols=6, handlelength=0.9)  # fmt: skip
-    return _footer(figure, _caption(explanation))
+    return footer(figure, _caption(explanation))
 
 
 def _longest(table: pd.DataFrame) -> pd.Index:
@@ -153,8 +136,8 @@ def breakdowns(explanation: Explanation) -> Figure:
     chosen = table.loc[keep]
     figure = Figure(figsize=(2 * COLUMN_IN, 0.9 + 0.15 * len(chosen)), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
-    energy = {f"{name}_pj": look for name, look in _ENERGY.items()}
-    waterfall = {f"{name}_cycles": _WATERFALL[f"{name}_cycles"] for name in WATERFALL}
+    energy = {f"{name}_pj": look for name, look in ENERGY_LOOKS.items()}
+    waterfall = {f"{name}_cycles": WATERFALL_LOOKS[f"{name}_cycles"] for name in WATERFALL}
     at = np.arange(len(chosen))
     for axis, parts, factor, label in ((axes[0], waterfall, 1e-3, "Time [kcycles]"),
                                        (axes[1], energy, 1e-6, "Energy [\u00b5J]")):  # fmt: skip
@@ -169,7 +152,7 @@ def breakdowns(explanation: Explanation) -> Figure:
     names = [short(name) for name in chosen["layer"]]
     axes[0].set_yticks(at, names, fontsize=5.5)
     axes[0].invert_yaxis()
-    return _footer(figure, _caption(explanation))
+    return footer(figure, _caption(explanation))
 
 
 @styled
@@ -198,7 +181,7 @@ def sensitivities(explanation: Explanation) -> Figure:
         side.set_visible(False)
     bar = figure.colorbar(image, ax=axis, pad=0.01, extend="both")
     bar.set_label("Change of the layer's time [%]\n(grey: does not fit)", fontsize=6.5)
-    return _footer(figure, _caption(explanation))
+    return footer(figure, _caption(explanation))
 
 
 @styled
@@ -229,7 +212,7 @@ def stairs(table: pd.DataFrame, title: str) -> Figure:
     axis.set_ylim(0)
     axis.grid(True, axis="y")
     figure.legend(loc="outside upper center", ncols=2)
-    return _footer(figure, title)
+    return footer(figure, title)
 
 
 @styled
@@ -256,7 +239,7 @@ def moves(table: pd.DataFrame) -> Figure:
     axis.set_ylabel("Accuracy on the test images [%]")
     axis.grid(True)
     figure.legend(loc="outside upper center", ncols=1)
-    return _footer(figure, "circle: original; square: tuned, with the 95 % interval of the paired change")
+    return footer(figure, "circle: original; square: tuned, with the 95 % interval of the paired change")
 
 
 @styled
@@ -302,7 +285,7 @@ def relation_figure(relation: pd.DataFrame, title: str) -> Figure:
         side.set_visible(False)
     bar = figure.colorbar(image, ax=axis, pad=0.01, extend="max")
     bar.set_label("Time above the best choice [%];\n10\u00d7: times the best (grey: does not fit)", fontsize=6.5)
-    return _footer(figure, title)
+    return footer(figure, title)
 
 
 def write_explanation(explanation: Explanation, directory: str | Path) -> list[Path]:

@@ -1,37 +1,41 @@
 """Figures of a run, for a column of a paper (3.5 in) and for the screen.
 
 Every function returns a `matplotlib.figure.Figure`; nothing global is touched and no display is needed.
-`save` writes pdf and png with the run's seed, budget, network and commit in the footer and in the file.
+`write_figures` writes pdf and png with the run's seed, budget, network and commit in the footer and in the file.
 Each figure's numbers are beside it as CSV: `front.csv`, `designs.csv`, `random_twin.csv`, `convergence.csv`.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
+from dse.costs.results import ENERGY_PARTS
+from dse.hardware.area import AREA_BLOCKS
+from dse.output.figure_style import (
+    AREA_LOOKS,
+    BLACK,
+    BLUE,
+    COLUMN_IN,
+    ENERGY_LOOKS,
+    GREEN,
+    ORANGE,
+    WATERFALL_LOOKS,
+    YELLOW,
+    footer,
+    save_figure,
+    styled,
+)
 from dse.output.units import number, scaled, unit_of, words
-from dse.runs.column_dictionary import AREA_BLOCKS, ENERGY_PARTS
-from dse.runs.files import write_whole
 from dse.runs.tables import Table
 from dse.search.exploration import Exploration
 from dse.search.pareto import knee, non_dominated, spread
-
-BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
-SKY, YELLOW, BLACK, GREY = "#56B4E9", "#F0E442", "#000000", "#999999"
-"""Okabe and Ito's colours, told apart by colour-blind readers (jfly.uni-koeln.de/color, 2008)."""
-
-COLUMN_IN = 3.5
-"""Width of a column of a two-column paper [in]."""
 
 BARS = 12
 """Most designs in a breakdown."""
@@ -44,72 +48,8 @@ BOUND_OF = {
 }
 """Column with the lower bound of an objective."""
 
-STYLE = {
-    "font.family": "sans-serif",
-    "font.size": 8,
-    "axes.labelsize": 8,
-    "axes.titlesize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 6.5,
-    "legend.frameon": False,
-    "legend.handlelength": 1.6,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.minor.width": 0.4,
-    "ytick.minor.width": 0.4,
-    "grid.linewidth": 0.4,
-    "grid.color": "#dddddd",
-    "pdf.fonttype": 42,
-    "savefig.dpi": 300,
-}
 
-_WATERFALL = {
-    "ideal_cycles": ("ideal", BLUE),
-    "spatial_loss_cycles": ("idle PEs", SKY),
-    "vector_stall_cycles": ("vector unit", PURPLE),
-    "buffer_stall_cycles": ("buffer stall", ORANGE),
-    "dram_stall_cycles": ("DRAM stall", RED),
-    "fill_drain_cycles": ("fill, drain", GREY),
-}
-_AREA = {
-    "macs": ("MACs", BLUE),
-    "registers": ("registers", SKY),
-    "control": ("control", BLACK),
-    "interconnect": ("interconnect", YELLOW),
-    "weight_buffer": ("weight buffer", GREEN),
-    "input_buffer": ("input buffer", ORANGE),
-    "output_buffer": ("output buffer", PURPLE),
-    "vector_unit": ("vector unit", "#7f4f24"),
-    "dram_interface": ("DRAM interface", RED),
-    "fixed": ("fixed", GREY),
-}
-_ENERGY = {
-    "mac": ("MACs", BLUE),
-    "register": ("registers", SKY),
-    "interconnect": ("interconnect", YELLOW),
-    "buffer": ("buffers", GREEN),
-    "dram": ("DRAM", RED),
-    "vector": ("vector unit", "#7f4f24"),
-    "leakage": ("leakage", GREY),
-}
-
-
-def _styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Draw under `STYLE`, whatever the user's settings."""
-
-    def styled(run: Exploration) -> Figure:
-        with matplotlib.rc_context(), matplotlib.rc_context(STYLE):
-            return draw(run)
-
-    styled.__doc__, styled.__name__ = draw.__doc__, draw.__name__
-    return styled
-
-
-@_styled
+@styled
 def front(run: Exploration) -> Figure:
     """Every design grey, the front stepped, the random twin's front, the lower bound of each front design, the knee.
 
@@ -125,7 +65,7 @@ def front(run: Exploration) -> Figure:
         _front_panel(axis, run, names[0], second, stepped=len(names) == 2)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, columnspacing=1.2, markerscale=1.3)
-    return _footer(figure, run)
+    return footer(figure, caption(run))
 
 
 def _front_panel(axis: Axes, run: Exploration, first: str, second: str, stepped: bool) -> None:
@@ -197,10 +137,10 @@ def _one_objective(run: Exploration) -> Figure:
         axis.set_yscale("log")
         _plain_log(axis.yaxis)
     figure.legend(loc="outside upper center", ncols=2)
-    return _footer(figure, run)
+    return footer(figure, caption(run))
 
 
-@_styled
+@styled
 def convergence(run: Exploration) -> Figure:
     """Hypervolume against unique evaluations: the search and its random twin."""
     figure = Figure(figsize=(COLUMN_IN, 2.5), layout="constrained")
@@ -222,10 +162,10 @@ def convergence(run: Exploration) -> Figure:
     axis.grid(True)
     axis.set_axisbelow(True)
     axis.legend(loc="lower right")
-    return _footer(figure, run)
+    return footer(figure, caption(run))
 
 
-@_styled
+@styled
 def breakdown(run: Exploration) -> Figure:
     """Designs spread along the front: what their area, latency and energy consist of."""
     best = run.front
@@ -233,9 +173,9 @@ def breakdown(run: Exploration) -> Figure:
     which = spread(run.normalisation(points), BARS) if run.normalisation is not None else np.arange(0)
     chosen = best.iloc[which]
     groups = [
-        ("area_mm2", {f"area_{name}_mm2": _AREA[name] for name in AREA_BLOCKS}),
-        ("latency_s", _WATERFALL),
-        ("energy_j", {f"energy_{name}_j": _ENERGY[name] for name in ENERGY_PARTS}),
+        ("area_mm2", {f"area_{name}_mm2": AREA_LOOKS[name] for name in AREA_BLOCKS}),
+        ("latency_s", WATERFALL_LOOKS),
+        ("energy_j", {f"energy_{name}_j": ENERGY_LOOKS[name] for name in ENERGY_PARTS}),
     ]
     groups = [(total, parts) for total, parts in groups if {total, *parts} <= set(best)]
     figure = Figure(figsize=(COLUMN_IN, 0.7 + 1.55 * max(1, len(groups))), layout="constrained")
@@ -245,7 +185,7 @@ def breakdown(run: Exploration) -> Figure:
     axes[-1].set_xticks(np.arange(len(chosen)), [f"{i:,}" for i in chosen["index"]], rotation=90, fontsize=6)
     first = words(run.objective_names[0])
     axes[-1].set_xlabel(f"Design along the front, least {first} left\n(its index in front.csv)")
-    return _footer(figure, run)
+    return footer(figure, caption(run))
 
 
 def _stack(axis: Axes, chosen: Table, total: str, parts: dict[str, tuple[str, str]]) -> None:
@@ -316,29 +256,6 @@ def caption(run: Exploration) -> str:
     return " \u00b7 ".join(part for part in parts if part)
 
 
-def _footer(figure: Figure, run: Exploration) -> Figure:
-    figure.supxlabel(caption(run), fontsize=5, color="#666666", x=0.99, ha="right")
-    return figure
-
-
-def save(figure: Figure, paths: Iterable[str | Path], title: str, run: Exploration) -> list[Path]:
-    """Write a figure, the format by the ending of each path; each file is whole or as it was."""
-    about = f"{caption(run)}. {run.stopped_because}"
-    written = []
-    for path in map(Path, paths):
-        file = io.BytesIO()
-        metadata = {"Title": title, "Creator": "dse"}
-        if path.suffix == ".pdf":
-            metadata |= {"Subject": about, "CreationDate": None}
-        else:
-            metadata = {"Title": title, "Description": about, "Software": "dse"}
-        with matplotlib.rc_context(), matplotlib.rc_context(STYLE):
-            figure.savefig(file, format=path.suffix[1:], metadata=metadata)
-        write_whole(path, file.getvalue())
-        written.append(path)
-    return written
-
-
 def write_figures(run: Exploration, directory: str | Path | None = None) -> list[Path]:
     """`front.pdf`, `front.png`, `convergence.png`, `breakdown.png` of a run; none without a feasible design.
 
@@ -351,7 +268,10 @@ def write_figures(run: Exploration, directory: str | Path | None = None) -> list
         raise ValueError("the run has no directory; give one: write_figures(run, 'results/mine')")
     if len(run.front) == 0:
         return []
+    about = f"{caption(run)}. {run.stopped_because}"
     network = run.manifest.get("identity", {}).get("problem", {}).get("network") or "designs"
-    written = save(front(run), [directory / "front.pdf", directory / "front.png"], f"Pareto front, {network}", run)
-    written += save(convergence(run), [directory / "convergence.png"], f"Convergence, {network}", run)
-    return written + save(breakdown(run), [directory / "breakdown.png"], f"Breakdown along the front, {network}", run)
+    drawn = {"front.pdf": front, "front.png": front, "convergence.png": convergence, "breakdown.png": breakdown}
+    titles = {front: "Pareto front", convergence: "Convergence", breakdown: "Breakdown along the front"}
+    return [
+        save_figure(draw(run), directory / name, f"{titles[draw]}, {network}", about) for name, draw in drawn.items()
+    ]

@@ -1,6 +1,6 @@
 """Figures of simultaneous networks: schedule with bandwidth and deadlines, slow-downs, the front by kind of division.
 
-The style is that of `dse.output.run_figures`.  Every function returns a `matplotlib.figure.Figure`.
+The style is that of `dse.output.figure_style`.  Every function returns a `matplotlib.figure.Figure`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from dse.output.explanation_figures import styled
-from dse.output.run_figures import BLACK, BLUE, COLUMN_IN, GREEN, GREY, ORANGE, PURPLE, RED, SKY, YELLOW
+from dse.output.figure_style import BLACK, BLUE, COLUMN_IN, GREEN, GREY, ORANGE, PURPLE, RED, SKY, YELLOW, styled
 from dse.output.units import scaled
 from dse.simultaneous.co_runs import CoRun
 

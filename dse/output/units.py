@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from dse.runs.column_dictionary import COLUMNS, of_network
+from dse.runs.column_dictionary import COLUMNS, of_network, split_name
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "\u00b5"), (1e-9, "n"), (1e-12, "p"))
 _PREFIXED = {"s": "s", "J": "J", "W": "W", "byte": "B", "J s": "J\u00b7s"}
@@ -17,8 +17,6 @@ _WORDS = {
     "dram_bytes": "DRAM traffic",
     "utilisation": "MAC utilisation",
 }
-_SUFFIXES = ("_s", "_j", "_w", "_mm2", "_js", "_cycles", "_bytes", "_kib", "_gbps", "_ghz", "_bits", "_pj")
-_UNITS = {"_s": "s", "_j": "J", "_w": "W", "_mm2": "mm2", "_js": "J s", "_cycles": "cycle", "_bytes": "byte"}
 
 
 def words(name: str) -> str:
@@ -28,7 +26,7 @@ def words(name: str) -> str:
     if own := of_network(name):
         return f"{words(own[0])} of {own[1]}"
     if name not in ("macs_per_pe",):
-        name = next((name[: -len(suffix)] for suffix in _SUFFIXES if name.endswith(suffix)), name)
+        name = split_name(name)[0]
     capital = {"dram": "DRAM", "macs": "MACs", "mac": "MAC", "pe": "PE"}
     return " ".join(capital.get(word, word) for word in name.split("_"))
 
@@ -39,7 +37,7 @@ def unit_of(name: str) -> str:
         name = own[0]
     if name in COLUMNS:
         return COLUMNS[name].unit
-    return next((unit for suffix, unit in _UNITS.items() if name.endswith(suffix)), "1")
+    return split_name(name)[1]
 
 
 def scaled(unit: str, values: Iterable[float]) -> tuple[float, str]:

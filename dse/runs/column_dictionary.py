@@ -5,6 +5,10 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 
+from dse.costs.results import ENERGY_PARTS
+from dse.hardware import accelerator as parameters
+from dse.hardware.area import AREA_BLOCKS
+
 
 @dataclass(frozen=True)
 class Column:
@@ -12,10 +16,6 @@ class Column:
 
     unit: str
     meaning: str
-
-
-def _operands(suffix: str, unit: str, meaning: str) -> dict[str, Column]:
-    return {f"{operand}_{suffix}": Column(unit, f"{operand}s: {meaning}") for operand in ("weight", "input", "output")}
 
 
 RECORD = {
@@ -31,41 +31,8 @@ RECORD = {
     "hypervolume": Column("1", "dominated share of the box in the manifest's normalisation; 1 is its ideal corner"),
 }
 
-PARAMETERS = {
-    "rows": Column("PE", "rows of the PE array"),
-    "cols": Column("PE", "columns of the PE array"),
-    "macs_per_pe": Column("MAC/cycle", "multipliers of a PE, a dot product over input channels"),
-    "dataflow": Column("-", "which loops unroll over the array and which operand stays put"),
-    "interconnect": Column("-", "broadcast (buses) or systolic (neighbour to neighbour)"),
-    "overlap_skew": Column("-", "a systolic array hides fill and drain behind work"),
-    "overlap_load": Column("-", "a broadcast array loads registers while it works; False: between folds"),
-    **_operands("register_bytes", "byte", "registers in each PE"),
-    "buffers": Column("-", "which operands share an on-chip buffer: + joins, / separates"),
-    **_operands("buffer_kib", "KiB", "capacity of the on-chip buffer (share of it where joined)"),
-    **_operands("buffer_width_bytes", "byte/cycle", "port width of the on-chip buffer (share of it where joined)"),
-    **_operands("buffer_banks", "1", "banks of the on-chip buffer (share of them where joined)"),
-    "double_buffered": Column("-", "operands whose tiles are held twice, so that loading overlaps computing"),
-    "bypass": Column("-", "operands that may skip the buffers"),
-    "resident_activation_fraction": Column("1", "share of the input buffer that keeps activations between layers"),
-    "resident_weights": Column("-", "weights that all fit stay on chip for the next inference"),
-    "buffets": Column("-", "operands whose buffer is refilled behind the work: overlap with one tile held"),
-    "reload_every_tile": Column("-", "tiles of weights and inputs are loaded at every step of the DRAM loops"),
-    "padded_tiles": Column("-", "operands that lie in DRAM in whole array tiles"),
-    "feature_map_compression": Column("1", "bytes of feature maps on the DRAM link / their size"),
-    "dram_gbps": Column("GB/s", "off-chip bandwidth, reads and writes together (1e9 bytes/s)"),
-    "clock_ghz": Column("GHz", "clock"),
-    "weight_bits": Column("bit", "width of a weight"),
-    "activation_bits": Column("bit", "width of an activation"),
-    "accumulator_bits": Column("bit", "width of a partial sum"),
-    "vector_lanes": Column("1/cycle", "scalar operations a cycle of the vector unit"),
-}
+PARAMETERS = {p.name: Column(p.unit, p.meaning) for p in parameters.PARAMETERS.values()}
 """Parameters of `Accelerator`; a space's columns are those that vary."""
-
-AREA_BLOCKS = (
-    "macs", "registers", "control", "interconnect", "weight_buffer", "input_buffer", "output_buffer", "vector_unit",
-    "dram_interface", "fixed",
-)  # fmt: skip
-ENERGY_PARTS = ("mac", "register", "interconnect", "buffer", "dram", "vector", "leakage")
 
 METRICS = {
     "latency_s": Column("s", "time of one inference of the batch"),
@@ -105,15 +72,33 @@ PER_NETWORK = ("latency_s", "energy_j", "dram_bytes", "latency_bound_s", "overfl
 COLUMNS = {**RECORD, **PARAMETERS, **METRICS, **DERIVED}
 """Every column known beforehand; a problem's own objectives and constraints join through `dictionary`."""
 
-_UNITS = (
-    ("_cycles", "cycle"), ("_bytes", "byte"), ("_mm2", "mm2"), ("_gbps", "GB/s"), ("_ghz", "GHz"), ("_kib", "KiB"),
-    ("_bits", "bit"), ("_js", "J s"), ("_pj", "pJ"), ("_s", "s"), ("_j", "J"), ("_w", "W"),
-)  # fmt: skip
+SUFFIXES = {
+    "_cycles": "cycle", "_bytes": "byte", "_mm2": "mm2", "_gbps": "GB/s", "_ghz": "GHz", "_kib": "KiB", "_bits": "bit",
+    "_js2": "J s2", "_js": "J s", "_pj": "pJ", "_mj": "mJ", "_uj": "uJ", "_ms": "ms", "_us": "us", "_ns": "ns",
+    "_mw": "mW", "_nm": "nm", "_um2": "um2", "_hz": "Hz", "_s": "s", "_j": "J", "_w": "W", "_v": "V",
+}  # fmt: skip
+"""Unit of a name by its ending, the longest where two fit."""
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """A name without its unit, and the unit: ``("link", "GB/s")`` of ``link_gbps``; unit "1" where it ends in none.
+
+    ``_per_`` divides: ``power_density_w_per_mm2`` is in W/mm2, ``energy_j_per_frame`` in J/frame, ``requests_per_s``
+    in 1/s.
+    """
+    before, per, after = name.rpartition("_per_")
+    if per:
+        stem, unit = split_name(before)
+        below = SUFFIXES.get(f"_{after}")
+        if unit != "1" or below:
+            return stem, f"{unit}/{below or after.replace('_', ' ')}"
+    ending = max((end for end in SUFFIXES if name.endswith(end) and len(name) > len(end)), key=len, default="")
+    return (name[: -len(ending)], SUFFIXES[ending]) if ending else (name, "1")
 
 
 def of_network(name: str) -> tuple[str, str] | None:
     """Metric and network of a column of one network: ``latency_s_vgg16`` gives ("latency_s", "vgg16")."""
-    if name in COLUMNS:
+    if name in COLUMNS or "_per_" in name:
         return None
     found = next((metric for metric in PER_NETWORK if name.startswith(f"{metric}_")), None)
     return None if found is None else (found, name[len(found) + 1 :])
@@ -134,7 +119,7 @@ def dictionary(names: tuple[str, ...], problem: object) -> dict[str, Column]:
         elif name.startswith("constraint_"):
             found[name] = Column("1", f"at most 0 where feasible, scaled by its limit; {about}")
         else:
-            unit = next((unit for suffix, unit in _UNITS if name.endswith(suffix)), "1")
+            unit = split_name(name)[1]
             kind = "objective" if name in problem.objective_names else "column"
             found[name] = Column(unit, f"{kind} of {type(problem).__name__}: {about}")
     return found

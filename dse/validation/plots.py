@@ -6,14 +6,13 @@ import io
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, NullFormatter
 
-from dse.output.run_figures import BLACK, BLUE, COLUMN_IN, GREY, ORANGE, STYLE
+from dse.output.figure_style import BLACK, BLUE, COLUMN_IN, GREY, ORANGE, house_style
 from dse.runs.files import write_whole
 
 BANDS = ((0.1, (0, (4, 2))), (0.2, (0, (1, 1.5))))
@@ -33,7 +32,7 @@ def figure(rows: pd.DataFrame, path: str | Path) -> Figure:
     columns = {1: 1, 2: 2, 4: 2}.get(len(groups), 3)
     lines = -(-len(groups) // columns)
     size = (COLUMN_IN if columns < 3 else 2 * COLUMN_IN, 0.55 + {1: 3.3, 2: 1.75, 3: 2.1}[columns] * lines)
-    with matplotlib.rc_context(), matplotlib.rc_context(STYLE):
+    with house_style():
         drawn = Figure(figsize=size, layout="constrained")
         axes = drawn.subplots(lines, columns, squeeze=False).ravel()
         for axis, (quantity, group) in zip(axes, groups, strict=False):
