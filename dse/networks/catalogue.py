@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 DIRECTORY = Path(__file__).parent
@@ -26,7 +26,7 @@ class Entry:
     """
 
     description: str
-    input: dict[str, tuple[int, ...]]
+    input: Mapping[str, tuple[int, ...]]
     published_macs: int
     published_parameters: int
     source: str
@@ -172,9 +172,7 @@ _ENTRIES: dict[str, Entry] = {
     ),
 }  # fmt: skip
 
-NETWORKS: dict[str, Entry] = {
-    name: Entry(**(vars(entry) | {"file": f"{name}.onnx"})) for name, entry in _ENTRIES.items()
-}
+NETWORKS: dict[str, Entry] = {name: replace(entry, file=f"{name}.onnx") for name, entry in _ENTRIES.items()}
 """Name -> entry; `dse.networks.load_network` takes these names."""
 
 EIGHT = (

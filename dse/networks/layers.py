@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
+from typing import TypedDict, Unpack
 
 LOOPS = ("B", "G", "K", "C", "OY", "OX", "FY", "FX")
 """Names of the eight loop bounds, in the order in which every array of loop bounds holds them."""
@@ -33,6 +34,27 @@ def distinct_positions(outputs: int, taps: int, stride: int, dilation: int) -> i
 def _check_whole(owner: str, name: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{owner}: {name} must be a whole number >= {least}, got {value!r}")
+
+
+class Sizes(TypedDict, total=False):
+    """Loop bounds, strides and sizes of a `MacLayer`, by the names of its fields."""
+
+    B: int
+    G: int
+    K: int
+    C: int
+    OY: int
+    OX: int
+    FY: int
+    FX: int
+    stride_y: int
+    stride_x: int
+    dilation_y: int
+    dilation_x: int
+    pad_y: int
+    pad_x: int
+    IY: int
+    IX: int
 
 
 @dataclass(frozen=True)
@@ -145,12 +167,15 @@ class MacLayer:
         """Output elements, one repeat [elements]."""
         return self.B * self.G * self.K * self.OY * self.OX
 
-    def resized(self, **changes: int) -> MacLayer:
+    def resized(self, **changes: Unpack[Sizes]) -> MacLayer:
         """The layer with other loop bounds, strides and sizes; the work fused into it follows the outputs."""
         made = replace(self, **changes)
         share = made.output_elements / self.output_elements
-        scaled = {name: round(getattr(self, name) * share) for name in ("fused_input_elements", "vector_operations")}
-        return replace(made, **scaled)
+        return replace(
+            made,
+            fused_input_elements=round(self.fused_input_elements * share),
+            vector_operations=round(self.vector_operations * share),
+        )
 
     @property
     def shape_key(self) -> tuple:

@@ -189,8 +189,8 @@ def compare(runs: pd.DataFrame, original: str = "original", tuned: str = "tuned"
         spread = stats.sem(points)
         low, high = stats.t.interval(0.95, len(points) - 1, change, spread) if spread else (change, change)
         p_value = float(stats.ttest_1samp(points, 0).pvalue) if spread else float(change == 0)
-    means = (float(both[name].mean()) if len(both) else math.nan for name in (original, tuned))
-    return Comparison(len(points), *means, change, float(low), float(high), p_value, failed)
+    means = [float(both[name].mean()) if len(both) else math.nan for name in (original, tuned)]
+    return Comparison(len(points), means[0], means[1], change, float(low), float(high), p_value, failed)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -225,13 +225,14 @@ def load_images(directory: str | Path) -> dict[str, tuple[np.ndarray, np.ndarray
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for part, names in FILES.items():
         paths = [next((p for p in (directory / n, directory / f"{n}.gz") if p.is_file()), None) for n in names]
-        if None in paths:
+        existing = [path for path in paths if path is not None]
+        if len(existing) < len(paths):
             raise ValueError(
                 f"{directory} lacks {names[paths.index(None)]}(.gz); install the Debian package dataset-fashion-mnist "
                 "(apt-get install dataset-fashion-mnist, files in /usr/share/datasets/fashion-mnist), or give a "
                 "directory of IDX files"
             )
-        images, labels = (read_idx(path) for path in paths)
+        images, labels = (read_idx(path) for path in existing)
         if len(images) != len(labels):
             raise ValueError(f"{directory}: {len(images)} images but {len(labels)} labels in {part}")
         found[part] = images[:, None].astype(np.float32), labels.astype(np.int64)

@@ -9,7 +9,7 @@ edit can be refused but never break the graph.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import onnx
@@ -121,7 +121,7 @@ class Channels:
         return sum(sizes.get(self.root(x), self.size[self.root(x)]) * n for x, n in segments)
 
 
-def set_attribute(node: NodeProto, name: str, value) -> None:
+def set_attribute(node: NodeProto, name: str, value: int | float | str | Sequence[int]) -> None:
     """Set an attribute in place."""
     for item in [item for item in node.attribute if item.name == name]:
         node.attribute.remove(item)
@@ -139,7 +139,7 @@ def stripped(model: ModelProto) -> ModelProto:
     return copy
 
 
-def _absent(name: str, dims, data_type: int) -> TensorProto:
+def _absent(name: str, dims: Iterable[int], data_type: int) -> TensorProto:
     """An initialiser of known shape whose values are declared to be in a file that does not exist."""
     tensor = TensorProto(name=name, dims=dims, data_type=data_type, data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value="weights.absent")
@@ -199,7 +199,8 @@ def channels_of(model: ModelProto) -> Channels:
             tensors[node.output[0]] = result
     for entry in model.graph.output:
         made.fix(tensors.get(entry.name, ()), "it is an output of the network")
-    stored, shared = {tensor.name for tensor in model.graph.initializer}, {}
+    stored = {tensor.name for tensor in model.graph.initializer}
+    shared: dict[tuple[str, int], Use] = {}
     for use in made.uses:
         if use.tensor not in stored:
             made.fix(use.segments, f"{use.tensor!r} is computed in the graph; fold constants before tuning")
@@ -222,7 +223,11 @@ def _read_in(graph: GraphProto) -> Iterator[str]:
 
 
 def _through(
-    node: NodeProto, made: Channels, tensors: dict, shapes: dict, constants: set[str]
+    node: NodeProto,
+    made: Channels,
+    tensors: dict[str, tuple[Segment, ...]],
+    shapes: dict[str, list],
+    constants: set[str],
 ) -> tuple[Segment, ...] | None:
     """Segments of a node's output; None where no rule knows."""
     kind, inputs = node.op_type, [name for name in node.input if name]
@@ -261,7 +266,9 @@ def _through(
     return None
 
 
-def _moved(node: NodeProto, tensors: dict, shapes: dict, small: dict[str, TensorProto]) -> tuple[Segment, ...] | None:
+def _moved(
+    node: NodeProto, tensors: dict[str, tuple[Segment, ...]], shapes: dict[str, list], small: dict[str, TensorProto]
+) -> tuple[Segment, ...] | None:
     """Segments behind a `Pad`, `Slice`, `ReduceMean` or `Resize` that leaves the channels alone; None for others."""
     first = tensors.get(node.input[0]) if node.input else None
     rank = len(shapes.get(node.input[0]) or ()) if node.input else 0
@@ -279,7 +286,7 @@ def _moved(node: NodeProto, tensors: dict, shapes: dict, small: dict[str, Tensor
         axes = values(3)
         alone = axes is not None and 1 not in {axis % rank for axis in axes}
     elif node.op_type == "ReduceMean":
-        axes = attribute(node, "axes") or values(1)
+        axes = attribute(node, "axes") or values(1) or []
         alone = bool(axes) and not {0, 1} & {axis % rank for axis in axes}
     elif node.op_type in ("Resize", "Upsample"):
         axes = [axis % rank for axis in attribute(node, "axes") or range(rank)]
@@ -291,7 +298,9 @@ def _moved(node: NodeProto, tensors: dict, shapes: dict, small: dict[str, Tensor
     return first if alone else None
 
 
-def _convolution(node: NodeProto, made: Channels, first: tuple[Segment, ...], shapes: dict) -> tuple[Segment, ...]:
+def _convolution(
+    node: NodeProto, made: Channels, first: tuple[Segment, ...], shapes: dict[str, list]
+) -> tuple[Segment, ...]:
     weight, groups, name = node.input[1], attribute(node, "group", 1), node_title(node)
     dims, transposed = shapes[weight], node.op_type == "ConvTranspose"
     outputs = dims[1] * groups if transposed else dims[0]
@@ -317,7 +326,9 @@ def _convolution(node: NodeProto, made: Channels, first: tuple[Segment, ...], sh
     return result
 
 
-def _product(node: NodeProto, made: Channels, first: tuple[Segment, ...], shapes: dict) -> tuple[Segment, ...] | None:
+def _product(
+    node: NodeProto, made: Channels, first: tuple[Segment, ...], shapes: dict[str, list]
+) -> tuple[Segment, ...] | None:
     dims = shapes[node.input[1]]
     if len(dims) != 2 or attribute(node, "transA", 0) or len(shapes.get(node.input[0]) or [0, 0]) != 2:
         return None
@@ -335,7 +346,11 @@ def _product(node: NodeProto, made: Channels, first: tuple[Segment, ...], shapes
 
 
 def _join(
-    node: NodeProto, made: Channels, tensors: dict, shapes: dict, constants: set[str]
+    node: NodeProto,
+    made: Channels,
+    tensors: dict[str, tuple[Segment, ...]],
+    shapes: dict[str, list],
+    constants: set[str],
 ) -> tuple[Segment, ...] | None:
     live = [name for name in node.input if name in tensors]
     if not live or len(live) + sum(name in constants for name in node.input) < len(node.input):

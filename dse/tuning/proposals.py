@@ -306,7 +306,11 @@ def tune(
     if not before.feasible:
         raise ValueError(f"the design cannot run {before.network.name}; tune for one that can")
     original = capacity_of(before.network)
-    current, now, edits, proposals, found, drawn = model, before, [], [], [], None
+    current, now = model, before
+    drawn: ModelProto | None = None
+    found: list[Proposal] = []
+    proposals: list[Proposal] = []
+    edits: list[Edit] = []
     for turn in range(rounds):
         found, drawn = _proposals(current, cost, now, n_jobs), current
         proposals += found if turn == 0 else [p for p in found if p.edit not in {q.edit for q in proposals}]
@@ -338,7 +342,8 @@ def _grown(
     model: ModelProto, found: list[Proposal], cost: _Cost, base: Evaluation, budget: Budget, original: Capacity
 ) -> tuple[ModelProto, Evaluation, list[Edit]]:
     """The graph with channels rounded up where they cost nothing, most parameters first; its evaluation; the edits."""
-    limit, now, edits = base.cycles * (1 + LEAST_GAIN), base, []
+    limit, now = base.cycles * (1 + LEAST_GAIN), base
+    edits: list[Edit] = []
     for proposal in sorted(found, key=lambda p: -p.parameters):
         if not proposal.free or (
             not edits and not budget.accepts(proposal.capacity, capacity_of(now.network), original)

@@ -11,6 +11,7 @@ import io
 import math
 import time
 import warnings
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -40,7 +41,9 @@ def graph_of(module: nn.Module, input_shape: tuple[int, ...]) -> ModelProto:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module, (torch.zeros(input_shape),), file, dynamo=False, opset_version=17, do_constant_folding=False,
+            module, (torch.zeros(input_shape),),
+            file,  # type: ignore[arg-type]  # without dynamo, torch writes to an open file too
+            dynamo=False, opset_version=17, do_constant_folding=False,
             training=torch.onnx.TrainingMode.PRESERVE, input_names=["input"], output_names=["output"],
             dynamic_axes={"input": {0: "batch"}, "output": {0: "batch"}},
         )  # fmt: skip
@@ -61,7 +64,8 @@ class GraphModule(nn.Module):
         super().__init__()
         self.nodes = [*model.graph.node]
         self.input_name, self.output_name = _one_input(model), model.graph.output[0].name
-        self.weights, self.fixed = nn.ParameterDict(), {}
+        self.weights = nn.ParameterDict()
+        self.fixed: dict[str, torch.Tensor] = {}
         self.names: dict[str, str] = {}
         self.running: dict[str, str] = {}
         self.fan_in: dict[str, tuple[int, ...]] = {}
@@ -79,8 +83,8 @@ class GraphModule(nn.Module):
         for tensor in model.graph.initializer:
             self._add(tensor)
         for node in self.nodes:
-            if node.op_type == "Constant":
-                self.fixed[node.output[0]] = torch.from_numpy(numpy_helper.to_array(constant_tensor(node)).copy())
+            if node.op_type == "Constant" and (constant := constant_tensor(node)) is not None:
+                self.fixed[node.output[0]] = torch.from_numpy(numpy_helper.to_array(constant).copy())
         self.reset()
 
     def _add(self, tensor: TensorProto) -> None:
@@ -122,13 +126,13 @@ class GraphModule(nn.Module):
         for node in self.nodes:
             if node.op_type == "Constant":
                 continue
-            given = [None if not name else values[name] if name in values else self.value(name) for name in node.input]
+            given = {name: values[name] if name in values else self.value(name) for name in node.input if name}
             if node.op_type == "BatchNormalization":
-                scale, shift, mean, var = given[1:5]
+                x, scale, shift, mean, var = (given[name] for name in node.input[:5])
                 epsilon = _number(node, "epsilon", 1e-5)
-                result = F.batch_norm(given[0], mean, var, scale, shift, self.training, 0.1, epsilon)
+                result = F.batch_norm(x, mean, var, scale, shift, self.training, 0.1, epsilon)
             else:
-                result = OPERATORS[node.op_type](node, *given)
+                result = OPERATORS[node.op_type](node, *map(given.get, node.input))
             values[node.output[0]] = result
         return values[self.output_name]
 
@@ -163,7 +167,7 @@ def _padded(node: NodeProto, x: torch.Tensor, fill: float = 0.0) -> torch.Tensor
     return F.pad(x, (left, right, top, bottom), value=fill) if any((top, left, bottom, right)) else x
 
 
-def _conv(node: NodeProto, x, weight, bias=None):
+def _conv(node: NodeProto, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     pads = attribute(node, "pads") or [0, 0, 0, 0]
     symmetric = pads[:2] == pads[2:]
     x = x if symmetric else _padded(node, x)
@@ -171,39 +175,41 @@ def _conv(node: NodeProto, x, weight, bias=None):
                     attribute(node, "dilations") or 1, attribute(node, "group", 1))  # fmt: skip
 
 
-def _gemm(node: NodeProto, a, b, c=None):
+def _gemm(node: NodeProto, a: torch.Tensor, b: torch.Tensor, c: torch.Tensor | None = None) -> torch.Tensor:
     b = b.T if attribute(node, "transB", 0) else b
     product = _number(node, "alpha", 1.0) * (a @ b)
     return product if c is None else product + _number(node, "beta", 1.0) * c
 
 
-def _blocks(node: NodeProto, x):
+def _blocks(node: NodeProto, x: torch.Tensor) -> torch.Tensor:
     size = attribute(node, "blocksize")
     n, c, h, w = x.shape
     x = x.reshape(n, c, h // size, size, w // size, size).permute(0, 3, 5, 1, 2, 4)
     return x.reshape(n, c * size * size, h // size, w // size)
 
 
-def _clip(node: NodeProto, x, low=None, high=None):
+def _clip(
+    node: NodeProto, x: torch.Tensor, low: torch.Tensor | None = None, high: torch.Tensor | None = None
+) -> torch.Tensor:
     low = attribute(node, "min") if low is None else low  # attributes up to operator set 10
     high = attribute(node, "max") if high is None else high
     return x if low is None and high is None else torch.clamp(x, low, high)
 
 
-def _hard_sigmoid(node: NodeProto, x):
+def _hard_sigmoid(node: NodeProto, x: torch.Tensor) -> torch.Tensor:
     return torch.clamp(_number(node, "alpha", 0.2) * x + _number(node, "beta", 0.5), 0, 1)
 
 
-def _max_pool(node: NodeProto, x):
+def _max_pool(node: NodeProto, x: torch.Tensor) -> torch.Tensor:
     return F.max_pool2d(_padded(node, x, -math.inf), attribute(node, "kernel_shape"), attribute(node, "strides") or 1,
                         0, attribute(node, "dilations") or 1)  # fmt: skip
 
 
-def _flatten(node: NodeProto, x):
+def _flatten(node: NodeProto, x: torch.Tensor) -> torch.Tensor:
     return x.reshape(math.prod(x.shape[: attribute(node, "axis", 1)]), -1)
 
 
-OPERATORS = {
+OPERATORS: Mapping[str, Callable[..., torch.Tensor]] = {
     "Conv": _conv,
     "Gemm": _gemm,
     "Relu": lambda node, x: F.relu(x),
@@ -223,7 +229,7 @@ OPERATORS = {
 }
 """Operators that `GraphModule` runs."""
 
-HONOURED = dict.fromkeys(OPERATORS, frozenset()) | {
+HONOURED = dict.fromkeys(OPERATORS, frozenset[str]()) | {
     "Constant": frozenset(("value", "value_float", "value_floats", "value_int", "value_ints")),
     "BatchNormalization": frozenset(("epsilon", "momentum")),
     "Conv": frozenset(("dilations", "group", "kernel_shape", "pads", "strides")),
@@ -255,8 +261,8 @@ class ImageTraining:
     """
 
     def __init__(
-        self, data: dict, epochs: int = 3, batch: int = 128, peak_rate: float = 0.1, decay: float = 5e-4,
-        images: int | None = None,
+        self, data: Mapping[str, tuple[np.ndarray, np.ndarray]], epochs: int = 3, batch: int = 128,
+        peak_rate: float = 0.1, decay: float = 5e-4, images: int | None = None,
     ) -> None:  # fmt: skip
         self.data, self.epochs, self.batch, self.peak_rate, self.decay = data, epochs, batch, peak_rate, decay
         self.images = len(data["train"][0]) if images is None else images
@@ -273,16 +279,17 @@ class ImageTraining:
         for part in ("train", "test"):
             for array in self.data[part]:
                 digest.update(f"{array.dtype} {array.shape}".encode())
-                digest.update(np.ascontiguousarray(array))
+                digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:16]
 
-    def __call__(self, module: nn.Module, seed: int) -> float:
+    def __call__(self, module: GraphModule, seed: int) -> float:
         """Train from new weights of that seed; accuracy on the test images after the last epoch [0 .. 1]."""
         self.history = []
         torch.set_num_threads(1)
         torch.manual_seed(seed)
         module.reset()
-        module.to(memory_format=torch.channels_last)  # half the time on a CPU
+        # Half the time on a CPU.
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads lack this one
         order, start = np.random.default_rng(seed), time.perf_counter()
         x, y = (torch.from_numpy(part[: self.images]) for part in self.data["train"])
         x = x.to(memory_format=torch.channels_last)
@@ -295,7 +302,8 @@ class ImageTraining:
             shuffled = order.permutation(len(x))
             for at in range(0, len(x) - self.batch + 1, self.batch):
                 index = torch.from_numpy(shuffled[at : at + self.batch])
-                dy, dx, mirror = *order.integers(-1, 2, 2).tolist(), int(order.integers(2))
+                dy, dx = order.integers(-1, 2, 2).tolist()
+                mirror = int(order.integers(2))
                 images = torch.roll(x[index], (dy, dx), (2, 3))
                 images = images.flip(3) if mirror else images
                 loss = F.cross_entropy(module(images), y[index])

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from dse.networks.errors import NetworkError
-from dse.networks.onnx_file.graph import is_standard
+from dse.networks.onnx_file.graph import is_known, is_standard
 
 
 class Folding(Protocol):
     """What the functions here need of `dse.networks.onnx_file.shapes`."""
 
     model: ModelProto
-    shapes: Mapping[str, tuple[int | None, ...]]
-    values: Mapping[str, np.ndarray | None]
+    shapes: dict[str, tuple[int | None, ...]]
+    values: dict[str, np.ndarray | None]
 
     def add(self, tensor: TensorProto) -> None:
         """Take note of a new initialiser."""
@@ -31,7 +30,9 @@ def widen_reshapes(state: Folding, batch: int) -> bool:
         if node.op_type != "Reshape" or not is_standard(node):
             continue
         given, target = state.shapes.get(node.input[0]), state.values.get(node.input[1])
-        if not given or None in given or given[0] != batch or target is None or target.ndim != 1 or target.size == 0:
+        if not given or not is_known(given) or given[0] != batch:
+            continue
+        if target is None or target.ndim != 1 or target.size == 0:
             continue
         if target[0] != 1:
             continue
@@ -55,7 +56,7 @@ def check_reshapes(state: Folding) -> None:
         if node.op_type != "Reshape" or not is_standard(node):
             continue
         given, made = state.shapes.get(node.input[0]), state.shapes.get(node.output[0])
-        if given and made and None not in (*given, *made) and math.prod(given) != math.prod(made):
+        if given and made and is_known(given) and is_known(made) and math.prod(given) != math.prod(made):
             raise NetworkError(
                 f"node {node.name or node.output[0]!r} (Reshape) fixes the batch of the file: "
                 f"{given} -> {made}; keep the file's own sizes (batch=1) or export it with a dynamic batch"

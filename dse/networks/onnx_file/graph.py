@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import numpy as np
 import onnx
@@ -81,11 +82,16 @@ class OnnxGraph:
     def shape(self, tensor: str) -> tuple[int, ...] | None:
         """Shape of `tensor` if every size is known and positive, otherwise None."""
         dims = self.shapes.get(tensor)
-        return dims if dims is not None and all(size is not None and size > 0 for size in dims) else None
+        return dims if is_known(dims) and all(size > 0 for size in dims) else None
 
 
-def attribute(node: NodeProto, name: str, default=None):
-    """Value of attribute `name` of `node`, or `default`."""
+def is_known(dims: tuple[int | None, ...] | None) -> TypeGuard[tuple[int, ...]]:
+    """True for a shape of which rank and every size are known."""
+    return dims is not None and None not in dims
+
+
+def attribute(node: NodeProto, name: str, default: object = None) -> Any:
+    """Value of attribute `name` of `node`, of the type that the file gives it, or `default`."""
     for item in node.attribute:
         if item.name == name:
             value = onnx.helper.get_attribute_value(item)

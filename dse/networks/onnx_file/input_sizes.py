@@ -109,6 +109,8 @@ def _symbol_sizes(inputs: list[ValueInfoProto], batch: int | None, dims: Mapping
         if not batches and symbols and symbols[0] is not None and not _says_other(symbols[0]):
             batches = symbols[:1]
         for symbol in symbols:
+            if symbol is None:
+                continue
             if symbol in dims:
                 sizes[symbol] = dims[symbol]
             elif symbol in batches and batch is not None:

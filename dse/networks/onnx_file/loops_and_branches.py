@@ -206,7 +206,7 @@ def _nothing(entry: ValueInfoProto, name: str) -> NodeProto:
     return helper.make_node("Constant", [], [name], value=empty)
 
 
-def _constant(name: str, number: np.generic) -> NodeProto:
+def _constant(name: str, number: np.generic | np.ndarray) -> NodeProto:
     return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(np.asarray(number)))
 
 

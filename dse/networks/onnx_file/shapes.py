@@ -26,6 +26,7 @@ from dse.networks.onnx_file.graph import (
     attribute,
     drop_values,
     first_line,
+    is_known,
     is_standard,
     lift_constants,
     node_title,
@@ -159,12 +160,12 @@ def _infer_one(state: _State, node: NodeProto) -> None:
         return
     outputs = [state.shapes.get(name) for name in node.output if name]
     inputs = {name: state.shapes.get(name) for name in node.input if name}
-    if all(dims is not None and None not in dims for dims in outputs):
+    if all(is_known(dims) for dims in outputs):
         return
-    if any(dims is None or None in dims or not state.types.get(name) for name, dims in inputs.items()):
+    if any(not is_known(dims) or not state.types.get(name) for name, dims in inputs.items()):
         return
     types = {name: helper.make_tensor_type_proto(state.types[name], dims) for name, dims in inputs.items()}
-    known = {name: state.values[name] for name in inputs if state.values.get(name) is not None}
+    known = {name: value for name in inputs if (value := state.values.get(name)) is not None}
     try:
         schema = onnx.defs.get_schema(node.op_type, state.opset, "")
         values = {name: numpy_helper.from_array(value, name) for name, value in known.items()}
@@ -197,7 +198,7 @@ def _replace(state: _State, node: NodeProto) -> list[NodeProto] | None:
         return [node] if _vendor_shape(state, node) else None
     if node.op_type in ("Shape", "Size"):
         dims = state.shapes.get(node.input[0])
-        if dims is None or None in dims:
+        if not is_known(dims):
             return None
         start, end = attribute(node, "start", 0), attribute(node, "end")
         value = math.prod(dims) if node.op_type == "Size" else dims[slice(start, end)]
@@ -228,7 +229,7 @@ def _unroll(state: _State, node: NodeProto) -> list[NodeProto] | None:
 def _vendor_shape(state: _State, node: NodeProto) -> bool:
     """Note the shape of a vendor operator's output where it is that of its first input; True if it is news."""
     dims = state.shapes.get(node.input[0]) if node.input else None
-    if node.op_type not in SAME_SHAPE or dims is None or None in dims or node.output[0] in state.vendor_shapes:
+    if node.op_type not in SAME_SHAPE or not is_known(dims) or node.output[0] in state.vendor_shapes:
         return False
     entry = helper.make_tensor_value_info(node.output[0], state.types.get(node.input[0], TensorProto.FLOAT), dims)
     state.vendor_shapes[node.output[0]] = entry
@@ -248,12 +249,12 @@ def _store(state: _State, node: NodeProto, results: list[np.ndarray]) -> list[No
 
 def _constant_of_shape(state: _State, node: NodeProto) -> list[NodeProto] | None:
     """``ConstantOfShape`` of a known shape is a stored constant, whatever its size."""
-    dims = state.values.get(node.input[0])
-    if dims is None:
+    shape = state.values.get(node.input[0])
+    if shape is None:
         return None
     fill = attribute(node, "value")
     data_type = TensorProto.FLOAT if fill is None else fill.data_type
-    dims = [int(size) for size in dims.reshape(-1)]
+    dims = [int(size) for size in shape.reshape(-1)]
     tensor = TensorProto(name=node.output[0], dims=dims, data_type=data_type)
     if math.prod(dims) <= FOLD_LIMIT and all(size >= 0 for size in dims):
         value = 0.0 if fill is None else numpy_helper.to_array(fill).reshape(-1)[0]
@@ -270,9 +271,10 @@ def _evaluate(state: _State, node: NodeProto) -> list[NodeProto] | None:
     """Compute a node of small, known inputs and outputs with the reference evaluator."""
     title = node.output[0]
     dims = [state.shapes.get(name) for name in node.output if name]
-    known = all(shape is not None and None not in shape and math.prod(shape) <= FOLD_LIMIT for shape in dims)
-    feeds = {name: state.values.get(name) for name in node.input if name}
-    if title in state.failed or any(value is None for value in feeds.values()):
+    known = all(is_known(shape) and math.prod(shape) <= FOLD_LIMIT for shape in dims)
+    reads = {name for name in node.input if name}
+    feeds = {name: value for name in node.input if name and (value := state.values.get(name)) is not None}
+    if title in state.failed or reads - feeds.keys():
         return None
     if not known and not (node.op_type == "Range" and _range_is_small(list(feeds.values()))):
         return None
@@ -300,7 +302,7 @@ def _run(state: _State, node: NodeProto, feeds: dict[str, np.ndarray]) -> list[n
     graph = helper.make_graph([node], "node", inputs, outputs)
     evaluator = ReferenceEvaluator(helper.make_model(graph, opset_imports=state.opsets))
     with np.errstate(all="ignore"):
-        return evaluator.run(None, feeds)
+        return list(evaluator.run(None, feeds))
 
 
 def _graph(state: _State, name: str) -> OnnxGraph:

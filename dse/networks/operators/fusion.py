@@ -49,10 +49,11 @@ def fuse(
         head = result[index]
         if head is None or head.repeats > 1 or not 0 < head.output_elements == sizes.get(head.output):
             continue
-        chain = _chain(index, result, elementwise, consumers, written, outputs)
+        chain = _chain(index, head, result, elementwise, consumers, written, outputs)
         if chain is None:
             continue
-        result[index] = _with_chain(head, chain, [layers[item] for item in chain.absorbed])
+        parts = [part for item in chain.absorbed if isinstance(part := layers[item], VectorLayer)]
+        result[index] = _with_chain(head, chain, parts)
         written[chain.output] = index
         if chain.external:
             consumers[chain.external].append(index)
@@ -94,16 +95,19 @@ def _reads(layer: Layer) -> tuple[str, ...]:
 
 def _chain(
     start: int,
+    head: Layer,
     layers: Sequence[Layer | None],
     elementwise: Collection[str],
     consumers: Mapping[str, list[int]],
     written: Mapping[str, int],
     outputs: Collection[str],
 ) -> _Chain | None:
-    """The longest run of element-wise layers behind layer `start` that ends in a single tensor."""
-    head = layers[start]
-    inside, absorbed = [head.output], []
-    external, external_elements = getattr(head, "fused_input", ""), getattr(head, "fused_input_elements", 0)
+    """The longest run of element-wise layers behind `head`, which is layer `start`, that ends in a single tensor."""
+    inside = [head.output]
+    absorbed: list[int] = []
+    external, external_elements = "", 0
+    if isinstance(head, MacLayer):
+        external, external_elements = head.fused_input, head.fused_input_elements
     best = None
     waiting = list(consumers.get(head.output, ()))
     heapq.heapify(waiting)

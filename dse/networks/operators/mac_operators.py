@@ -14,6 +14,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 from itertools import product
+from typing import NamedTuple, TypedDict
 
 from onnx import NodeProto
 
@@ -21,6 +22,24 @@ from dse.networks.errors import NetworkError
 from dse.networks.layers import Layer, MacLayer, VectorLayer, distinct_positions
 from dse.networks.onnx_file.graph import attribute
 from dse.networks.operators.reader import Reader, title
+
+
+class _Axis(NamedTuple):
+    """What a nest holds of one spatial axis; the defaults are an axis that is not there."""
+
+    outputs: int = 1
+    taps: int = 1
+    size: int = 0
+    stride: int = 1
+    dilation: int = 1
+    pad: int = 0
+
+
+class _Weight(TypedDict):
+    """The fields of `MacLayer` that say what the second operand is."""
+
+    static_weights: bool
+    weight: str
 
 
 def _filled(node: NodeProto, name: str, count: int) -> list[int]:
@@ -46,7 +65,7 @@ def _folded_axis(node: NodeProto, kernel: tuple[int, ...], exact: list[bool]) ->
     return exact.index(True) if any(exact) else 0
 
 
-def _weight(reader: Reader, name: str) -> dict:
+def _weight(reader: Reader, name: str) -> _Weight:
     constant = reader.constant(name)
     return {"static_weights": constant is not None, "weight": "" if constant is None else constant.root}
 
@@ -75,14 +94,17 @@ def convolution(reader: Reader, node: NodeProto, weight: int = 1, bias: int = 2)
     images, taps = (1, 1) if folded is None else (outputs[folded], kernel[folded])
     has_bias = len(node.input) > bias and bool(node.input[bias])
     reader.count_parameters(w, *(node.input[bias : bias + 1] if has_bias else ()))
-    nest: dict[str, int] = {}
-    for axis, index in zip("xy", reversed([index for index in range(len(kernel)) if index != folded]), strict=False):
-        upper = axis.upper()
-        nest |= {"O" + upper: outputs[index], "F" + upper: kernel[index], "I" + upper: real[index]}
-        nest |= {f"stride_{axis}": strides[index], f"dilation_{axis}": dilations[index], f"pad_{axis}": pads[index]}
+    axes = [
+        _Axis(outputs[index], kernel[index], real[index], strides[index], dilations[index], pads[index])
+        for index in range(len(kernel))
+        if index != folded
+    ]
+    ox, oy = axes[-1], axes[-2] if len(axes) > 1 else _Axis()
     layer = MacLayer(
         name=reader.layer_name(node), operator=node.op_type, B=x_dims[0] * images, G=groups, K=w_dims[0] // groups,
-        C=w_dims[1] * taps, **nest, **_weight(reader, w),
+        C=w_dims[1] * taps, OY=oy.outputs, OX=ox.outputs, FY=oy.taps, FX=ox.taps,
+        stride_y=oy.stride, stride_x=ox.stride, dilation_y=oy.dilation, dilation_x=ox.dilation,
+        pad_y=oy.pad, pad_x=ox.pad, IY=oy.size, IX=ox.size, **_weight(reader, w),
         vector_operations=_output_operations(node, math.prod(y_dims), has_bias),
         inputs=_operands(reader, x, w), output=reader.tensor(node.output[0]),
     )  # fmt: skip
