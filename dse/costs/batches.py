@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from collections.abc import Mapping as MappingType
 
 import joblib
 import numpy as np
@@ -25,6 +24,7 @@ from dse.costs.kernel_rows import (
 from dse.costs.parallel import checked_jobs, in_threads, worker_count
 from dse.costs.results import metric_columns
 from dse.hardware.accelerator import Accelerator
+from dse.hardware.area import Columns
 from dse.hardware.technology import Technology
 from dse.networks.layers import Layer, Network, as_network
 
@@ -131,7 +131,53 @@ def _chunk_totals(rows: np.ndarray, options: np.ndarray, arguments: tuple, mode:
     return network_totals(rows, options, arguments, mode, slack)[0]
 
 
-class BatchEvaluator:
+class TotalsEvaluator:
+    """Computes kernel totals of batches of designs on networks, in parallel: what every evaluator of batches shares.
+
+    Parameters
+    ----------
+    tables : the networks as kernel arrays.
+    technology, objective, slack, n_jobs : as in `BatchEvaluator`.
+    """
+
+    def __init__(
+        self, tables: NetworkTables, technology: Technology | None, objective: str, slack: float, n_jobs: int
+    ) -> None:
+        self.technology = technology or Technology.at(45)
+        self.objective, self.slack = objective, slack
+        self.n_jobs = checked_jobs(n_jobs)
+        self._mode, self._slack = mapper_mode(objective, slack)
+        self._arguments = tables.arguments
+        self._seconds_a_design = 0.0
+        self._compiled = False
+
+    chunk_totals = staticmethod(_chunk_totals)
+    """What computes the kernel totals of a chunk."""
+
+    def kernel_rows(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
+        """What `chunk_totals` takes: a row a design, and the spatial options of them all."""
+        return design_rows(columns, self.technology)
+
+    def totals(self, columns: Columns) -> np.ndarray:
+        """Kernel totals of the designs in `columns`, (n, n_networks, N_RESULT)."""
+        rows, options = self.kernel_rows(columns)
+        task = (options, self._arguments, self._mode, self._slack)
+        if not self._compiled:
+            self.chunk_totals(rows[:0], *task)  # compile once here: workers racing for a cold cache can crash
+            self._compiled = True
+        workers, n_jobs = worker_count(self.n_jobs)
+        small = len(rows) * self._seconds_a_design < _SECONDS_A_TASK * workers
+        if workers == 1 or len(rows) < 2 or (n_jobs is not None and small):
+            start = time.perf_counter()
+            totals = self.chunk_totals(rows, *task)
+            self._seconds_a_design = (time.perf_counter() - start) / max(1, len(rows))
+            return totals
+        chunks = np.array_split(rows, min(len(rows), 4 * workers))
+        parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads")
+        return np.concatenate(parallel(joblib.delayed(self.chunk_totals)(chunk, *task) for chunk in chunks))
+
+
+class BatchEvaluator(TotalsEvaluator):
     """Evaluates batches of designs on one network.
 
     Parameters
@@ -156,37 +202,8 @@ class BatchEvaluator:
         n_jobs: int = 1,
     ) -> None:
         self.network = as_network(network)
-        self.technology = technology or Technology.at(45)
-        self.objective, self.slack = objective, slack
-        self.n_jobs = checked_jobs(n_jobs)
-        self._mode, self._slack = mapper_mode(objective, slack)
-        self._arguments = network_tables(self.network).arguments
-        self._seconds_a_design = 0.0
-        self._compiled = False
+        super().__init__(network_tables(self.network), technology, objective, slack, n_jobs)
 
-    def __call__(self, columns: MappingType[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def __call__(self, columns: Columns) -> dict[str, np.ndarray]:
         """Metrics of the designs in `columns`."""
-        return metric_columns(columns, self._totals(*self.kernel_rows(columns))[:, 0], self.technology)
-
-    chunk_totals = staticmethod(_chunk_totals)
-    """What computes the kernel totals of a chunk."""
-
-    def kernel_rows(self, columns: MappingType[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """What `chunk_totals` takes: a row a design, and the spatial options of them all."""
-        return design_rows(columns, self.technology)
-
-    def _totals(self, rows: np.ndarray, options: np.ndarray) -> np.ndarray:
-        task = (options, self._arguments, self._mode, self._slack)
-        if not self._compiled:
-            self.chunk_totals(rows[:0], *task)  # compile once here: workers racing for a cold cache can crash
-            self._compiled = True
-        workers, n_jobs = worker_count(self.n_jobs)
-        small = len(rows) * self._seconds_a_design < _SECONDS_A_TASK * workers
-        if workers == 1 or len(rows) < 2 or (n_jobs is not None and small):
-            start = time.perf_counter()
-            totals = self.chunk_totals(rows, *task)
-            self._seconds_a_design = (time.perf_counter() - start) / max(1, len(rows))
-            return totals
-        chunks = np.array_split(rows, min(len(rows), 4 * workers))
-        parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads")
-        return np.concatenate(parallel(joblib.delayed(self.chunk_totals)(chunk, *task) for chunk in chunks))
+        return metric_columns(columns, self.totals(columns)[:, 0], self.technology)

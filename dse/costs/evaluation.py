@@ -135,7 +135,7 @@ def evaluate(
     if mapping is not None:
         given = _given_mappings(network, mapping)
         for i, layer in enumerate(network.layers):
-            if layer.name in given:
+            if isinstance(layer, MacLayer) and layer.name in given:
                 _cost_given(layer, design, rows[0], options, given[layer.name], int(variants[i]), steps[i])
         mappings |= given
         totals = (steps * tables.steps[:, k.STEP_REPEATS, None]).sum(axis=0, keepdims=True)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from dse.costs.mapping import GROUPS, Mapping
 from dse.costs.traffic import (
     Costs,
@@ -53,12 +55,13 @@ def mapping_cost(
         raise ValueError(f"resident={unknown[0]!r}: choose among {', '.join(RESIDENT)}")
     option = mapping.spatial_option(design)
     tile = tile_bytes(layer, design, mapping)
-    cost: dict[str, float | str] = {"macs": float(math.prod(layer.loop_bounds))}
+    cost: Costs = {"macs": float(math.prod(layer.loop_bounds))}
     cost["overflow"] = overflow(layer, design, mapping, resident)
     cost |= traffic(layer, design, mapping, resident)
-    cost |= latency(layer, design, mapping, resident, tile, cost)
+    times, bound = latency(layer, design, mapping, resident, tile, cost)
+    cost |= times
     cost |= energy(layer, design, technology, mapping, option, cost)
-    return cost | lower_bounds(layer, design, technology, resident)
+    return {**cost, **lower_bounds(layer, design, technology, resident), "bound": bound}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -135,8 +138,8 @@ def ends_bytes(
 
 def latency(
     layer: MacLayer, design: Accelerator, mapping: Mapping, resident: frozenset[str], tile: Costs, moved: Costs
-) -> dict[str, float | str]:
-    """Cycles of a layer, the waterfall that sums to them, and what bounds it.
+) -> tuple[Costs, str]:
+    """Cycles of a layer and the waterfall that sums to them; and what bounds it.
 
     ``steady = max(array + skew, vector unit, slowest port, DRAM stream)`` plus fill and drain, plus all DRAM
     traffic of operands that are not double-buffered (`serial`).  The DRAM stream is what fill, drain and serial
@@ -166,7 +169,7 @@ def latency(
         bound = max(ports, key=ports.__getitem__).replace("port", "buffer")
     elif vector > array + skew:
         bound = "vector"
-    return {
+    times = {
         "cycles": steady + ends + serial,
         "ideal_cycles": ideal,
         "spatial_loss_cycles": array - ideal,
@@ -174,13 +177,13 @@ def latency(
         "buffer_stall_cycles": with_buffers - with_vector,
         "dram_stall_cycles": steady - with_buffers + serial,
         "fill_drain_cycles": skew + ends,
-        "bound": bound,
         "skew_cycles": skew,
         "load_cycles": load,
         "vector_cycles": vector,
         "dram_cycles": total / bandwidth,
         **ports,
     }
+    return times, bound
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -206,7 +209,7 @@ def buffer_energy_pj_per_byte(design: Accelerator, technology: Technology, opera
 
 def leakage_pj_per_cycle(design: Accelerator, technology: Technology) -> float:
     """Leakage of the whole design [pJ/cycle]."""
-    columns = {name: [getattr(design, name)] for name in design.parameters()}
+    columns = {name: np.array([getattr(design, name)], dtype=object) for name in design.parameters()}
     return float(leakage_w(columns, technology)[0]) * 1e12 / (design.clock_ghz * 1e9)
 
 

@@ -7,15 +7,15 @@ access is looked up: once for a single `Accelerator` and a whole batch alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping as MappingType
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any, TypedDict
 
 import numpy as np
 
 from dse.costs import kernels as k
 from dse.hardware.accelerator import Accelerator, buffer_groups
-from dse.hardware.area import leakage_w
+from dse.hardware.area import Columns, leakage_w
 from dse.hardware.dataflow import Dataflow, dataflow_named
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, OPERANDS, MacLayer, Network, VectorLayer
@@ -50,6 +50,14 @@ def mapper_mode(objective: str, slack: float) -> tuple[int, float]:
     return MAPPING_OBJECTIVES[objective], float(slack) if objective == "latency" else 0.0
 
 
+class CostOptions(TypedDict, total=False):
+    """Arguments that go with every evaluation; `dse.evaluate` says what they mean."""
+
+    technology: Technology | None
+    objective: str
+    slack: float
+
+
 def parameter_columns(design: Accelerator) -> dict[str, np.ndarray]:
     """A single design as parameter columns of length 1 (see `DesignSpace.columns`)."""
     columns = {}
@@ -81,7 +89,7 @@ def option_rows(dataflow: Dataflow) -> np.ndarray:
     return rows
 
 
-def _categories(column: np.ndarray, width: int, rows_of) -> np.ndarray:
+def _categories(column: np.ndarray, width: int, rows_of: Callable[[Any], Iterable[float]]) -> np.ndarray:
     """Rows (n, width) of an object column of few distinct values: `rows_of(value)` once for each of them."""
     distinct: dict[object, int] = {}
     index = np.fromiter((distinct.setdefault(value, len(distinct)) for value in column), np.int64, len(column))
@@ -94,7 +102,7 @@ def _buffer_layout(arrangement: str) -> list[float]:
     return [float(next(i for i, held in enumerate(groups) if x in held)) for x in OPERANDS]
 
 
-def design_rows(columns: MappingType[str, np.ndarray], technology: Technology) -> tuple[np.ndarray, np.ndarray]:
+def design_rows(columns: Columns, technology: Technology) -> tuple[np.ndarray, np.ndarray]:
     """Kernel rows of a batch of designs: `(designs, options)`, (n, N_DESIGN) and (n_options, N_OPTION)."""
     n = len(columns["rows"])
     rows = np.zeros((n, k.N_DESIGN))
@@ -134,7 +142,7 @@ def design_rows(columns: MappingType[str, np.ndarray], technology: Technology) -
     known: dict[Dataflow, tuple[int, int]] = {}
     options: list[np.ndarray] = []
 
-    def place(value: object) -> tuple[int, int]:
+    def place(value: str | Dataflow) -> tuple[int, int]:
         dataflow = dataflow_named(value)
         if dataflow not in known:
             known[dataflow] = (sum(map(len, options)), len(dataflow.options))
@@ -145,7 +153,7 @@ def design_rows(columns: MappingType[str, np.ndarray], technology: Technology) -
     return rows, np.concatenate([np.empty((0, k.N_OPTION)), *options])
 
 
-def _buffer_columns(columns: MappingType[str, np.ndarray], technology: Technology, rows: np.ndarray) -> None:
+def _buffer_columns(columns: Columns, technology: Technology, rows: np.ndarray) -> None:
     """Fill registers, buffers and their energies per byte."""
     layout = _categories(columns["buffers"], 3, _buffer_layout).astype(int)
     rows[:, k.BUFFER_W : k.BUFFER_W + 3] = layout

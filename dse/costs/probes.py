@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import replace
+from typing import Unpack
 
 import numpy as np
 
@@ -21,8 +22,9 @@ from dse.costs.mapping import Mapping
 from dse.costs.results import metric_columns
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, INTERCONNECTS, Accelerator
 from dse.hardware.area import area_mm2, leakage_w
+from dse.hardware.dataflow import dataflow_named
 from dse.hardware.technology import Technology
-from dse.networks.layers import LOOPS, MacLayer, Network, VectorLayer
+from dse.networks.layers import LOOPS, MacLayer, Network, Sizes, VectorLayer
 
 N_DESIGNS = 64
 N_FROZEN = 16
@@ -85,9 +87,9 @@ def _spread(i: int, j: int, levels: tuple) -> object:
 def probe_designs() -> tuple[Accelerator, ...]:
     """The designs of the probe set, `N_DESIGNS` of them: two as written here, the others spread over `LEVELS`."""
     roomy = dict.fromkeys(("weight_register_bytes", "input_register_bytes", "output_register_bytes"), 512)
-    written = (Accelerator(dataflow="flexible", rows=8, cols=8, dram_gbps=400, **roomy), Accelerator())
+    written = (Accelerator(dataflow="flexible", rows=8, cols=8, dram_gbps=400).with_parameters(roomy), Accelerator())
     return written + tuple(
-        Accelerator(**{name: _spread(i, j, levels) for j, (name, levels) in enumerate(LEVELS.items())})
+        Accelerator().with_parameters({name: _spread(i, j, levels) for j, (name, levels) in enumerate(LEVELS.items())})
         for i in range(N_DESIGNS - len(written))
     )
 
@@ -96,19 +98,28 @@ def probe_designs() -> tuple[Accelerator, ...]:
 def probe_network() -> Network:
     """Small layers of every kind, joined by tensors that may stay on chip."""
 
-    def conv(name: str, reads: str, size: int, **shape: int | str) -> MacLayer:
-        given = {"operator": "Conv", "OY": size, "OX": size, "inputs": (reads,), "output": name} | shape
-        return MacLayer(name, **given)
+    def conv(
+        name: str,
+        reads: str,
+        size: int,
+        vector_operations: int = 0,
+        fused_input: str = "",
+        fused_input_elements: int = 0,
+        **shape: Unpack[Sizes],
+    ) -> MacLayer:
+        shape = {"OY": size, "OX": size, **shape}
+        return MacLayer(
+            name, "Conv", inputs=(reads,), output=name, vector_operations=vector_operations, fused_input=fused_input,
+            fused_input_elements=fused_input_elements, **shape,
+        )  # fmt: skip
 
-    same = {"FY": 3, "FX": 3, "pad_y": 1, "pad_x": 1}
-    step = {"stride_y": 2, "stride_x": 2}
     layers = (
-        conv("stem", "image", 16, K=24, C=3, FY=7, FX=7, pad_y=3, pad_x=3, IY=32, IX=32, vector_operations=6144,
-             **step),
+        conv("stem", "image", 16, K=24, C=3, FY=7, FX=7, pad_y=3, pad_x=3, IY=32, IX=32, stride_y=2, stride_x=2,
+             vector_operations=6144),
         VectorLayer("pool", "MaxPool", 13824, 6144, 1536, inputs=("stem",), output="pool"),
-        conv("conv", "pool", 8, K=32, C=24, IY=8, IX=8, vector_operations=2048, **same),
+        conv("conv", "pool", 8, K=32, C=24, FY=3, FX=3, pad_y=1, pad_x=1, IY=8, IX=8, vector_operations=2048),
         conv("expand", "conv", 8, K=96, C=32),
-        conv("depthwise", "expand", 4, G=96, IY=8, IX=8, **same, **step),
+        conv("depthwise", "expand", 4, G=96, FY=3, FX=3, pad_y=1, pad_x=1, IY=8, IX=8, stride_y=2, stride_x=2),
         conv("project", "depthwise", 4, K=48, C=96),
         conv("dilated", "project", 4, G=2, K=24, C=24, FY=3, FX=3, dilation_y=2, dilation_x=2, pad_y=2, pad_x=2, IY=4,
              IX=4, fused_input="project", fused_input_elements=768, vector_operations=768),
@@ -163,7 +174,7 @@ def probe_values(technology: Technology) -> dict[str, np.ndarray]:
     columns = columns_of(probe_designs())
     tables = network_tables(network)
     rows, options = design_rows(columns, technology)
-    totals, steps, ordered = np.empty((N_DESIGNS, k.N_RESULT)), [], []
+    totals, steps = np.empty((N_DESIGNS, k.N_RESULT)), []
     for i in range(N_DESIGNS):
         objective, slack = MODES[i % len(MODES)]
         try:
@@ -189,11 +200,12 @@ def _ordered(rows: np.ndarray, options: np.ndarray, technology: Technology) -> l
     found, layers = [], probe_network().mac_layers
     for i in range(N_ORDERED):
         layer, design = layers[i % len(layers)], probe_designs()[i]
-        flatten = design.dataflow.options[0].flatten_reduction
+        spatial = dataflow_named(design.dataflow).options[0]
+        flatten = spatial.flatten_reduction
         tiles = [layer.FY if d == "FY" else layer.FX if d == "FX" else min(2, getattr(layer, d)) for d in LOOPS]
         ones = [1] * len(LOOPS)
         mapping = Mapping(ones, ones, tiles if flatten else [min(3, getattr(layer, d)) for d in LOOPS], 1,
-                          stationary=design.dataflow.options[0].stationary[0], bypass=design.bypass)  # fmt: skip
+                          stationary=spatial.stationary[0], bypass=design.bypass)  # fmt: skip
         option = options[int(rows[i, k.OPTION_FIRST])]
         found.append(_in_given_order(layer, rows[i], option, mapping, i))
     return found

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as MappingType
-
 import numpy as np
 
 from dse.costs import kernels as k
-from dse.hardware.area import AREA_BLOCKS, area_blocks_mm2, sum_blocks
+from dse.hardware.area import AREA_BLOCKS, Columns, area_blocks_mm2, sum_blocks
 from dse.hardware.technology import Technology
 
 WATERFALL = {
@@ -57,9 +55,7 @@ DRAM_TRAFFIC = (k.DRAM_W, k.DRAM_I, k.DRAM_O_READ, k.DRAM_O_WRITE, k.DRAM_FUSED)
 """Columns of the kernel's results that are off-chip traffic [byte]."""
 
 
-def metric_columns(
-    columns: MappingType[str, np.ndarray], totals: np.ndarray, technology: Technology
-) -> dict[str, np.ndarray]:
+def metric_columns(columns: Columns, totals: np.ndarray, technology: Technology) -> dict[str, np.ndarray]:
     """Named metrics of a batch from kernel totals, each (n,); `dse.runs.column_dictionary.METRICS` says what each
     means."""
     clock_hz = np.asarray(columns["clock_ghz"], dtype=float) * 1e9

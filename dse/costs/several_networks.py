@@ -6,14 +6,14 @@ Each network's numbers have the bits of its own `BatchEvaluator`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from collections.abc import Mapping as MappingType
 
 import numpy as np
 
 from dse.costs import kernels as k
-from dse.costs.batches import BatchEvaluator
+from dse.costs.batches import TotalsEvaluator
 from dse.costs.kernel_rows import DEFAULT_SLACK, NetworkTables, network_tables
 from dse.costs.results import metric_columns
+from dse.hardware.area import Columns
 from dse.hardware.technology import Technology
 from dse.networks.layers import Network
 
@@ -39,7 +39,8 @@ def joined_tables(networks: Sequence[Network]) -> NetworkTables:
     """Kernel arrays of several networks; the steps and tensors of one follow those of the other."""
     parts = [network_tables(network) for network in networks]
     rows: dict[bytes, int] = {}
-    layers, steps, inputs, tensors = [], [], [], []
+    layers: list[np.ndarray] = []
+    steps, inputs, tensors = [], [], []
     vectors_before = inputs_before = tensors_before = steps_before = 0
     for number, part in enumerate(parts):
         for row in part.layers:
@@ -75,7 +76,7 @@ def joined_tables(networks: Sequence[Network]) -> NetworkTables:
     )
 
 
-class SeveralEvaluator(BatchEvaluator):
+class SeveralEvaluator(TotalsEvaluator):
     """Evaluates batches of designs on several networks.
 
     Parameters
@@ -97,12 +98,11 @@ class SeveralEvaluator(BatchEvaluator):
         n_jobs: int = 1,
     ) -> None:
         self.networks = distinct_networks(networks)
-        super().__init__(self.networks[0], technology, objective=objective, slack=slack, n_jobs=n_jobs)
-        self._arguments = joined_tables(self.networks).arguments
+        super().__init__(joined_tables(self.networks), technology, objective, slack, n_jobs)
 
-    def __call__(self, columns: MappingType[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    def __call__(self, columns: Columns) -> dict[str, dict[str, np.ndarray]]:
         """Metrics of the designs in `columns` by network name."""
-        totals = self._totals(*self.kernel_rows(columns))
+        totals = self.totals(columns)
         return {
             network.name: metric_columns(columns, totals[:, i], self.technology)
             for i, network in enumerate(self.networks)

@@ -7,8 +7,8 @@ is one row of a table and each parameter can be a variable of a `DesignSpace`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from numbers import Real
 from typing import Any
 
@@ -199,6 +199,10 @@ class Accelerator:
     def macs_per_cycle(self) -> int:
         """Peak of the array [MACs/cycle]."""
         return self.rows * self.cols * self.macs_per_pe
+
+    def with_parameters(self, values: Mapping[str, object]) -> Accelerator:
+        """The design with other values of some parameters, by name; each is checked as any that a design is made of."""
+        return replace(self, **values)  # type: ignore[arg-type]  # `_checked` refuses a value of a wrong type
 
     def parameters(self) -> dict[str, object]:
         """Every parameter by name; the dataflow by its name."""
