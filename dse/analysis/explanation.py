@@ -7,8 +7,9 @@ the model, the second with the change made.  `Advice.apply` makes the change, so
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ import pandas as pd
 from dse.costs import kernels as k
 from dse.costs.batches import layer_cycles
 from dse.costs.evaluation import Evaluation, evaluate
-from dse.costs.kernel_rows import DEFAULT_SLACK, parameter_columns
+from dse.costs.kernel_rows import DEFAULT_SLACK, CostOptions, parameter_columns
 from dse.costs.results import ENERGY_PARTS, WATERFALL
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, PARAMETERS, Accelerator, buffer_groups
 from dse.hardware.area import area_mm2
@@ -49,15 +50,15 @@ class Advice:
 
     layer: str
     sentence: str
-    parameters: dict[str, object]
-    loop_bounds: dict[str, int]
+    parameters: Mapping[str, object]
+    loop_bounds: Mapping[str, int]
     saved_cycles: float
     area_mm2: float = 0.0
 
     def apply(self, design: Accelerator, network: Network) -> tuple[Accelerator, Network]:
         """Design and network with the change made."""
         if not self.loop_bounds:
-            return replace(design, **self.parameters), network
+            return design.with_parameters(self.parameters), network
         return design, with_layer(network, self.layer, self.loop_bounds)
 
 
@@ -91,7 +92,7 @@ class Change:
 
     parameter: str
     direction: str
-    parameters: dict[str, object]
+    parameters: Mapping[str, object]
 
     @property
     def value(self) -> object:
@@ -116,7 +117,7 @@ def explain(
     Raises ValueError where the network cannot run on the design.
     """
     technology = technology or Technology.at(45)
-    options = {"technology": technology, "objective": objective, "slack": slack}
+    options: CostOptions = {"technology": technology, "objective": objective, "slack": slack}
     base = evaluate(design, network, **options)
     if not base.feasible:
         raise ValueError(
@@ -124,7 +125,7 @@ def explain(
             "explain a design that fits, or raise its registers and buffers"
         )
     tried = changes(design)
-    designs = [replace(design, **change.parameters) for change in tried]
+    designs = [design.with_parameters(change.parameters) for change in tried]
     cycles, totals = layer_cycles([design, *designs], base.network, **options)
     saved = cycles[0] - cycles[1:]
     saved[totals[1:, k.OVERFLOW] > 0] = np.nan
@@ -283,7 +284,7 @@ def _distinct(found: Iterable[Change]) -> list[Change]:
 
 def _legal(design: Accelerator, change: Change) -> bool:
     try:
-        return replace(design, **change.parameters) != design
+        return design.with_parameters(change.parameters) != design
     except ValueError:
         return False
 
@@ -295,9 +296,10 @@ def _sensitivity(
     rows = []
     for change, design, total in zip(tried, designs, totals, strict=True):
         latency_s = total[k.CYCLES] / (design.clock_ghz * 1e9)
-        old = getattr(base.design, change.parameter, None)
-        numeric = change.direction != "choice" and change.parameter in change.parameters and bool(old)
-        moved = float(change.value) / old - 1 if numeric else math.nan
+        old, new = getattr(base.design, change.parameter, None), change.parameters.get(change.parameter)
+        elasticity = math.nan
+        if change.direction != "choice" and isinstance(old, Real) and isinstance(new, Real) and old:
+            elasticity = (latency_s / base.latency_s - 1) / (float(new) / float(old) - 1)
         rows.append(
             {
                 "parameter": change.parameter,
@@ -308,7 +310,7 @@ def _sensitivity(
                 "latency_s": latency_s,
                 "area_mm2": float(area_mm2(parameter_columns(design), base.technology)[0]) - base.area_mm2,
                 "energy_j": total[k.ENERGY_PJ] * 1e-12 - base.energy_j,
-                "elasticity": (latency_s / base.latency_s - 1) / moved if numeric else math.nan,
+                "elasticity": elasticity,
                 "feasible": bool(total[k.OVERFLOW] == 0),
             }
         )
@@ -395,7 +397,7 @@ def _layer_advice(
     return advice
 
 
-def _edit_advice(base: Evaluation, table: pd.DataFrame, options: dict) -> list[Advice]:
+def _edit_advice(base: Evaluation, table: pd.DataFrame, options: CostOptions) -> list[Advice]:
     """Layers whose channels end just above a step of the array: the next step down, evaluated."""
     advice = []
     known: dict[tuple, float] = {}
@@ -455,7 +457,7 @@ def _network_advice(base: Evaluation, tried: Sequence[Change], sensitivity: pd.D
     return sorted(advice, key=lambda a: -a.saved_cycles)
 
 
-def with_layer(network: Network, name: str, loop_bounds: dict[str, int]) -> Network:
+def with_layer(network: Network, name: str, loop_bounds: Mapping[str, int]) -> Network:
     """The network with the loop bounds of one MAC layer changed, that layer alone, and its fused work in proportion."""
-    layers = tuple(layer.resized(**loop_bounds) if layer.name == name else layer for layer in network.layers)
-    return replace(network, layers=layers)
+    changed = {layer.name: layer.resized(**loop_bounds) for layer in network.mac_layers if layer.name == name}
+    return replace(network, layers=tuple(changed.get(layer.name, layer) for layer in network.layers))

@@ -57,7 +57,7 @@ def choices(design: Accelerator) -> list[tuple[str, str, Accelerator]]:
         sizes = dict(zip(("weight", "input", "output"), shares, strict=True))
         changed = {f"{x}_buffer_kib": total * share / 4 for x, share in sizes.items()}
         try:
-            found.append(("buffers", name, replace(design, **changed)))
+            found.append(("buffers", name, design.with_parameters(changed)))
         except ValueError:  # a share smaller than a word of its port
             continue
     found += [

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dse.costs.batches import layer_cycles
 from dse.costs.evaluation import evaluate
-from dse.costs.kernel_rows import DEFAULT_SLACK
+from dse.costs.kernel_rows import DEFAULT_SLACK, CostOptions
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.technology import Technology
 from dse.networks.layers import MacLayer, Network
@@ -95,7 +95,7 @@ def staircase(
     if what not in SIZES:
         raise ValueError(f"size {what!r} is unknown; choose among {', '.join(SIZES)}")
     layer = known_layer(network, name)
-    options = {"technology": technology, "objective": objective, "slack": slack}
+    options: CostOptions = {"technology": technology, "objective": objective, "slack": slack}
     now = evaluate(design, layer, **options)
     if not now.feasible:
         raise ValueError(f"layer {name!r} does not fit this design; raise its registers or buffers")

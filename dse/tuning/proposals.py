@@ -12,12 +12,14 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import onnx
 import pandas as pd
 from onnx import ModelProto
 
 from dse.costs.evaluation import Evaluation, evaluate
+from dse.costs.kernel_rows import CostOptions
 from dse.costs.parallel import in_processes
 from dse.hardware.accelerator import Accelerator
 from dse.networks import NETWORKS, load_network
@@ -157,7 +159,9 @@ class Tuned:
 class _Cost:
     """Evaluates graphs on one design, read as any ONNX file is."""
 
-    def __init__(self, design: Accelerator, batch: int | None, dims: Mapping[str, int] | None, options: dict) -> None:
+    def __init__(
+        self, design: Accelerator, batch: int | None, dims: Mapping[str, int] | None, options: CostOptions
+    ) -> None:
         self.design, self.batch, self.dims, self.options = design, batch, dims, options
 
     def __call__(self, model: ModelProto) -> Evaluation:
@@ -244,7 +248,7 @@ def propose(
     batch: int | None = 1,
     dims: Mapping[str, int] | None = None,
     n_jobs: int = 1,
-    **options,
+    **options: Unpack[CostOptions],
 ) -> list[Proposal]:
     """Every candidate edit alone, evaluated; most cycles saved first.  `n_jobs`, `options` as in `tune`."""
     cost = _Cost(design, batch, dims, options)
@@ -284,7 +288,7 @@ def tune(
     batch: int | None = 1,
     dims: Mapping[str, int] | None = None,
     n_jobs: int = 1,
-    **options,
+    **options: Unpack[CostOptions],
 ) -> Tuned:
     """Edit a network for a design, within a budget: greedily, most cycles saved first, each step evaluated.
 
