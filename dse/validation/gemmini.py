@@ -96,7 +96,11 @@ def mapping_of(text: str, layer: MacLayer) -> Mapping:
     inside, spatial, outer = dict.fromkeys(LOOPS, 1), {}, []
     for level in text.split(" - "):
         head, *loops = level.split()
-        for name, trips, across in (re.fullmatch(r"([A-Z]+)(\d+)(X?)", loop).groups() for loop in loops):
+        for text_of_loop in loops:
+            found = re.fullmatch(r"([A-Z]+)(\d+)(X?)", text_of_loop)
+            if found is None:
+                raise ValueError(f"{text_of_loop!r} is no loop of the reference's notation, such as K16X")
+            name, trips, across = found.groups()
             loop = LOOP_OF[name]
             if head.startswith("L3"):
                 outer.append(loop)

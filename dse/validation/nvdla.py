@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import TypedDict
 
 import pandas as pd
 
@@ -37,11 +38,21 @@ SUMS_PER_KERNEL = 256
 """Partial sums the accumulator holds for a MAC cell, a second time for delivery (nvdla/hw cmod/cacc, NV_NVDLA_cacc.h:
 DIRECT_CONV_ASSEMBLY_ENTRY_NUM and DIRECT_CONV_DELIVERY_ENTRY_NUM are 256)."""
 
-LAYERS = {"macs": 2048, "cbuf_kib": 512, "dram_gbps": 10.0, "mac_cells": 32}
+
+class Configuration(TypedDict):
+    """Arguments of `accelerator`."""
+
+    macs: int
+    cbuf_kib: float
+    dram_gbps: float
+    mac_cells: int
+
+
+LAYERS: Configuration = {"macs": 2048, "cbuf_kib": 512, "dram_gbps": 10.0, "mac_cells": 32}
 """The configuration of the layer table."""
 
-_OPTION = {"rows": ("C",), "cols": ("K", "G"), "stationary": ("W", "O")}
-DATAFLOW = Dataflow("nvdla", (SpatialOption(**_OPTION), SpatialOption(**_OPTION, flatten_reduction=True)))
+_OPTION = SpatialOption(("C",), ("K", "G"), stationary=("W", "O"))
+DATAFLOW = Dataflow("nvdla", (_OPTION, replace(_OPTION, flatten_reduction=True)))
 """Dot products over C for each of several kernels; the image layer packs its taps with its channels."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, NullFormatter
@@ -54,7 +55,7 @@ def _panel(axis: Axes, group: pd.DataFrame) -> None:
         for k, sign in enumerate((1, -1)):
             label = f"±{error:.0%}" if k == 0 else None
             axis.plot(line, line * (1 + sign * error), color=GREY, lw=0.7, ls=dashes, zorder=1, label=label)
-    look = {"ls": "", "mew": 0.6, "rasterized": len(group) > 300}
+    look: dict[str, Any] = {"ls": "", "mew": 0.6, "rasterized": len(group) > 300}
     if group["roofline"].notna().any():
         axis.plot(
             group["measured"], group["roofline"], marker="x", ms=2.6, color=ORANGE, zorder=3, label="roofline", **look
@@ -89,7 +90,7 @@ def _ticks(axis: Any, low: float, high: float) -> None:
 
 def _legend(drawn: Figure, axes: np.ndarray, columns: int) -> None:
     """One legend for all panels, each entry once."""
-    entries = {}
+    entries: dict[str, Artist] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)

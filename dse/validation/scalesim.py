@@ -73,8 +73,8 @@ def array_design(dataflow: str, rows: int, cols: int, **parameters: float) -> Ac
     """
     if dataflow not in DATAFLOWS:
         raise ValueError(f"unknown SCALE-Sim dataflow {dataflow!r}; the known ones are {', '.join(DATAFLOWS)}")
-    width = 1024.0
-    return Accelerator(
+    widths = {f"{x}_buffer_width_bytes": 1024.0 for x in ("weight", "input", "output")}
+    array = Accelerator(
         rows=rows,
         cols=cols,
         dataflow=DATAFLOWS[dataflow][0],
@@ -82,9 +82,8 @@ def array_design(dataflow: str, rows: int, cols: int, **parameters: float) -> Ac
         overlap_skew=False,
         accumulator_bits=8,
         output_register_bytes=1,
-        **{f"{x}_buffer_width_bytes": width for x in ("weight", "input", "output")},
-        **(UNLIMITED | parameters),
     )
+    return array.with_parameters(widths | UNLIMITED | parameters)
 
 
 def product(run: pd.Series) -> MacLayer:
@@ -104,10 +103,12 @@ def _results(runs: pd.DataFrame, keys: list[str], whole: bool, objective: str = 
     parts = []
     for _, group in runs.groupby(keys, dropna=False):
         run = group.iloc[0]
-        shape = (run.dataflow, int(run.array_rows), int(run.array_cols))
+        dataflow, height, width = run.dataflow, int(run.array_rows), int(run.array_cols)
         layers = {layer.name: layer for layer in map(product, group.itertuples())}
-        design = array_design(*shape) if whole else array_design(*shape, **_own(run))
-        mappings = {name: whole_layer(layer, *shape) for name, layer in layers.items()} if whole else None
+        design = array_design(dataflow, height, width, **({} if whole else _own(run)))
+        mappings = None
+        if whole:
+            mappings = {name: whole_layer(layer, dataflow, height, width) for name, layer in layers.items()}
         table = evaluate(design, layers.values(), objective=objective, slack=0.0, mapping=mappings).layers.set_index(
             "layer"
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-STATISTICS = {"median": np.median, "mean": np.mean, "worst": np.max}
+STATISTICS: dict[str, Callable[[pd.Series], float]] = {"median": np.median, "mean": np.mean, "worst": np.max}
 """Of the absolute relative error.  A target may also be set on ``rank``, Spearman's correlation, and on ``excess``, the
 largest of predicted / measured - 1, sign and all."""
 
@@ -59,7 +61,7 @@ def _errors(rows: pd.DataFrame, column: str, prefix: str) -> dict[str, float]:
     return result | {f"{prefix}rank_correlation": spearman(known[column], known["measured"])}
 
 
-def _verdict(line: dict[str, object], targets: pd.DataFrame | None) -> dict[str, object]:
+def _verdict(line: dict[str, Any], targets: pd.DataFrame | None) -> dict[str, object]:
     if targets is None:
         return {"target": "", "reached": None}
     mine = targets[(targets["reference"] == line["reference"]) & (targets["quantity"] == line["quantity"])]
