@@ -13,9 +13,11 @@ import csv
 import itertools
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
+from dse.hardware.space import DesignSpace
 from dse.runs.files import RunDirectoryError, writing
 from dse.runs.identity import ELSEWHERE
 from dse.runs.problem_protocol import Evaluated, SearchProblem
@@ -66,7 +68,7 @@ class RowFormat:
         ]
 
 
-def level_texts(space: object) -> list[list[str]]:
+def level_texts(space: DesignSpace) -> list[list[str]]:
     """The text of every level of every variable, as the CSV files show it."""
     texts = []
     for j, (name, n) in enumerate(zip(space.names, np.asarray(space.n_levels).tolist(), strict=True)):
@@ -114,7 +116,7 @@ class RunLog:
         self._file: int | None = None
         self._n = 0
         if path is not None:
-            self._read()
+            self._read(path)
 
     def __len__(self) -> int:
         return self._n
@@ -160,7 +162,7 @@ class RunLog:
 
     def sync(self) -> None:
         """Wait until the file is on the disk."""
-        if self._file is not None:
+        if self._file is not None and self.path is not None:
             with writing(self.path):
                 os.fsync(self._file)
 
@@ -193,16 +195,16 @@ class RunLog:
     def _header(self, metrics: tuple[str, ...]) -> str:
         return ",".join(self.format.columns(metrics))
 
-    def _read(self) -> None:
+    def _read(self, path: Path) -> None:
         try:
-            data = self.path.read_bytes()
+            data = path.read_bytes()
         except FileNotFoundError:
             return
         except OSError as error:
-            raise RunDirectoryError(f"cannot read {self.path}: {error.strerror}") from error
+            raise RunDirectoryError(f"cannot read {path}: {error.strerror}") from error
         whole = data.rfind(b"\n") + 1
         if whole < len(data):
-            self.notes.append(f"{self.path.name}: dropped a torn last line of {len(data) - whole} bytes")
+            self.notes.append(f"{path.name}: dropped a torn last line of {len(data) - whole} bytes")
         self._whole_bytes = whole
         try:
             lines = data[:whole].decode().split("\n")[:-1]
@@ -212,9 +214,7 @@ class RunLog:
 
     def _replay(self, X: np.ndarray, generation: int) -> Evaluated:
         lines = self._logged[self._n : self._n + len(X)]
-        if self._metrics is None:
-            self._verify_head(X[:VERIFIED], generation, lines)
-        metrics = self._metrics
+        metrics = self._verified_head(X[:VERIFIED], generation, lines) if self._metrics is None else self._metrics
         first = len(LEAD) + len(self.format.parameters)
         width = len(self.format.columns(metrics))
         cells = []
@@ -235,8 +235,8 @@ class RunLog:
         self.replayed += len(X)
         return rows
 
-    def _verify_head(self, X: np.ndarray, generation: int, lines: list[str]) -> None:
-        """Evaluate the first designs again: they must give the columns and the bits of the file."""
+    def _verified_head(self, X: np.ndarray, generation: int, lines: list[str]) -> tuple[str, ...]:
+        """Metrics of the file; the first designs, evaluated again, must give its columns and bits."""
         again = self.problem.evaluate_designs(X)
         self._metrics = tuple(again.metrics)
         if self._header(self._metrics) != self._head:
@@ -244,6 +244,7 @@ class RunLog:
             odd = sorted(ours.symmetric_difference(self._head.split(",")))
             self._refuse(1, f"its columns are not those of this run ({', '.join(odd[:4]) or 'their order differs'})")
         self._compare(X, generation, again, lines[: len(X)])
+        return self._metrics
 
     def _compare(self, X: np.ndarray, generation: int, rows: Evaluated, lines: list[str]) -> None:
         index = np.arange(self._n, self._n + len(X))
@@ -262,15 +263,17 @@ class RunLog:
         first = len(LEAD) + len(self.format.parameters)
         for a, b in zip(csv.reader(ours), csv.reader(theirs), strict=True):
             numbers = np.array([a[first:-1], b[first:-1]], dtype=float) if len(a) == len(b) else np.empty((2, 0))
-            if a[:first] + a[-1:] != b[:first] + b[-1:] or not np.allclose(*numbers, rtol=ELSEWHERE, atol=0):
+            if a[:first] + a[-1:] != b[:first] + b[-1:] or not np.allclose(
+                numbers[0], numbers[1], rtol=ELSEWHERE, atol=0
+            ):
                 return False
         return True
 
-    def _refuse(self, line: int, reason: str) -> None:
+    def _refuse(self, line: int, reason: str) -> NoReturn:
         raise RunDirectoryError(
             f"{self.path} line {line} is not of this run: {reason}. The log was changed, or written by other code or "
             "on another machine. Start anew with overwrite=True, or elsewhere with "
-            f"warm_start={str(self.path.parent)!r}"
+            f"warm_start={str(self.path and self.path.parent)!r}"
         )
 
     def _append(self, X: np.ndarray, generation: int, rows: Evaluated) -> None:
@@ -285,13 +288,13 @@ class RunLog:
             lines = self.format.lines(index, np.full(len(X), generation), self.source, X, rows)
             if self._whole_bytes == 0:
                 lines.insert(0, self._header(metrics))
-            self._write(("\n".join(lines) + "\n").encode())
+            self._write(self.path, ("\n".join(lines) + "\n").encode())
         self._n += len(X)
 
-    def _write(self, data: bytes) -> None:
-        with writing(self.path):
+    def _write(self, path: Path, data: bytes) -> None:
+        with writing(path):
             if self._file is None:
-                self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
+                self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
                 os.ftruncate(self._file, self._whole_bytes)
                 os.lseek(self._file, 0, os.SEEK_END)
             try:

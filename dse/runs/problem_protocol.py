@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from dse.hardware.space import DesignSpace
+
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -29,7 +31,7 @@ class Evaluated:
     @property
     def feasible(self) -> np.ndarray:
         """(n,) bool."""
-        return (self.constraints <= 0).all(axis=1)
+        return np.all(self.constraints <= 0, axis=1)
 
     def rows(self, which: np.ndarray | slice) -> Evaluated:
         """The chosen rows."""
@@ -54,8 +56,10 @@ class SearchProblem(Protocol):
     It is a vectorised `pymoo.core.problem.Problem` as well, since pymoo's algorithms read its bounds and sizes.
     """
 
-    space: Any
-    """The `DesignSpace`."""
+    space: DesignSpace
+    xl: np.ndarray
+    xu: np.ndarray
+    """Least and greatest gene of each variable, (n_var,)."""
     objective_names: tuple[str, ...]
     constraint_labels: tuple[str, ...]
     """"fits" and the names of the user's constraints."""

@@ -19,7 +19,7 @@ from dse.runs.identity import differences, same_environment
 try:
     import fcntl
 except ImportError:  # not on Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # how a module that may be absent is told
 
 MANIFEST = "manifest.json"
 RUN_FILES = (

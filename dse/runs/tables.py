@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from dse.hardware.space import DesignSpace
 from dse.runs.column_dictionary import COLUMNS, dictionary
 from dse.runs.files import RunDirectoryError
+from dse.runs.problem_protocol import SearchProblem
 from dse.runs.run_directory import read_manifest
 
 __all__ = [
@@ -68,7 +71,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise RunDirectoryError(f"{path} is not a table of a run: {error}") from error
 
 
-def columns_text(names: tuple[str, ...], problem: object) -> bytes:
+def columns_text(names: tuple[str, ...], problem: SearchProblem) -> bytes:
     """`columns.csv`: name, unit and meaning of every column."""
     rows = [("name", "unit", "meaning")]
     rows += [(name, column.unit, column.meaning) for name, column in dictionary(names, problem).items()]
@@ -89,7 +92,7 @@ def _csv(rows: list[tuple]) -> bytes:
     return file.getvalue().encode()
 
 
-def genes_of(table: pd.DataFrame, space: object) -> np.ndarray:
+def genes_of(table: pd.DataFrame, space: DesignSpace) -> np.ndarray:
     """Genes in `space` of designs given by their parameter values, (k, n_var) int64.
 
     Rows with a value that is no level of the space are left out; so are repeated designs.
@@ -108,7 +111,7 @@ def genes_of(table: pd.DataFrame, space: object) -> np.ndarray:
     return genes[np.sort(first)]
 
 
-def warm_start_genes(directory: str | Path, space: object) -> np.ndarray:
+def warm_start_genes(directory: str | os.PathLike, space: DesignSpace) -> np.ndarray:
     """Designs of another run as genes in `space`: its front first, then its other designs, (k, n_var).
 
     A parameter that the other run did not vary has the value that its manifest records.

@@ -90,7 +90,7 @@ def sweep(
     """
     size = int(problem.space.size)
     front = RunningFront(len(problem.objective_names))
-    of = None if checkpoint is None else of_model(problem)
+    of = {} if checkpoint is None else of_model(problem)
     start, feasible = _restore(problem, front, checkpoint, of)
     saved = begun = time.perf_counter()
     n = min(FIRST_CHUNK, chunk)
@@ -136,7 +136,7 @@ def _result(problem: SearchProblem, front: RunningFront, evaluated: int, feasibl
     return Sweep(X, numbers, problem.evaluate_designs(X), evaluated, feasible, complete)
 
 
-def _state(of: dict[str, Any] | None, start: int, feasible: int, front: RunningFront) -> bytes:
+def _state(of: dict[str, Any], start: int, feasible: int, front: RunningFront) -> bytes:
     state = {
         "of": of,
         "next": start,
@@ -148,7 +148,7 @@ def _state(of: dict[str, Any] | None, start: int, feasible: int, front: RunningF
 
 
 def _restore(
-    problem: SearchProblem, front: RunningFront, checkpoint: Path | None, of: dict[str, Any] | None
+    problem: SearchProblem, front: RunningFront, checkpoint: Path | None, of: dict[str, Any]
 ) -> tuple[int, int]:
     if checkpoint is None or not checkpoint.exists():
         return 0, 0

@@ -7,12 +7,15 @@ it has no more, and then `exhausted` says why.  `tell` hands it the numbers of t
 from __future__ import annotations
 
 import copy
+from typing import Protocol
 
 import numpy as np
 from pymoo.core.algorithm import Algorithm
+from pymoo.core.population import Population
 from pymoo.core.termination import Termination
 from pymoo.util.display.display import Display
 
+from dse.hardware.space import DesignSpace
 from dse.runs.problem_protocol import Evaluated, SearchProblem
 from dse.search.genetic_operators import UniformSampler, keys, make_algorithm
 
@@ -41,7 +44,7 @@ class RandomProposer:
     batch : designs a generation.
     """
 
-    def __init__(self, space: object, seed: int, batch: int) -> None:
+    def __init__(self, space: DesignSpace, seed: int, batch: int) -> None:
         self._sampler = UniformSampler(space.n_levels, np.random.default_rng([seed, 0x7A9D]))
         self.batch = batch
         self.exhausted = "every design of the space was evaluated"
@@ -57,7 +60,7 @@ class RandomProposer:
 class WholeSpaceProposer:
     """Every design of the space in its order."""
 
-    def __init__(self, space: object, batch: int) -> None:
+    def __init__(self, space: DesignSpace, batch: int) -> None:
         self.space, self.batch = space, batch
         self.exhausted = f"every one of the {int(space.size)} designs of the space was evaluated"
         self._next = 0
@@ -71,6 +74,18 @@ class WholeSpaceProposer:
 
     def tell(self, rows: Evaluated) -> None:
         """Nothing to learn."""
+
+
+class Proposer(Protocol):
+    """What the search loop asks for designs."""
+
+    exhausted: str
+
+    def ask(self, limit: int) -> np.ndarray:
+        """The next designs, at most `limit`, (n, n_var) int64."""
+
+    def tell(self, rows: Evaluated) -> None:
+        """The numbers of the designs of the last `ask`."""
 
 
 class PymooProposer:
@@ -112,7 +127,7 @@ class PymooProposer:
             problem, termination=self._termination, seed=seed, display=Display(None), save_history=False
         )
         self.exhausted = ""
-        self._infills = None
+        self._infills = Population()
         self._keys: list[bytes] = []
         self._asked: list[bytes] = []
         self._xu = problem.xu.astype(np.int64)
@@ -158,7 +173,7 @@ class PymooProposer:
         self._algorithm.tell(infills=self._infills)
 
 
-def describe_algorithm(algorithm: str | Algorithm) -> str | dict[str, object]:
+def describe_algorithm(algorithm: str | Algorithm) -> object:
     """An algorithm as JSON values, for a run's manifest: its class and plain settings, and those of its parts."""
     if isinstance(algorithm, str):
         return algorithm

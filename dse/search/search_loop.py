@@ -11,8 +11,8 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pymoo.core.algorithm import Algorithm
@@ -20,7 +20,7 @@ from pymoo.core.algorithm import Algorithm
 from dse.runs.design_log import RunLog
 from dse.runs.files import RunDirectoryError, git_commit, hash_of, now, write_whole, writing
 from dse.runs.identity import source_sha256, versions
-from dse.runs.problem_protocol import SearchProblem
+from dse.runs.problem_protocol import Evaluated, SearchProblem
 from dse.runs.run_directory import RunDirectory
 from dse.runs.tables import columns_text, convergence_text, warm_start_genes
 from dse.search.exhaustive_sweep import Sweep, sweep
@@ -34,7 +34,8 @@ from dse.search.exploration import (
     load,
     readers,
 )
-from dse.search.proposers import PymooProposer, RandomProposer, WholeSpaceProposer
+from dse.search.pareto import Normalisation
+from dse.search.proposers import Proposer, PymooProposer, RandomProposer, WholeSpaceProposer
 from dse.search.settings import Settings, identity
 
 
@@ -110,7 +111,9 @@ def explore(
             raise Interrupted(f"interrupted; the same command continues in {directory.path}") from None
 
 
-def _begin(directory: RunDirectory, problem: SearchProblem, settings: Settings, warm_start: Any) -> None:
+def _begin(
+    directory: RunDirectory, problem: SearchProblem, settings: Settings, warm_start: str | os.PathLike | None
+) -> None:
     one = problem.space.columns(np.zeros((1, problem.space.n_var), dtype=np.int64))
     fixed = {name: values.tolist()[0] for name, values in one.items() if name not in problem.space.names}
     rebuild = getattr(problem, "rebuild", lambda: None)() if isinstance(settings.algorithm, str) else None
@@ -139,7 +142,16 @@ def _begin(directory: RunDirectory, problem: SearchProblem, settings: Settings, 
 class _Run:
     """One call of `explore` that has work to do."""
 
-    def __init__(self, problem, settings, directory, first, progress, start, time_limit_s) -> None:
+    def __init__(
+        self,
+        problem: SearchProblem,
+        settings: Settings,
+        directory: RunDirectory | None,
+        first: np.ndarray | None,
+        progress: Callable[[Progress], None] | None,
+        start: float,
+        time_limit_s: float | None,
+    ) -> None:
         self.problem, self.settings, self.directory = problem, settings, directory
         self.progress, self.start = progress, start
         self.deadline = None if time_limit_s is None else start + time_limit_s
@@ -156,7 +168,7 @@ class _Run:
     def _path(self, name: str) -> Path | None:
         return None if self.directory is None else self.directory.path / name
 
-    def _proposer(self, first: np.ndarray | None) -> Any:
+    def _proposer(self, first: np.ndarray | None) -> Proposer:
         s, space = self.settings, self.problem.space
         if s.whole_space:
             return WholeSpaceProposer(space, s.population)
@@ -193,11 +205,11 @@ class _Run:
             generation += 1
             rows = self.log.evaluate(X, generation)
             self.proposer.tell(rows)
-            twin_rows = (
-                self.twin.evaluate(self.twin_proposer.ask(len(X)), generation) if self.twin is not None else None
-            )
+            twin_rows = None
+            if self.twin is not None and self.twin_proposer is not None:
+                twin_rows = self.twin.evaluate(self.twin_proposer.ask(len(X)), generation)
             if self.progress is not None:
-                self._report(generation, rows, twin_rows)
+                self.progress(self._report(generation, rows, twin_rows))
         if self.settings.whole_space:
             return self._exhausted(), True
         return f"the budget of {budget} unique evaluations is used up", True
@@ -210,21 +222,19 @@ class _Run:
             return f"{self.proposer.exhausted}; the budget was {self.settings.evaluations}"
         return f"{self.proposer.exhausted} of {self.settings.evaluations} evaluations"
 
-    def _report(self, generation, rows, twin_rows) -> None:
+    def _report(self, generation: int, rows: Evaluated, twin_rows: Evaluated | None) -> Progress:
         front, hypervolume, random_hypervolume = self.meter.update(rows, twin_rows)
         replayed = self.log.replayed + (self.twin.replayed if self.twin is not None else 0)
-        self.progress(
-            Progress(
-                "search",
-                generation,
-                len(self.log),
-                self.settings.evaluations,
-                front,
-                hypervolume,
-                random_hypervolume,
-                time.perf_counter() - self.start,
-                replayed,
-            )
+        return Progress(
+            "search",
+            generation,
+            len(self.log),
+            self.settings.evaluations,
+            front,
+            hypervolume,
+            random_hypervolume,
+            time.perf_counter() - self.start,
+            replayed,
         )
 
     def _sweep(self, reason: str) -> tuple[str, bool]:
@@ -234,12 +244,12 @@ class _Run:
                 self.progress(Progress("sweep", 0, done, size, front, float("nan"), float("nan"), elapsed_s, 0))
 
         state = self._path("sweep.json")
-        self.swept = sweep(self.problem, checkpoint=state, deadline=self.deadline, progress=report)
-        if self.swept.complete:
-            return f"{reason}; the whole space of {self.swept.evaluated} designs was swept", True
+        swept = sweep(self.problem, checkpoint=state, deadline=self.deadline, progress=report)
+        if swept.complete:
+            self.swept = swept
+            return f"{reason}; the whole space of {swept.evaluated} designs was swept", True
         size = int(self.problem.space.size)
-        self.swept, done = None, self.swept.evaluated
-        return f"{reason}; the time limit ended the sweep after {done} of {size} designs", False
+        return f"{reason}; the time limit ended the sweep after {swept.evaluated} of {size} designs", False
 
     def _finish(self, reason: str, finished: bool) -> Exploration:
         logs = [log for log in (self.log, self.twin) if log is not None]
@@ -266,10 +276,8 @@ class _Run:
         notes = [note for log in logs for note in log.notes]
         if not self.log.table()[2].feasible.any():
             notes.append("no feasible design was found: every one has a constraint above 0")
-        if self.directory is None:
-            texts |= {name: log.text for name, log in self._named_logs()}
-        else:
-            self._write(texts, reason, finished, hypervolume, scale, notes)
+        if self.directory is not None:
+            self._write(self.directory, texts, reason, finished, hypervolume, scale, notes)
         return self._result(reason, finished, hypervolume, scale, notes, texts)
 
     def _named_logs(self) -> list[tuple[str, RunLog]]:
@@ -281,18 +289,27 @@ class _Run:
         names = (*self.log.format.columns(metrics), "evaluations", "front_size", "hypervolume")
         return columns_text(names, self.problem)
 
-    def _write(self, texts, reason, finished, hypervolume, scale, notes) -> None:
-        path = self.directory.path
+    def _write(
+        self,
+        directory: RunDirectory,
+        texts: dict[str, bytes],
+        reason: str,
+        finished: bool,
+        hypervolume: dict[str, float],
+        scale: Normalisation | None,
+        notes: list[str],
+    ) -> None:
+        path = directory.path
         for _, log in self._named_logs():
             log.sync()
         for name, text in texts.items():
             write_whole(path / name, text)
         names = [*texts, *(name for name, _ in self._named_logs())]
-        self.directory.write(
+        directory.write(
             status="finished" if finished else "stopped",
             stopped_because=reason,
             ended=now(),
-            wall_time_s=self.directory.manifest.get("wall_time_s", 0.0) + round(time.perf_counter() - self.start, 3),
+            wall_time_s=directory.manifest.get("wall_time_s", 0.0) + round(time.perf_counter() - self.start, 3),
             evaluations=len(self.log),
             generations=len(self.log.generations),
             feasible=int(self.log.table()[2].feasible.sum()),
@@ -304,12 +321,19 @@ class _Run:
         if finished:
             (path / "sweep.json").unlink(missing_ok=True)
 
-    def _result(self, reason, finished, hypervolume, scale, notes, texts) -> Exploration:
+    def _result(
+        self,
+        reason: str,
+        finished: bool,
+        hypervolume: dict[str, float],
+        scale: Normalisation | None,
+        notes: list[str],
+        texts: dict[str, bytes],
+    ) -> Exploration:
         directory = self.directory
         if directory is None:
-            texts_of = {
-                name: (lambda text=text: text) if isinstance(text, bytes) else text for name, text in texts.items()
-            }
+            texts_of: dict[str, Callable[[], bytes]] = {name: partial(bytes, text) for name, text in texts.items()}
+            texts_of |= {name: log.text for name, log in self._named_logs()}
         else:
             texts_of = readers(directory.path)
         return Exploration(

@@ -38,7 +38,18 @@ class Settings:
     whole_space: bool
 
     @classmethod
-    def checked(cls, problem, evaluations, population, seed, algorithm, time_limit_s, random_twin, exhaustive):
+    def checked(
+        cls,
+        problem: SearchProblem,
+        evaluations: int,
+        population: int | None,
+        seed: int,
+        algorithm: str | Algorithm | None,
+        time_limit_s: float | None,
+        random_twin: bool,
+        exhaustive: bool,
+    ) -> Settings:
+        """The settings that these arguments of `explore` tell; a ValueError says what is wrong with one."""
         size = int(problem.space.size)
         _whole("evaluations", evaluations, 1)
         _whole("seed", seed, 0)
