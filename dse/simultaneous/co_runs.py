@@ -251,7 +251,8 @@ def co_run(
 def unmet_deadlines(found: CoRun) -> dict[str, tuple[float, float]]:
     """Streams with a request that no order of these layers can finish in time: deadline and earliest finish, both from
     its arrival [s].  The proof is `dse.simultaneous.schedules.certain_misses`."""
-    jobs, out = found.schedule.jobs, {}
+    jobs = found.schedule.jobs
+    out: dict[str, tuple[float, float]] = {}
     for i, earliest in certain_misses(jobs).items():
         out.setdefault(jobs[i].network, (jobs[i].deadline_s - jobs[i].arrival_s, earliest - jobs[i].arrival_s))
     return out

@@ -56,7 +56,7 @@ class Division:
                 )
         if self.dataflows is None:
             object.__setattr__(self, "dataflows", (None,) * self.sub_arrays)
-        if len(self.dataflows) != self.sub_arrays:
+        elif len(self.dataflows) != self.sub_arrays:
             raise ValueError(
                 f"division: {len(self.dataflows)} dataflows for {self.sub_arrays} sub-arrays; give one or None each"
             )
@@ -79,17 +79,20 @@ class Division:
         bandwidth each has the whole of it: what its layers can take when they run alone.
         """
         n = self.sub_arrays
+        dataflows = (None,) * n if self.dataflows is None else self.dataflows
         if n > design.cols:
             raise ValueError(f"{n} sub-arrays on {design.cols} columns: each needs at least one; divide into fewer")
-        if n == 1 and self.dataflows[0] is None:
+        if n == 1 and dataflows[0] is None:
             return (design,)
         columns, lanes = _whole_shares(design.cols, self.columns), _whole_shares(design.vector_lanes, self.columns)
-        banks = {x: _whole_shares(getattr(design, f"{x}_buffer_banks"), self.buffers) for x in OPERAND_NAMES.values()}
+        of_buffers = self.columns if self.buffers is None else self.buffers
+        of_bandwidth = self.columns if self.bandwidth is None else self.bandwidth
+        banks = {x: _whole_shares(getattr(design, f"{x}_buffer_banks"), of_buffers) for x in OPERAND_NAMES.values()}
         parts = []
-        buffers = np.array(self.buffers) / sum(self.buffers)
-        bandwidth = np.array(self.bandwidth) / sum(self.bandwidth)
+        buffers = np.array(of_buffers) / sum(of_buffers)
+        bandwidth = np.array(of_bandwidth) / sum(of_bandwidth)
         for a in range(n):
-            changes = {
+            changes: dict[str, object] = {
                 "cols": int(columns[a]),
                 "vector_lanes": int(lanes[a]),
                 "dram_gbps": design.dram_gbps * (1.0 if self.shared_bandwidth else float(bandwidth[a])),
@@ -98,9 +101,9 @@ class Division:
                 for size in ("kib", "width_bytes"):
                     changes[f"{x}_buffer_{size}"] = getattr(design, f"{x}_buffer_{size}") * float(buffers[a])
                 changes[f"{x}_buffer_banks"] = int(banks[x][a])
-            if self.dataflows[a] is not None:
-                changes["dataflow"] = self.dataflows[a]
-            parts.append(replace(design, **changes))
+            if dataflows[a] is not None:
+                changes["dataflow"] = dataflows[a]
+            parts.append(design.with_parameters(changes))
         return tuple(parts)
 
     def area_blocks_mm2(self, design: Accelerator, technology: Technology) -> dict[str, float]:

@@ -222,7 +222,8 @@ class Mix:
         cls, networks: Iterable[Any], name: str = "mix", batch: int | None = 1, dims: Mapping[str, int] | None = None
     ) -> Mix:
         """One request for each network, all at once; equal names are numbered.  `batch`, `dims`: see `load_network`."""
-        streams, seen = [], {}
+        streams = []
+        seen: dict[str, int] = {}
         for network in [networks] if isinstance(networks, str | Path | Network) else networks:
             label = network.name if isinstance(network, Network) else Path(str(network)).stem
             seen[label] = seen.get(label, 0) + 1

@@ -43,8 +43,8 @@ class Job:
     """
 
     network: str
-    busy_s: Sequence[float]
-    dram_bytes: Sequence[float]
+    busy_s: Sequence[float] | np.ndarray
+    dram_bytes: Sequence[float] | np.ndarray
     sub_array: int = 0
     arrival_s: float = 0.0
     deadline_s: float = np.inf
@@ -201,7 +201,8 @@ def makespan_bounds(jobs: Sequence[Job], dram_gbps: float) -> dict[str, float]:
     ``sub_array_0`` ...: its work after its first arrival; ``dram``: all bytes over the bandwidth, after the first
     arrival; ``chain``: the longest chain of jobs that wait for one another, each alone.
     """
-    starts, work = {}, {}
+    starts: dict[int, float] = {}
+    work: dict[int, float] = {}
     for job in jobs:
         starts[job.sub_array] = min(starts.get(job.sub_array, np.inf), job.arrival_s)
         work[job.sub_array] = work.get(job.sub_array, 0.0) + float(np.sum(job.busy_s))
