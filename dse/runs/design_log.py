@@ -288,13 +288,15 @@ class RunLog:
             lines = self.format.lines(index, np.full(len(X), generation), self.source, X, rows)
             if self._whole_bytes == 0:
                 lines.insert(0, self._header(metrics))
-            self._write(self.path, ("\n".join(lines) + "\n").encode())
+            self._write(("\n".join(lines) + "\n").encode())
         self._n += len(X)
 
-    def _write(self, path: Path, data: bytes) -> None:
-        with writing(path):
+    def _write(self, data: bytes) -> None:
+        if self.path is None:
+            return
+        with writing(self.path):
             if self._file is None:
-                self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+                self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o644)
                 os.ftruncate(self._file, self._whole_bytes)
                 os.lseek(self._file, 0, os.SEEK_END)
             try:
