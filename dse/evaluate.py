@@ -191,10 +191,9 @@ def evaluate(
     rows, options = design_rows(columns, technology)
     tables = network_tables(network)
     totals, found = kernel_totals(rows, options, tables.arguments, mode, limit)
-    _, results, maps, variants, resident = found
-    steps = _step_results(rows[0], tables, results, variants, resident)
+    steps = _step_results(rows[0], tables, found)
     mappings = {
-        layer.name: Mapping.from_row(maps[int(tables.steps[i, k.STEP_INDEX]), variants[i]])
+        layer.name: Mapping.from_row(found.maps[int(tables.steps[i, k.STEP_INDEX]), found.variants[i]])
         for i, layer in enumerate(network.layers)
         if isinstance(layer, MacLayer)
     }
@@ -202,7 +201,7 @@ def evaluate(
         given = _given_mappings(network, mapping)
         for i, layer in enumerate(network.layers):
             if layer.name in given:
-                _cost_given(layer, design, rows[0], options, given[layer.name], int(variants[i]), steps[i])
+                _cost_given(layer, design, rows[0], options, given[layer.name], int(found.variants[i]), steps[i])
         mappings |= given
         totals = (steps * tables.steps[:, k.STEP_REPEATS, None]).sum(axis=0, keepdims=True)
     layers = _layer_table(design, network, steps, mappings)
@@ -221,17 +220,17 @@ def evaluate(
     )
 
 
-def _step_results(
-    design_row: np.ndarray, tables: NetworkTables, results: np.ndarray, variants: np.ndarray, resident: np.ndarray
-) -> np.ndarray:
+def _step_results(design_row: np.ndarray, tables: NetworkTables, found: k.Found) -> np.ndarray:
     """Kernel result of every layer, one repeat each, (n_steps, N_RESULT)."""
     steps = np.zeros((len(tables.steps), k.N_RESULT))
     for i, step in enumerate(tables.steps):
         index = int(step[k.STEP_INDEX])
         if step[k.STEP_IS_VECTOR]:
-            k.vector_step(design_row, tables.vectors[index], step, tables.inputs, tables.tensors, resident, steps[i])
+            k.vector_step(
+                design_row, tables.vectors[index], step, tables.inputs, tables.tensors, found.resident, steps[i]
+            )
         else:
-            steps[i] = results[index, variants[i]]
+            steps[i] = found.results[index, found.variants[i]]
     return steps
 
 
@@ -338,11 +337,10 @@ def kernel_totals(
     mode: int,
     slack: float,
     sizes: np.ndarray = TILE_SIZES,
-) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+) -> tuple[np.ndarray, k.Found]:
     """Kernel totals of a chunk of designs, (n, N_RESULT), and what it found for the last design.
 
-    The second part: whether, result and mapping row of every (layer, variant); the variant of every step; whether
-    each tensor stays on chip.
+    The second part is `dse.kernels.Found`.
     """
     totals, found = network_totals(rows, options, arguments, mode, slack, sizes)
     return totals[:, 0], found
@@ -355,19 +353,16 @@ def network_totals(
     mode: int,
     slack: float,
     sizes: np.ndarray = TILE_SIZES,
-) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """As `kernel_totals`, of each of the networks that the tables hold: (n, n_networks, N_RESULT)."""
-    layers, _, steps, _, tensors, weight_elements = arguments
-    found = (
-        np.zeros((len(layers), 16), dtype=bool),
-        np.zeros((len(layers), 16, k.N_RESULT)),
-        np.zeros((len(layers), 16, k.N_MAP)),
-        np.zeros(len(steps), dtype=np.int64),
-        np.zeros(len(tensors), dtype=bool),
-    )
-    totals = np.empty((len(rows), len(weight_elements), k.N_RESULT))
-    usage = np.empty(len(steps))
-    k.evaluate_designs(rows, options, *arguments, sizes, mode, slack, *found, usage, k.make_scratch(), totals)
+) -> tuple[np.ndarray, k.Found]:
+    """As `kernel_totals`, of each of the networks that the tables hold: (n, n_networks, N_RESULT).
+
+    A row may go on with a frozen mapping, (n, N_DESIGN + N_FIXED); every layer then gets that one.
+    """
+    networks = k.Networks(*arguments)
+    designs, fixed = np.ascontiguousarray(rows[:, : k.N_DESIGN]), np.ascontiguousarray(rows[:, k.N_DESIGN :])
+    found, scratch = k.make_found(networks), k.make_scratch()
+    totals = np.empty((len(rows), len(networks.weight_elements), k.N_RESULT))
+    k.evaluate_designs(designs, fixed, options, networks, sizes, mode, slack, found, scratch, totals)
     return totals, found
 
 
@@ -408,8 +403,8 @@ def step_results(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kernel results of every layer on one design, `row` (1, N_DESIGN): one repeat each, (n_steps, N_RESULT), and the
     totals (N_RESULT,)."""
-    totals, (_, results, _, variants, resident) = kernel_totals(row, options, tables.arguments, mode, slack)
-    return _step_results(row[0], tables, results, variants, resident), totals[0]
+    totals, found = kernel_totals(row, options, tables.arguments, mode, slack)
+    return _step_results(row[0], tables, found), totals[0]
 
 
 def _chunk_totals(rows: np.ndarray, options: np.ndarray, arguments: tuple, mode: int, slack: float) -> np.ndarray:
@@ -454,28 +449,25 @@ class BatchEvaluator:
         """Metrics of the designs in `columns`."""
         return metric_columns(columns, self._totals(*self.kernel_rows(columns))[:, 0], self.technology)
 
-    chunk_totals = staticmethod(_chunk_totals)
-    """What computes the kernel totals of a chunk."""
-
     def kernel_rows(self, columns: MappingType[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """What `chunk_totals` takes: a row a design, and the spatial options of them all."""
+        """What `network_totals` takes: a row a design, and the spatial options of them all."""
         return design_rows(columns, self.technology)
 
     def _totals(self, rows: np.ndarray, options: np.ndarray) -> np.ndarray:
         task = (options, self._arguments, self._mode, self._slack)
         if not self._compiled:
-            self.chunk_totals(rows[:0], *task)  # compile once here: workers racing for a cold cache can crash
+            _chunk_totals(rows[:0], *task)  # compile once here: workers racing for a cold cache can crash
             self._compiled = True
         workers, n_jobs = worker_count(self.n_jobs)
         small = len(rows) * self._seconds_a_design < _SECONDS_A_TASK * workers
         if workers == 1 or len(rows) < 2 or (n_jobs is not None and small):
             start = time.perf_counter()
-            totals = self.chunk_totals(rows, *task)
+            totals = _chunk_totals(rows, *task)
             self._seconds_a_design = (time.perf_counter() - start) / max(1, len(rows))
             return totals
         chunks = np.array_split(rows, min(len(rows), 4 * workers))
         parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads")
-        return np.concatenate(parallel(joblib.delayed(self.chunk_totals)(chunk, *task) for chunk in chunks))
+        return np.concatenate(parallel(joblib.delayed(_chunk_totals)(chunk, *task) for chunk in chunks))
 
 
 def checked_jobs(n_jobs: int) -> int:

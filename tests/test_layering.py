@@ -48,7 +48,7 @@ LEVELS = (
 """Modules from the lowest level to the highest; a module imports from lower levels only, a package's own aside."""
 
 ROOMS = {
-    "numba": {"dse.kernels", "dse.fixed_mapping", "dse.schedule"},
+    "numba": {"dse.kernels", "dse.schedule"},
     "joblib": {"dse.evaluate"},
     "pandas": {
         "dse.records",
