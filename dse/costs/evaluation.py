@@ -125,10 +125,9 @@ def evaluate(
     rows, options = design_rows(columns, technology)
     tables = network_tables(network)
     totals, found = kernel_totals(rows, options, tables.arguments, mode, limit)
-    _, results, maps, variants, resident = found
-    steps = results_of_steps(rows[0], tables, results, variants, resident)
+    steps = results_of_steps(rows[0], tables, found)
     mappings = {
-        layer.name: Mapping.from_row(maps[int(tables.steps[i, k.STEP_INDEX]), variants[i]])
+        layer.name: Mapping.from_row(found.maps[int(tables.steps[i, k.STEP_INDEX]), found.variants[i]])
         for i, layer in enumerate(network.layers)
         if isinstance(layer, MacLayer)
     }
@@ -136,7 +135,7 @@ def evaluate(
         given = _given_mappings(network, mapping)
         for i, layer in enumerate(network.layers):
             if layer.name in given:
-                _cost_given(layer, design, rows[0], options, given[layer.name], int(variants[i]), steps[i])
+                _cost_given(layer, design, rows[0], options, given[layer.name], int(found.variants[i]), steps[i])
         mappings |= given
         totals = (steps * tables.steps[:, k.STEP_REPEATS, None]).sum(axis=0, keepdims=True)
     layers = _layer_table(design, network, steps, mappings)
