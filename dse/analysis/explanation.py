@@ -20,7 +20,7 @@ from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, POSITIV
 from dse.hardware.area import area_mm2
 from dse.hardware.dataflow import DATAFLOWS
 from dse.hardware.space import default_space
-from dse.hardware.technology import Technology
+from dse.hardware.technology import Technology, technology_or_default
 from dse.networks.layers import OPERANDS, Layer, MacLayer, Network, VectorLayer
 
 FIXED = ("feature_map_compression", "weight_bits", "activation_bits", "accumulator_bits")
@@ -114,7 +114,7 @@ def explain(
 
     Raises ValueError where the network cannot run on the design.
     """
-    technology = technology or Technology.at(45)
+    technology = technology_or_default(technology)
     options = {"technology": technology, "objective": objective, "slack": slack}
     base = evaluate(design, network, **options)
     if not base.feasible:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
+from numbers import Integral
 
 import joblib
 import numpy as np
@@ -32,7 +33,7 @@ from dse.costs.mapping import Mapping
 from dse.costs.traffic import bytes_needed
 from dse.hardware.accelerator import Accelerator, buffer_groups
 from dse.hardware.area import AREA_BLOCKS, area_blocks_mm2, sum_blocks
-from dse.hardware.technology import Technology
+from dse.hardware.technology import Technology, technology_or_default
 from dse.networks.layers import LOOPS, Layer, MacLayer, Network
 
 WATERFALL = {
@@ -185,7 +186,7 @@ def evaluate(
     if not isinstance(design, Accelerator):
         raise ValueError(f"expected an Accelerator, got {design!r}; make one with Accelerator(rows=..., ...)")
     network = as_network(network_or_layers)
-    technology = technology or Technology.at(45)
+    technology = technology_or_default(technology)
     mode, limit = mapper_mode(objective, slack)
     columns = parameter_columns(design)
     rows, options = design_rows(columns, technology)
@@ -386,7 +387,7 @@ def layer_cycles(
     Returns `(cycles, totals)`, (n_designs, n_layers) [cycles] and (n_designs, N_RESULT).  Each row is what `evaluate`
     tells of that design, to the bit.
     """
-    technology = technology or Technology.at(45)
+    technology = technology_or_default(technology)
     mode, limit = mapper_mode(objective, slack)
     tables = network_tables(as_network(network_or_layers))
     work = [(*design_rows(parameter_columns(design), technology), tables, mode, limit) for design in designs]
@@ -443,7 +444,7 @@ class BatchEvaluator:
         n_jobs: int = 1,
     ) -> None:
         self.network = as_network(network)
-        self.technology = technology or Technology.at(45)
+        self.technology = technology_or_default(technology)
         self.objective, self.slack = objective, slack
         self.n_jobs = checked_jobs(n_jobs)
         self._mode, self._slack = mapper_mode(objective, slack)
@@ -480,10 +481,11 @@ class BatchEvaluator:
 
 
 def checked_jobs(n_jobs: int) -> int:
-    """Workers, all cores where it is -1; ValueError for another number below 1."""
-    if n_jobs == 0 or n_jobs < -1:
-        raise ValueError(f"n_jobs must be a number of workers >= 1, or -1 for all cores; got {n_jobs}")
-    return (os.cpu_count() or 1) if n_jobs == -1 else n_jobs
+    """Workers, all cores where it is -1; ValueError for anything else that is no whole number >= 1."""
+    whole = isinstance(n_jobs, Integral) and not isinstance(n_jobs, bool)
+    if not whole or n_jobs == 0 or n_jobs < -1:
+        raise ValueError(f"n_jobs must be a number of workers >= 1, or -1 for all cores; got {n_jobs!r}")
+    return (os.cpu_count() or 1) if n_jobs == -1 else int(n_jobs)
 
 
 def in_threads(function: Callable, tasks: Sequence[tuple], n_jobs: int, prefer: str = "threads") -> list:

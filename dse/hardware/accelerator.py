@@ -124,8 +124,11 @@ class Accelerator:
                 raise ValueError(
                     f"Accelerator: {name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}"
                 )
+        for name in ("overlap_skew", "overlap_load", "resident_weights", "reload_every_tile"):
+            if getattr(self, name) not in (True, False):  # 1.0 and 0.0 of a batch's columns too
+                raise ValueError(f"Accelerator: {name} must be True or False, got {getattr(self, name)!r}")
         for name in ("double_buffered", "bypass", "buffets", "padded_tiles"):
-            if any(x not in OPERANDS for x in getattr(self, name)):
+            if not isinstance(getattr(self, name), str) or any(x not in OPERANDS for x in getattr(self, name)):
                 raise ValueError(f"Accelerator: {name} is a subset of 'WIO', got {getattr(self, name)!r}")
         if not (_is_number(self.resident_activation_fraction) and 0 <= self.resident_activation_fraction < 1):
             raise ValueError(

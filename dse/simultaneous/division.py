@@ -22,7 +22,7 @@ from dse.costs.probes import probe_designs, probe_network
 from dse.hardware.accelerator import OPERAND_NAMES, Accelerator
 from dse.hardware.area import AREA_BLOCKS, area_blocks_mm2, leakage_of_blocks_w, sum_blocks
 from dse.hardware.dataflow import Dataflow
-from dse.hardware.technology import Technology
+from dse.hardware.technology import Technology, technology_or_default
 from dse.simultaneous.mixes import Mix, Stream
 from dse.simultaneous.schedules import ORDERS, Job, Schedule, alone_turnaround_s, certain_misses, schedule
 
@@ -252,7 +252,7 @@ class MixEvaluator:
         order: str = "deadline",
     ) -> None:
         self.mix, self.order = mix, order
-        self.technology = technology or Technology.at(45)
+        self.technology = technology_or_default(technology)
         self.networks = mix.networks()
         self.requests = mix.requests()
         self._mode, self._slack = mapper_mode(objective, slack)
