@@ -243,7 +243,7 @@ def breakdown(run: Exploration) -> Figure:
     for axis, (total, parts) in zip(axes, groups, strict=False):
         _stack(axis, chosen, total, parts)
     axes[-1].set_xticks(np.arange(len(chosen)), [f"{i:,}" for i in chosen["index"]], rotation=90, fontsize=6)
-    first = words(run.objective_names[0])
+    first = _plain(words(run.objective_names[0]))
     axes[-1].set_xlabel(f"Design along the front, least {first} left\n(its index in front.csv)")
     return _footer(figure, run)
 
@@ -251,7 +251,8 @@ def breakdown(run: Exploration) -> Figure:
 def _stack(axis: Axes, chosen: Table, total: str, parts: dict[str, tuple[str, str]]) -> None:
     """Shares of one total as stacked bars, the total above each."""
     values = chosen[list(parts)].to_numpy(float)
-    shares = values / values.sum(axis=1, keepdims=True)
+    sums = values.sum(axis=1, keepdims=True)
+    shares = np.divide(values, sums, out=np.zeros_like(values), where=sums > 0)
     at, bottom = np.arange(len(chosen)), np.zeros(len(chosen))
     for (label, colour), share in zip(parts.values(), shares.T, strict=True):
         axis.bar(at, share, 0.82, bottom, color=colour, label=label if share.max(initial=0) >= 0.005 else None, lw=0)
@@ -271,7 +272,12 @@ def _stack(axis: Axes, chosen: Table, total: str, parts: dict[str, tuple[str, st
 
 
 def _label(name: str, unit: str) -> str:
-    return _capital(words(name)) + (f" [{unit}]" if unit else "")
+    return _capital(_plain(words(name))) + (f" [{unit}]" if unit else "")
+
+
+def _plain(text: str) -> str:
+    """The text as it stands: matplotlib reads what is between two dollars as a formula."""
+    return text.replace("$", r"\$")
 
 
 def _capital(text: str) -> str:
@@ -317,7 +323,7 @@ def caption(run: Exploration) -> str:
 
 
 def _footer(figure: Figure, run: Exploration) -> Figure:
-    figure.supxlabel(caption(run), fontsize=5, color="#666666", x=0.99, ha="right")
+    figure.supxlabel(_plain(caption(run)), fontsize=5, color="#666666", x=0.99, ha="right")
     return figure
 
 
