@@ -25,7 +25,7 @@ from dse.costs.kernel_rows import (
 from dse.costs.parallel import checked_jobs, in_threads, worker_count
 from dse.costs.results import metric_columns
 from dse.hardware.accelerator import Accelerator
-from dse.hardware.technology import Technology
+from dse.hardware.technology import Technology, technology_or_default
 from dse.networks.layers import Layer, Network, as_network
 
 _SECONDS_A_TASK = 0.03  # joblib polls every 10 ms: below this a batch is faster without it
@@ -81,7 +81,7 @@ def layer_cycles(
     Returns `(cycles, totals)`, (n_designs, n_layers) [cycles] and (n_designs, N_RESULT).  Each row is what `evaluate`
     tells of that design, to the bit.
     """
-    technology = technology or Technology.at(45)
+    technology = technology_or_default(technology)
     mode, limit = mapper_mode(objective, slack)
     tables = network_tables(as_network(network_or_layers))
     work = [(*design_rows(parameter_columns(design), technology), tables, mode, limit) for design in designs]
@@ -152,7 +152,7 @@ class BatchEvaluator:
         n_jobs: int = 1,
     ) -> None:
         self.network = as_network(network)
-        self.technology = technology or Technology.at(45)
+        self.technology = technology_or_default(technology)
         self.objective, self.slack = objective, slack
         self.n_jobs = checked_jobs(n_jobs)
         self._mode, self._slack = mapper_mode(objective, slack)

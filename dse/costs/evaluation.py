@@ -24,7 +24,7 @@ from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS, LAYER_BYTES, WATERFALL
 from dse.costs.traffic import bytes_needed
 from dse.hardware.accelerator import Accelerator, buffer_groups
 from dse.hardware.area import AREA_BLOCKS
-from dse.hardware.technology import Technology
+from dse.hardware.technology import Technology, technology_or_default
 from dse.networks.layers import LOOPS, Layer, MacLayer, Network, as_network
 
 _RESIDENT_BITS = {
@@ -119,7 +119,7 @@ def evaluate(
     if not isinstance(design, Accelerator):
         raise ValueError(f"expected an Accelerator, got {design!r}; make one with Accelerator(rows=..., ...)")
     network = as_network(network_or_layers)
-    technology = technology or Technology.at(45)
+    technology = technology_or_default(technology)
     mode, limit = mapper_mode(objective, slack)
     columns = parameter_columns(design)
     rows, options = design_rows(columns, technology)

@@ -20,7 +20,7 @@ from dse.networks.layers import Network
 
 def distinct_networks(networks: Iterable[Network]) -> tuple[Network, ...]:
     """The networks as a tuple; a ValueError where there is none, one is no `Network`, or two have one name."""
-    if isinstance(networks, str | Network) or not isinstance(networks, Iterable):
+    if isinstance(networks, str | Network | set | frozenset | MappingType) or not isinstance(networks, Iterable):
         raise ValueError(f"expected a list of networks, got {networks!r}")
     networks = tuple(networks)
     if not networks:
