@@ -20,43 +20,79 @@ so convergence can be compared on a log scale) or its negative.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from pymoo.core.problem import Problem
 
+from dse.hardware.space import DesignSpace
 from dse.runs.problem_protocol import Evaluated
 
-RESERVED = ("index", "generation", "source", "feasible")
+from .checks import (
+    INSTEAD,
+    ProblemError,
+    as_floats,
+    check_metrics,
+    check_objectives,
+    checked_names,
+    checked_space,
+    is_true_or_false,
+    read_only,
+    why_infinite,
+)
 
-
-class ProblemError(ValueError):
-    """A problem's objectives or constraints are not what they should be; the message says which and for what design."""
+__all__ = ["AcceleratorProblem", "Columns", "ProblemError"]
 
 
 class Columns:
     """Named columns with attribute access: ``m.latency_s`` is an array of shape (n,).
 
-    Holds the metrics of the evaluator and, where no metric has the name, the parameters of the designs
-    (``m.dram_gbps``).
+    Holds the metrics of the evaluator and the parameters of the designs (``m.dram_gbps``).  They cannot be changed:
+    the arrays are read-only, and a new value needs a name of its own (``latency_ms = m.latency_s * 1e3``).
     """
 
-    def __init__(self, metrics: dict[str, np.ndarray], parameters: dict[str, np.ndarray]) -> None:
-        self._columns = {**parameters, **metrics}
+    def __init__(
+        self,
+        metrics: Mapping[str, np.ndarray],
+        parameters: Mapping[str, np.ndarray] | Callable[[], Mapping[str, np.ndarray]],
+    ) -> None:
+        object.__setattr__(self, "_metrics", metrics)
+        object.__setattr__(self, "_parameters", parameters)  # or what makes them, when one is asked for
+
+    def _all(self) -> dict[str, np.ndarray]:
+        if callable(self._parameters):
+            object.__setattr__(self, "_parameters", self._parameters())
+        return {**self._parameters, **self._metrics}
 
     def __getattr__(self, name: str) -> np.ndarray:
-        if name.startswith("__"):
+        if name in ("_metrics", "_parameters") or (isinstance(name, str) and name.startswith("__")):
             raise AttributeError(name)
-        try:
-            return self._columns[name]
-        except KeyError:
-            raise AttributeError(f"no column {name!r}; the columns are {', '.join(sorted(self._columns))}") from None
+        columns = self._metrics if name in self._metrics else self._all()
+        if name not in columns:
+            raise AttributeError(f"no column {name!r}; the columns are {', '.join(sorted(columns))}")
+        return read_only(columns[name])
 
     __getitem__ = __getattr__
 
+    def __setattr__(self, name: str, value: object) -> None:
+        raise ProblemError(f"the column {name!r} is read-only and cannot be set")
+
+    __setitem__ = __setattr__
+
+    def __delattr__(self, name: str) -> None:
+        raise ProblemError(f"the column {name!r} is read-only and cannot be deleted")
+
+    __delitem__ = __delattr__
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._all()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
     def __dir__(self) -> Iterable[str]:
-        return sorted(self._columns)
+        return sorted(self._all())
 
 
 class AcceleratorProblem(Problem):
@@ -73,28 +109,29 @@ class AcceleratorProblem(Problem):
     objective_names : what is minimised, with units in the names; they become columns of the CSV files.
     constraint_names : names of the constraints, at most 0 where feasible, scaled by their limits.  The
         constraint "fits" (the network can run) always comes before them.
+
+    What `objectives` and `constraints` return for a design follows from its own columns alone: real numbers, all
+    finite, no comparisons.  Names are texts that a CSV file can hold, and of no other column.
     """
 
     objective_names: tuple[str, ...] = ()
     constraint_names: tuple[str, ...] = ()
 
-    def __init__(self, evaluator: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]], space: Any) -> None:
+    def __init__(self, evaluator: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]], space: DesignSpace) -> None:
+        owner = type(self).__name__
         for attribute in ("objective_names", "constraint_names"):
-            names = getattr(self, attribute)
-            if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
-                raise ProblemError(f"{type(self).__name__}.{attribute} = {names!r}: give a tuple of names")
-            if len(set(names)) != len(names):
-                raise ProblemError(f"{type(self).__name__}.{attribute} = {names!r}: a name is listed twice")
-            setattr(self, attribute, tuple(names))
+            setattr(self, attribute, checked_names(owner, attribute, getattr(self, attribute)))
         if not self.objective_names:
-            raise ProblemError(f"{type(self).__name__} names no objective; set objective_names")
+            raise ProblemError(f"{owner} names no objective; set objective_names")
         if "fits" in self.constraint_names:
-            raise ProblemError(f"{type(self).__name__}: the constraint 'fits' is there already; choose another name")
-        taken = [name for name in self.objective_names if name in RESERVED or name in space.names]
-        if taken:
-            raise ProblemError(
-                f"{type(self).__name__}: objective {taken[0]!r} is a column already; choose another name"
-            )
+            raise ProblemError(f"{owner}: the constraint 'fits' is there already; choose another name")
+        space = checked_space(space)
+        if not callable(evaluator):
+            raise ProblemError(f"{owner}: the evaluator must be a function of parameter columns, got {evaluator!r}")
+        self._parameters = frozenset(space.columns(np.zeros((1, space.n_var), dtype=np.int64)))
+        self._metric_names: tuple[str, ...] = ()
+        self._rows_are_alone = False
+        check_objectives(owner, self.objective_names, self._parameters)
         self.space = space
         self.evaluator = evaluator
         self.constraint_labels = ("fits", *self.constraint_names)
@@ -109,7 +146,10 @@ class AcceleratorProblem(Problem):
 
     def objectives(self, m: Columns) -> tuple[np.ndarray, ...]:
         """One array (n,) for each of `objective_names`, minimised.  Override it; here: the columns of those names."""
-        return tuple(getattr(m, name) for name in self.objective_names)
+        try:
+            return tuple(m[name] for name in self.objective_names)
+        except AttributeError as error:
+            raise ProblemError(f"{type(self).__name__}.objectives() computes nothing itself: {error}") from None
 
     def constraints(self, m: Columns) -> tuple[np.ndarray, ...]:
         """One array (n,) for each of `constraint_names`, feasible where <= 0: ``value / limit - 1``.  Override it."""
@@ -118,32 +158,67 @@ class AcceleratorProblem(Problem):
     def evaluate_designs(self, X: np.ndarray) -> Evaluated:
         """Evaluate genes X (n, n_var): one call of the evaluator, then the hooks, checked."""
         X = self._genes(X)
-        columns = self.space.columns(X)
-        metrics = {}
-        for name, values in self.evaluator(columns).items():
-            metrics[name] = self._checked(values, "metric", name, X)
-        if "overflow" not in metrics:
-            raise ProblemError("the evaluator gives no column 'overflow' (0 where the network can run, else > 0)")
-        clash = [name for name in metrics if name in RESERVED or name in self.space.names]
-        if clash:
-            raise ProblemError(f"the evaluator gives a metric named {clash[0]!r}, which is a column already")
-        return self._judge(X, columns, metrics)
+        found = self.evaluator(self.space.columns(X))
+        if not hasattr(found, "items"):
+            raise ProblemError(
+                f"the evaluator of {type(self).__name__} returned {type(found).__name__}, expected a dict of metrics "
+                "by name, each an array (n,)"
+            )
+        metrics = self._checked_metrics(dict(found.items()), X)
+        rows = self._judge(X, metrics)
+        if not self._rows_are_alone and len(X) > 1:
+            self._check_rows_alone(X, rows)
+            self._rows_are_alone = True
+        return rows
 
     def judge(self, X: np.ndarray, metrics: dict[str, np.ndarray]) -> Evaluated:
         """Objectives and constraints of designs X (n, n_var) whose metrics are known."""
         X = self._genes(X)
-        return self._judge(X, self.space.columns(X), metrics)
+        return self._judge(X, self._checked_metrics(metrics, X))
 
-    def _judge(self, X: np.ndarray, columns: dict[str, np.ndarray], metrics: dict[str, np.ndarray]) -> Evaluated:
-        m = Columns(metrics, columns)
-        F = self._stack("objective", self.objective_names, self.objectives(m), X)
-        G = self._stack("constraint", self.constraint_names, self.constraints(m), X)
+    def _checked_metrics(self, given: dict[str, Any], X: np.ndarray) -> dict[str, np.ndarray]:
+        """The metrics as arrays of this problem's own."""
+        if "overflow" not in given:
+            raise ProblemError("the evaluator gives no column 'overflow' (0 where the network can run, else > 0)")
+        if tuple(given) != self._metric_names:
+            check_metrics(given, self._parameters)
+            self._metric_names = tuple(given)
+        return {name: self._finite(values, f"metric {name!r}", X) for name, values in given.items()}
+
+    def _judge(self, X: np.ndarray, metrics: dict[str, np.ndarray]) -> Evaluated:
+        m = Columns(metrics, lambda: self.space.columns(X))
+        F = self._stack("objective", self.objective_names, m, X)
+        G = self._stack("constraint", self.constraint_names, m, X)
         for name, values in zip(self.objective_names, F.T, strict=True):
             if name in metrics and not np.array_equal(values, metrics[name]):
                 raise ProblemError(
                     f"{type(self).__name__}: objective {name!r} has the name of a metric but other values; rename it"
                 )
         return Evaluated(F, np.column_stack([metrics["overflow"], G]), metrics)
+
+    def _check_rows_alone(self, X: np.ndarray, whole: Evaluated) -> None:
+        """ProblemError where a design's numbers depend on the other designs of its batch, or on chance.
+
+        Such numbers, as ``m.latency_s / m.latency_s.max()``, mean something else in every generation.  Rounding may
+        differ: products of matrices depend on their shape in the last digit.
+        """
+        half = len(X) // 2
+        parts = [whole.rows(slice(None, half)), whole.rows(slice(half, None))]
+        again = Evaluated.join(
+            [self._judge(x, part.metrics) for x, part in zip((X[:half], X[half:]), parts, strict=True)]
+        )
+        for kind, names, a, b in (
+            ("objective", self.objective_names, whole.objectives, again.objectives),
+            ("constraint", self.constraint_labels, whole.constraints, again.constraints),
+        ):
+            room = 1e-6 * np.abs(b) + 1e-9 * np.abs(a).max(axis=0)
+            wrong = np.flatnonzero((np.abs(a - b) > room).any(axis=0))
+            if len(wrong):
+                raise ProblemError(
+                    f"{type(self).__name__}.{kind}s(): {names[wrong[0]]!r} of a design depends on the other designs of "
+                    "its batch, or on chance; compute it from the design's own columns: no maximum, mean, rank or "
+                    "random number over the batch"
+                )
 
     def _evaluate(self, X: np.ndarray, out: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         rows = self.evaluate_designs(X)
@@ -157,12 +232,30 @@ class AcceleratorProblem(Problem):
                 f"got genes of shape {X.shape}, expected (n, n_var) = (n, {self.n_var}): one level index for each of "
                 f"{', '.join(self.space.names)}"
             )
-        if X.dtype.kind == "f":  # of an operator that works on floats
-            X = np.rint(X)
-        return np.clip(X.astype(np.int64), 0, self.xu.astype(np.int64))
+        if X.dtype.kind == "O":
+            try:
+                X = X.astype(float)
+            except (TypeError, ValueError):
+                raise ProblemError("got genes that are no numbers, expected level indices") from None
+        if X.dtype.kind == "f":  # of an operator that works on real numbers: the nearest level
+            if not np.isfinite(X).all():
+                raise ProblemError("got genes that are not finite, expected level indices")
+            return np.clip(np.rint(X), 0, self.xu).astype(np.int64)
+        return self.space.validate(X)
 
-    def _stack(self, kind: str, names: tuple[str, ...], values: Any, X: np.ndarray) -> np.ndarray:
-        method = f"{type(self).__name__}.{kind}s()"
+    def _stack(self, kind: str, names: tuple[str, ...], m: Columns, X: np.ndarray) -> np.ndarray:
+        """What the hook gives for each of the names, (n, names), checked."""
+        owner = type(self).__name__
+        method = f"{owner}.{kind}s()"
+        try:
+            values = self.objectives(m) if kind == "objective" else self.constraints(m)
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            raise ProblemError(
+                f"{method} changes a column in place ({error}), and the columns are the run's; make a new array: write "
+                "lat = m.latency_s * 1e3, not lat = m.latency_s; lat *= 1e3"
+            ) from error
         if isinstance(values, np.ndarray) and values.ndim == 1 and len(names) == 1:
             raise ProblemError(f"{method} returned one array; return a tuple: (array,)")
         if not isinstance(values, tuple | list):
@@ -171,26 +264,26 @@ class AcceleratorProblem(Problem):
             raise ProblemError(
                 f"{method} returned {len(values)} arrays, but {kind}_names has {len(names)}: ({', '.join(names)})"
             )
-        stacked = [self._checked(v, f"{method}:", name, X) for name, v in zip(names, values, strict=True)]
+        stacked = []
+        for name, value in zip(names, values, strict=True):
+            if is_true_or_false(value):
+                raise ProblemError(f"{kind} {name!r} of {owner} is True/False; {INSTEAD[kind]}")
+            stacked.append(self._finite(value, f"{method}: {name!r}", X))
         return np.stack(stacked, axis=1) if stacked else np.empty((len(X), 0))
 
-    def _checked(self, values: Any, kind: str, name: str, X: np.ndarray) -> np.ndarray:
-        values = np.asarray(values)
-        if values.shape != (len(X),):
-            raise ProblemError(f"{kind} {name!r} has shape {values.shape}, expected (n,) = ({len(X)},)")
-        try:
-            values = values.astype(np.float64)
-        except (TypeError, ValueError):
-            raise ProblemError(f"{kind} {name!r} holds {values.dtype} values, expected numbers") from None
-        wrong = np.flatnonzero(~np.isfinite(values))
-        if len(wrong):
+    def _finite(self, values: Any, what: str, X: np.ndarray) -> np.ndarray:
+        """The values as an array of their own, (n,) float64, all finite."""
+        floats = as_floats(values, what, len(X))
+        finite = np.isfinite(floats)
+        if not finite.all():
+            wrong = np.flatnonzero(~finite)
             first = wrong[0]
             design = ", ".join(f"{k}={v[first]}" for k, v in self.space.columns(X).items() if k in self.space.names)
             raise ProblemError(
-                f"{kind} {name!r} is {values[first]} for {len(wrong)} of {len(X)} designs, first for {design}; give "
-                "every design a finite number and grade what is infeasible by a constraint"
+                f"{what} is {floats[first]} for {len(wrong)} of {len(X)} designs, first for {design}; "
+                f"{why_infinite(values)}give every design a finite number and grade what is infeasible by a constraint"
             )
-        return values
+        return floats
 
     def describe(self) -> dict[str, Any]:
         """What distinguishes this problem from another but its model, for a run's manifest."""

@@ -25,6 +25,7 @@ from dse.tuning.channels import channels_of, with_channels
 from dse.tuning.proposals import network_of, read_graph
 
 from .base import AcceleratorProblem, Columns, ProblemError
+from .checks import check_mapping_arguments, check_number, checked_space, checked_technology
 
 WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
 """Channel multipliers of a stage [1]."""
@@ -173,14 +174,17 @@ class Codesign(AcceleratorProblem):
         batch: int | None = 1,
         dims: Mapping[str, int] | None = None,
     ) -> None:
+        check_mapping_arguments(n_jobs, mapping_objective, mapping_slack)
+        space, technology = checked_space(space, small_space), checked_technology(technology)
+        check_number("least_capacity", least_capacity)
         if not 0 < least_capacity <= 1:
             raise ProblemError(f"least_capacity is a share above 0 and up to 1, got {least_capacity!r}")
         self.scaled = ScaledNetwork(network, step, batch, dims)
         self.network, self.step, self.least_capacity = self.scaled.original, step, least_capacity
-        self.technology = Technology.at() if technology is None else technology
+        self.technology = technology
         self.mapping_objective, self.mapping_slack, self.n_jobs = mapping_objective, mapping_slack, n_jobs
         options = {"objective": mapping_objective, "slack": mapping_slack, "n_jobs": n_jobs}
-        together = CodesignSpace(small_space() if space is None else space, len(self.scaled.stages), widths)
+        together = CodesignSpace(space, len(self.scaled.stages), widths)
         names = [v.name for v in together.variables[together.hardware.n_var :]]
         evaluator = _Evaluator(self.scaled, lambda found: BatchEvaluator(found, self.technology, **options), names)
         super().__init__(evaluator, together)

@@ -19,11 +19,12 @@ from dse.hardware.space import DesignSpace, default_space
 from dse.hardware.technology import Technology
 from dse.networks import load_network, network_names
 from dse.networks.layers import Network
-from dse.runs.column_dictionary import COLUMNS, DERIVED, PER_NETWORK, Column
+from dse.runs.column_dictionary import COLUMNS, DERIVED, PER_NETWORK, Column, name_fault
 from dse.runs.identity import of_network, of_technology
 from dse.runs.problem_protocol import Evaluated
 
 from .base import AcceleratorProblem, Columns, ProblemError
+from .checks import check_mapping_arguments, checked_space, checked_technology, in_order
 from .single import chosen_objectives, named_columns
 
 AVERAGED = (
@@ -50,7 +51,7 @@ def checked_weights(
             what = f"{strange[0]!r} is none of the networks" if strange else f"{missing[0]!r} has none"
             raise ProblemError(f"weights: {what}; give one for each of {', '.join(names)}")
         weights = [weights[name] for name in names]
-    if isinstance(weights, str) or not isinstance(weights, Iterable):
+    if isinstance(weights, str | set | frozenset) or not isinstance(weights, Iterable):
         raise ProblemError(f"weights: expected one number a network, got {weights!r}")
     given = list(weights)
     if len(given) != len(names):
@@ -131,11 +132,13 @@ class GeomeanDNN(AcceleratorProblem):
         mapping_slack: float = DEFAULT_SLACK,
         mapping: str = "best",
     ) -> None:
+        check_mapping_arguments(n_jobs, mapping_objective, mapping_slack)
+        space, technology = checked_space(space, default_space), checked_technology(technology)
         if mapping not in ("best", "fixed"):
             raise ProblemError(f"mapping {mapping!r}: give best (of every layer) or fixed (frozen in hardware)")
         given = [networks] if isinstance(networks, str | Path) else networks
         if isinstance(given, Iterable) and not isinstance(given, Network):
-            given = list(given)
+            given = list(in_order(given, "networks"))
             named = [isinstance(network, str | Path) for network in given]
             if named and not any(named) and (batch != 1 or dims):
                 raise ProblemError("batch and dims belong to the loading of a network; pass them to load_network")
@@ -143,16 +146,17 @@ class GeomeanDNN(AcceleratorProblem):
             given = [load_network(n, batch, dims) if isinstance(n, str | Path) else n for n in given]
         self.networks = distinct_networks(given)
         for network in self.networks:
-            if any(mark in network.name for mark in ',"\n\r'):
-                raise ProblemError(f"network {network.name!r}: its name becomes a column of CSV files; rename it")
+            if fault := name_fault(network.name):
+                raise ProblemError(
+                    f"network {network.name!r}: its name becomes a column of CSV files, but {fault}; rename it"
+                )
         self.weights = checked_weights(self.networks, weights)
         self.batch, self.dims = batch, dict(dims or {})
-        self.technology = Technology.at() if technology is None else technology
+        self.technology = technology
         self.mapping_objective, self.mapping_slack, self.n_jobs = mapping_objective, mapping_slack, n_jobs
         self.objective_names = chosen_objectives(self, GeomeanDNN, objectives, self.known_objectives())
         self.mapping = mapping
         options = {"objective": mapping_objective, "slack": mapping_slack, "n_jobs": n_jobs}
-        space = default_space() if space is None else space
         if mapping == "fixed":
             several, space = FixedMappingEvaluator(self.networks, self.technology, **options), FixedMappingSpace(space)
         else:

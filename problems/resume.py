@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from dse.hardware.space import DesignSpace
 from dse.hardware.technology import Technology
 from dse.networks.errors import NetworkError
-from dse.runs.files import RunDirectoryError
+from dse.runs.files import RunDirectoryError, checked_path
 from dse.runs.run_directory import as_written, read_manifest
 from dse.search.exploration import Exploration, Progress
 from dse.search.search_loop import explore
@@ -36,7 +35,7 @@ def rebuild(directory: str | os.PathLike, n_jobs: int | None = None) -> Accelera
     directory : of the run.
     n_jobs : workers; default as in the run.
     """
-    path = Path(directory)
+    path = checked_path(directory, "directory")
     content = read_manifest(path)
     arguments = content.get("rebuild")
     if arguments is None:
@@ -90,7 +89,7 @@ def resume(
     progress: Callable[[Progress], None] | None = None,
 ) -> Exploration:
     """Continue an interrupted run, or return a finished one; parameters as in `rebuild` and `explore`."""
-    path = Path(directory)
+    path = checked_path(directory, "directory")
     content = read_manifest(path)
     problem = rebuild(path, n_jobs)
     with as_written(path):

@@ -27,6 +27,13 @@ from dse.simultaneous.mixes import Mix, load_mix
 from dse.simultaneous.schedules import ORDERS
 
 from .base import AcceleratorProblem, Columns, ProblemError
+from .checks import (
+    check_mapping_arguments,
+    check_number,
+    checked_space,
+    checked_technology,
+    in_order,
+)
 from .single import chosen_objectives
 
 OBJECTIVES = {
@@ -109,6 +116,14 @@ class DividedSpace(ExtendedSpace):
         super().__init__(hardware, extra, f"{hardware.name}, divided")
 
 
+def _levels(values: Any, what: str) -> tuple:
+    """Levels of a variable: at least one, none twice."""
+    levels = in_order(values, what)
+    if not levels or any(level in levels[:i] for i, level in enumerate(levels)):
+        raise ProblemError(f"{what}={levels!r}: give at least one, and none twice")
+    return levels
+
+
 def _dataflows(hardware: DesignSpace) -> tuple[str | Dataflow, ...]:
     """What sub-arrays may have: the design's own, and every one that the space has for the design."""
     levels = next((v.levels for v in hardware.variables if v.name == "dataflow"), ())
@@ -187,16 +202,22 @@ class SimultaneousDNNs(AcceleratorProblem):
         dataflows: tuple[str | Dataflow, ...] | None = None,
         order: str = "deadline",
     ) -> None:
+        check_mapping_arguments(n_jobs, mapping_objective, mapping_slack)
+        hardware, technology = checked_space(space, default_space), checked_technology(technology)
         self.mix = mix if isinstance(mix, Mix) else load_mix(mix) if isinstance(mix, str | Path) else Mix.of(mix)
         self.networks = self.mix.networks()
-        hardware = default_space() if space is None else space
         self.objective_names = chosen_objectives(self, SimultaneousDNNs, objectives, tuple(OBJECTIVES))
         if order not in ORDERS:
             raise ProblemError(f"order must be one of {', '.join(ORDERS)}, got {order!r}")
-        wrong = [policy for policy in policies if policy not in POLICIES]
-        if wrong or not policies:
-            raise ProblemError(f"policies={policies!r}: give some of {', '.join(POLICIES)}")
-        flows = _dataflows(hardware) if dataflows is None else tuple(dataflows)
+        policies = in_order(policies, "policies")
+        if not policies or len(set(map(repr, policies))) < len(policies) or any(p not in POLICIES for p in policies):
+            raise ProblemError(f"policies={policies!r}: give some of {', '.join(POLICIES)}, each once")
+        shares = _levels(shares, "shares")
+        for share in shares:
+            check_number("a share of a sub-array", share)
+        if not all(0 < share for share in shares):
+            raise ProblemError(f"shares={shares!r}: give positive numbers; only their ratios count")
+        flows = _dataflows(hardware) if dataflows is None else _levels(dataflows, "dataflows")
         for flow in flows:
             if not (isinstance(flow, str) and flow == "same"):
                 dataflow_named(flow)
@@ -211,7 +232,7 @@ class SimultaneousDNNs(AcceleratorProblem):
             raise ProblemError(
                 f"{most} sub-arrays, but the space has at most {columns} columns; each needs at least one"
             )
-        self.technology = Technology.at() if technology is None else technology
+        self.technology = technology
         self.policies, self.order, self.n_jobs = tuple(policies), order, n_jobs
         self.most_sub_arrays, self.shares, self.dataflows = most, tuple(map(float, shares)), flows
         self.mapping_objective, self.mapping_slack = mapping_objective, mapping_slack

@@ -15,10 +15,12 @@ from dse.costs.probes import probe_values as model_probes
 from dse.hardware.space import DesignSpace, default_space
 from dse.hardware.technology import Technology
 from dse.networks import load_network, network_names
+from dse.networks.layers import Network, as_network
 from dse.runs.column_dictionary import DERIVED, METRICS
 from dse.runs.identity import of_network, of_technology
 
 from .base import AcceleratorProblem, Columns, ProblemError
+from .checks import check_mapping_arguments, checked_space, checked_technology, in_order
 
 
 def _derived(name: str, m: Columns) -> np.ndarray:
@@ -49,7 +51,7 @@ def chosen_objectives(
     if objectives is not None:
         if own:
             raise ProblemError(f"{type(problem).__name__} defines its objectives itself; leave out objectives=")
-        names = (objectives,) if isinstance(objectives, str) else tuple(objectives)
+        names = (objectives,) if isinstance(objectives, str) else in_order(objectives, "objectives")
     unknown = [name for name in names if name not in known]
     if unknown and not own:
         raise ProblemError(
@@ -69,7 +71,7 @@ class SingleDNN(AcceleratorProblem):
 
     Parameters
     ----------
-    network : name, path of an ONNX file, or a `Network`.
+    network : name, path of an ONNX file, a `Network`, or layers.
     batch, dims : as in `load_network`; only for a network given by name or path.
     space : `DesignSpace`; default: the default space.
     technology : `Technology`; default 45 nm.
@@ -97,20 +99,24 @@ class SingleDNN(AcceleratorProblem):
         dims: Mapping[str, int] | None = None,
         mapping_slack: float = DEFAULT_SLACK,
     ) -> None:
+        check_mapping_arguments(n_jobs, mapping_objective, mapping_slack)
+        space, technology = checked_space(space, default_space), checked_technology(technology)
         self.objective_names = chosen_objectives(self, SingleDNN, objectives, known_objectives())
         named = isinstance(network, str | Path)
         if not named and (batch != 1 or dims):
             raise ProblemError("batch and dims belong to the loading of a network; pass them to load_network")
-        self.network = load_network(network, batch, dims) if named else network
+        if isinstance(network, list | tuple) and any(isinstance(each, str | Path | Network) for each in network):
+            raise ProblemError("network: give one, by name, path or as a Network; GeomeanDNN takes a list of several")
+        self.network = load_network(network, batch, dims) if named else as_network(network)
         self.network_name = str(network) if named else None
         self.batch, self.dims = batch, dict(dims or {})
-        self.technology = Technology.at() if technology is None else technology
+        self.technology = technology
         self.mapping_objective, self.mapping_slack = mapping_objective, mapping_slack
         self.n_jobs = n_jobs
         evaluator = BatchEvaluator(
             self.network, self.technology, objective=mapping_objective, slack=mapping_slack, n_jobs=n_jobs
         )
-        super().__init__(evaluator, default_space() if space is None else space)
+        super().__init__(evaluator, space)
 
     def objectives(self, m: Columns) -> tuple[np.ndarray, ...]:
         """The columns named by `objective_names`."""

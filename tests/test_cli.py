@@ -475,3 +475,37 @@ def test_interrupt_says_how_to_continue(files, finished):
     assert err.strip().split("\n")[-1].endswith("Continue with: dse resume stopped")
     done = subprocess.run([*DSE, "resume", "stopped"], cwd=files, capture_output=True, text=True)
     assert done.returncode == 0 and "the budget of 100" in done.stdout
+
+
+@pytest.mark.parametrize("mapping", ["best", "fixed"])
+def test_a_geometric_mean_of_one_network_ended_in_a_traceback(dse_command, files, mapping):
+    out = f"mean_of_one_{mapping}"
+    explore = ("explore", "--networks", "small.onnx", "--problem", "geomean", "-n", 20, "--no-random-twin", "--jobs", 1,
+               "--out", out, "--mapping", mapping)  # fmt: skip
+    code, shown, _ = dse_command(*explore)
+    assert code == 0 and "Leave one out" not in shown and "Stopped because the budget of 20" in shown
+    if (prices := dse.price_of_generality(dse.load(files / out))).size:
+        assert prices["left_out_loss"].isna().all() and "Price of generality" in shown
+    assert dse_command("front", out)[0] == 0
+
+
+@pytest.mark.parametrize("networks", ["small.onnx", "small.onnx,wide.onnx"])
+def test_a_geometric_mean_without_a_feasible_design_ended_in_a_traceback(dse_command, files, networks):
+    out = f"never_{len(networks)}"
+    never = "[base]\nactivation_bits = 64\ninput_register_bytes = 1\n[variables]\nrows = [4, 8]\ncols = [4, 8, 16]\n"
+    (files / "never.toml").write_text(never)
+    code, shown, err = dse_command("explore", "--networks", networks, "--problem", "geomean", "--space", "never.toml",
+                                   "--mapping", "fixed", "-n", 12, "--jobs", 1, "--out", out)  # fmt: skip
+    assert code == 0, err
+    assert "no feasible design was found" in shown and dse_command("front", out)[0] == 0
+    assert len(dse.price_of_generality(dse.load(files / out))) == 0
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3, 8])
+@pytest.mark.parametrize("objectives", ["macs", "macs,overflow", "latency_s,energy_j,area_mm2,dram_bytes"])
+def test_degenerate_runs_are_shown(dse_command, budget, objectives):
+    out = f"degenerate_{budget}_{len(objectives)}"
+    explore = ("explore", "small.onnx", "-n", budget, "--jobs", 1, "--out", out, "--objectives", objectives)
+    for command in (explore, (*explore, "--no-random-twin", "--overwrite"), ("front", out), ("resume", out)):
+        code, _, err = dse_command(*command)
+        assert code == 0, err

@@ -218,3 +218,9 @@ def test_default_space_and_a_subclass_with_its_own_objectives():
     assert problem.evaluate_designs(problem.space.sample(3, np.random.default_rng(0))).objectives.shape == (3, 2)
     with pytest.raises(ProblemError, match="WorstCase defines its objectives itself"):
         WorstCase(NETWORKS, objectives=("latency_s",))
+
+
+def test_a_name_of_a_network_with_a_line_break_or_blank_is_refused():
+    for name in ("a\nb", " a", "a\t", 'a"b', ""):
+        with pytest.raises(ProblemError, match="its name becomes a column of CSV files, but it"):
+            GeomeanDNN([NETWORKS[0].renamed(name)], space=SPACE)

@@ -22,7 +22,7 @@ from dse.costs.results import ENERGY_PARTS, WATERFALL
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, PARAMETERS, Accelerator, buffer_groups
 from dse.hardware.area import area_mm2
 from dse.hardware.dataflow import DATAFLOWS
-from dse.hardware.technology import Technology
+from dse.hardware.technology import Technology, technology_or_default
 from dse.networks.layers import OPERANDS, MacLayer, Network, VectorLayer
 
 FIXED = ("feature_map_compression", "weight_bits", "activation_bits", "accumulator_bits")
@@ -116,7 +116,7 @@ def explain(
 
     Raises ValueError where the network cannot run on the design.
     """
-    technology = technology or Technology.at(45)
+    technology = technology_or_default(technology)
     options: CostOptions = {"technology": technology, "objective": objective, "slack": slack}
     base = evaluate(design, network, **options)
     if not base.feasible:

@@ -18,6 +18,12 @@ from dse.search.exploration import Exploration
 PRICES = "price_of_generality.csv"
 """File of a run's directory that holds the table."""
 
+COLUMNS = (
+    "shared", "area_mm2", "network", "latency_s", "own_best", "own_best_latency_s", "loss", "left_out",
+    "left_out_latency_s", "left_out_loss",
+)  # fmt: skip
+"""Columns of `price_table`."""
+
 
 def _log_means_of_others(latency_s: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted sum of the log latencies of all networks but each one, (n, k); it ranks designs as their mean does."""
@@ -80,7 +86,7 @@ def price_table(
                 row |= {"left_out": int(left), "left_out_latency_s": own[left, j]}
                 row["left_out_loss"] = own[left, j] / latency_s[best, j] - 1
             rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def price_of_run(
@@ -109,6 +115,8 @@ def price_of_generality(run: Exploration) -> pd.DataFrame:
     The designs compared are all that the run evaluated, its random twin's too; ``shared`` is the ``index`` in
     `front.csv`.  Raises ValueError for a run of one network.
     """
+    if not isinstance(run, Exploration):
+        raise ValueError(f"expected the result of explore, or of dse.load(directory), got {run!r}")
     if PRICES not in run.texts:
         raise ValueError(f"the run has no {PRICES}: it is not one of several networks, such as problems.GeomeanDNN")
     return frame(run.texts[PRICES]())

@@ -25,7 +25,7 @@ from dse.costs.parallel import checked_jobs, in_threads, worker_count
 from dse.costs.results import metric_columns
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.area import Columns
-from dse.hardware.technology import Technology
+from dse.hardware.technology import Technology, technology_or_default
 from dse.networks.layers import Layer, Network, as_network
 
 _SECONDS_A_TASK = 0.03  # joblib polls every 10 ms: below this a batch is faster without it
@@ -38,11 +38,10 @@ def kernel_totals(
     mode: int,
     slack: float,
     sizes: np.ndarray = TILE_SIZES,
-) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+) -> tuple[np.ndarray, k.Found]:
     """Kernel totals of a chunk of designs, (n, N_RESULT), and what it found for the last design.
 
-    The second part: whether, result and mapping row of every (layer, variant); the variant of every step; whether
-    each tensor stays on chip.
+    The second part is `dse.costs.kernels.Found`.
     """
     totals, found = network_totals(rows, options, arguments, mode, slack, sizes)
     return totals[:, 0], found
@@ -55,19 +54,16 @@ def network_totals(
     mode: int,
     slack: float,
     sizes: np.ndarray = TILE_SIZES,
-) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """As `kernel_totals`, of each of the networks that the tables hold: (n, n_networks, N_RESULT)."""
-    layers, _, steps, _, tensors, weight_elements = arguments
-    found = (
-        np.zeros((len(layers), 16), dtype=bool),
-        np.zeros((len(layers), 16, k.N_RESULT)),
-        np.zeros((len(layers), 16, k.N_MAP)),
-        np.zeros(len(steps), dtype=np.int64),
-        np.zeros(len(tensors), dtype=bool),
-    )
-    totals = np.empty((len(rows), len(weight_elements), k.N_RESULT))
-    usage = np.empty(len(steps))
-    k.evaluate_designs(rows, options, *arguments, sizes, mode, slack, *found, usage, k.make_scratch(), totals)
+) -> tuple[np.ndarray, k.Found]:
+    """As `kernel_totals`, of each of the networks that the tables hold: (n, n_networks, N_RESULT).
+
+    A row may go on with a frozen mapping, (n, N_DESIGN + N_FIXED); every layer then gets that one.
+    """
+    networks = k.Networks(*arguments)
+    designs, fixed = np.ascontiguousarray(rows[:, : k.N_DESIGN]), np.ascontiguousarray(rows[:, k.N_DESIGN :])
+    found, scratch = k.make_found(networks), k.make_scratch()
+    totals = np.empty((len(rows), len(networks.weight_elements), k.N_RESULT))
+    k.evaluate_designs(designs, fixed, options, networks, sizes, mode, slack, found, scratch, totals)
     return totals, found
 
 
@@ -85,7 +81,7 @@ def layer_cycles(
     Returns `(cycles, totals)`, (n_designs, n_layers) [cycles] and (n_designs, N_RESULT).  Each row is what `evaluate`
     tells of that design, to the bit.
     """
-    technology = technology or Technology.at(45)
+    technology = technology_or_default(technology)
     mode, limit = mapper_mode(objective, slack)
     tables = network_tables(as_network(network_or_layers))
     work = [(*design_rows(parameter_columns(design), technology), tables, mode, limit) for design in designs]
@@ -108,21 +104,21 @@ def step_results(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kernel results of every layer on one design, `row` (1, N_DESIGN): one repeat each, (n_steps, N_RESULT), and the
     totals (N_RESULT,)."""
-    totals, (_, results, _, variants, resident) = kernel_totals(row, options, tables.arguments, mode, slack)
-    return results_of_steps(row[0], tables, results, variants, resident), totals[0]
+    totals, found = kernel_totals(row, options, tables.arguments, mode, slack)
+    return results_of_steps(row[0], tables, found), totals[0]
 
 
-def results_of_steps(
-    design_row: np.ndarray, tables: NetworkTables, results: np.ndarray, variants: np.ndarray, resident: np.ndarray
-) -> np.ndarray:
+def results_of_steps(design_row: np.ndarray, tables: NetworkTables, found: k.Found) -> np.ndarray:
     """Kernel result of every layer, one repeat each, (n_steps, N_RESULT)."""
     steps = np.zeros((len(tables.steps), k.N_RESULT))
     for i, step in enumerate(tables.steps):
         index = int(step[k.STEP_INDEX])
         if step[k.STEP_IS_VECTOR]:
-            k.vector_step(design_row, tables.vectors[index], step, tables.inputs, tables.tensors, resident, steps[i])
+            k.vector_step(
+                design_row, tables.vectors[index], step, tables.inputs, tables.tensors, found.resident, steps[i]
+            )
         else:
-            steps[i] = results[index, variants[i]]
+            steps[i] = found.results[index, found.variants[i]]
     return steps
 
 
@@ -143,7 +139,7 @@ class TotalsEvaluator:
     def __init__(
         self, tables: NetworkTables, technology: Technology | None, objective: str, slack: float, n_jobs: int
     ) -> None:
-        self.technology = technology or Technology.at(45)
+        self.technology = technology_or_default(technology)
         self.objective, self.slack = objective, slack
         self.n_jobs = checked_jobs(n_jobs)
         self._mode, self._slack = mapper_mode(objective, slack)
@@ -151,11 +147,8 @@ class TotalsEvaluator:
         self._seconds_a_design = 0.0
         self._compiled = False
 
-    chunk_totals = staticmethod(_chunk_totals)
-    """What computes the kernel totals of a chunk."""
-
     def kernel_rows(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
-        """What `chunk_totals` takes: a row a design, and the spatial options of them all."""
+        """What `network_totals` takes: a row a design, and the spatial options of them all."""
         return design_rows(columns, self.technology)
 
     def totals(self, columns: Columns) -> np.ndarray:
@@ -163,18 +156,18 @@ class TotalsEvaluator:
         rows, options = self.kernel_rows(columns)
         task = (options, self._arguments, self._mode, self._slack)
         if not self._compiled:
-            self.chunk_totals(rows[:0], *task)  # compile once here: workers racing for a cold cache can crash
+            _chunk_totals(rows[:0], *task)  # compile once here: workers racing for a cold cache can crash
             self._compiled = True
         workers, n_jobs = worker_count(self.n_jobs)
         small = len(rows) * self._seconds_a_design < _SECONDS_A_TASK * workers
         if workers == 1 or len(rows) < 2 or (n_jobs is not None and small):
             start = time.perf_counter()
-            totals = self.chunk_totals(rows, *task)
+            totals = _chunk_totals(rows, *task)
             self._seconds_a_design = (time.perf_counter() - start) / max(1, len(rows))
             return totals
         chunks = np.array_split(rows, min(len(rows), 4 * workers))
         parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads")
-        return np.concatenate(parallel(joblib.delayed(self.chunk_totals)(chunk, *task) for chunk in chunks))
+        return np.concatenate(parallel(joblib.delayed(_chunk_totals)(chunk, *task) for chunk in chunks))
 
 
 class BatchEvaluator(TotalsEvaluator):

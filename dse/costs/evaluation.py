@@ -24,7 +24,7 @@ from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS, LAYER_BYTES, WATERFALL
 from dse.costs.traffic import bytes_needed
 from dse.hardware.accelerator import Accelerator, buffer_groups
 from dse.hardware.area import AREA_BLOCKS
-from dse.hardware.technology import Technology
+from dse.hardware.technology import Technology, technology_or_default
 from dse.networks.layers import LOOPS, Layer, MacLayer, Network, as_network
 
 _RESIDENT_BITS = {
@@ -119,16 +119,15 @@ def evaluate(
     if not isinstance(design, Accelerator):
         raise ValueError(f"expected an Accelerator, got {design!r}; make one with Accelerator(rows=..., ...)")
     network = as_network(network_or_layers)
-    technology = technology or Technology.at(45)
+    technology = technology_or_default(technology)
     mode, limit = mapper_mode(objective, slack)
     columns = parameter_columns(design)
     rows, options = design_rows(columns, technology)
     tables = network_tables(network)
     totals, found = kernel_totals(rows, options, tables.arguments, mode, limit)
-    _, results, maps, variants, resident = found
-    steps = results_of_steps(rows[0], tables, results, variants, resident)
+    steps = results_of_steps(rows[0], tables, found)
     mappings = {
-        layer.name: Mapping.from_row(maps[int(tables.steps[i, k.STEP_INDEX]), variants[i]])
+        layer.name: Mapping.from_row(found.maps[int(tables.steps[i, k.STEP_INDEX]), found.variants[i]])
         for i, layer in enumerate(network.layers)
         if isinstance(layer, MacLayer)
     }
@@ -136,7 +135,7 @@ def evaluate(
         given = _given_mappings(network, mapping)
         for i, layer in enumerate(network.layers):
             if isinstance(layer, MacLayer) and layer.name in given:
-                _cost_given(layer, design, rows[0], options, given[layer.name], int(variants[i]), steps[i])
+                _cost_given(layer, design, rows[0], options, given[layer.name], int(found.variants[i]), steps[i])
         mappings |= given
         totals = (steps * tables.steps[:, k.STEP_REPEATS, None]).sum(axis=0, keepdims=True)
     layers = _layer_table(design, network, steps, mappings)

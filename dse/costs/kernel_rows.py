@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any, TypedDict
 
 import numpy as np
@@ -37,16 +38,17 @@ times the energy: it shrinks the first tile, whose load nothing hides, until wei
 MAPPING_OBJECTIVES = {"latency": k.LATENCY, "energy": k.ENERGY, "edp": k.EDP}
 
 
-def mapper_mode(objective: str, slack: float) -> tuple[int, float]:
-    """The kernel's (mode, slack) for a mapping objective.
+def mapper_mode(objective: str, slack: float, called: str = "slack") -> tuple[int, float]:
+    """The kernel's (mode, slack) for a mapping objective; `called` is what an error calls the slack.
 
     ``"latency"``: least energy among the mappings within `slack` (0 = ties only) of the least latency;
     ``"energy"``: least energy, ties by latency; ``"edp"``: least energy x delay.
     """
-    if objective not in MAPPING_OBJECTIVES:
+    if not isinstance(objective, str) or objective not in MAPPING_OBJECTIVES:
         raise ValueError(f"mapping objective {objective!r}: choose one of {', '.join(MAPPING_OBJECTIVES)}")
-    if not slack >= 0:
-        raise ValueError(f"slack must be at least 0, got {slack!r}")
+    number = isinstance(slack, Real) and not isinstance(slack, bool)
+    if not (number and slack >= 0):
+        raise ValueError(f"{called} must be {'' if number else 'a number, '}at least 0, got {slack!r}")
     return MAPPING_OBJECTIVES[objective], float(slack) if objective == "latency" else 0.0
 
 

@@ -16,6 +16,7 @@ from itertools import product
 
 import numpy as np
 
+from dse.costs import kernels as k
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.dataflow import SpatialOption
 from dse.networks.layers import LOOPS, OPERANDS, MacLayer, distinct_positions
@@ -26,12 +27,9 @@ GROUPS = {"G": ("G",), "P": ("B", "OY", "OX"), "K": ("K",), "R": ("C", "FY", "FX
 IRRELEVANT = {"W": "P", "I": "K", "O": "R"}
 """The group of loops that leaves an operand unchanged; all others are relevant to it."""
 
-DRAM_ORDERS = (("K", "R", "P"), ("P", "R", "K"), ("K", "P", "R"), ("R", "K", "P"), ("R", "P", "K"), ("P", "K", "R"))
+DRAM_ORDERS = tuple(tuple("PKR"[group] for group in order) for order in k.ORDERS)
 """Orders of the groups of DRAM loops, outer to inner, inside the loop over ``G``.  The first three do: only the
 innermost loop with more than one trip is reuse, so the order of the two outside it changes nothing."""
-
-ROW_LENGTH = 46
-"""Numbers in a mapping row of the compiled kernel (see `Mapping.to_row`)."""
 
 Factors = MappingType[str, int] | Iterable[int]
 Loops = dict[str, tuple[int, int, int]]
@@ -105,28 +103,48 @@ class Mapping:
 
     @classmethod
     def from_row(cls, row: np.ndarray) -> Mapping:
-        """From a row of the kernel, (46,): spatial, register, buffer, lanes, order, stationary, bypass, option, loops.
+        """From a row of the kernel, (N_MAP,).
 
-        The last 17 numbers: whether the array loops are in a given order, then DRAM loops and array loops, outer to
-        inner, as indices of `LOOPS`; they hold where the order (0 to 5 of `DRAM_ORDERS`) is -1, and where that is 1.
+        Loops are numbers of `LOOPS`; their orders hold where the number of the DRAM order is -1, and where the array
+        order is given.
         """
         row = [int(value) for value in row]
-        if len(row) != ROW_LENGTH:
-            raise ValueError(f"a mapping row has {ROW_LENGTH} numbers, got {len(row)}")
-        lanes, order, stationary, bypass, option, given = row[24:30]
-        names = "".join(x for i, x in enumerate(OPERANDS) if bypass >> i & 1)
-        outer = DRAM_ORDERS[order] if order >= 0 else tuple(LOOPS[i] for i in row[30:38])
-        inner = tuple(LOOPS[i] for i in row[38:46]) if given else ()
-        return cls(row[:8], row[8:16], row[16:24], lanes, outer, OPERANDS[stationary], names, option, inner)
+        if len(row) != k.N_MAP:
+            raise ValueError(f"a mapping row has {k.N_MAP} numbers, got {len(row)}")
+
+        def eight(first: int) -> list[int]:
+            return row[first : first + len(LOOPS)]
+
+        order = row[k.MAP_DRAM_ORDER]
+        return cls(
+            spatial=eight(k.MAP_S),
+            register=eight(k.MAP_R),
+            buffer=eight(k.MAP_T),
+            lanes=row[k.MAP_LANES],
+            dram_order=DRAM_ORDERS[order] if order >= 0 else tuple(LOOPS[i] for i in eight(k.MAP_DRAM_LOOPS)),
+            stationary=OPERANDS[row[k.MAP_STATIONARY]],
+            bypass="".join(x for i, x in enumerate(OPERANDS) if row[k.MAP_BYPASS] >> i & 1),
+            option=row[k.MAP_OPTION],
+            array_order=tuple(LOOPS[i] for i in eight(k.MAP_ARRAY_LOOPS)) if row[k.MAP_ARRAY_GIVEN] else (),
+        )
 
     def to_row(self) -> np.ndarray:
-        """The mapping row of the kernel, (46,) float64; see `from_row`."""
-        bypass = sum(1 << i for i, x in enumerate(OPERANDS) if x in self.bypass)
-        order = DRAM_ORDERS.index(self.dram_order) if self.dram_order in DRAM_ORDERS else -1
-        outer = [LOOPS.index(d) for d in self.dram_order] if order < 0 else [0] * 8
-        inner = [LOOPS.index(d) for d in self.array_order] or [0] * 8
-        choices = (self.lanes, order, OPERANDS.index(self.stationary), bypass, self.option, bool(self.array_order))
-        return np.array([*self.spatial, *self.register, *self.buffer, *choices, *outer, *inner], dtype=float)
+        """The mapping row of the kernel, (N_MAP,) float64; see `from_row`."""
+        row = np.zeros(k.N_MAP)
+        for first, factors in ((k.MAP_S, self.spatial), (k.MAP_R, self.register), (k.MAP_T, self.buffer)):
+            row[first : first + len(LOOPS)] = factors
+        row[k.MAP_LANES], row[k.MAP_OPTION] = self.lanes, self.option
+        row[k.MAP_STATIONARY] = OPERANDS.index(self.stationary)
+        row[k.MAP_BYPASS] = sum(1 << i for i, x in enumerate(OPERANDS) if x in self.bypass)
+        if self.dram_order in DRAM_ORDERS:
+            row[k.MAP_DRAM_ORDER] = DRAM_ORDERS.index(self.dram_order)
+        else:
+            row[k.MAP_DRAM_ORDER] = -1
+            row[k.MAP_DRAM_LOOPS : k.MAP_DRAM_LOOPS + len(LOOPS)] = [LOOPS.index(d) for d in self.dram_order]
+        if self.array_order:
+            row[k.MAP_ARRAY_GIVEN] = 1
+            row[k.MAP_ARRAY_LOOPS : k.MAP_ARRAY_LOOPS + len(LOOPS)] = [LOOPS.index(d) for d in self.array_order]
+        return row
 
     def spatial_option(self, design: Accelerator) -> SpatialOption:
         """The spatial option of the design's dataflow that this mapping uses."""

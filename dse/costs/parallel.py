@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from numbers import Integral
 
 import joblib
 from joblib.parallel import get_active_backend
 
 
 def checked_jobs(n_jobs: int) -> int:
-    """Workers, all cores where it is -1; ValueError for another number below 1."""
-    if n_jobs == 0 or n_jobs < -1:
-        raise ValueError(f"n_jobs must be a number of workers >= 1, or -1 for all cores; got {n_jobs}")
-    return (os.cpu_count() or 1) if n_jobs == -1 else n_jobs
+    """Workers, all cores where it is -1; ValueError for anything else that is no whole number >= 1."""
+    whole = isinstance(n_jobs, Integral) and not isinstance(n_jobs, bool)
+    if not whole or n_jobs == 0 or n_jobs < -1:
+        raise ValueError(f"n_jobs must be a number of workers >= 1, or -1 for all cores; got {n_jobs!r}")
+    return (os.cpu_count() or 1) if n_jobs == -1 else int(n_jobs)
 
 
 def in_threads(function: Callable, tasks: Sequence[tuple], n_jobs: int, prefer: str = "threads") -> list:

@@ -5,7 +5,7 @@ Each network's numbers have the bits of its own `BatchEvaluator`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from dse.networks.layers import Network
 
 def distinct_networks(networks: Iterable[Network]) -> tuple[Network, ...]:
     """The networks as a tuple; a ValueError where there is none, one is no `Network`, or two have one name."""
-    if isinstance(networks, str | Network) or not isinstance(networks, Iterable):
+    if isinstance(networks, str | Network | set | frozenset | Mapping) or not isinstance(networks, Iterable):
         raise ValueError(f"expected a list of networks, got {networks!r}")
     networks = tuple(networks)
     if not networks:

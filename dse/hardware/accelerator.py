@@ -246,6 +246,8 @@ def _checked(name: str, kind: str, value: Any) -> Any:
         wrong = "must be a positive number"
     elif kind == "share" and not (_is_number(value) and 0 <= value < 1):
         wrong = "must be at least 0 and below 1"
+    elif kind == "flag" and value not in (True, False):  # 1.0 and 0.0 of a batch's columns too
+        wrong = "must be True or False"
     elif kind == "choice" and value not in _CHOICES[name]:
         wrong = f"must be one of {', '.join(_CHOICES[name])}"
     elif kind == "operands" and not (isinstance(value, str) and all(x in OPERANDS for x in value)):

@@ -73,6 +73,14 @@ class DesignSpace:
         name: str = "space",
     ) -> None:
         base = Accelerator() if base is None else base
+        if not isinstance(base, Accelerator):
+            raise ValueError(f"space {name!r}: base must be an Accelerator, such as Accelerator(rows=8), got {base!r}")
+        if not isinstance(name, str):
+            raise ValueError(f"the name of a space must be a text, got {name!r}")
+        if variables and not isinstance(variables, Mapping):
+            raise ValueError(
+                f"space {name!r}: give levels by parameter, such as {{'rows': [8, 16]}}, got {variables!r}"
+            )
         if not variables:
             raise ValueError(
                 f"space {name!r} has no variables; name at least one Accelerator parameter with two levels"

@@ -357,6 +357,15 @@ _PUBLISHED_PAIRS = (
 """Narrow, wide, and the largest ratio that keeps the law between them positive for every width."""
 
 
+def technology_or_default(technology: Technology | None) -> Technology:
+    """The technology, 45 nm where it is None; ValueError where it is something else."""
+    if technology is None:
+        return Technology.at(45)
+    if not isinstance(technology, Technology):
+        raise ValueError(f"technology={technology!r}: give a Technology, such as dse.Technology.at(16)")
+    return technology
+
+
 def _numbers() -> list[Any]:
     return [f for f in fields(Technology) if "scales" in f.metadata]
 

@@ -44,6 +44,8 @@ def load_network(
     """
     from dse.networks.onnx_import import import_onnx  # not before it is needed: onnx takes a third of a second
 
+    if not isinstance(name_or_path, str | PathLike):
+        raise NetworkError(f"expected the name of a network or the path of an .onnx file, got {name_or_path!r}")
     text = fspath(name_or_path)
     if text in NETWORKS:
         entry = NETWORKS[text]
@@ -56,4 +58,4 @@ def load_network(
         raise NetworkError(
             f"unknown network {text!r}: {hint}Give one of {', '.join(network_names())}, or the path of an .onnx file"
         )
-    return import_onnx(path, batch, dims)
+    return import_onnx(path, batch, network_dims(text, dims))

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from dse.networks.errors import NetworkError
+
 DIRECTORY = Path(__file__).parent
 
 
@@ -190,4 +192,6 @@ EIGHT = (
 
 def network_dims(network: str, dims: Mapping[str, int] | None = None) -> dict[str, int]:
     """Sizes of dynamic dimensions: those given, and those of the network of that name where none are given."""
+    if dims is not None and not isinstance(dims, Mapping):
+        raise NetworkError(f"dims must be sizes by name, such as {{'seq': 128}}, got {dims!r}")
     return {**(NETWORKS[network].dims if network in NETWORKS else {}), **(dims or {})}

@@ -242,6 +242,11 @@ class Network:
             raise ValueError(f"network {self.name!r} has no layers")
         seen: set[str] = set()
         for layer in self.layers:
+            if not isinstance(layer, Layer):
+                raise ValueError(
+                    f"network {self.name!r}: expected layers, got {layer!r}; load a network by name or path with "
+                    "load_network"
+                )
             if layer.name in seen:
                 raise ValueError(f"network {self.name!r}: two layers are called {layer.name!r}")
             seen.add(layer.name)

@@ -65,7 +65,7 @@ def front(run: Exploration) -> Figure:
         _front_panel(axis, run, names[0], second, stepped=len(names) == 2)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, columnspacing=1.2, markerscale=1.3)
-    return footer(figure, caption(run))
+    return footer(figure, _plain(caption(run)))
 
 
 def _front_panel(axis: Axes, run: Exploration, first: str, second: str, stepped: bool) -> None:
@@ -137,7 +137,7 @@ def _one_objective(run: Exploration) -> Figure:
         axis.set_yscale("log")
         _plain_log(axis.yaxis)
     figure.legend(loc="outside upper center", ncols=2)
-    return footer(figure, caption(run))
+    return footer(figure, _plain(caption(run)))
 
 
 @styled
@@ -162,7 +162,7 @@ def convergence(run: Exploration) -> Figure:
     axis.grid(True)
     axis.set_axisbelow(True)
     axis.legend(loc="lower right")
-    return footer(figure, caption(run))
+    return footer(figure, _plain(caption(run)))
 
 
 @styled
@@ -183,15 +183,16 @@ def breakdown(run: Exploration) -> Figure:
     for axis, (total, parts) in zip(axes, groups, strict=False):
         _stack(axis, chosen, total, parts)
     axes[-1].set_xticks(np.arange(len(chosen)), [f"{i:,}" for i in chosen["index"]], rotation=90, fontsize=6)
-    first = words(run.objective_names[0])
+    first = _plain(words(run.objective_names[0]))
     axes[-1].set_xlabel(f"Design along the front, least {first} left\n(its index in front.csv)")
-    return footer(figure, caption(run))
+    return footer(figure, _plain(caption(run)))
 
 
 def _stack(axis: Axes, chosen: Table, total: str, parts: dict[str, tuple[str, str]]) -> None:
     """Shares of one total as stacked bars, the total above each."""
     values = chosen[list(parts)].to_numpy(float)
-    shares = values / values.sum(axis=1, keepdims=True)
+    sums = values.sum(axis=1, keepdims=True)
+    shares = np.divide(values, sums, out=np.zeros_like(values), where=sums > 0)
     at, bottom = np.arange(len(chosen)), np.zeros(len(chosen))
     for (label, colour), share in zip(parts.values(), shares.T, strict=True):
         axis.bar(at, share, 0.82, bottom, color=colour, label=label if share.max(initial=0) >= 0.005 else None, lw=0)
@@ -211,7 +212,12 @@ def _stack(axis: Axes, chosen: Table, total: str, parts: dict[str, tuple[str, st
 
 
 def _label(name: str, unit: str) -> str:
-    return _capital(words(name)) + (f" [{unit}]" if unit else "")
+    return _capital(_plain(words(name))) + (f" [{unit}]" if unit else "")
+
+
+def _plain(text: str) -> str:
+    """The text as it stands: matplotlib reads what is between two dollars as a formula."""
+    return text.replace("$", r"\$")
 
 
 def _capital(text: str) -> str:

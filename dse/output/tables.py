@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -56,7 +57,9 @@ def front_table(run: Exploration, width: int = 100) -> Table:
     which = spread(on_scale, max(3, min(7, (width - 30) // 12)))
     chosen, at_knee = best.iloc[which], knee(on_scale)
     means = "; geometric means over the networks" if PRICES in run.texts else ""
-    table = _table(f"{len(chosen)} of {len(best)} designs along the front, least {words(names[0])} first{means}")
+    table = _table(
+        f"{len(chosen)} of {len(best)} designs along the front, least {escape(words(names[0]))} first{means}"
+    )
     table.add_column("design (index in front.csv)", no_wrap=True)
     for i, index in zip(which, chosen["index"], strict=True):
         table.add_column(f"{index}" + ("\nknee" if i == at_knee else ""), justify="right")
@@ -77,7 +80,7 @@ def _row(table: Table, name: str, values: Iterable) -> None:
     """One quantity of several designs; metrics by their words, parameters by the names that `--set` takes."""
     values = list(values)
     if isinstance(values[0], str):
-        table.add_row(name, *(value.replace("_", "_\n") for value in values))
+        table.add_row(escape(name), *(escape(value).replace("_", "_\n") for value in values))
         return
     if name == "utilisation":
         table.add_row("MAC utilisation", *(percent(value) for value in values))
@@ -96,7 +99,7 @@ def _row(table: Table, name: str, values: Iterable) -> None:
         "latency_bound_s": "lower bound of the latency",
         "makespan_bound_s": "lower bound of the makespan",
         "stp": "system throughput (STP)",
-    }.get(name, words(name))
+    }.get(name, escape(words(name)))
     table.add_row(f"{label} \\[{unit}]" if unit else label, *(number(value * factor) for value in values))
 
 
@@ -119,14 +122,26 @@ def price_report(run: Exploration, width: int = 100) -> RenderableType | None:
     for index in chosen["index"]:
         table.add_column(f"{index}" + ("\nknee" if index == at_knee else ""), justify="right")
     for network, row in loss.iterrows():
-        table.add_row(str(network), *(f"+{percent(row[index])}" for index in chosen["index"]))
+        table.add_row(escape(str(network)), *(f"+{percent(row[index])}" for index in chosen["index"]))
     knee_rows = prices[prices["shared"] == at_knee]
+    if len(knee_rows) < 2:  # one network: no other to choose for
+        return table
     left = _table("Leave one out, at most the area of the knee: the design best for the others, on the one left out")
     left.show_header = False
     for _, row in knee_rows.iterrows():
         missing = not np.isfinite(row["left_out_loss"])
-        left.add_row(row["network"], "cannot run it" if missing else f"+{percent(row['left_out_loss'])}")
+        left.add_row(escape(row["network"]), "cannot run it" if missing else f"+{percent(row['left_out_loss'])}")
     return Group(table, "", left)
+
+
+def _against(random: float, value: float) -> str:
+    """The hypervolume of the random twin against that of the search, in words."""
+    if random == value:
+        return ", the same"
+    if value == 0:
+        return "; the search found no feasible design near the best of both"
+    less = 1 - random / value
+    return f", {percent(abs(less))} {'less' if less >= 0 else 'more'}"
 
 
 def verdict(run: Exploration) -> list[str]:
@@ -143,11 +158,8 @@ def verdict(run: Exploration) -> list[str]:
         if source in ("random", "exhaustive") and len(run.hypervolume) > 1:
             continue
         line = f"Hypervolume of the {'sweep' if source == 'exhaustive' else 'search'}: {value:.4f} (1 = ideal corner)"
-        if random:
-            less = 1 - random / value
-            line += (
-                f"; random search at equal budget: {random:.4f}, {percent(abs(less))} {'less' if less >= 0 else 'more'}"
-            )
+        if random is not None:
+            line += f"; random search at equal budget: {random:.4f}{_against(random, value)}"
         exact = run.hypervolume.get("exhaustive")
         if exact and source != "exhaustive":
             line += f"; exact front of the space: {exact:.4f}, of which the search has {percent(value / exact)}"
@@ -336,11 +348,11 @@ def co_run_report(run: CoRun) -> RenderableType:
         slowest = max(which, key=lambda i: done.turnaround_s[i])
         slow = max(done.turnaround_s[i] / run.alone_s[i] for i in which)
         streams.add_row(
-            name, str(done.jobs[which[0]].sub_array + 1), str(len(which)), quantity(run.alone_s[which[0]], "s"),
+            escape(name), str(done.jobs[which[0]].sub_array + 1), str(len(which)), quantity(run.alone_s[which[0]], "s"),
             quantity(done.turnaround_s[slowest], "s"), number(slow), str(int(done.missed[which].sum())),
         )  # fmt: skip
     lines = [
-        f"{name}: due {quantity(due_s, 's')} after arrival, but no order of these layers finishes it before "
+        f"{escape(name)}: due {quantity(due_s, 's')} after arrival, but no order of these layers finishes it before "
         f"{quantity(earliest, 's')}"
         for name, (due_s, earliest) in unmet_deadlines(run).items()
     ]

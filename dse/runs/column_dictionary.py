@@ -96,6 +96,27 @@ def split_name(name: str) -> tuple[str, str]:
     return (name[: -len(ending)], SUFFIXES[ending]) if ending else (name, "1")
 
 
+LONGEST_NAME = 300
+"""Characters of the longest name of a column."""
+
+
+def name_fault(name: object) -> str:
+    """Why something cannot be the name of a column of CSV files, in a few words; "" where it can."""
+    if not isinstance(name, str):
+        return f"it is of type {type(name).__name__}, not a text"
+    if not name:
+        return "it is empty"
+    if name != name.strip():
+        return "it begins or ends with a blank"
+    if "," in name or '"' in name:
+        return "it holds a comma or a quote"
+    if not name.isprintable():
+        return "it holds a line break or another character that cannot be printed"
+    if len(name) > LONGEST_NAME:
+        return f"it has {len(name):,} characters, more than {LONGEST_NAME}"
+    return ""
+
+
 def of_network(name: str) -> tuple[str, str] | None:
     """Metric and network of a column of one network: ``latency_s_vgg16`` gives ("latency_s", "vgg16")."""
     if name in COLUMNS or "_per_" in name:

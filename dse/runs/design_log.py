@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from dse.hardware.dataflow import DATAFLOWS, Dataflow
 from dse.hardware.space import DesignSpace
 from dse.runs.files import RunDirectoryError, writing
 from dse.runs.identity import ELSEWHERE
@@ -69,13 +70,32 @@ class RowFormat:
 
 
 def level_texts(space: DesignSpace) -> list[list[str]]:
-    """The text of every level of every variable, as the CSV files show it."""
+    """The text of every level of every variable, as the CSV files show it; ValueError where a text tells no level."""
     texts = []
+    for name, values in space.columns(np.zeros((1, space.n_var), dtype=np.int64)).items():
+        if name not in space.names:
+            _check_dataflow(name, values[0])
     for j, (name, n) in enumerate(zip(space.names, np.asarray(space.n_levels).tolist(), strict=True)):
         X = np.zeros((n, space.n_var), dtype=np.int64)
         X[:, j] = np.arange(n)
-        texts.append([_cell(name, value) for value in np.asarray(space.columns(X)[name]).tolist()])
+        levels = np.asarray(space.columns(X)[name]).tolist()
+        texts.append([_cell(name, value) for value in levels])
+        twice = [text for i, text in enumerate(texts[-1]) if text in texts[-1][:i]]
+        if twice:
+            raise ValueError(
+                f"two levels of {name} are both called {twice[0]}; rename one: CSV files tell them by name"
+            )
+        for value in levels:
+            _check_dataflow(name, value)
     return texts
+
+
+def _check_dataflow(name: str, value: object) -> None:
+    """ValueError for a dataflow of one's own that has the name of one that ships: its name is read back as that."""
+    if isinstance(value, Dataflow) and DATAFLOWS.get(value.name, value) != value:
+        raise ValueError(
+            f"{name} {value.name!r} is not the dataflow of this name that ships; rename it: CSV files tell it by name"
+        )
 
 
 def _cell(name: str, value: object) -> str:
@@ -282,7 +302,9 @@ class RunLog:
             self._metrics = metrics
         elif self._metrics != metrics:
             odd = set(metrics).symmetric_difference(self._metrics)
-            raise ValueError(f"the evaluator changed its metrics during the run: {', '.join(sorted(odd))}")
+            raise ValueError(
+                f"the evaluator changed its metrics during the run: {', '.join(sorted(odd)) or 'their order'}"
+            )
         if self.path is not None:
             index = np.arange(self._n, self._n + len(X))
             lines = self.format.lines(index, np.full(len(X), generation), self.source, X, rows)

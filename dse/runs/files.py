@@ -17,6 +17,13 @@ class RunDirectoryError(ValueError):
     """A run's directory cannot be used; the message says why and what to do."""
 
 
+def checked_path(path: Any, what: str) -> Path:
+    """The path; RunDirectoryError where it is none."""
+    if not isinstance(path, str | os.PathLike):
+        raise RunDirectoryError(f"{what}={path!r}: give the path of a directory, such as 'results/mine'")
+    return Path(path)
+
+
 def hash_of(value: Any) -> str:
     """SHA-256 of a value's JSON text, or of bytes."""
     data = value if isinstance(value, bytes) else json.dumps(value, sort_keys=True).encode()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dse.runs.files import RunDirectoryError, hash_of, write_whole, writing
+from dse.runs.files import RunDirectoryError, checked_path, hash_of, write_whole, writing
 from dse.runs.identity import differences, same_environment
 
 try:
@@ -32,7 +32,7 @@ FIGURE_FILES = ("front.pdf", "front.png", "convergence.png", "breakdown.png")
 
 def read_manifest(directory: Path) -> dict[str, Any]:
     """The manifest of a run; an error when there is none or it is not one."""
-    path = Path(directory) / MANIFEST
+    path = checked_path(directory, "directory") / MANIFEST
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -62,6 +62,13 @@ def as_written(directory: str | os.PathLike) -> Iterator[None]:
         ) from error
 
 
+def _plain(value: Any) -> Any:
+    """A number of numpy as JSON can hold it."""
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{value!r} is no JSON value")
+
+
 class RunDirectory:
     """The directory of one run, claimed for one identity.
 
@@ -76,7 +83,7 @@ class RunDirectory:
     """
 
     def __init__(self, path: str | os.PathLike, identity: dict[str, Any], overwrite: bool = False) -> None:
-        self.path = Path(path)
+        self.path = checked_path(path, "out")
         self.identity = identity
         self.manifest: dict[str, Any] = {}
         self._lock: int | None = None
@@ -142,7 +149,7 @@ class RunDirectory:
     def write(self, **entries: Any) -> None:
         """Update the manifest."""
         self.manifest = self.manifest | entries | {"identity": self.identity}
-        write_whole(self.path / MANIFEST, (json.dumps(self.manifest, indent=1) + "\n").encode())
+        write_whole(self.path / MANIFEST, (json.dumps(self.manifest, indent=1, default=_plain) + "\n").encode())
 
     def __enter__(self) -> RunDirectory:
         if fcntl is not None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.dataflow import Dataflow
 from dse.hardware.space import DesignSpace
 from dse.runs.column_dictionary import COLUMNS, dictionary
-from dse.runs.files import RunDirectoryError
+from dse.runs.files import RunDirectoryError, checked_path
 from dse.runs.problem_protocol import SearchProblem
 from dse.runs.run_directory import read_manifest
 
@@ -43,14 +46,26 @@ def frame(text: bytes) -> pd.DataFrame:
     if wrong:
         raise ValueError(f"line {wrong[0] + 1} has {len(rows[wrong[0]])} values, expected {len(rows[0])}")
     columns = list(zip(*rows[1:], strict=True)) or [()] * len(rows[0])
-    return pd.DataFrame({name: _typed(values) for name, values in zip(rows[0], columns, strict=True)})
+    if twice := [name for i, name in enumerate(rows[0]) if name in rows[0][:i]]:
+        raise ValueError(f"two columns are called {twice[0]!r}")
+    return pd.DataFrame({name: _typed(name, values) for name, values in zip(rows[0], columns, strict=True)})
 
 
-def _typed(values: tuple[str, ...]) -> list:
-    """Texts as whole numbers, floats or bools where all of them are."""
-    for kind in (int, float):
+TEXTS = {"source"} | {f.name for f in fields(Accelerator) if isinstance(getattr(Accelerator(), f.name), str | Dataflow)}
+"""Columns that hold texts, whatever these look like: a dataflow may be called "1", and no operand is ""."""
+
+
+def _typed(name: str, values: tuple[str, ...]) -> list:
+    """Texts as whole numbers, floats or bools where all of them are; an empty cell among or instead of numbers is NaN.
+
+    Columns of `TEXTS` stay as they are.
+    """
+    if name in TEXTS:
+        return list(values)
+    kinds = (float,) if "" in values else (int, float)
+    for kind in kinds:
         try:
-            return [kind(value) for value in values]
+            return [kind(value or "nan") for value in values]
         except ValueError:
             continue
     if set(values) <= {"True", "False"}:
@@ -116,7 +131,7 @@ def warm_start_genes(directory: str | os.PathLike, space: DesignSpace) -> np.nda
 
     A parameter that the other run did not vary has the value that its manifest records.
     """
-    directory = Path(directory)
+    directory = checked_path(directory, "warm_start")
     fixed = read_manifest(directory).get("fixed_parameters", {})
     tables = [read_table(directory / name) for name in ("front.csv", "designs.csv") if (directory / name).is_file()]
     if not tables or not sum(len(table) for table in tables):

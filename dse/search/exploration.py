@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dse.runs.design_log import RunLog
-from dse.runs.files import RunDirectoryError
+from dse.runs.files import RunDirectoryError, checked_path
 from dse.runs.problem_protocol import Evaluated
 from dse.runs.run_directory import RUN_FILES, as_written, read_manifest
 from dse.runs.tables import Table, frame
@@ -121,6 +121,21 @@ def common_scale(points: list[np.ndarray]) -> Normalisation | None:
     return Normalisation.from_points(union[non_dominated(union)]) if len(union) else None
 
 
+def constraint_notes(labels: tuple[str, ...], rows: Evaluated) -> list[str]:
+    """What the constraints of all evaluated designs, at least one, tell of the run, in words."""
+    notes = []
+    for label, values in zip(labels[1:], rows.constraints.T[1:], strict=True):
+        if set(np.unique(values)) == {0.0, 1.0}:
+            notes.append(
+                f"constraint {label!r} is 0 (feasible) or 1 (infeasible) and nothing between. If it is a comparison of "
+                "what is allowed, it is the wrong way round; value / limit - 1 is at most 0 where feasible, and tells "
+                "the search how far off a design is"
+            )
+    if not rows.feasible.any():
+        notes.append("no feasible design was found: every one has a constraint above 0")
+    return notes
+
+
 def convergence_rows(log: RunLog, scale: Normalisation | None) -> list[tuple[str, int, int, int, float]]:
     """(source, generation, evaluations, front size, hypervolume) after each generation of a log."""
     n_objectives = len(log.problem.objective_names)
@@ -167,7 +182,8 @@ def readers(path: Path) -> dict[str, Callable[[], bytes]]:
 
 def load(directory: str | os.PathLike) -> Exploration:
     """The result of a run from its directory, finished or stopped by a time limit."""
-    path, content = Path(directory), read_manifest(Path(directory))
+    path = checked_path(directory, "directory")
+    content = read_manifest(path)
     if "evaluations" not in content or content.get("status") not in ("finished", "stopped"):
         raise RunDirectoryError(f"the run in {path} was interrupted; run the same command again to continue it")
     lacking = [name for name in ("normalisation", "stopped_because", "generations", "hypervolume", "notes")

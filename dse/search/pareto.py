@@ -88,7 +88,8 @@ class Normalisation:
         if len(points) == 0:
             raise ValueError("Normalisation: got no point; at least one feasible design is needed")
         ideal, nadir = points.min(axis=0), points.max(axis=0)
-        log = (ideal > 0) & (nadir > LOG_SPAN * ideal)
+        with np.errstate(over="ignore"):
+            log = (ideal > 0) & (nadir > LOG_SPAN * ideal)
         return cls(tuple(ideal.tolist()), tuple(nadir.tolist()), tuple(log.tolist()))
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
@@ -99,7 +100,9 @@ class Normalisation:
             if log:
                 points[:, j] = np.log10(points[:, j], where=points[:, j] > 0, out=np.full(len(points), -np.inf))
                 low[j], high[j] = np.log10(low[j]), np.log10(high[j])
-        return (points - low) / np.where(high > low, high - low, 1.0)
+        half = np.where(np.isfinite(_width(low, high)), 1.0, 0.5)  # of a box wider than a float can tell
+        with np.errstate(over="ignore"):
+            return (points * half - low * half) / np.where(high > low, _width(low * half, high * half), 1.0)
 
     def hypervolume(self, points: np.ndarray) -> float:
         """Dominated share of the box up to `REFERENCE`: 0 for no point, 1 for a point at the ideal.
@@ -110,8 +113,13 @@ class Normalisation:
         m = len(self.ideal)
         if len(points) == 0:
             return 0.0
-        scaled = np.maximum(self(points), -1e6)
+        scaled = np.clip(self(points), -1e6, 1e6)
         return hypervolume(scaled, np.full(m, REFERENCE)) / REFERENCE**m
+
+
+def _width(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return high - low
 
 
 class RunningFront:

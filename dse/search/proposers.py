@@ -140,7 +140,7 @@ class PymooProposer:
                 self.exhausted = f"the algorithm proposes no new design after {len(self._F)}"
                 return np.empty((0, len(self._xu)), dtype=np.int64)
             X = np.array([individual.X for individual in infills])
-            if X.dtype != np.int64:
+            if X.dtype != np.int64 or (X < 0).any() or (X > self._xu).any():
                 X = np.clip(np.rint(X.astype(float)), 0, self._xu).astype(np.int64)
                 infills.set("X", X)
             self._infills, self._keys = infills, keys(X)

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from pymoo.core.algorithm import Algorithm
 
-from dse.runs.design_log import RunLog
-from dse.runs.files import RunDirectoryError, git_commit, hash_of, now, write_whole, writing
+from dse.runs.design_log import RowFormat, RunLog
+from dse.runs.files import RunDirectoryError, checked_path, git_commit, hash_of, now, write_whole, writing
 from dse.runs.identity import source_sha256, versions
 from dse.runs.problem_protocol import Evaluated, SearchProblem
 from dse.runs.run_directory import RunDirectory
@@ -29,6 +29,7 @@ from dse.search.exploration import (
     Meter,
     Progress,
     common_scale,
+    constraint_notes,
     convergence_rows,
     front_rows,
     load,
@@ -86,6 +87,12 @@ def explore(
     start = time.perf_counter()
     if not hasattr(problem, "space"):
         raise ValueError(f"expected a problem such as problems.SingleDNN('resnet50'), got {problem!r}")
+    if progress is not None and not callable(progress):
+        raise ValueError(f"progress must be a function that takes a Progress, got {progress!r}")
+    if warm_start is not None:
+        checked_path(warm_start, "warm_start")
+    if out is not None:
+        checked_path(out, "out")
     settings = Settings.checked(
         problem, evaluations, population, seed, algorithm, time_limit_s, random_twin, exhaustive
     )
@@ -96,6 +103,7 @@ def explore(
         raise ValueError("warm_start needs an algorithm given by name and other than 'random'")
     if out is None:
         return _Run(problem, settings, None, first, progress, start, time_limit_s).run()
+    RowFormat(problem)  # refuses names of levels before anything is written
     directory = RunDirectory(out, identity(problem, settings, first), overwrite)
     if directory.finished:
         directory.check_files()
@@ -252,6 +260,8 @@ class _Run:
         return f"{reason}; the time limit ended the sweep after {swept.evaluated} of {size} designs", False
 
     def _finish(self, reason: str, finished: bool) -> Exploration:
+        if len(self.log) == 0:
+            raise ValueError(f"nothing was evaluated: {reason}")
         logs = [log for log in (self.log, self.twin) if log is not None]
         if finished:
             for log in logs:
@@ -274,8 +284,7 @@ class _Run:
             texts["exact_front.csv"] = self.swept.text(self.problem)
         hypervolume = {source: scale.hypervolume(F) if scale else 0.0 for source, F in fronts.items()}
         notes = [note for log in logs for note in log.notes]
-        if not self.log.table()[2].feasible.any():
-            notes.append("no feasible design was found: every one has a constraint above 0")
+        notes += constraint_notes(self.problem.constraint_labels, self.log.table()[2])
         if self.directory is not None:
             self._write(self.directory, texts, reason, finished, hypervolume, scale, notes)
         return self._result(reason, finished, hypervolume, scale, notes, texts)

@@ -53,7 +53,8 @@ class Settings:
         size = int(problem.space.size)
         _whole("evaluations", evaluations, 1)
         _whole("seed", seed, 0)
-        if time_limit_s is not None and not time_limit_s > 0:
+        timed = isinstance(time_limit_s, int | float | np.number) and not isinstance(time_limit_s, bool)
+        if time_limit_s is not None and not (timed and time_limit_s > 0):
             raise ValueError(f"time_limit_s must be a positive number of seconds, got {time_limit_s!r}")
         if exhaustive and size > LARGEST_SPACE:
             raise ValueError(
@@ -64,6 +65,8 @@ class Settings:
             raise ValueError(f"unknown algorithm {algorithm!r}; the known ones are {', '.join(ALGORITHMS)}")
         if not isinstance(algorithm, str | Algorithm):
             raise ValueError(f"algorithm must be a name or a pymoo algorithm, got {type(algorithm).__name__}")
+        if algorithm == "smsemoa" and len(problem.objective_names) < 2:
+            raise ValueError("smsemoa compares hypervolumes of two objectives or more; for one give nsga2")
         if isinstance(algorithm, Algorithm):
             if population is not None:
                 raise ValueError("population belongs to the algorithm object; leave it out")

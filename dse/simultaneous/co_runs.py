@@ -14,7 +14,7 @@ from dse.costs.probes import probe_designs, probe_network
 from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.area import AREA_BLOCKS, leakage_of_blocks_w, sum_blocks
-from dse.hardware.technology import Technology
+from dse.hardware.technology import Technology, technology_or_default
 from dse.simultaneous.division import Division
 from dse.simultaneous.mixes import Mix, Stream
 from dse.simultaneous.schedules import ORDERS, Job, Schedule, alone_turnaround_s, certain_misses, schedule
@@ -85,7 +85,7 @@ class MixEvaluator:
         order: str = "deadline",
     ) -> None:
         self.mix, self.order = mix, order
-        self.technology = technology or Technology.at(45)
+        self.technology = technology_or_default(technology)
         self.networks = mix.networks()
         self.requests = mix.requests()
         self._mode, self._slack = mapper_mode(objective, slack)

@@ -33,6 +33,7 @@ import numpy as np
 from dse.hardware.toml_file import check_known, read_toml
 from dse.networks import load_network, network_names
 from dse.networks.layers import Network
+from dse.runs.column_dictionary import name_fault
 
 DIRECTORY = Path(__file__).parents[1] / "data" / "mixes"
 MOST_REQUESTS = 10_000
@@ -77,8 +78,10 @@ class Stream:
 
     def __post_init__(self) -> None:
         owner = f"stream {self.name!r}"
-        if not isinstance(self.name, str) or not self.name or any(mark in self.name for mark in ',"\n\r'):
-            raise ValueError(f"{owner}: its name becomes a column of CSV files; give a text without commas and quotes")
+        if fault := name_fault(self.name):
+            raise ValueError(
+                f"{owner}: its name becomes a column of CSV files, but {fault}; give a text without commas and quotes"
+            )
         if not isinstance(self.network, str | Path | Network):
             raise ValueError(f"{owner}: network must be a name, a path or a Network, got {self.network!r}")
         if not isinstance(self.dims, Mapping):
@@ -124,6 +127,8 @@ class Mix:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise ValueError(f"the name of a mix must be a text, got {self.name!r}")
+        if not isinstance(self.streams, tuple | list) or not all(isinstance(s, Stream) for s in self.streams):
+            raise ValueError(f"mix {self.name!r}: streams must be a tuple of Stream, got {self.streams!r}")
         names = [stream.name for stream in self.streams]
         double = sorted({name for name in names if names.count(name) > 1})
         if double:
@@ -224,7 +229,10 @@ class Mix:
         """One request for each network, all at once; equal names are numbered.  `batch`, `dims`: see `load_network`."""
         streams = []
         seen: dict[str, int] = {}
-        for network in [networks] if isinstance(networks, str | Path | Network) else networks:
+        given = [networks] if isinstance(networks, str | Path | Network) else networks
+        if isinstance(given, set | frozenset | Mapping) or not isinstance(given, Iterable):
+            raise ValueError(f"expected a list of networks, or a mix, got {networks!r}")
+        for network in given:
             label = network.name if isinstance(network, Network) else Path(str(network)).stem
             seen[label] = seen.get(label, 0) + 1
             label = label if seen[label] == 1 else f"{label}_{seen[label]}"
@@ -264,6 +272,8 @@ def mix_names() -> tuple[str, ...]:
 
 def load_mix(name_or_path: str | Path) -> Mix:
     """A mix that ships, by name, or one of your own, by the path of its TOML file."""
+    if not isinstance(name_or_path, str | Path):
+        raise ValueError(f"expected the name of a mix or the path of a .toml file, got {name_or_path!r}")
     if str(name_or_path) in mix_names():
         return Mix.from_toml(DIRECTORY / f"{name_or_path}.toml")
     if not Path(name_or_path).is_file():
