@@ -52,6 +52,9 @@ class Columns:
     the arrays are read-only, and a new value needs a name of its own (``latency_ms = m.latency_s * 1e3``).
     """
 
+    _metrics: Mapping[str, np.ndarray]
+    _parameters: Mapping[str, np.ndarray] | Callable[[], Mapping[str, np.ndarray]]
+
     def __init__(
         self,
         metrics: Mapping[str, np.ndarray],
@@ -61,9 +64,11 @@ class Columns:
         object.__setattr__(self, "_parameters", parameters)  # or what makes them, when one is asked for
 
     def _all(self) -> dict[str, np.ndarray]:
-        if callable(self._parameters):
-            object.__setattr__(self, "_parameters", self._parameters())
-        return {**self._parameters, **self._metrics}
+        parameters = self._parameters
+        if callable(parameters):
+            parameters = parameters()
+            object.__setattr__(self, "_parameters", parameters)
+        return {**parameters, **self._metrics}
 
     def __getattr__(self, name: str) -> np.ndarray:
         if name in ("_metrics", "_parameters") or (isinstance(name, str) and name.startswith("__")):

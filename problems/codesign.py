@@ -20,6 +20,7 @@ from dse.hardware.space import DesignSpace, ExtendedSpace, small_space
 from dse.hardware.technology import Technology
 from dse.hardware.variables import Variable
 from dse.networks import network_dims
+from dse.networks.layers import Network
 from dse.runs.identity import of_network, of_technology
 from dse.tuning.channels import channels_of, with_channels
 from dse.tuning.proposals import network_of, read_graph
@@ -60,6 +61,10 @@ class CodesignSpace(ExtendedSpace):
         super().__init__(hardware, moving, f"{hardware.name} and {stages} stages")
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral)
+
+
 class ScaledNetwork:
     """A graph whose stages' channels are multiplied and rounded to steps.
 
@@ -79,7 +84,7 @@ class ScaledNetwork:
         if not isinstance(network, str | Path):
             what = type(network).__name__
             raise ProblemError(f"network must be a name or the path of an ONNX file, to change its graph; got a {what}")
-        if not isinstance(step, Integral) or step < 1:
+        if not _is_whole(step) or step < 1:
             raise ProblemError(f"step must be a whole number of channels >= 1, got {step!r}")
         self.graph = read_graph(network)
         self.step, self.batch, self.dims = step, batch, network_dims(str(network), dims)
@@ -92,7 +97,8 @@ class ScaledNetwork:
             if made:
                 self.by_stage.setdefault(max(made), []).append(number)
         if not self.by_stage:
-            fixed = {self.channels.fixed.get(self.channels.root(n)) for n in self.channels.parent} - {None}
+            roots = {self.channels.root(n) for n in self.channels.parent}
+            fixed = {why for number, why in self.channels.fixed.items() if number in roots}
             why = "; ".join(sorted(fixed)[:3]) or "no convolution or product of matrices makes any"
             raise ProblemError(
                 f"no channels of {network} are free to change ({why}): there is nothing to design in the network"
@@ -104,9 +110,9 @@ class ScaledNetwork:
             network_of(doubled, batch, self.dims)
         except ValueError as error:
             raise ProblemError(f"{network} cannot be read with all its channels doubled: {error}") from None
-        self._made: dict[tuple[float, ...], Any] = {(1.0,) * len(self.stages): self.original}
+        self._made: dict[tuple[float, ...], Network] = {(1.0,) * len(self.stages): self.original}
 
-    def __call__(self, widths: tuple[float, ...]) -> Any:
+    def __call__(self, widths: tuple[float, ...]) -> Network:
         """The `Network` at these multipliers, one a stage; 1 leaves a stage as it is."""
         if widths not in self._made:
             sizes = {}
@@ -122,13 +128,14 @@ class ScaledNetwork:
 class _Evaluator:
     """Metrics of designs whose networks differ: one batch a network."""
 
-    def __init__(self, scaled: ScaledNetwork, make: Callable[[Any], BatchEvaluator], names: list[str]) -> None:
+    def __init__(self, scaled: ScaledNetwork, make: Callable[[Network], BatchEvaluator], names: list[str]) -> None:
         self.scaled, self.make, self.names = scaled, make, names
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         widths = np.column_stack([columns[name] for name in self.names])
         hardware = {name: values for name, values in columns.items() if name not in self.names}
-        original, metrics = self.scaled.original, {}
+        original = self.scaled.original
+        metrics: dict[str, np.ndarray] = {}
         for row in np.unique(widths, axis=0):
             here = np.flatnonzero((widths == row).all(axis=1))
             network = self.scaled(tuple(row.tolist()))
@@ -183,11 +190,13 @@ class Codesign(AcceleratorProblem):
         self.network, self.step, self.least_capacity = self.scaled.original, step, least_capacity
         self.technology = technology
         self.mapping_objective, self.mapping_slack, self.n_jobs = mapping_objective, mapping_slack, n_jobs
-        options = {"objective": mapping_objective, "slack": mapping_slack, "n_jobs": n_jobs}
+
+        def make(found: Network) -> BatchEvaluator:
+            return BatchEvaluator(found, technology, objective=mapping_objective, slack=mapping_slack, n_jobs=n_jobs)
+
         together = CodesignSpace(space, len(self.scaled.stages), widths)
         names = [v.name for v in together.variables[together.hardware.n_var :]]
-        evaluator = _Evaluator(self.scaled, lambda found: BatchEvaluator(found, self.technology, **options), names)
-        super().__init__(evaluator, together)
+        super().__init__(_Evaluator(self.scaled, make, names), together)
 
     def objectives(self, m: Columns) -> tuple[np.ndarray, ...]:
         """Latency, area, and the inverse of the capacity."""
@@ -211,7 +220,7 @@ class Codesign(AcceleratorProblem):
             "technology": of_technology(self.technology),
         }
 
-    def network_at(self, widths: tuple[float, ...]) -> Any:
+    def network_at(self, widths: tuple[float, ...]) -> Network:
         """The `Network` at these multipliers, one a stage."""
         widths, stages = multipliers(widths), self.scaled.stages
         if len(widths) != len(stages):

@@ -87,7 +87,7 @@ class GeomeanEvaluator:
         found = self.several(columns)
         each = list(found.values())
         metrics = {name: geometric_mean([own[name] for own in each], self.weights) for name in AVERAGED}
-        metrics["overflow"] = sum(own["overflow"] for own in each)
+        metrics["overflow"] = sum((own["overflow"] for own in each), start=np.zeros_like(each[0]["overflow"]))
         metrics |= {name: values for name, values in each[0].items() if name.startswith("area_")}
         return metrics | {
             f"{metric}_{network}": own[metric] for network, own in found.items() for metric in PER_NETWORK
@@ -115,12 +115,12 @@ class GeomeanDNN(AcceleratorProblem):
     A subclass that overrides `objectives` sets `objective_names` itself.
     """
 
-    objective_names = ("latency_s", "area_mm2")
+    objective_names: tuple[str, ...] = ("latency_s", "area_mm2")
     unidentified = (*AcceleratorProblem.unidentified, "network_sources", "batch", "dims")
 
     def __init__(
         self,
-        networks: Iterable[Any],
+        networks: str | Path | Iterable[str | Path | Network],
         weights: Mapping[str, float] | Iterable[float] | None = None,
         space: DesignSpace | None = None,
         technology: Technology | None = None,
@@ -136,14 +136,14 @@ class GeomeanDNN(AcceleratorProblem):
         space, technology = checked_space(space, default_space), checked_technology(technology)
         if mapping not in ("best", "fixed"):
             raise ProblemError(f"mapping {mapping!r}: give best (of every layer) or fixed (frozen in hardware)")
-        given = [networks] if isinstance(networks, str | Path) else networks
+        given: Iterable[str | Path | Network] = [networks] if isinstance(networks, str | Path) else networks
         if isinstance(given, Iterable) and not isinstance(given, Network):
-            given = list(in_order(given, "networks"))
-            named = [isinstance(network, str | Path) for network in given]
+            each = in_order(given, "networks")
+            named = [isinstance(network, str | Path) for network in each]
             if named and not any(named) and (batch != 1 or dims):
                 raise ProblemError("batch and dims belong to the loading of a network; pass them to load_network")
-            self.network_sources = [str(network) for network in given] if all(named) else None
-            given = [load_network(n, batch, dims) if isinstance(n, str | Path) else n for n in given]
+            self.network_sources = [str(network) for network in each] if all(named) else None
+            given = [load_network(n, batch, dims) if isinstance(n, str | Path) else n for n in each]
         self.networks = distinct_networks(given)
         for network in self.networks:
             if fault := name_fault(network.name):
@@ -156,11 +156,10 @@ class GeomeanDNN(AcceleratorProblem):
         self.mapping_objective, self.mapping_slack, self.n_jobs = mapping_objective, mapping_slack, n_jobs
         self.objective_names = chosen_objectives(self, GeomeanDNN, objectives, self.known_objectives())
         self.mapping = mapping
-        options = {"objective": mapping_objective, "slack": mapping_slack, "n_jobs": n_jobs}
+        make = SeveralEvaluator
         if mapping == "fixed":
-            several, space = FixedMappingEvaluator(self.networks, self.technology, **options), FixedMappingSpace(space)
-        else:
-            several = SeveralEvaluator(self.networks, self.technology, **options)
+            make, space = FixedMappingEvaluator, FixedMappingSpace(space)
+        several = make(self.networks, self.technology, objective=mapping_objective, slack=mapping_slack, n_jobs=n_jobs)
         super().__init__(GeomeanEvaluator(several, self.weights), space)
 
     def known_objectives(self) -> tuple[str, ...]:

@@ -72,9 +72,15 @@ def _made(arguments: dict[str, Any], space: DesignSpace, n_jobs: int | None) -> 
         "mapping_slack": arguments["mapping_slack"],
     }
     if arguments.get("problem") == "simultaneous":
-        chosen = {name: tuple(arguments[name]) for name in ("policies", "shares", "dataflows")}
-        chosen |= {name: arguments[name] for name in ("most_sub_arrays", "order")}
-        return SimultaneousDNNs(Mix.from_plain(arguments["mix"]), **chosen, **common)
+        return SimultaneousDNNs(
+            Mix.from_plain(arguments["mix"]),
+            policies=tuple(arguments["policies"]),
+            shares=tuple(arguments["shares"]),
+            dataflows=tuple(arguments["dataflows"]),
+            most_sub_arrays=arguments["most_sub_arrays"],
+            order=arguments["order"],
+            **common,
+        )
     common |= {"batch": arguments["batch"], "dims": arguments["dims"]}
     if arguments.get("problem") == "geomean":
         return GeomeanDNN(arguments["networks"], arguments["weights"], mapping=arguments["mapping"], **common)

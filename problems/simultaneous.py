@@ -127,7 +127,8 @@ def _levels(values: Any, what: str) -> tuple:
 def _dataflows(hardware: DesignSpace) -> tuple[str | Dataflow, ...]:
     """What sub-arrays may have: the design's own, and every one that the space has for the design."""
     levels = next((v.levels for v in hardware.variables if v.name == "dataflow"), ())
-    return ("same", *([flow.name if DATAFLOWS.get(flow.name) == flow else flow for flow in levels] or FEW_DATAFLOWS))
+    flows = [x for x in levels if isinstance(x, Dataflow)]
+    return ("same", *([flow.name if DATAFLOWS.get(flow.name) == flow else flow for flow in flows] or FEW_DATAFLOWS))
 
 
 class _Evaluator:
@@ -157,7 +158,7 @@ class _Evaluator:
         parameters = list(Accelerator().parameters())
         for i in range(len(columns["rows"])):
             row = {name: values[i] for name, values in columns.items()}
-            design = Accelerator(**{name: row[name] for name in parameters})
+            design = Accelerator().with_parameters({name: row[name] for name in parameters})
             told = self.fixed | row
             division, over = division_of(told, design)
             places.append(places_of(told, division, [stream.name for stream in self.mix_evaluator.mix.streams]))
@@ -184,7 +185,8 @@ class SimultaneousDNNs(AcceleratorProblem):
     order : what a sub-array runs next, one of `dse.simultaneous.schedules.ORDERS`.
     """
 
-    objective_names = ("makespan_s", "area_mm2")
+    evaluator: _Evaluator
+    objective_names: tuple[str, ...] = ("makespan_s", "area_mm2")
     unidentified = (*AcceleratorProblem.unidentified, "shares")  # the space tells them
 
     def __init__(
@@ -223,7 +225,8 @@ class SimultaneousDNNs(AcceleratorProblem):
                 dataflow_named(flow)
         names = tuple(stream.name for stream in self.mix.streams)
         most = min(3, max(2, len(names))) if most_sub_arrays is None else most_sub_arrays
-        columns = max(next((v.levels for v in hardware.variables if v.name == "cols"), (hardware.base.cols,)))
+        widths = next((v.levels for v in hardware.variables if v.name == "cols"), (hardware.base.cols,))
+        columns = max(width for width in widths if isinstance(width, int))
         if not (isinstance(most, int) and 2 <= most):
             raise ProblemError(
                 f"most_sub_arrays must be a whole number >= 2, got {most!r}; one is the policy time_shared"

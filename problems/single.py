@@ -41,7 +41,10 @@ def known_objectives() -> tuple[str, ...]:
 
 
 def chosen_objectives(
-    problem: AcceleratorProblem, home: type, objectives: tuple[str, ...] | None, known: tuple[str, ...]
+    problem: AcceleratorProblem,
+    home: type[AcceleratorProblem],
+    objectives: tuple[str, ...] | None,
+    known: tuple[str, ...],
 ) -> tuple[str, ...]:
     """Names of the objectives of a problem whose class `home` takes names; checked, unless a subclass has its own.
 
@@ -84,7 +87,7 @@ class SingleDNN(AcceleratorProblem):
     A subclass that overrides `objectives` sets `objective_names` itself.
     """
 
-    objective_names = ("latency_s", "area_mm2")
+    objective_names: tuple[str, ...] = ("latency_s", "area_mm2")
     unidentified = (*AcceleratorProblem.unidentified, "network_name", "batch", "dims")  # the network's content decides
 
     def __init__(

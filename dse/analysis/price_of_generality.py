@@ -35,7 +35,7 @@ def price_table(
     latency_s: np.ndarray,
     fits: np.ndarray,
     area_mm2: np.ndarray,
-    shared: Sequence[int],
+    shared: Sequence[int] | np.ndarray,
     networks: Sequence[str],
     weights: Sequence[float] | None = None,
 ) -> pd.DataFrame:
@@ -90,7 +90,11 @@ def price_table(
 
 
 def price_of_run(
-    networks: Sequence[str], weights: Sequence[float], front: Sequence[int], search: Evaluated, twin: Evaluated | None
+    networks: Sequence[str],
+    weights: Sequence[float],
+    front: Sequence[int] | np.ndarray,
+    search: Evaluated,
+    twin: Evaluated | None,
 ) -> pd.DataFrame:
     """`price_table` of each design on the front of a search, over all that the search and its random twin evaluated.
 

@@ -251,7 +251,7 @@ def _subject(
     if mapping != "best" and problem != "geomean":
         raise ValueError("--mapping needs --problem geomean, which takes one network too")
     if problem == "single":
-        if networks is not None:
+        if network is None:
             raise ValueError("--networks needs --problem geomean or simultaneous; for one network give its name alone")
         return {"network": network, "batch": batch, "dims": dims}, Path(network).stem
     if networks in ("all", "eight"):
@@ -796,7 +796,8 @@ def _guarded(click_error: type[Exception]) -> int:
         return app(standalone_mode=False) or 0
     except click_error as error:
         command = getattr(getattr(error, "ctx", None), "command_path", "dse")
-        _fail(f"{error.format_message()} (see: {command} --help)", getattr(error, "exit_code", 2))
+        message = getattr(error, "format_message", error.__str__)()
+        _fail(f"{message} (see: {command} --help)", getattr(error, "exit_code", 2))
     except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:

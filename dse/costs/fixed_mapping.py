@@ -18,6 +18,7 @@ from dse.costs.kernel_rows import design_rows, layer_row, parameter_columns
 from dse.costs.mapping import DRAM_ORDERS, Mapping
 from dse.costs.several_networks import SeveralEvaluator
 from dse.hardware.accelerator import Accelerator
+from dse.hardware.area import Columns
 from dse.hardware.space import DesignSpace, ExtendedSpace
 from dse.hardware.technology import Technology
 from dse.hardware.variables import Variable
@@ -63,7 +64,7 @@ class FixedMappingSpace(ExtendedSpace):
         super().__init__(hardware, frozen, f"{hardware.name}, mapping fixed")
 
 
-def fixed_rows(columns: MappingType[str, np.ndarray]) -> np.ndarray:
+def fixed_rows(columns: Columns) -> np.ndarray:
     """The variables of `FIXED` as kernel rows, (n, N_FIXED): texts by their number."""
     numbers = {"fixed_order": _ORDERS, "fixed_stationary": {x: i for i, x in enumerate(OPERANDS)}}
     rows = np.empty((len(columns["fixed_order"]), k.N_FIXED))
@@ -77,7 +78,7 @@ def fixed_rows(columns: MappingType[str, np.ndarray]) -> np.ndarray:
 def fixed_mapping(layer: MacLayer, design: Accelerator, frozen: MappingType[str, float | str]) -> Mapping:
     """The mapping that a layer gets on a design whose frozen variables, all of `FIXED`, are `frozen`."""
     rows, options = design_rows(parameter_columns(design), Technology.at())
-    fixed = fixed_rows({name: [frozen[name]] for name in FIXED})
+    fixed = fixed_rows({name: np.array([frozen[name]], dtype=object) for name in FIXED})
     row = np.zeros(k.N_MAP)
     k.fixed_mapping(layer_row(layer), rows[0], options[int(rows[0, k.OPTION_FIRST])], fixed[0], row)
     return Mapping.from_row(row)
@@ -86,7 +87,7 @@ def fixed_mapping(layer: MacLayer, design: Accelerator, frozen: MappingType[str,
 class FixedMappingEvaluator(SeveralEvaluator):
     """As `SeveralEvaluator`, for columns of a `FixedMappingSpace`: every layer under the design's frozen mapping."""
 
-    def kernel_rows(self, columns: MappingType[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def kernel_rows(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
         """Kernel rows with those of `fixed_rows` after them, (n, N_DESIGN + N_FIXED), and the options."""
         rows, options = design_rows(columns, self.technology)
         return np.column_stack([rows, fixed_rows(columns)]), options

@@ -29,8 +29,12 @@ from numba import njit
 
 # Only what Python calls is cached on disk: it contains everything it calls.  Nothing here allocates: without numba's
 # runtime a view of an array costs no atomic reference count, which took two thirds of the time.
-_inner = njit(nogil=True, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-_entry = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+_inner = njit(  # type: ignore[call-overload]  # numba's types lack these options
+    nogil=True, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
+_entry = njit(  # type: ignore[call-overload]  # and this one
+    cache=True, nogil=True, error_model="numpy", _nrt=False
+)
 
 
 def _numbers(n):
@@ -109,7 +113,7 @@ class Case(NamedTuple):
     layer: np.ndarray
     design: np.ndarray
     option: np.ndarray
-    variant: int
+    variant: int | np.integer
 
 
 class WIO(NamedTuple):

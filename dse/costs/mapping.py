@@ -18,7 +18,7 @@ import numpy as np
 
 from dse.costs import kernels as k
 from dse.hardware.accelerator import Accelerator
-from dse.hardware.dataflow import SpatialOption
+from dse.hardware.dataflow import SpatialOption, dataflow_named
 from dse.networks.layers import LOOPS, OPERANDS, MacLayer, distinct_positions
 
 GROUPS = {"G": ("G",), "P": ("B", "OY", "OX"), "K": ("K",), "R": ("C", "FY", "FX")}
@@ -36,7 +36,7 @@ Loops = dict[str, tuple[int, int, int]]
 """By loop: trips, size of a tile, size of the last tile."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Mapping:
     """How one layer runs on one design.
 
@@ -58,34 +58,43 @@ class Mapping:
     `LOOPS`, and held as tuples in that order.
     """
 
-    spatial: Factors
-    register: Factors
-    buffer: Factors
-    lanes: int = 1
-    dram_order: tuple[str, ...] = DRAM_ORDERS[0]
-    stationary: str = "W"
-    bypass: str = ""
-    option: int = 0
-    array_order: tuple[str, ...] = ()
+    spatial: tuple[int, ...]
+    register: tuple[int, ...]
+    buffer: tuple[int, ...]
+    lanes: int
+    dram_order: tuple[str, ...]
+    stationary: str
+    bypass: str
+    option: int
+    array_order: tuple[str, ...]
 
-    def __post_init__(self) -> None:
-        for name in ("spatial", "register", "buffer"):
-            object.__setattr__(self, name, _factors(name, getattr(self, name)))
-        for name in ("dram_order", "array_order"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if self.dram_order not in DRAM_ORDERS:
-            object.__setattr__(self, "dram_order", _loop_order("dram_order", self.dram_order))
-        if self.array_order:
-            object.__setattr__(self, "array_order", _loop_order("array_order", self.array_order))
-        if self.stationary not in OPERANDS:
-            raise ValueError(f"Mapping: stationary must be one of W, I, O; got {self.stationary!r}")
-        if any(x not in OPERANDS for x in self.bypass) or len(set(self.bypass)) < len(self.bypass):
-            raise ValueError(f"Mapping: bypass must be a subset of 'WIO', got {self.bypass!r}")
-        object.__setattr__(self, "bypass", "".join(x for x in OPERANDS if x in self.bypass))
-        for name, least in (("lanes", 1), ("option", 0)):
-            if int(getattr(self, name)) != getattr(self, name) or getattr(self, name) < least:
-                raise ValueError(f"Mapping: {name} must be a whole number >= {least}, got {getattr(self, name)!r}")
-            object.__setattr__(self, name, int(getattr(self, name)))
+    def __init__(
+        self,
+        spatial: Factors,
+        register: Factors,
+        buffer: Factors,
+        lanes: int = 1,
+        dram_order: Iterable[str] = DRAM_ORDERS[0],
+        stationary: str = "W",
+        bypass: str = "",
+        option: int = 0,
+        array_order: Iterable[str] = (),
+    ) -> None:
+        for name, factors in (("spatial", spatial), ("register", register), ("buffer", buffer)):
+            object.__setattr__(self, name, _factors(name, factors))
+        outer, inner = tuple(dram_order), tuple(array_order)
+        object.__setattr__(self, "dram_order", outer if outer in DRAM_ORDERS else _loop_order("dram_order", outer))
+        object.__setattr__(self, "array_order", _loop_order("array_order", inner) if inner else ())
+        if stationary not in OPERANDS:
+            raise ValueError(f"Mapping: stationary must be one of W, I, O; got {stationary!r}")
+        object.__setattr__(self, "stationary", stationary)
+        if any(x not in OPERANDS for x in bypass) or len(set(bypass)) < len(bypass):
+            raise ValueError(f"Mapping: bypass must be a subset of 'WIO', got {bypass!r}")
+        object.__setattr__(self, "bypass", "".join(x for x in OPERANDS if x in bypass))
+        for name, value, least in (("lanes", lanes, 1), ("option", option, 0)):
+            if int(value) != value or value < least:
+                raise ValueError(f"Mapping: {name} must be a whole number >= {least}, got {value!r}")
+            object.__setattr__(self, name, int(value))
         if self.s("C") % self.lanes:
             raise ValueError(f"Mapping: {self.lanes} lanes do not divide the spatial factor {self.s('C')} of C")
 
@@ -108,24 +117,24 @@ class Mapping:
         Loops are numbers of `LOOPS`; their orders hold where the number of the DRAM order is -1, and where the array
         order is given.
         """
-        row = [int(value) for value in row]
-        if len(row) != k.N_MAP:
-            raise ValueError(f"a mapping row has {k.N_MAP} numbers, got {len(row)}")
+        numbers = [int(value) for value in row]
+        if len(numbers) != k.N_MAP:
+            raise ValueError(f"a mapping row has {k.N_MAP} numbers, got {len(numbers)}")
 
         def eight(first: int) -> list[int]:
-            return row[first : first + len(LOOPS)]
+            return numbers[first : first + len(LOOPS)]
 
-        order = row[k.MAP_DRAM_ORDER]
+        order = numbers[k.MAP_DRAM_ORDER]
         return cls(
             spatial=eight(k.MAP_S),
             register=eight(k.MAP_R),
             buffer=eight(k.MAP_T),
-            lanes=row[k.MAP_LANES],
+            lanes=numbers[k.MAP_LANES],
             dram_order=DRAM_ORDERS[order] if order >= 0 else tuple(LOOPS[i] for i in eight(k.MAP_DRAM_LOOPS)),
-            stationary=OPERANDS[row[k.MAP_STATIONARY]],
-            bypass="".join(x for i, x in enumerate(OPERANDS) if row[k.MAP_BYPASS] >> i & 1),
-            option=row[k.MAP_OPTION],
-            array_order=tuple(LOOPS[i] for i in eight(k.MAP_ARRAY_LOOPS)) if row[k.MAP_ARRAY_GIVEN] else (),
+            stationary=OPERANDS[numbers[k.MAP_STATIONARY]],
+            bypass="".join(x for i, x in enumerate(OPERANDS) if numbers[k.MAP_BYPASS] >> i & 1),
+            option=numbers[k.MAP_OPTION],
+            array_order=tuple(LOOPS[i] for i in eight(k.MAP_ARRAY_LOOPS)) if numbers[k.MAP_ARRAY_GIVEN] else (),
         )
 
     def to_row(self) -> np.ndarray:
@@ -148,7 +157,7 @@ class Mapping:
 
     def spatial_option(self, design: Accelerator) -> SpatialOption:
         """The spatial option of the design's dataflow that this mapping uses."""
-        options = design.dataflow.options
+        options = dataflow_named(design.dataflow).options
         if self.option >= len(options):
             raise ValueError(f"Mapping: option {self.option} of dataflow {design.dataflow}, which has {len(options)}")
         return options[self.option]

@@ -18,21 +18,22 @@ from dse.hardware.technology import Technology
 from dse.networks.layers import Network
 
 
-def distinct_networks(networks: Iterable[Network]) -> tuple[Network, ...]:
+def distinct_networks(networks: Iterable[object]) -> tuple[Network, ...]:
     """The networks as a tuple; a ValueError where there is none, one is no `Network`, or two have one name."""
     if isinstance(networks, str | Network | set | frozenset | Mapping) or not isinstance(networks, Iterable):
         raise ValueError(f"expected a list of networks, got {networks!r}")
-    networks = tuple(networks)
-    if not networks:
-        raise ValueError("the list of networks is empty; give at least one")
+    found: list[Network] = []
     for network in networks:
         if not isinstance(network, Network):
             raise ValueError(f"expected a Network, got {network!r}; load it with load_network")
-    names = [network.name for network in networks]
+        found.append(network)
+    if not found:
+        raise ValueError("the list of networks is empty; give at least one")
+    names = [network.name for network in found]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ValueError(f"two networks are called {twice[0]!r}; rename one: its file, or network.renamed('another')")
-    return networks
+    return tuple(found)
 
 
 def joined_tables(networks: Sequence[Network]) -> NetworkTables:

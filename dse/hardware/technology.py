@@ -305,9 +305,8 @@ class Technology:
                 changes[f.name] = getattr(base, f.name) * factor
                 notes[f.name] = f"{f.metadata['source']}; x {factor:.4g} to {node_nm:g} nm ({scaling.SOURCE})"
         vdd_v = scaling.nominal_vdd_v(node_nm)
-        return replace(
-            base, name=f"{node_nm:g} nm", node_nm=node_nm, vdd_v=vdd_v, notes=tuple(notes.items()), **changes
-        )
+        base = replace(base, **changes)  # type: ignore[arg-type]  # what scales is a number, never the name or notes
+        return replace(base, name=f"{node_nm:g} nm", node_nm=node_nm, vdd_v=vdd_v, notes=tuple(notes.items()))
 
     def sources(self) -> dict[str, str]:
         """Where each constant is from, by field."""

@@ -61,14 +61,15 @@ def make_variable(name: str, levels: object, base: Accelerator) -> Variable:
         fix = f"set it in the base instead: Accelerator({name}={values[0]!r})" if values else "give at least two"
         raise ValueError(f"variable {name!r} has {('no level', 'one level')[len(values)]}; {fix}")
     check_kind(name, values)
-    numeric = all(isinstance(x, int | float) and not isinstance(x, bool) for x in values)
+    numbers = [x for x in values if isinstance(x, int | float) and not isinstance(x, bool)]
+    numeric = len(numbers) == len(values)
     if isinstance(levels, Ordered) and not numeric:
         raise ValueError(f"variable {name!r}: {values[0]!r} has no order; write Category(...) or a plain list")
     duplicates = [x for i, x in enumerate(values) if x in values[:i]]
     if duplicates:
         raise ValueError(f"variable {name!r} lists level {duplicates[0]!r} twice")
     is_category = isinstance(levels, Category) or not numeric
-    if not is_category and list(values) != sorted(values):
+    if not is_category and numbers != sorted(numbers):
         raise ValueError(f"variable {name!r}: ordered levels must rise, got {levels_text(values)}; sort them")
     return Variable(name, values, is_category)
 
@@ -95,7 +96,7 @@ def checked_levels(variable: Variable, variables: tuple[Variable, ...], base: Ac
     levels = []
     for level in variable.levels:
         try:
-            levels.append(getattr(replace(base, **(others | {variable.name: level})), variable.name))
+            levels.append(getattr(base.with_parameters(others | {variable.name: level}), variable.name))
         except ValueError as error:
             raise ValueError(f"variable {variable.name!r}, level {level!r}: {error}") from None
     return replace(variable, levels=tuple(levels))
@@ -116,7 +117,7 @@ def check_corners(variables: tuple[Variable, ...], base: Accelerator) -> None:
                 parameter = f"{operand}_buffer_{name}"
                 corner[parameter] = ends(levels.get(parameter, (getattr(base, parameter),)))
         try:
-            replace(base, **corner)
+            base.with_parameters(corner)
         except ValueError as error:
             shared = " and ".join("+".join(group) for group in buffer_groups(str(arrangement)))
             raise ValueError(f"some levels do not go together (buffers {shared}): {error}") from None

@@ -96,7 +96,7 @@ def strip(explanation: Explanation) -> Figure:
     figure = Figure(figsize=(2 * COLUMN_IN, 1.7), layout="constrained")
     axis = figure.subplots()
     table = table.assign(cycles=table["cycles"] * 1e-3)
-    ends = np.cumsum(table["cycles"])
+    ends = table["cycles"].cumsum()
     colours = [_colour(bound) for bound in table["bound"]]
     axis.bar(ends - table["cycles"], table["utilisation"] * 100, table["cycles"], align="edge", color=colours, lw=0.3,
              edgecolor="white")  # fmt: skip

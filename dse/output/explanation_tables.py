@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +21,11 @@ def _table(title: str) -> Table:
     return Table(title=title, min_width=len(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
 
 
+def _add_columns(table: Table, *columns: tuple[str, JustifyMethod], no_wrap: bool = False) -> None:
+    for name, justify in columns:
+        table.add_column(name, justify=justify, no_wrap=no_wrap)
+
+
 def explanation_report(explanation: Explanation, layer: str | None = None) -> RenderableType:
     """Everything in order of what matters; `layer`: only that one, with its loop nest."""
     if layer is not None:
@@ -28,7 +33,8 @@ def explanation_report(explanation: Explanation, layer: str | None = None) -> Re
     base = explanation.evaluation
     parts: list[RenderableType] = [evaluation_summary(base), "", waterfall_table(base), "", energy_table(base), ""]
     ranked = explanation.layers.sort_values("cycles", ascending=False, kind="stable")
-    shown, held, seen = [], 0.0, {}
+    shown, held = [], 0.0
+    seen: dict[tuple, list[str]] = {}
     by_name = {item.name: item for item in base.network.layers}
     for name, share in zip(ranked["layer"], ranked["share"], strict=True):
         held += share
@@ -82,10 +88,19 @@ def _layer_lines(explanation: Explanation, name: str, nest: bool, equal: int = 1
 def sensitivity_table(explanation: Explanation) -> Table:
     """Every variable: the next level down and up, with cycles saved and area, and the elasticity of the latency."""
     table = _table("What each variable buys: time saved (negative: lost) and area added, one level down and up")
-    for name, justify in (("variable", "left"), ("now", "right"), ("down to", "right"), ("time", "right"),
-                          ("mm\u00b2", "right"), ("up to", "right"), ("time", "right"), ("mm\u00b2", "right"),
-                          ("elasticity", "right")):  # fmt: skip
-        table.add_column(name, justify=justify, no_wrap=True)
+    _add_columns(
+        table,
+        ("variable", "left"),
+        ("now", "right"),
+        ("down to", "right"),
+        ("time", "right"),
+        ("mm\u00b2", "right"),
+        ("up to", "right"),
+        ("time", "right"),
+        ("mm\u00b2", "right"),
+        ("elasticity", "right"),
+        no_wrap=True,
+    )
     rows, base = explanation.sensitivity, explanation.evaluation
     ordered = rows[rows["direction"].isin(["up", "down"])]
     reach = ordered.groupby("parameter")["saved_cycles"].apply(lambda s: s.abs().max()).sort_values(ascending=False)
@@ -126,9 +141,15 @@ def tuned_report(tuned: Tuned, most: int = 20) -> RenderableType:
     if not count:
         return Group(*lines, "No edit applies to it.")
     table = _table(f"Proposals, each alone; {min(most, count)} of {count} that save most")
-    for name, justify in (("edit", "left"), ("saves", "right"), ("parameters", "right"), ("MACs", "right"),
-                          ("capacity", "left"), ("made", "left")):  # fmt: skip
-        table.add_column(name, justify=justify)
+    _add_columns(
+        table,
+        ("edit", "left"),
+        ("saves", "right"),
+        ("parameters", "right"),
+        ("MACs", "right"),
+        ("capacity", "left"),
+        ("made", "left"),
+    )
     for proposal in sorted(tuned.proposals, key=lambda p: (not p.keeps_capacity, -p.saved_cycles))[:most]:
         table.add_row(
             Text(proposal.edit.text),
@@ -154,8 +175,7 @@ def relation_table(relation) -> Table:
     """What each kind of operation wants, from `dse.analysis.operation_kinds.relate`: the best choice and what others
     cost."""
     table = _table("What each kind wants; in brackets the time it loses on this design, and with the worst choice")
-    for name, justify in (("network", "left"), ("kind", "left"), ("time", "right"), *((a, "left") for a in ASPECTS)):
-        table.add_column(name, justify=justify)
+    _add_columns(table, ("network", "left"), ("kind", "left"), ("time", "right"), *((a, "left") for a in ASPECTS))
     for (network, kind), rows in relation.groupby(["network", "kind"], sort=False):
         cells = []
         for aspect in ASPECTS:

@@ -7,12 +7,15 @@ import functools
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from dse.runs.files import write_whole
+
+if TYPE_CHECKING:  # older releases of matplotlib lack it
+    from matplotlib.typing import RcKeyType
 
 BLUE, ORANGE, GREEN, RED, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 SKY, YELLOW, BLACK, GREY = "#56B4E9", "#F0E442", "#000000", "#999999"
@@ -21,7 +24,7 @@ SKY, YELLOW, BLACK, GREY = "#56B4E9", "#F0E442", "#000000", "#999999"
 COLUMN_IN = 3.5
 """Width of a column of a two-column paper [in]."""
 
-STYLE = {
+STYLE: dict[RcKeyType, object] = {
     "font.family": "sans-serif",
     "font.size": 8,
     "axes.labelsize": 8,

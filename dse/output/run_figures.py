@@ -8,7 +8,7 @@ Each figure's numbers are beside it as CSV: `front.csv`, `designs.csv`, `random_
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -68,6 +68,14 @@ def front(run: Exploration) -> Figure:
     return footer(figure, _plain(caption(run)))
 
 
+class _Line(TypedDict, total=False):
+    """How the points of a front are joined and marked."""
+
+    drawstyle: Literal["steps-post"]
+    ls: str
+    marker: str
+
+
 def _front_panel(axis: Axes, run: Exploration, first: str, second: str, stepped: bool) -> None:
     designs, best = run.designs, run.front
     designs = designs[designs["feasible"]] if len(designs) else designs
@@ -75,10 +83,11 @@ def _front_panel(axis: Axes, run: Exploration, first: str, second: str, stepped:
     n = f"{len(designs):,} of {run.evaluations:,}"
     axis.plot(designs[first] * fx, designs[second] * fy, ".", color="#c4c4c4", ms=1.6, mew=0, rasterized=True, zorder=1,
               label=f"feasible designs ({n})")  # fmt: skip
-    style = {"drawstyle": "steps-post"} if stepped else {"ls": ""}
+    style: _Line = {"drawstyle": "steps-post"} if stepped else {"ls": ""}
+    exact: _Line = style if stepped else {"marker": ".", **style}
     if run.exact_front is not None and len(run.exact_front):
         axis.plot(run.exact_front[first] * fx, run.exact_front[second] * fy, color=BLACK, lw=0.8, zorder=2.5,
-                  label="exact front of the space", **({"marker": "."} | style if not stepped else style))  # fmt: skip
+                  label="exact front of the space", **exact)  # fmt: skip
     twin = _twin_front(run)
     if twin is not None and len(twin):
         axis.plot(twin[first] * fx, twin[second] * fy, color=ORANGE, lw=1.0, marker="s", ms=1.8, mew=0, zorder=3,
@@ -109,7 +118,7 @@ def _bound(axis: Axes, best: Table, first: str, second: str, fx: float, fy: floa
         for name, factor in zip((first, second, *columns), (fx, fy) * 2, strict=True)
     ]
     segments = np.stack([np.column_stack(ends[:2]), np.column_stack(ends[2:])], axis=1)
-    axis.add_collection(LineCollection(segments, color=GREEN, lw=0.6, zorder=3.5))
+    axis.add_collection(LineCollection(list(segments), color=GREEN, lw=0.6, zorder=3.5))
     axis.plot(ends[2], ends[3], color=GREEN, lw=0.6, marker="|" if columns[1] == second else "x", ms=3, mew=0.8,
               zorder=3.5, markevery=1, ls="", label="lower bound of a front design")  # fmt: skip
 
@@ -198,7 +207,7 @@ def _stack(axis: Axes, chosen: Table, total: str, parts: dict[str, tuple[str, st
         axis.bar(at, share, 0.82, bottom, color=colour, label=label if share.max(initial=0) >= 0.005 else None, lw=0)
         bottom += share
     factor, unit = scaled(unit_of(total), chosen[total])
-    for x, value in zip(at, chosen[total] * factor, strict=True):
+    for x, value in zip(at.tolist(), chosen[total] * factor, strict=True):
         axis.text(x, 1.03, number(float(f"{value:.3g}")), rotation=90, ha="center", va="bottom", fontsize=6)
     axis.text(1.01, 1.06, f"total [{unit}]", transform=axis.transAxes, ha="left", va="bottom", fontsize=6.5)
     axis.set_ylim(0, 1)

@@ -5,6 +5,8 @@ The style is that of `dse.output.figure_style`.  Every function returns a `matpl
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -21,6 +23,13 @@ KINDS = {"time-shared": (BLUE, "o"), "homogeneous": (ORANGE, "s"), "heterogeneou
 """Kinds of division, see `dse.simultaneous.division.Division.kind`."""
 
 
+class _Fill(TypedDict):
+    """How the layers of a network are filled."""
+
+    facecolor: str
+    hatch: str
+
+
 @styled
 def gantt_figure(run: CoRun) -> Figure:
     """Layers on sub-arrays over time, the DRAM bandwidth underneath, and a mark where a request is due.
@@ -30,7 +39,7 @@ def gantt_figure(run: CoRun) -> Figure:
     done = run.schedule
     table, jobs = done.layers(), done.jobs
     networks = list(dict.fromkeys(job.network for job in jobs))
-    look = {
+    look: dict[str, _Fill] = {
         name: {"facecolor": COLOURS[i % len(COLOURS)], "hatch": HATCHES[i // len(COLOURS) % len(HATCHES)]}
         for i, name in enumerate(networks)
     }

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.markup import escape
+from rich.padding import PaddingDimensions
 from rich.table import Table
 from rich.text import Text
 
@@ -39,10 +40,19 @@ WATERFALL = {
 """Parts of the cycles in words."""
 
 
-def _table(title: str | None = None, **options: object) -> Table:
+def _table(title: str | None = None, show_header: bool = True, padding: PaddingDimensions = (0, 1)) -> Table:
     """A table in the one style of this module."""
-    look = {"title_justify": "left", "title_style": "bold", "box": None, "pad_edge": False}
-    return Table(title=title, min_width=len(title or ""), **look, **options)
+    return Table(
+        title=title, min_width=len(title or ""), title_justify="left", title_style="bold", box=None, pad_edge=False,
+        show_header=show_header, padding=padding,
+    )  # fmt: skip
+
+
+def _on_scale(run: Exploration) -> np.ndarray:
+    """The designs of a run's front, which is not empty, on its scale; (k, m)."""
+    if run.normalisation is None:
+        raise ValueError("no design of the run is feasible: there is no front to show")
+    return run.normalisation(run.front[list(run.objective_names)].to_numpy(float))
 
 
 def front_table(run: Exploration, width: int = 100) -> Table:
@@ -53,7 +63,7 @@ def front_table(run: Exploration, width: int = 100) -> Table:
     width : of the terminal [characters].
     """
     best, names = run.front, run.objective_names
-    on_scale = run.normalisation(best[list(names)].to_numpy(float))
+    on_scale = _on_scale(run)
     which = spread(on_scale, max(3, min(7, (width - 30) // 12)))
     chosen, at_knee = best.iloc[which], knee(on_scale)
     means = "; geometric means over the networks" if PRICES in run.texts else ""
@@ -111,7 +121,7 @@ def price_report(run: Exploration, width: int = 100) -> RenderableType | None:
     if PRICES not in run.texts or not len(run.front):
         return None
     prices, best = price_of_generality(run), run.front
-    on_scale = run.normalisation(best[list(run.objective_names)].to_numpy(float))
+    on_scale = _on_scale(run)
     chosen = best.iloc[spread(on_scale, max(3, min(7, (width - 30) // 12)))]
     at_knee = best["index"].iloc[knee(on_scale)]
     loss = prices.pivot(index="network", columns="shared", values="loss").loc[prices["network"].unique()]

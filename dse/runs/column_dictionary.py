@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dse.costs.results import ENERGY_PARTS
 from dse.hardware import accelerator as parameters
 from dse.hardware.area import AREA_BLOCKS
+from dse.runs.problem_protocol import SearchProblem
 
 
 @dataclass(frozen=True)
@@ -125,15 +126,15 @@ def of_network(name: str) -> tuple[str, str] | None:
     return None if found is None else (found, name[len(found) + 1 :])
 
 
-def dictionary(names: tuple[str, ...], problem: object) -> dict[str, Column]:
+def dictionary(names: tuple[str, ...], problem: SearchProblem) -> dict[str, Column]:
     """Unit and meaning of each named column.
 
     What the problem's `column_meanings` tells, if it has that, goes first.  An objective, constraint or metric that
     `COLUMNS` does not know is described by the unit its name carries and by the first line of the problem's docstring.
     """
-    own = getattr(problem, "column_meanings", dict)()
+    own: dict[str, Column] = getattr(problem, "column_meanings", dict)()
     about = (inspect.getdoc(type(problem)) or type(problem).__name__).split("\n")[0]
-    found = {}
+    found: dict[str, Column] = {}
     for name in names:
         if name in own or name in COLUMNS:
             found[name] = own.get(name) or COLUMNS[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -46,6 +46,14 @@ def figure(rows: pd.DataFrame, path: str | Path) -> Figure:
     return drawn
 
 
+class _Marks(TypedDict):
+    """How points are drawn, whatever they show."""
+
+    ls: str
+    mew: float
+    rasterized: bool
+
+
 def _panel(axis: Axes, group: pd.DataFrame) -> None:
     values = group[["measured", "predicted", "roofline"]].to_numpy(float)
     low, high = np.nanmin(values[values > 0]) / 1.5, np.nanmax(values) * 1.5
@@ -55,7 +63,7 @@ def _panel(axis: Axes, group: pd.DataFrame) -> None:
         for k, sign in enumerate((1, -1)):
             label = f"±{error:.0%}" if k == 0 else None
             axis.plot(line, line * (1 + sign * error), color=GREY, lw=0.7, ls=dashes, zorder=1, label=label)
-    look: dict[str, Any] = {"ls": "", "mew": 0.6, "rasterized": len(group) > 300}
+    look: _Marks = {"ls": "", "mew": 0.6, "rasterized": len(group) > 300}
     if group["roofline"].notna().any():
         axis.plot(
             group["measured"], group["roofline"], marker="x", ms=2.6, color=ORANGE, zorder=3, label="roofline", **look
