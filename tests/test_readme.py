@@ -59,7 +59,7 @@ def test_size_of_the_default_space():
 
 
 def test_options_named_in_the_text_exist():
-    source = (ROOT / "dse" / "commands" / "main.py").read_text(encoding="utf-8")
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "dse" / "commands").glob("*.py"))
     for option in set(re.findall(r"--[a-z][a-z-]+", TEXT)) - {"--help"}:
         name = option[2:].replace("-", "_")
         assert f'"{option}"' in source or re.search(rf"^    {name}: ", source, flags=re.M), option

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
@@ -41,7 +42,7 @@ def area_matrix() -> dict[int, dict[int, float]]:
 def energy_polynomials() -> dict[str, tuple[float, float, float]]:
     """Coefficients (b2, b1, b0) of ``energy(V) = b2 V^2 + b1 V + b0`` [fJ] by node name, such as ``HP45`` or ``65``."""
     return {
-        row["node"]: tuple(float(row[f"energy_b{i}"]) for i in (2, 1, 0))  # type: ignore[misc]
+        row["node"]: (float(row["energy_b2"]), float(row["energy_b1"]), float(row["energy_b0"]))
         for row in _rows("node_scaling_polynomials.csv")
     }
 
@@ -92,5 +93,5 @@ def nominal_vdd_v(node_nm: float) -> float:
     return NOMINAL_VDD_V[high] * (1 - share) + NOMINAL_VDD_V[low] * share
 
 
-def _listed(nodes: object) -> str:
-    return ", ".join(str(n) for n in nodes)  # type: ignore[attr-defined]
+def _listed(nodes: Iterable[int]) -> str:
+    return ", ".join(str(n) for n in nodes)

@@ -1,0 +1,111 @@
+"""The command that runs several networks at the same time."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dse.commands.options import (
+    Design,
+    OutDirectory,
+    Settings,
+    numbers,
+)
+from dse.commands.terminal import console, say
+
+
+def schedule(
+    mix: Annotated[
+        str, typer.Argument(metavar="MIX", help="Name (see: dse mixes), .toml file, or networks A,B,... all at once.")
+    ],
+    design: Design = None,
+    settings: Settings = None,
+    division: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,...",
+            help="Columns of each sub-array, in proportion; default as the design's run divided it, else undivided.",
+        ),
+    ] = None,
+    buffers: Annotated[
+        str | None, typer.Option(metavar="X,Y,...", help="Buffers of each, in proportion; default as --division.")
+    ] = None,
+    bandwidth: Annotated[
+        str | None,
+        typer.Option(metavar="shared|X,Y,...", help="DRAM bandwidth: shared (default), or parts in proportion."),
+    ] = None,
+    dataflows: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Dataflow of each; default the design's.")
+    ] = None,
+    place: Annotated[
+        str | None, typer.Option(metavar="I,J,...", help="Sub-array of each stream, from 1; default in turn.")
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(metavar="deadline|round_robin|first", help="What a sub-array runs next; default deadline."),
+    ] = None,
+    out: OutDirectory = None,
+) -> None:
+    """Run a MIX of networks at the same time on one design, whole or divided into sub-arrays.
+
+    A design of a simultaneous run is divided as the run found it, its streams where the run placed them; options change
+    single parts of that.
+
+    \b
+    Examples:
+      dse schedule vr_gaming --design results/mix_vr_gaming:knee --out results/vr
+      dse schedule resnet50,ptb_lstm_medium --design results/simultaneous_resnet50_ptb_lstm_medium:knee
+      dse schedule moca_light --set cols=64 --division 1,1,2 --dataflows row_stationary,output_stationary,row_stationary
+    """
+    from dataclasses import replace
+
+    from dse.commands.design_by_text import choose
+    from dse.output.figure_style import save_figure
+    from dse.output.schedule_figures import gantt_figure, slow_down_figure
+    from dse.output.tables import co_run_report
+    from dse.runs.files import write_whole
+    from dse.simultaneous.co_runs import co_run
+    from dse.simultaneous.division import Division, division_of, places_of
+    from dse.simultaneous.mixes import Mix, load_mix
+
+    names = [name.strip() for name in mix.split(",") if name.strip()]
+    chosen, loaded = choose(design, settings or ()), Mix.of(names, mix) if len(names) > 1 else load_mix(mix)
+    found_by_run = division is None and "policies" in chosen.values
+    divided = Division(columns=tuple(numbers("--division", division or "1")))
+    if found_by_run:
+        divided, _ = division_of(chosen.values, chosen.design)
+    if buffers is not None:
+        divided = replace(divided, buffers=tuple(numbers("--buffers", buffers)))
+    if bandwidth is not None:
+        parts = None if bandwidth == "shared" else tuple(numbers("--bandwidth", bandwidth))
+        divided = replace(divided, bandwidth=parts, shared_bandwidth=parts is None)
+    if dataflows is not None:
+        divided = replace(divided, dataflows=tuple(name.strip() for name in dataflows.split(",")))
+    where = None
+    if place is not None:
+        if not all(text.strip().isdecimal() for text in place.split(",")):
+            raise ValueError(f"--place {place!r}: expected whole numbers separated by commas, such as 2,1")
+        where = [int(text) - 1 for text in place.split(",")]
+    if where is None and found_by_run:
+        where = places_of(chosen.values, divided, [stream.name for stream in loaded.streams])
+    if where is not None and (len(where) != len(loaded.streams) or not all(0 <= a < divided.sub_arrays for a in where)):
+        raise ValueError(
+            f"--place {place!r}: give a sub-array from 1 to {divided.sub_arrays} for each stream of the mix: "
+            f"{', '.join(stream.name for stream in loaded.streams)}"
+        )
+    found = co_run(
+        loaded, chosen.design, divided, where, order=order or chosen.values.get("order") or "deadline",
+        **chosen.options(),
+    )  # fmt: skip
+    say(f"mix {loaded.name}; design: {chosen.origin}\n")
+    console().print(co_run_report(found))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        table = found.schedule.layers()
+        table["sub_array"] += 1
+        write_whole(out / "schedule.csv", table.to_csv(index=False, lineterminator="\n").encode())
+        for ending in ("png", "pdf"):
+            save_figure(gantt_figure(found), out / f"schedule.{ending}", f"schedule of {loaded.name}")
+        save_figure(slow_down_figure({loaded.name: found}), out / "slow_downs.png", f"slow-downs of {loaded.name}")
+        say(f"wrote {out}/: schedule.csv, schedule.png, schedule.pdf, slow_downs.png")
