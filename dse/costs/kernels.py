@@ -32,7 +32,7 @@ from numba import njit
 _inner = njit(  # type: ignore[call-overload]  # numba's types lack these options
     nogil=True, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
 )
-_entry = njit(  # type: ignore[call-overload]  # and this one
+_entry = njit(  # type: ignore[call-overload]  # numba's types lack `_nrt`
     cache=True, nogil=True, error_model="numpy", _nrt=False
 )
 

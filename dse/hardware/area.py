@@ -7,7 +7,7 @@ its bandwidth.  Every block is non-decreasing in every size parameter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def sum_blocks(blocks: Mapping[str, np.ndarray]) -> np.ndarray:
     return total
 
 
-def _numbers(columns: Columns):
+def _numbers(columns: Columns) -> Callable[[str], np.ndarray]:
     """A reader of float64 columns that names a missing one."""
 
     def number(name: str) -> np.ndarray:

@@ -11,6 +11,7 @@ from dse.analysis.operation_kinds import ASPECTS
 from dse.networks.layers import MacLayer
 from dse.output.tables import energy_table, evaluation_summary, waterfall_table
 from dse.output.units import number, percent, quantity
+from dse.runs.tables import Table as DataFrame
 from dse.tuning.proposals import Tuned
 
 HOLDS = 0.8
@@ -171,7 +172,7 @@ def tuned_report(tuned: Tuned, most: int = 20) -> RenderableType:
     return Group(*lines, table, "", *head, *gifts, "")
 
 
-def relation_table(relation) -> Table:
+def relation_table(relation: DataFrame) -> Table:
     """What each kind of operation wants, from `dse.analysis.operation_kinds.relate`: the best choice and what others
     cost."""
     table = _table("What each kind wants; in brackets the time it loses on this design, and with the worst choice")

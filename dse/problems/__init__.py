@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 _FOLDER = Path(__file__).resolve().parents[2] / "problems"
 
@@ -21,7 +22,7 @@ def _is_ours() -> bool:
     return found is not None and found.origin is not None and Path(found.origin).resolve().parent == _FOLDER
 
 
-def _load():
+def _load() -> ModuleType:
     """The package, under its own name where that is free."""
     if _is_ours():
         return importlib.import_module("problems")

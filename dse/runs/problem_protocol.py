@@ -57,6 +57,8 @@ class SearchProblem(Protocol):
     """
 
     space: DesignSpace
+    n_var: int
+    """Genes of a design."""
     xl: np.ndarray
     xu: np.ndarray
     """Least and greatest gene of each variable, (n_var,)."""

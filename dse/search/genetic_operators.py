@@ -21,9 +21,12 @@ from pymoo.core.algorithm import Algorithm
 from pymoo.core.crossover import Crossover
 from pymoo.core.duplicate import DuplicateElimination
 from pymoo.core.mutation import Mutation
+from pymoo.core.population import Population
 from pymoo.core.sampling import Sampling
 from pymoo.operators.selection.tournament import TournamentSelection
 from pymoo.util.ref_dirs import get_reference_directions
+
+from dse.runs.problem_protocol import SearchProblem
 
 ALGORITHMS = ("nsga2", "nsga3", "unsga3", "smsemoa", "agemoea", "spea2", "ctaea", "random")
 """Names that `explore(algorithm=...)` knows.  MOEA/D is not among them: pymoo's takes no constraints.
@@ -92,7 +95,7 @@ class UniqueSampling(Sampling):
         super().__init__()
         self.first = first
 
-    def _do(self, problem, n_samples, *args, random_state=None, **kwargs):
+    def _do(self, problem: SearchProblem, n_samples: int, *args, random_state=None, **kwargs) -> np.ndarray:
         X = np.empty((0, problem.n_var), dtype=np.int64) if self.first is None else self.first[:n_samples]
         sampler = UniformSampler(_levels(problem), random_state)
         known = set(keys(X))
@@ -112,7 +115,7 @@ class UniformCrossover(Crossover):
     def __init__(self, prob: float = 0.5) -> None:
         super().__init__(n_parents=2, n_offsprings=2, prob=prob)
 
-    def _do(self, problem, X, *args, random_state=None, **kwargs):
+    def _do(self, problem: SearchProblem, X: np.ndarray, *args, random_state=None, **kwargs) -> np.ndarray:
         swap = random_state.random(X.shape[1:]) < 0.5
         return np.stack([np.where(swap, X[1], X[0]), np.where(swap, X[0], X[1])])
 
@@ -135,7 +138,7 @@ class StepMutation(Mutation):
             raise ValueError(f"StepMutation: decay must be above 0 and at most 1, got {decay!r}")
         self.decay = decay
 
-    def _do(self, problem, X, *args, random_state=None, **kwargs):
+    def _do(self, problem: SearchProblem, X: np.ndarray, *args, random_state=None, **kwargs) -> np.ndarray:
         levels, category = _levels(problem), _categories(problem)
         n, n_var = X.shape
         chance = 1 / n_var if self.prob_var is None else float(self.prob_var.value)
@@ -179,7 +182,7 @@ class SeenElimination(DuplicateElimination):
         return (kept, unique, repeated) if return_indices else kept
 
 
-def binary_tournament(pop, P, algorithm=None, random_state=None, **kwargs):
+def binary_tournament(pop: Population, P: np.ndarray, algorithm=None, random_state=None, **kwargs) -> np.ndarray:
     """NSGA-II's tournament on all pairs P (n, 2) at once: violation, then domination, then crowding, then chance.
 
     The same rule as pymoo's own (Deb et al., IEEE Trans. Evol. Comp. 6(2), 2002), without its loop.
@@ -249,13 +252,13 @@ def reference_directions(n_objectives: int, at_most: int) -> np.ndarray:
     return get_reference_directions("das-dennis", n_objectives, n_partitions=partitions)
 
 
-def _genes(pop) -> np.ndarray:
+def _genes(pop: Population) -> np.ndarray:
     return np.array([individual.X for individual in pop])
 
 
-def _levels(problem) -> np.ndarray:
+def _levels(problem: SearchProblem) -> np.ndarray:
     return (problem.xu - problem.xl).astype(np.int64) + 1
 
 
-def _categories(problem) -> np.ndarray:
+def _categories(problem: SearchProblem) -> np.ndarray:
     return np.asarray(problem.space.is_category, dtype=bool)
