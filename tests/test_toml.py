@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from dse.hardware.accelerator import PARAMETERS, Accelerator
 from dse.hardware.dataflow import DATAFLOWS, Dataflow, SpatialOption, own_dataflows, plain_dataflow
 from dse.hardware.dataflow_file import dataflow_of_plain
 from dse.hardware.space import DesignSpace, default_space
+from dse.networks.errors import NetworkError
+from dse.networks.layer_file import EXPECTED
+from dse.runs.identity import of_network
 from problems import SimultaneousDNNs, SingleDNN
 
 MINE = Dataflow("rows_of_pixels", (SpatialOption(("C", "FY"), ("OX", "K"), ("W", "O")),))
@@ -268,3 +272,161 @@ def test_a_deeply_nested_file_that_is_closed_is_told_so(tmp_path):
 def test_numbers_that_toml_does_not_have_are_refused(tmp_path):
     with pytest.raises(ValueError, match="a whole number beyond 64 bits"):
         DesignSpace.from_toml(file_of(tmp_path, "big.toml", f"[variables]\nrows = [8, {2**64}]"))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Layers.
+
+LAYERS = """
+[network]
+name = "attention block"
+
+[[layer]]
+name = "query"
+K = 768
+C = 768
+OX = 128
+inputs = ["x"]
+output = "q"
+
+[[layer]]
+name = "softmax"
+operator = "Softmax"
+operations = 98304
+input_elements = 16384
+output_elements = 16384
+"""
+
+
+def test_layers_are_read_from_a_file(tmp_path):
+    network = dse.load_network(file_of(tmp_path, "layers.toml", LAYERS))
+    query = dse.MacLayer("query", K=768, C=768, OX=128, inputs=("x",), output="q")
+    softmax = dse.VectorLayer("softmax", "Softmax", 98304, 16384, 16384)
+    assert network == dse.Network("attention block", (query, softmax))
+    assert dse.load_network(str(tmp_path / "layers.toml"), batch=None) == network
+    named_by_file = dse.load_network(file_of(tmp_path, "block.toml", LAYERS[LAYERS.index("[[") :]))
+    assert named_by_file == network.renamed("block")
+
+
+WHOLE = dse.Network(
+    "whole",
+    (
+        dse.MacLayer(
+            "conv", "Conv", B=2, G=2, K=3, C=4, OY=5, OX=6, FY=3, FX=2, stride_y=2, stride_x=3, dilation_y=2, pad_y=1,
+            pad_x=0, IX=40, static_weights=False, repeats=2, vector_operations=9, fused_input_elements=8,
+            inputs=("x", 'odd "name"'), fused_input="s", output="y", weight="w", fused=("relu", "add"),
+        ),
+        dse.VectorLayer("pool", "Pool", 0, 4, 5, 6, 7, ("y",), "z"),
+    ),
+    parameters=24, tensor_elements={"x": 7, 'odd "name"': 8}, source="a test",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("network", [WHOLE, "wide_deep", "ptb_lstm_medium", "mobilenet_v2"])
+def test_a_network_is_written_as_layers_and_read_back_equal(network, tmp_path):
+    network = dse.load_network(network) if isinstance(network, str) else network
+    again = dse.load_network(file_of(tmp_path, "layers.toml", network.toml_text()))
+    assert again == network and again.tensor_elements == network.tensor_elements
+    assert of_network(again) == of_network(network)
+
+
+def test_every_field_of_a_layer_has_a_kind_that_a_file_can_hold():
+    assert {f.type for kind in (dse.MacLayer, dse.VectorLayer) for f in fields(kind)} == set(EXPECTED)
+
+
+ONE = '[[layer]]\nname = "a"\nK = 4\n'
+SOFT = '[[layer]]\nname = "s"\noperator = "Softmax"\noperations = 4\ninput_elements = 4\noutput_elements = 4\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no layers; give at least one table [[layer]]"),
+        ("layer = 3", "expected tables [[layer]], in double brackets, got layer = 3"),
+        ('[layer]\nname = "a"', "expected tables [[layer]], in double brackets"),
+        ("[[layers]]", "table 'layers' is unknown; did you mean 'layer'?"),
+        ("[[layer]]\nK = 4", "[[layer]] number 1: name must be a text of its own, it has none"),
+        (f"{ONE}[[layer]]\nname = 3", "[[layer]] number 2: name must be a text of its own, got 3"),
+        (ONE + ONE, "two layers are called 'a'"),
+        (f"{ONE}k = 4", "layer 'a': key 'k' is unknown; did you mean 'K'?"),
+        (f"{ONE}stride = 4", "layer 'a': key 'stride' is unknown; did you mean 'stride_"),
+        (f"{ONE}C = 1.5", "layer 'a': C must be a whole number, such as 16, got 1.5"),
+        (f"{ONE}C = true", "layer 'a': C must be a whole number, such as 16, got True"),
+        (f"{ONE}C = 0", "layer 'a': C must be a whole number >= 1, got 0"),
+        (f"{ONE}pad_x = -1", "layer 'a': pad_x must be a whole number >= 0, got -1"),
+        (f"{ONE}static_weights = 1", "layer 'a': static_weights must be true or false, got 1"),
+        (f"{ONE}output = 1", "layer 'a': output must be a text, such as"),
+        (f'{ONE}inputs = "x"', "layer 'a': inputs must be a list of texts, such as [\"a\"], got 'x'"),
+        (f"{ONE}inputs = [1]", "layer 'a': inputs must be a list of texts"),
+        (f"{ONE}operations = 4", "layer 'a': K is a key of MAC layers and operations one of vector layers"),
+        (
+            '[[layer]]\nname = "s"\noperations = 4',
+            "layer 's': operator, input_elements and output_elements are missing",
+        ),
+        (f"{ONE}{SOFT}C = 4", "layer 's': C is a key of MAC layers"),
+        (f"{ONE}{SOFT}weights = 4", "layer 's': key 'weights' is unknown; did you mean 'weight_elements'?"),
+        (SOFT, "has no MAC layer"),
+        (f"[network]\nnames = 'x'\n{ONE}", "[network]: key 'names' is unknown; did you mean 'name'?"),
+        (f"[network]\nname = 3\n{ONE}", "[network]: name must be a text, got 3"),
+        (f"[network]\nparameters = -3\n{ONE}", "[network]: parameters must be a whole number >= 0, got -3"),
+        (f"[network]\ntensor_elements = 3\n{ONE}", "[network]: tensor_elements must be sizes by name"),
+        (f"[network]\ntensor_elements = {{x = 'a'}}\n{ONE}", "[network.tensor_elements]: x must be a whole number"),
+        (
+            f'{ONE}inputs = ["y"]\n[[layer]]\nname = "b"\noutput = "y"',
+            "layer 'a': inputs: 'y' is not written yet, layer 'b' writes it; put the layers in execution order",
+        ),
+    ],
+)
+def test_a_bad_file_of_layers_is_one_clear_line(text, message, tmp_path):
+    with pytest.raises(NetworkError) as error:
+        dse.load_network(file_of(tmp_path, "bad.toml", text + "\n"))
+    one_line(error, "bad.toml: ", message)
+    assert str(error.value).count("bad.toml") == 1
+
+
+def test_a_missing_file_of_layers_is_one_clear_line():
+    with pytest.raises(NetworkError, match=r"none\.toml: cannot be read: No such file"):
+        dse.load_network("none.toml")
+
+
+def test_batch_and_sizes_are_refused_for_a_file_of_layers(tmp_path, dse_command):
+    path = file_of(tmp_path, "layers.toml", LAYERS)
+    for options in ({"batch": 4}, {"dims": {"seq": 4}}):
+        with pytest.raises(NetworkError, match="batch and dims are for ONNX files; a file of layers says its own B"):
+            dse.load_network(path, **options)
+    for options in (("--batch", 4), ("--dim", "seq=4")):
+        code, out, err = dse_command("evaluate", "layers.toml", *options)
+        assert code != 0 and "layers.toml: batch and dims are for ONNX files" in err and "Traceback" not in out + err
+    assert dse_command("evaluate", "layers.toml", "--batch", "file")[0] == 0
+
+
+def test_every_command_takes_a_file_of_layers(tmp_path, dse_command):
+    file_of(tmp_path, "layers.toml", LAYERS)
+    file_of(tmp_path, "space.toml", "[variables]\nrows = [8, 16]\ncols = [8, 16]\n")
+    file_of(tmp_path, "mix.toml", '[streams.a]\nnetwork = "layers.toml"\n[streams.b]\nnetwork = "wide_deep"\n')
+    options = ("-n", 6, "--space", "space.toml", "--no-random-twin", "--jobs", 1)
+    code, out, _ = dse_command("evaluate", "layers.toml", "--mappings")
+    assert code == 0 and "attention block" in out and "softmax" in out
+    assert dse_command("explain", "layers.toml")[0] == 0
+    assert dse_command("relate", "layers.toml", "wide_deep")[0] == 0
+    code, out, err = dse_command("tune", "layers.toml", "--out", "tuned")
+    assert code != 0 and "layers.toml: a file of layers has no graph to edit" in err
+    assert dse_command("explore", "layers.toml", *options, "--out", "one")[0] == 0
+    both = ("--networks", "wide_deep,layers.toml", "--problem")
+    assert dse_command("explore", *both, "geomean", *options, "--out", "several")[0] == 0
+    assert dse_command("explore", *both, "simultaneous", *options, "--out", "mixed")[0] == 0
+    assert dse_command("explore", "--mix", "mix.toml", "--problem", "simultaneous", *options, "--out", "mix")[0] == 0
+    for run in ("one", "several", "mixed", "mix"):
+        code, out, err = dse_command("resume", run)
+        assert code == 0, (run, err)
+    assert dse_command("schedule", "mix.toml", "--design", "mix:0")[0] == 0
+    assert dse_command("evaluate", "layers.toml", "--design", "one:0")[0] == 0
+
+
+def test_a_run_whose_layers_have_changed_is_refused_in_words(tmp_path):
+    path = file_of(tmp_path, "layers.toml", LAYERS)
+    space = DesignSpace({"rows": [8, 16], "cols": [8, 16]})
+    dse.explore(SingleDNN(path, space=space), evaluations=4, population=4, out=tmp_path / "run")
+    file_of(tmp_path, "layers.toml", LAYERS.replace("OX = 128", "OX = 64"))
+    with pytest.raises(ValueError, match="network attention block has other layers"):
+        dse.explore(SingleDNN(path, space=space), evaluations=4, population=4, out=tmp_path / "run")
