@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = (
+    ("dse.__main__",),
     ("dse.commands",),
     ("dse.validation",),
     ("problems", "dse.problems"),

@@ -30,11 +30,13 @@ def test_ruff_of_the_hooks_is_ruff_of_the_tests():
 SCRIPT = """
 import dse
 from dse.problems import GeomeanDNN
+from dse.problems.base import Columns
 from problems import SingleDNN
 
 reveal_type(dse.evaluate(dse.Accelerator(rows=8), dse.load_network("resnet50")))
 reveal_type(dse.explore(SingleDNN("resnet50", dse.small_space()), evaluations=8))
 reveal_type(GeomeanDNN(["resnet50", dse.load_network("vgg16")]).networks)
+reveal_type(Columns({}, {}).latency_s)
 dse.evaluate("eyeriss_v1", [])
 """
 
@@ -47,11 +49,17 @@ def test_type_checkers_know_the_names_of_a_script(tmp_path):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     found = [line.partition("script.py:")[2] for line in done.stdout.splitlines()]
     assert found == [
-        '6: note: Revealed type is "dse.costs.evaluation.Evaluation"',
-        '7: note: Revealed type is "dse.search.exploration.Exploration"',
-        '8: note: Revealed type is "tuple[dse.networks.layers.Network, ...]"',
-        '9: error: Argument 1 to "evaluate" has incompatible type "str"; expected "Accelerator"  [arg-type]',
+        '7: note: Revealed type is "dse.costs.evaluation.Evaluation"',
+        '8: note: Revealed type is "dse.search.exploration.Exploration"',
+        '9: note: Revealed type is "tuple[dse.networks.layers.Network, ...]"',
+        '10: note: Revealed type is "numpy.ndarray[tuple[Any, ...], numpy.dtype[Any]]"',
+        '11: error: Argument 1 to "evaluate" has incompatible type "str"; expected "Accelerator"  [arg-type]',
     ], done.stdout + done.stderr
+
+
+def test_every_module_of_problems_has_its_stub_in_dse():
+    modules, stubs = (ROOT / "problems").glob("*.py"), (ROOT / "dse" / "problems").glob("*.pyi")
+    assert {path.stem for path in modules} == {path.stem for path in stubs}
 
 
 def test_every_exception_from_the_types_has_its_reason():

@@ -38,13 +38,16 @@ Dims = Annotated[
 ]
 
 Node = Annotated[
-    str, typer.Option("--node", metavar="NM|FILE.toml", help="Technology: 65, 45, 28, 22, 16 or 7 nm, or a TOML file.")
+    str | None,
+    typer.Option("--node", metavar="NM|FILE.toml", help="Technology: 65, 45 (default), 28, 22, 16 or 7 nm, or a file."),
 ]
 
 MappingObjective = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--mapping-objective", metavar="NAME", help="What the mapper minimises in each layer: latency, energy or edp."
+        "--mapping-objective",
+        metavar="NAME",
+        help="What the mapper minimises in a layer: latency (default), energy, edp.",
     ),
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,7 +10,6 @@ from dse.commands.options import (
     Design,
     OutDirectory,
     Settings,
-    numbers,
 )
 from dse.commands.terminal import console, say
 
@@ -58,8 +57,6 @@ def schedule(
       dse schedule resnet50,ptb_lstm_medium --design results/simultaneous_resnet50_ptb_lstm_medium:knee
       dse schedule moca_light --set cols=64 --division 1,1,2 --dataflows row_stationary,output_stationary,row_stationary
     """
-    from dataclasses import replace
-
     from dse.commands.design_by_text import choose
     from dse.output.figure_style import save_figure
     from dse.output.schedule_figures import gantt_figure, slow_down_figure
@@ -72,28 +69,13 @@ def schedule(
     names = [name.strip() for name in mix.split(",") if name.strip()]
     chosen, loaded = choose(design, settings or ()), Mix.of(names, mix) if len(names) > 1 else load_mix(mix)
     found_by_run = division is None and "policies" in chosen.values
-    divided = Division(columns=tuple(numbers("--division", division or "1")))
+    divided = Division.from_text(division or "1")
     if found_by_run:
         divided, _ = division_of(chosen.values, chosen.design)
-    if buffers is not None:
-        divided = replace(divided, buffers=tuple(numbers("--buffers", buffers)))
-    if bandwidth is not None:
-        parts = None if bandwidth == "shared" else tuple(numbers("--bandwidth", bandwidth))
-        divided = replace(divided, bandwidth=parts, shared_bandwidth=parts is None)
-    if dataflows is not None:
-        divided = replace(divided, dataflows=tuple(name.strip() for name in dataflows.split(",")))
-    where = None
-    if place is not None:
-        if not all(text.strip().isdecimal() for text in place.split(",")):
-            raise ValueError(f"--place {place!r}: expected whole numbers separated by commas, such as 2,1")
-        where = [int(text) - 1 for text in place.split(",")]
+    divided = divided.with_text(buffers, bandwidth, dataflows)
+    where = _places(place, divided, [stream.name for stream in loaded.streams])
     if where is None and found_by_run:
         where = places_of(chosen.values, divided, [stream.name for stream in loaded.streams])
-    if where is not None and (len(where) != len(loaded.streams) or not all(0 <= a < divided.sub_arrays for a in where)):
-        raise ValueError(
-            f"--place {place!r}: give a sub-array from 1 to {divided.sub_arrays} for each stream of the mix: "
-            f"{', '.join(stream.name for stream in loaded.streams)}"
-        )
     found = co_run(
         loaded, chosen.design, divided, where, order=order or chosen.values.get("order") or "deadline",
         **chosen.options(),
@@ -109,3 +91,18 @@ def schedule(
             save_figure(gantt_figure(found), out / f"schedule.{ending}", f"schedule of {loaded.name}")
         save_figure(slow_down_figure({loaded.name: found}), out / "slow_downs.png", f"slow-downs of {loaded.name}")
         say(f"wrote {out}/: schedule.csv, schedule.png, schedule.pdf, slow_downs.png")
+
+
+def _places(text: str | None, divided: Any, streams: list[str]) -> list[int] | None:
+    """Sub-array of each stream, from 0, of a text that counts from 1; None of none."""
+    if text is None:
+        return None
+    if not all(number.strip().isdecimal() for number in text.split(",")):
+        raise ValueError(f"--place {text!r}: expected whole numbers separated by commas, such as 2,1")
+    where = [int(number) - 1 for number in text.split(",")]
+    if len(where) != len(streams) or not all(0 <= a < divided.sub_arrays for a in where):
+        raise ValueError(
+            f"--place {text!r}: give a sub-array from 1 to {divided.sub_arrays} for each stream of the mix: "
+            f"{', '.join(streams)}"
+        )
+    return where

@@ -38,8 +38,10 @@ def explore(
     problem: Annotated[
         str,
         typer.Option(
-            metavar="single|geomean|simultaneous",
-            help="For one network, the geometric mean over --networks, or all of them (or a --mix) at the same time.",
+            metavar="NAME|MODULE:CLASS",
+            help="single: one network; geomean: the geometric mean over --networks; simultaneous: all of them, or a "
+            "--mix, at the same time; codesign: hardware and widths of the network; or a class of your own, such as "
+            "mine:EnergyDelay or mine.py:EnergyDelay.",
         ),
     ] = "single",
     mix: Annotated[
@@ -51,6 +53,15 @@ def explore(
     ] = None,
     weights: Annotated[
         str | None, typer.Option(metavar="X,Y,...", help="Weight of each of --networks in the mean; default equal.")
+    ] = None,
+    widths: Annotated[
+        str | None, typer.Option(metavar="X,Y,...", help="Multipliers of a stage's channels (--problem codesign).")
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Channels are multiples of this (codesign); default 8.")
+    ] = None,
+    least_capacity: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Least capacity to keep (codesign); default 0.5.")
     ] = None,
     evaluations: Annotated[
         int, typer.Option("--evaluations", "-n", min=1, metavar="N", help="Budget: unique designs.")
@@ -72,22 +83,27 @@ def explore(
         ),
     ] = None,
     space: Annotated[
-        str, typer.Option(metavar="NAME|FILE.toml", help="default, small or a TOML file (see: dse space --toml).")
-    ] = "default",
+        str | None,
+        typer.Option(metavar="NAME|FILE.toml", help="default (codesign: small), small or a TOML file; see dse space."),
+    ] = None,
     algorithm: Annotated[
         str, typer.Option(metavar="NAME", help="nsga2, nsga3, unsga3, smsemoa, agemoea, spea2, ctaea or random.")
     ] = "nsga2",
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Directory to write; default results/NETWORK.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Directory to write; default results/NETWORK, and what else is not the default."
+        ),
     ] = None,
     time_limit: TimeLimit = None,
     batch: Batch = 1,
     dim: Dims = None,
-    node: Node = "45",
+    node: Node = None,
     mapping: Annotated[
-        str, typer.Option(metavar="best|fixed", help="Best of every layer; or frozen in hardware (--problem geomean).")
-    ] = "best",
-    mapping_objective: MappingObjective = "latency",
+        str | None,
+        typer.Option(metavar="best|fixed", help="Best of every layer; or frozen in hardware (--problem geomean)."),
+    ] = None,
+    mapping_objective: MappingObjective = None,
     mapping_slack: MappingSlack = None,
     exhaustive: Annotated[
         bool, typer.Option("--exhaustive", help="Afterwards evaluate the whole space: its exact front.")
@@ -114,32 +130,42 @@ def explore(
       dse explore --networks resnet50,model.onnx --problem geomean --weights 2,1
       dse explore --networks resnet50,mobilenet_v2,ptb_lstm_medium --problem simultaneous
       dse explore --mix vr_gaming --objectives deadline_miss_share,area_mm2
+      dse explore resnet50 --problem codesign -n 2000
+      dse explore resnet50 --problem mine.py:EnergyDelay
     """
-    from dse.costs.kernel_rows import DEFAULT_SLACK
     from dse.output.tables import network_line
     from dse.output.units import duration_s, number
+    from dse.problems.registry import Wanted, made
     from dse.search.search_loop import explore as search
-    from problems import GeomeanDNN, SimultaneousDNNs, SingleDNN
 
-    problem = "simultaneous" if mix is not None and problem == "single" else problem
-    made, label = _subject(network, networks, mix, problem, weights, mapping, sub_arrays, batch, sizes(dim))
-    directory = out if out is not None else Path("results") / label
-    limit_s = None if time_limit is None else duration_s(time_limit)
-    chosen_space, technology = space_named(space), technology_named(node)
-    chosen = {"single": SingleDNN, "geomean": GeomeanDNN, "simultaneous": SimultaneousDNNs}[problem](
-        **made,
-        space=chosen_space,
-        technology=technology,
-        objectives=objectives and tuple(name.strip() for name in objectives.split(",") if name.strip()),
+    wanted = Wanted(
+        problem=problem,
+        network=network,
+        networks=networks,
+        mix=mix,
+        weights=None if weights is None else tuple(numbers("--weights", weights)),
+        mapping=mapping,
+        sub_arrays=sub_arrays,
+        widths=None if widths is None else tuple(numbers("--widths", widths)),
+        step=step,
+        least_capacity=least_capacity,
+        objectives=None if objectives is None else tuple(x.strip() for x in objectives.split(",") if x.strip()),
+        space=None if space is None else space_named(space),
+        technology=None if node is None else technology_named(node),
         n_jobs=-1 if jobs is None else jobs,
         mapping_objective=mapping_objective,
-        mapping_slack=DEFAULT_SLACK if mapping_slack is None else mapping_slack,
+        mapping_slack=mapping_slack,
+        batch=batch,
+        dims=sizes(dim),
     )
-    for each in getattr(chosen, "networks", None) or [chosen.network]:
+    limit_s = None if time_limit is None else duration_s(time_limit)
+    chosen, label = made(wanted)
+    directory = out if out is not None else Path("results") / label
+    for each in getattr(chosen, "networks", None) or [x for x in [getattr(chosen, "network", None)] if x is not None]:
         say(network_line(each))
     say(
         f"space {chosen.space.name}: {chosen.space.n_var} variables, {number(chosen.space.size)} designs; "
-        f"{algorithm}, {evaluations:,} designs, seed {seed}, {technology.name}; writing {directory}"
+        f"{algorithm}, {evaluations:,} designs, seed {seed}, {technology_named(node or '45').name}; writing {directory}"
     )
     _run(
         directory,
@@ -157,63 +183,20 @@ def explore(
             overwrite=overwrite,
             warm_start=warm_start,
         ),
+        overwrite,
     )
-
-
-def _subject(
-    network: str | None,
-    networks: str | None,
-    mix: str | None,
-    problem: str,
-    weights: str | None,
-    mapping: str,
-    sub_arrays: int | None,
-    batch: int | None,
-    dims: dict[str, int],
-) -> tuple[dict[str, Any], str]:
-    """What the problem is about, as its arguments, and a name for its directory."""
-    if (network is not None) + (networks is not None) + (mix is not None) != 1:
-        raise typer.BadParameter("give a NETWORK, several with --networks A,B,... or --networks all, or a --mix")
-    if problem not in ("single", "geomean", "simultaneous"):
-        raise ValueError(f"unknown problem {problem!r}: give single, geomean or simultaneous")
-    if mix is not None and problem != "simultaneous":
-        raise ValueError("--mix needs --problem simultaneous")
-    if mix is not None and (batch != 1 or dims):
-        raise ValueError("--batch and --dim are for networks; a mix says them for each of its streams")
-    if sub_arrays is not None and problem != "simultaneous":
-        raise ValueError("--sub-arrays needs --problem simultaneous")
-    if weights is not None and problem != "geomean":
-        raise ValueError("--weights needs --problem geomean")
-    if mapping != "best" and problem != "geomean":
-        raise ValueError("--mapping needs --problem geomean, which takes one network too")
-    if problem == "single":
-        if network is None:
-            raise ValueError("--networks needs --problem geomean or simultaneous; for one network give its name alone")
-        return {"network": network, "batch": batch, "dims": dims}, Path(network).stem
-    if networks in ("all", "eight"):
-        from dse.networks import EIGHT, network_names
-
-        names = list(network_names() if networks == "all" else EIGHT)
-    else:
-        names = [name.strip() for name in (networks or network or "").split(",") if name.strip()]
-    label = f"{problem}_{networks if networks in ('all', 'eight') else '_'.join(Path(name).stem for name in names)}"
-    if problem == "simultaneous":
-        from dse.simultaneous.mixes import Mix, load_mix
-
-        if mix is not None:
-            return {"mix": load_mix(mix), "most_sub_arrays": sub_arrays}, f"mix_{Path(mix).stem}"
-        return {"mix": Mix.of(names, label, batch, dims), "most_sub_arrays": sub_arrays}, label[:80]
-    given = None if weights is None else numbers("--weights", weights)
-    label = label if mapping == "best" else f"{label}_{mapping}"
-    return {"networks": names, "weights": given, "mapping": mapping, "batch": batch, "dims": dims}, label[:80]
 
 
 def resume(directory: RunDirectory, jobs: Jobs = None, time_limit: TimeLimit = None) -> None:
     """Continue an interrupted run from its directory alone; the result is that of an uninterrupted run."""
     from dse.output.units import duration_s
-    from problems import resume as continued
+    from dse.problems import resume as continued
+    from dse.runs.run_directory import read_manifest
 
     limit_s = None if time_limit is None else duration_s(time_limit)
+    name = str((read_manifest(directory).get("rebuild") or {}).get("problem", ""))
+    if ":" in name:
+        say(f"the problem of {directory} is {name}: importing {name.rpartition(':')[0]}")
     _run(directory, lambda progress: continued(directory, n_jobs=jobs, time_limit_s=limit_s, progress=progress))
 
 
@@ -224,7 +207,7 @@ def front(directory: RunDirectory) -> None:
     _conclude(load(directory), None)
 
 
-def _run(directory: Path, search: Any) -> None:
+def _run(directory: Path, search: Any, overwritten: bool = False) -> None:
     """Search with progress shown, then draw and tell the result."""
 
     from rich.console import Console
@@ -235,9 +218,10 @@ def _run(directory: Path, search: Any) -> None:
     try:
         with shown(Console(stderr=True)) as progress:
             run = search(progress)
-        if before == "finished":
-            say(f"{directory} holds this run, finished; --overwrite runs it again")
-        _conclude(run, time.perf_counter() - start)
+        done_before = before == "finished" and not overwritten
+        if done_before:
+            say(f"{directory} holds this run, finished {run.manifest['ended']}; --overwrite runs it again")
+        _conclude(run, None if done_before else time.perf_counter() - start)
     except KeyboardInterrupt as error:
         fail(f"{str(error).split(';')[0] or 'interrupted'}. Continue with: dse resume {directory}", EXIT_INTERRUPTED)
 
@@ -266,7 +250,7 @@ def _conclude(run: Any, seconds: float | None) -> None:
             screen.print(prices, "", sep="\n")
     for line in verdict(run):
         say(line)
-    took = run.manifest.get("wall_time_s") if seconds is None else seconds
-    say(f"Took {duration(took or 0.0)} for {run.evaluations:,} unique designs.")
+    took = run.manifest.get("wall_time_s", 0.0) if seconds is None else seconds
+    say(f"{'It took' if seconds is None else 'Took'} {duration(took)} for {run.evaluations:,} unique designs.")
     files = sorted(path.name for path in run.directory.iterdir() if path.is_file())
     say(f"Wrote {run.directory}/: {', '.join(files)}")

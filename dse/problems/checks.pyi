@@ -1,0 +1,3 @@
+# The names of `problems.checks`, for type checkers and editors.
+
+from problems.checks import *

@@ -1,0 +1,3 @@
+# The names of `problems.geomean`, for type checkers and editors.
+
+from problems.geomean import *

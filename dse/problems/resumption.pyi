@@ -1,0 +1,3 @@
+# The names of `problems.resumption`, for type checkers and editors.
+
+from problems.resumption import *
