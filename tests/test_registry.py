@@ -7,9 +7,9 @@ import sys
 from collections import namedtuple
 
 import pytest
-from dse.problems.registry import KINDS, Wanted, directory_name, made, problem_class
 
 import dse.commands.main
+from dse.problems.registry import KINDS, Wanted, directory_name, made, problem_class
 from dse.search.search_loop import explore
 from problems import Codesign, GeomeanDNN, SingleDNN, rebuild, resume
 
