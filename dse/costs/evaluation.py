@@ -146,7 +146,7 @@ def evaluate(
         design=design,
         network=network,
         technology=technology,
-        bound=bound_names(design)[int(by_bound.argmax())],
+        bound=bound_names(design)[int(np.argmax(by_bound))],
         layers=layers,
         mappings=mappings,
         area={name: float(metrics[f"area_{name}_mm2"][0]) for name in AREA_BLOCKS},
