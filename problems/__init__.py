@@ -3,11 +3,13 @@
 from .base import AcceleratorProblem, Columns, ProblemError
 from .codesign import Codesign, CodesignSpace
 from .geomean import GeomeanDNN
-from .resume import rebuild, resume
+from .registry import KINDS
+from .resumption import rebuild, resume
 from .simultaneous import SimultaneousDNNs
 from .single import SingleDNN, known_objectives
 
 __all__ = [
+    "KINDS",
     "AcceleratorProblem",
     "Codesign",
     "CodesignSpace",

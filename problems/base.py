@@ -20,6 +20,7 @@ so convergence can be compared on a log scale) or its negative.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -27,6 +28,8 @@ import numpy as np
 from pymoo.core.problem import Problem
 
 from dse.hardware.space import DesignSpace
+from dse.hardware.technology import Technology
+from dse.runs.identity import of_technology
 from dse.runs.problem_protocol import Evaluated
 
 from .checks import (
@@ -299,6 +302,51 @@ class AcceleratorProblem(Problem):
         """What the model computes on fixed designs, by name; here nothing: the run's own log tells of a change."""
         return {}
 
+    kind: str = ""
+    """Name of the class for ``--problem``; only classes that ship have one."""
+    made_by_name: str | None = None
+    """``module:Class`` where a command line made the problem, so that `resume` finds the class again."""
+
+    def own_arguments(self) -> dict[str, Any] | None:
+        """Arguments of the constructor that make this problem again, as JSON values; None where names do not suffice.
+
+        Those that most constructors share are not among them: see `rebuild`.
+        """
+        return None if self.made_by_name is None else {}
+
+    @classmethod
+    def arguments_of(cls, plain: dict[str, Any]) -> dict[str, Any]:
+        """Arguments of the constructor from what `rebuild` gave."""
+        found = dict(plain)
+        if found.get("technology") is not None:
+            found["technology"] = Technology(**found["technology"])
+        if found.get("objectives") is not None:
+            found["objectives"] = tuple(found["objectives"])
+        return found
+
+    def rebuild(self) -> dict[str, Any] | None:
+        """Name of the class and arguments from which `resume` makes this problem again, as JSON values.
+
+        None for a class of one's own that no command line named, and for what is not known by name or path.
+        """
+        name = self.made_by_name or vars(type(self)).get("kind")
+        own = self.own_arguments() if name else None
+        if own is None:
+            return None
+        shared = {key: getattr(self, key) for key in ("mapping_objective", "mapping_slack", "n_jobs", "batch", "dims")
+                  if hasattr(self, key)}  # fmt: skip
+        if isinstance(technology := getattr(self, "technology", None), Technology):
+            shared["technology"] = of_technology(technology)
+        if self.takes_objectives():
+            shared["objectives"] = list(self.objective_names)
+        return {"problem": name, **own, **shared}
+
+    def takes_objectives(self) -> bool:
+        """Whether the constructor takes names of objectives: not where a class defines its own."""
+        home = next((c for c in type(self).__mro__ if vars(c).get("kind")), None)
+        takes = "objectives" in inspect.signature(type(self)).parameters
+        return takes and home is not None and type(self).objectives is home.objectives
+
     def _attributes(self, classes: list[type]) -> dict[str, Any]:
         """Public plain values set by the subclasses or on the instance, such as a limit."""
         own = {name for c in classes for name in vars(c)} | set(vars(self))
@@ -312,7 +360,7 @@ class AcceleratorProblem(Problem):
                 plain[name] = list(value) if isinstance(value, tuple) else value
         return plain
 
-    unidentified: tuple[str, ...] = ("n_jobs", "unidentified")
+    unidentified: tuple[str, ...] = ("n_jobs", "unidentified", "kind", "made_by_name")
     """Attributes that cannot change a number."""
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from dse.costs.parallel import checked_jobs
 from dse.costs.kernel_rows import mapper_mode
+from dse.costs.parallel import checked_jobs
 from dse.hardware.space import DesignSpace
 from dse.hardware.technology import Technology, technology_or_default
 from dse.runs.column_dictionary import RECORD, name_fault

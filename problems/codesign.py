@@ -26,6 +26,7 @@ from dse.tuning.proposals import network_of, read_graph
 
 from .base import AcceleratorProblem, Columns, ProblemError
 from .checks import check_mapping_arguments, check_number, checked_space, checked_technology
+from .single import findable
 
 WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
 """Channel multipliers of a stage [1]."""
@@ -156,9 +157,17 @@ class Codesign(AcceleratorProblem):
     technology, n_jobs, mapping_objective, mapping_slack, batch, dims : as in `SingleDNN`.
     """
 
+    kind = "codesign"
     objective_names = ("latency_s", "area_mm2", "inverse_capacity")
     constraint_names = ("capacity",)
     probe_widths = (0.5, 1.5)
+    unidentified = (
+        *AcceleratorProblem.unidentified,
+        "network_name",
+        "batch",
+        "dims",
+        "widths",
+    )  # their content decides
 
     def __init__(
         self,
@@ -180,6 +189,8 @@ class Codesign(AcceleratorProblem):
         if not 0 < least_capacity <= 1:
             raise ProblemError(f"least_capacity is a share above 0 and up to 1, got {least_capacity!r}")
         self.scaled = ScaledNetwork(network, step, batch, dims)
+        self.network_name, self.batch, self.dims = str(network), batch, dict(dims or {})
+        self.widths = multipliers(widths)
         self.network, self.step, self.least_capacity = self.scaled.original, step, least_capacity
         self.technology = technology
         self.mapping_objective, self.mapping_slack, self.n_jobs = mapping_objective, mapping_slack, n_jobs
@@ -210,6 +221,11 @@ class Codesign(AcceleratorProblem):
             "networks": [of_network(self.network)],
             "technology": of_technology(self.technology),
         }
+
+    def own_arguments(self) -> dict[str, Any]:
+        """The network's name or path, and what may move in it."""
+        moving = {"widths": list(self.widths), "step": self.step, "least_capacity": self.least_capacity}
+        return {"network": findable(self.network_name), **moving}
 
     def network_at(self, widths: tuple[float, ...]) -> Any:
         """The `Network` at these multipliers, one a stage."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from dse.costs.probes import probe_values as model_probes
 from dse.costs.several_networks import SeveralEvaluator, distinct_networks
 from dse.hardware.space import DesignSpace, default_space
 from dse.hardware.technology import Technology
-from dse.networks import load_network, network_names
+from dse.networks import load_network
 from dse.networks.layers import Network
 from dse.runs.column_dictionary import COLUMNS, DERIVED, PER_NETWORK, Column, name_fault
 from dse.runs.identity import of_network, of_technology
@@ -25,7 +24,7 @@ from dse.runs.problem_protocol import Evaluated
 
 from .base import AcceleratorProblem, Columns, ProblemError
 from .checks import check_mapping_arguments, checked_space, checked_technology, in_order
-from .single import chosen_objectives, named_columns
+from .single import chosen_objectives, findable, named_columns
 
 AVERAGED = (
     "latency_s", "cycles", "energy_j", "power_w", "macs", "utilisation", "dram_bytes", "latency_bound_s",
@@ -115,6 +114,7 @@ class GeomeanDNN(AcceleratorProblem):
     A subclass that overrides `objectives` sets `objective_names` itself.
     """
 
+    kind = "geomean"
     objective_names = ("latency_s", "area_mm2")
     unidentified = (*AcceleratorProblem.unidentified, "network_sources", "batch", "dims")
 
@@ -203,20 +203,9 @@ class GeomeanDNN(AcceleratorProblem):
             "technology": of_technology(self.technology),
         }
 
-    def rebuild(self) -> dict[str, Any] | None:
-        """Arguments from which `resume` makes this problem again; None where names do not suffice."""
-        if type(self) is not GeomeanDNN or self.network_sources is None:
+    def own_arguments(self) -> dict[str, Any] | None:
+        """The networks' names or paths, weights and mapping; None where a network has neither name nor path."""
+        if self.network_sources is None:
             return None
-        return {
-            "problem": "geomean",
-            "networks": [n if n in network_names() else str(Path(n).resolve()) for n in self.network_sources],
-            "weights": list(self.weights),
-            "mapping": self.mapping,
-            "batch": self.batch,
-            "dims": self.dims,
-            "technology": {k: v for k, v in asdict(self.technology).items() if k != "notes"},
-            "objectives": list(self.objective_names),
-            "mapping_objective": self.mapping_objective,
-            "mapping_slack": self.mapping_slack,
-            "n_jobs": self.n_jobs,
-        }
+        networks = [findable(name) for name in self.network_sources]
+        return {"networks": networks, "weights": list(self.weights), "mapping": self.mapping}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +183,7 @@ class SimultaneousDNNs(AcceleratorProblem):
     order : what a sub-array runs next, one of `dse.simultaneous.schedules.ORDERS`.
     """
 
+    kind = "simultaneous"
     objective_names = ("makespan_s", "area_mm2")
     unidentified = (*AcceleratorProblem.unidentified, "shares")  # the space tells them
 
@@ -282,22 +282,17 @@ class SimultaneousDNNs(AcceleratorProblem):
             "technology": of_technology(self.technology),
         }
 
-    def rebuild(self) -> dict[str, Any] | None:
-        """Arguments from which `resume` makes this problem again; None where names do not suffice."""
+    def own_arguments(self) -> dict[str, Any] | None:
+        """The mix and how designs are divided; None where a network has neither name nor path."""
         mix = self.mix.plain()
-        if type(self) is not SimultaneousDNNs or mix is None or not all(isinstance(x, str) for x in self.dataflows):
+        if mix is None or not all(isinstance(flow, str) for flow in self.dataflows):
             return None
-        return {
-            "problem": "simultaneous",
-            "mix": mix,
-            "policies": list(self.policies),
-            "most_sub_arrays": self.most_sub_arrays,
-            "shares": list(self.shares),
-            "dataflows": list(self.dataflows),
-            "order": self.order,
-            "technology": {k: v for k, v in asdict(self.technology).items() if k != "notes"},
-            "objectives": list(self.objective_names),
-            "mapping_objective": self.mapping_objective,
-            "mapping_slack": self.mapping_slack,
-            "n_jobs": self.n_jobs,
-        }
+        lists = {name: list(getattr(self, name)) for name in ("policies", "shares", "dataflows")}
+        return {"mix": mix, **lists, "most_sub_arrays": self.most_sub_arrays, "order": self.order}
+
+    @classmethod
+    def arguments_of(cls, plain: dict[str, Any]) -> dict[str, Any]:
+        """As the base class; the mix and tuples from JSON values."""
+        found = super().arguments_of(plain)
+        found |= {name: tuple(found[name]) for name in ("policies", "shares", "dataflows")}
+        return found | {"mix": Mix.from_plain(found["mix"])}

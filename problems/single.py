@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +60,11 @@ def chosen_objectives(
     return names
 
 
+def findable(network: str) -> str:
+    """The name of a network that ships, or the whole path of a file, so that another directory finds it too."""
+    return network if network in network_names() else str(Path(network).resolve())
+
+
 def named_columns(names: tuple[str, ...], m: Columns) -> tuple[np.ndarray, ...]:
     """The columns of these names, those of `dse.runs.column_dictionary.DERIVED` computed."""
     return tuple(_derived(n, m) if n in DERIVED else m[n] for n in names)
@@ -84,6 +88,7 @@ class SingleDNN(AcceleratorProblem):
     A subclass that overrides `objectives` sets `objective_names` itself.
     """
 
+    kind = "single"
     objective_names = ("latency_s", "area_mm2")
     unidentified = (*AcceleratorProblem.unidentified, "network_name", "batch", "dims")  # the network's content decides
 
@@ -134,18 +139,6 @@ class SingleDNN(AcceleratorProblem):
             "technology": of_technology(self.technology),
         }
 
-    def rebuild(self) -> dict[str, Any] | None:
-        """Arguments from which `resume` makes this problem again; None where names do not suffice."""
-        if type(self) is not SingleDNN or self.network_name is None:
-            return None
-        path = Path(self.network_name)
-        return {
-            "network": self.network_name if self.network_name in network_names() else str(path.resolve()),
-            "batch": self.batch,
-            "dims": self.dims,
-            "technology": {k: v for k, v in asdict(self.technology).items() if k != "notes"},
-            "objectives": list(self.objective_names),
-            "mapping_objective": self.mapping_objective,
-            "mapping_slack": self.mapping_slack,
-            "n_jobs": self.n_jobs,
-        }
+    def own_arguments(self) -> dict[str, Any] | None:
+        """The network's name or path; None where it has neither."""
+        return None if self.network_name is None else {"network": findable(self.network_name)}

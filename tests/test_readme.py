@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 import dse
+from dse.commands.design_by_text import choose
 from dse.hardware.space import DesignSpace, default_space
 from dse.output.tables import validation_table
 from dse.runs.column_dictionary import COLUMNS
@@ -125,6 +126,18 @@ def test_toml_example_is_the_space_of_the_python_example(tmp_path):
 def test_toml_example_of_a_mix_can_be_read(tmp_path):
     (tmp_path / "car.toml").write_text(toml_with("mix"))
     assert [stream.name for stream in dse.load_mix(tmp_path / "car.toml").streams] == ["detector", "tracker"]
+
+
+def test_toml_example_of_a_design_has_the_dataflow_of_the_python_example(tmp_path):
+    (tmp_path / "chip.toml").write_text(toml_with("design"))
+    scope = {}
+    exec(example('Dataflow("rows_of_pixels"'), scope)
+    assert choose(str(tmp_path / "chip.toml")).design.dataflow == scope["mine"]
+
+
+def test_toml_example_of_layers_can_be_read(tmp_path):
+    (tmp_path / "layers.toml").write_text(toml_with("[layer]"))
+    assert [layer.name for layer in dse.load_network(tmp_path / "layers.toml").layers] == ["query", "softmax"]
 
 
 def test_parameters_in_the_toml_are_in_the_dictionary():

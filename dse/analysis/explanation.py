@@ -20,7 +20,6 @@ from dse.costs.kernel_rows import DEFAULT_SLACK, parameter_columns
 from dse.costs.results import ENERGY_PARTS, WATERFALL
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, PARAMETERS, Accelerator, buffer_groups
 from dse.hardware.area import area_mm2
-from dse.hardware.dataflow import DATAFLOWS
 from dse.hardware.technology import Technology, technology_or_default
 from dse.networks.layers import OPERANDS, MacLayer, Network, VectorLayer
 
@@ -243,7 +242,7 @@ def changes(design: Accelerator) -> list[Change]:
     wide = {"macs_per_pe": design.macs_per_pe * 2}
     wide |= {f"{x}_register_bytes": getattr(design, f"{x}_register_bytes") * 2 for x in ("weight", "input")}
     found.append(Change("wider PEs", "choice", wide))
-    dataflows = [name for name in DATAFLOWS if name not in ("flexible", "row_stationary_sets", str(design.dataflow))]
+    dataflows = [name for name in PARAMETERS["dataflow"].levels if name != str(design.dataflow)]
     found += [Change("dataflow", "choice", {"dataflow": name}) for name in dataflows]
     arrangements = [name for name in BUFFER_ARRANGEMENTS if name != design.buffers]
     found += [Change("buffers", "choice", {"buffers": name}) for name in arrangements]

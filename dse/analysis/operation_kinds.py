@@ -15,8 +15,7 @@ import pandas as pd
 from dse.costs import kernels as k
 from dse.costs.batches import layer_cycles
 from dse.costs.kernel_rows import DEFAULT_SLACK
-from dse.hardware.accelerator import Accelerator
-from dse.hardware.dataflow import DATAFLOWS
+from dse.hardware.accelerator import PARAMETERS, Accelerator
 from dse.hardware.technology import Technology
 from dse.networks.layers import Layer, MacLayer, Network
 
@@ -45,7 +44,7 @@ def kind_of(layer: Layer) -> str:
 def choices(design: Accelerator) -> list[tuple[str, str, Accelerator]]:
     """Designs that differ in one aspect: `(aspect, choice, design)`; the design itself is among each aspect's."""
     found = [("dataflow", str(design.dataflow), design)]
-    known = [name for name in DATAFLOWS if name not in ("flexible", "row_stationary_sets", str(design.dataflow))]
+    known = [name for name in PARAMETERS["dataflow"].levels if name != str(design.dataflow)]
     found += [("dataflow", name, replace(design, dataflow=name)) for name in known]
     pes, shapes = design.rows * design.cols, {(design.rows, design.cols)}
     shapes |= {(2**i, pes // 2**i) for i in range(12) if pes % 2**i == 0 and 2**i <= pes}

@@ -4,10 +4,13 @@
 rows = 32
 cols = 32
 dataflow = "row_stationary"
+
+A dataflow of one's own is a table [dataflows.NAME] of the same file, see `dse.hardware.dataflow_file`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,10 +20,13 @@ import numpy as np
 
 from dse.costs.kernel_rows import DEFAULT_SLACK
 from dse.hardware.accelerator import PARAMETERS, Accelerator
+from dse.hardware.dataflow import Dataflow, own_dataflows
+from dse.hardware.dataflow_file import dataflow_of_plain, dataflows_of, toml_lines
 from dse.hardware.presets import PRESETS, preset
+from dse.hardware.space import with_dataflow
 from dse.hardware.technology import Technology
-from dse.hardware.toml_file import check_known, read_toml, toml_value
 from dse.hardware.variables import check_kind
+from dse.networks.toml_file import check_known, read_toml, toml_value
 from dse.runs.files import RunDirectoryError
 from dse.runs.run_directory import as_written, read_manifest
 from dse.runs.tables import Table, read_table
@@ -32,7 +38,8 @@ from dse.search.pareto import knee
 class Chosen:
     """A design, where it is from, and what its run evaluated it with (None where it is from no run).
 
-    `values`: its row in `designs.csv` and what the manifest tells of the problem, by name; empty where from no run.
+    `values`: its row in `designs.csv` and what the manifest tells of the problem, by name, its own dataflows as
+    `Dataflow`; empty where from no run.  `dataflows`: those of the file or the run that are not built in, by name.
     """
 
     design: Accelerator
@@ -41,6 +48,7 @@ class Chosen:
     mapping_objective: str | None = None
     mapping_slack: float | None = None
     values: dict[str, Any] = field(default_factory=dict)
+    dataflows: dict[str, Dataflow] = field(default_factory=dict)
 
     def options(self) -> dict[str, Any]:
         """``technology, objective, slack`` of `dse.evaluate` as the design's run had them, or the defaults."""
@@ -59,14 +67,15 @@ def choose(text: str | None, settings: Iterable[str] = ()) -> Chosen:
     text : a name of `PRESETS`; a TOML file with a table ``[design]``; or ``DIRECTORY:WHICH`` with the directory of
         a run and the ``index`` of a design in its `designs.csv`, or ``knee`` for the knee of its front;
         None = `Accelerator()`.
-    settings : such as ``rows=32`` or ``dataflow=row_stationary``.
+    settings : such as ``rows=32`` or ``dataflow=row_stationary``; dataflows of the file or the run are known too.
     """
     if text is None:
         chosen = Chosen(Accelerator(), "the default design")
     elif text in PRESETS:
         chosen = Chosen(preset(text), f"preset {text}")
     elif Path(text).is_file() or text.endswith(".toml"):
-        chosen = Chosen(from_toml(text), text)
+        design, own = _read(text)
+        chosen = Chosen(design, text, dataflows=own)
     elif ":" in text:
         chosen = _from_run(*text.rsplit(":", 1))
     else:
@@ -78,25 +87,37 @@ def choose(text: str | None, settings: Iterable[str] = ()) -> Chosen:
     if not changes:
         return chosen
     origin = f"{chosen.origin}, with {', '.join(f'{name}={value}' for name, value in changes.items())}"
-    return replace(chosen, design=replace(chosen.design, **changes), origin=origin)
+    return replace(chosen, design=replace(chosen.design, **with_dataflow(changes, chosen.dataflows)), origin=origin)
 
 
 def from_toml(path: str | Path) -> Accelerator:
-    """The design of a file's table ``[design]``."""
-    values = read_toml(path, ("design",))["design"]
+    """The design of a file's table ``[design]``.
+
+    Raises ValueError, one line that names the file, the table and the key.
+    """
+    return _read(path)[0]
+
+
+def _read(path: str | Path) -> tuple[Accelerator, dict[str, Dataflow]]:
+    """The design of a file, and the file's own dataflows by name."""
+    tables = read_toml(path, ("design", "dataflows"))
     try:
-        for name, value in values.items():
+        own = dataflows_of(tables["dataflows"])
+        for name, value in tables["design"].items():
             check_known(name, PARAMETERS, "[design] parameter")
             check_kind(name, (value,))
-        return Accelerator(**values)
+        return Accelerator(**with_dataflow(tables["design"], own)), own
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
 def toml_text(design: Accelerator) -> str:
-    """What `from_toml` reads back equal; the dataflow by its name."""
+    """What `from_toml` reads back equal; a dataflow that is not built in as a table ``[dataflows.NAME]``.
+
+    Raises ValueError for a dataflow with the name of a built-in one and other options.
+    """
     lines = [f"{name} = {toml_value(value)}" for name, value in design.parameters().items()]
-    return "\n".join(["[design]", *lines, ""])
+    return "\n".join(["[design]", *lines, *toml_lines(own_dataflows([design.dataflow]).values()), ""])
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -129,6 +150,8 @@ def _from_run(directory: str, which: str) -> Chosen:
 
 def _told(path: Path, which: str, row: dict[str, Any], content: dict[str, Any]) -> Chosen:
     """A design of a run from its row and the manifest."""
+    own = _dataflows_of_run(content)
+    told = content["identity"].get("problem", {}).get("attributes", {})
     values = {**content.get("fixed_parameters", {}), **row}
     known = {name: _as_parameter(name, values[name]) for name in PARAMETERS if name in values}
     missing = [name for name in PARAMETERS if name not in values]
@@ -141,9 +164,33 @@ def _told(path: Path, which: str, row: dict[str, Any], content: dict[str, Any]) 
     label = "the knee" if which == "knee" else f"design {which}"
     if rebuild.get("mapping") == "fixed":
         label = f"the hardware of {label}"  # its frozen mapping is left out: every layer gets its best
-    told = content["identity"].get("problem", {}).get("attributes", {})
     mapped = told.get("mapping_objective"), told.get("mapping_slack")
-    return Chosen(Accelerator(**known), f"{label} of {path}", technology, *mapped, values={**told, **row})
+    values = {name: _with_own(name, value, own) for name, value in ({**told, **row}).items()}
+    design = Accelerator(**with_dataflow(known, own))
+    return Chosen(design, f"{label} of {path}", technology, *mapped, values=values, dataflows=own)
+
+
+def _dataflows_of_run(content: dict[str, Any]) -> dict[str, Dataflow]:
+    """The dataflows that are not built in and stand in a manifest, by name."""
+    space = content["identity"].get("space") or {}
+    places = [*space.get("base", {}).values()]
+    for levels in (
+        *space.get("variables", {}).values(),
+        content["identity"].get("problem", {}).get("attributes", {}).get("dataflows"),
+        (content.get("rebuild") or {}).get("dataflows"),
+    ):
+        places += levels if isinstance(levels, list) else ()
+    plain = [value for value in places if isinstance(value, dict)]
+    return own_dataflows(map(dataflow_of_plain, plain))
+
+
+def _with_own(name: str, value: Any, own: dict[str, Dataflow]) -> Any:
+    """A value of a run's tables or manifest; where it tells dataflows, those of `own` as themselves."""
+    if name == "dataflows" and isinstance(value, list):
+        return [own[x["name"]] if isinstance(x, dict) else own.get(x, x) for x in value]
+    if re.fullmatch(r"dataflow(_\d+)?", name) and isinstance(value, str):
+        return own.get(value, value)
+    return value
 
 
 def _as_parameter(name: str, value: Any) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from numbers import Real
 from typing import Any
 
-from dse.hardware.dataflow import DATAFLOWS, Dataflow, dataflow_named
+from dse.hardware.dataflow import DEFAULT_DATAFLOWS, Dataflow, dataflow_named
 from dse.networks.layers import OPERANDS
 
 BUFFER_ARRANGEMENTS = ("W+I+O", "W+I/O", "W/I+O", "W+O/I", "W/I/O")
@@ -89,7 +89,7 @@ class Accelerator:
         "-",
         "which loops unroll over the array and which operand stays put: a name of `DATAFLOWS`, or a `Dataflow`",
         "dataflow",
-        (name for name in DATAFLOWS if name not in ("flexible", "row_stationary_sets")),
+        DEFAULT_DATAFLOWS,
     )
     interconnect: str = _parameter(
         "broadcast",

@@ -2,12 +2,14 @@
 
 A dataflow is one or more `SpatialOption`; the mapper picks the best option for each layer, so a
 "flexible" array is simply a dataflow with many options.  Add one by writing a `Dataflow` value and
-passing it to `Accelerator(dataflow=...)` or listing it in a `DesignSpace`; the kernel needs no change.
+passing it to `Accelerator(dataflow=...)` or listing it in a `DesignSpace`, or as a table of a TOML file
+(`dse.hardware.dataflow_file`); the kernel needs no change.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 
 from dse.networks.layers import LOOPS, OPERANDS
 
@@ -45,6 +47,8 @@ class SpatialOption:
                 raise ValueError(f"{axis}={loops!r}: a loop is listed twice on one axis")
         if not self.stationary or any(x not in OPERANDS for x in self.stationary):
             raise ValueError(f"stationary={self.stationary!r}: give one or more of W, I, O")
+        for name in ("rows", "cols", "stationary"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.flatten_reduction and any(d in ("FY", "FX") for d in (*self.rows, *self.cols)):
             raise ValueError("flatten_reduction unrolls C, FY and FX together: list only C, not FY or FX")
 
@@ -109,11 +113,68 @@ DATAFLOWS: dict[str, Dataflow] = {
 }
 """The dataflows known by name."""
 
+DEFAULT_DATAFLOWS = (
+    "weight_stationary",
+    "weight_stationary_im2col",
+    "output_stationary",
+    "input_stationary",
+    "row_stationary",
+    "channel_vector",
+    "output_pixels",
+)
+"""Names of the dataflows of the default space, in its order; `relate` and `explain` try the same.
 
-def dataflow_named(dataflow: str | Dataflow) -> Dataflow:
-    """The dataflow of that name, or the value itself; an unknown name lists the known ones."""
+They stand here one by one, so that a new entry of `DATAFLOWS` changes no space.  Left out are "flexible", whose wires
+have no price in the model, and "row_stationary_sets", which is for Eyeriss's published mappings."""
+
+
+def dataflow_named(dataflow: str | Dataflow, own: Mapping[str, Dataflow] | None = None) -> Dataflow:
+    """The dataflow of that name, among `own` or built in, or the value itself.
+
+    Raises ValueError for an unknown name, with the known ones.
+    """
     if isinstance(dataflow, Dataflow):
         return dataflow
-    if dataflow not in DATAFLOWS:
-        raise ValueError(f"unknown dataflow {dataflow!r}; the known ones are {', '.join(DATAFLOWS)}")
-    return DATAFLOWS[dataflow]
+    known = DATAFLOWS if own is None else {**DATAFLOWS, **own}
+    if dataflow not in known:
+        raise ValueError(f"unknown dataflow {dataflow!r}; the known ones are {', '.join(known)}")
+    return known[dataflow]
+
+
+def is_built_in(dataflow: Dataflow) -> bool:
+    """Whether its name alone tells the dataflow."""
+    return DATAFLOWS.get(dataflow.name) == dataflow
+
+
+def own_dataflows(values: Iterable[object]) -> dict[str, Dataflow]:
+    """The dataflows among `values` that are not built in, by name.
+
+    Raises ValueError for two of one name and different options, built-in ones included: files tell a dataflow by its
+    name.
+    """
+    own: dict[str, Dataflow] = {}
+    for flow in values:
+        if not isinstance(flow, Dataflow) or is_built_in(flow):
+            continue
+        if flow.name in DATAFLOWS:
+            raise ValueError(
+                f"dataflow {flow.name!r} is not the dataflow of this name that ships; rename it: files tell it by name"
+            )
+        if own.setdefault(flow.name, flow) != flow:
+            raise ValueError(
+                f"two dataflows are called {flow.name!r} and have different options; rename one: files tell it by name"
+            )
+    return own
+
+
+def plain_dataflow(dataflow: Dataflow | str) -> str | dict[str, object]:
+    """A dataflow as JSON values: its name where it is built in, else ``{"name": ..., "options": [...]}``.
+
+    A text stays as it is.  `dse.hardware.dataflow_file.dataflow_of_plain` is the way back.
+    """
+    if isinstance(dataflow, str):
+        return dataflow
+    if is_built_in(dataflow):
+        return dataflow.name
+    options = [{key: list(x) if isinstance(x, tuple) else x for key, x in asdict(o).items()} for o in dataflow.options]
+    return {"name": dataflow.name, "options": options}

@@ -15,7 +15,7 @@ from typing import Any
 from dse.hardware import node_scaling as scaling
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.technology import Technology
-from dse.hardware.toml_file import check_known, read_toml
+from dse.networks.toml_file import check_known, read_toml
 
 _DIRECTORY = files("dse") / "data" / "presets"
 

@@ -10,15 +10,15 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from dse.hardware.accelerator import PARAMETERS, Accelerator
-from dse.hardware.dataflow import DATAFLOWS, Dataflow
-from dse.hardware.toml_file import check_known, read_toml, toml_value
+from dse.hardware.dataflow import Dataflow, dataflow_named, own_dataflows, plain_dataflow
+from dse.hardware.dataflow_file import dataflows_of, toml_lines
 from dse.hardware.variables import (
     Category,
     Level,
@@ -30,6 +30,7 @@ from dse.hardware.variables import (
     levels_text,
     make_variable,
 )
+from dse.networks.toml_file import check_known, read_toml, toml_value
 
 __all__ = ["Category", "DesignSpace", "ExtendedSpace", "Ordered", "Variable", "default_space", "small_space"]
 
@@ -60,6 +61,8 @@ class DesignSpace:
         [variables]
         rows = [4, 8, 16]
         dataflow = ["weight_stationary", "row_stationary"]
+
+    A dataflow of one's own is a table ``[dataflows.NAME]`` of the same file, see `dse.hardware.dataflow_file`.
     """
 
     variables: tuple[Variable, ...]
@@ -229,23 +232,30 @@ class DesignSpace:
 
     @classmethod
     def from_toml(cls, path: str | Path) -> DesignSpace:
-        """Load a space; the format is in the docstring of the class."""
-        tables = read_toml(path, ("space", "base", "variables"))
+        """Load a space; the format is in the docstring of the class.
+
+        Raises ValueError, one line that names the file, the table and the key.
+        """
+        tables = read_toml(path, ("space", "base", "variables", "dataflows"))
         try:
+            own = dataflows_of(tables["dataflows"])
             for key in tables["space"]:
                 check_known(key, ("name",), "[space]")
             for key in tables["base"]:
                 check_known(key, PARAMETERS, "[base] parameter")
             name = tables["space"].get("name", Path(path).stem)
-            variables = {key: _toml_levels(key, value) for key, value in tables["variables"].items()}
+            variables = {key: _toml_levels(key, value, own) for key, value in tables["variables"].items()}
             for key, value in tables["base"].items():
                 check_kind(key, (value,))
-            return cls(variables, Accelerator(**tables["base"]), str(name))
+            return cls(variables, Accelerator(**with_dataflow(tables["base"], own)), str(name))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
     def to_toml(self, path: str | Path) -> None:
-        """Write a file that `from_toml` reads back equal; a dataflow without a known name cannot be written."""
+        """Write a file that `from_toml` reads back equal, its own dataflows too.
+
+        Raises ValueError where two dataflows of one name differ, or one has the name of a built-in one.
+        """
         Path(path).write_text(self.toml_text(), encoding="utf-8")
 
     def toml_text(self) -> str:
@@ -258,7 +268,8 @@ class DesignSpace:
             levels = toml_value([_plain(x) for x in v.levels])
             numeric = v.is_category and not isinstance(v.levels[0], str | bool | Dataflow)
             lines.append(f"{v.name} = {{choices = {levels}}}" if numeric else f"{v.name} = {levels}")
-        return "\n".join(lines) + "\n"
+        flows = own_dataflows([self.base.dataflow, *(x for v in self.variables for x in v.levels)])
+        return "\n".join([*lines, *toml_lines(flows.values())]) + "\n"
 
 
 class ExtendedSpace(DesignSpace):
@@ -331,29 +342,42 @@ def small_space() -> DesignSpace:
     return DesignSpace(variables, Accelerator(overlap_skew=True, input_register_bytes=16), "small")
 
 
-def _toml_levels(name: str, value: object) -> Category | list:
+def with_dataflow(values: Mapping[str, object], own: Mapping[str, Dataflow]) -> dict[str, object]:
+    """Parameter values of a file, the dataflow (if any) as itself: among `own`, or built in."""
+    return {key: dataflow_named(value, own) if key == "dataflow" else value for key, value in values.items()}
+
+
+def _toml_levels(name: str, value: object, own: Mapping[str, Dataflow]) -> Category | list:
     if isinstance(value, dict):
         if set(value) != {"choices"} or not isinstance(value["choices"], list):
             raise ValueError(f"variable {name!r}: give a list of levels or {{choices = [...]}}, got {value!r}")
-        return Category(*value["choices"])
+        return Category(*_named(name, value["choices"], own))
     if not isinstance(value, list):
         raise ValueError(f"variable {name!r}: give a list of levels, got {value!r}")
-    return value
+    return _named(name, value, own)
+
+
+def _named(name: str, levels: list, own: Mapping[str, Dataflow]) -> list:
+    """The levels of a file, names of its own dataflows as these."""
+    if name != "dataflow":
+        return levels
+    try:
+        for x in filter(lambda x: isinstance(x, str), levels):
+            dataflow_named(x, own)
+    except ValueError as error:
+        raise ValueError(f"variable {name!r}: {error}") from None
+    return [own.get(x, x) if isinstance(x, str) else x for x in levels]
 
 
 def _plain(value: Level) -> Level:
     """A level as TOML can hold it."""
-    if not isinstance(value, Dataflow):
-        return value
-    if DATAFLOWS.get(value.name) != value:
-        raise ValueError(f"dataflow {value.name!r} has no entry in DATAFLOWS and cannot be written to TOML")
-    return value.name
+    return value.name if isinstance(value, Dataflow) else value
 
 
 def _json(value: object) -> object:
     """A level as a JSON value that is equal for equal levels."""
     if isinstance(value, Dataflow):
-        return value.name if DATAFLOWS.get(value.name) == value else json.loads(json.dumps(asdict(value)))
+        return plain_dataflow(value)
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 

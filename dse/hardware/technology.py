@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from dse.hardware import node_scaling as scaling
-from dse.hardware.toml_file import check_known, read_toml, toml_value
+from dse.networks.toml_file import check_known, read_toml, toml_value
 
 Array = Any  # a number or a float64 array of any broadcastable shape
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from dse.hardware.accelerator import PARAMETERS, Accelerator, buffer_groups
 from dse.hardware.dataflow import Dataflow
-from dse.hardware.toml_file import check_known
+from dse.networks.toml_file import check_known
 
 Level = float | str | bool | Dataflow
 
@@ -66,7 +66,8 @@ def make_variable(name: str, levels: object, base: Accelerator) -> Variable:
         raise ValueError(f"variable {name!r}: {values[0]!r} has no order; write Category(...) or a plain list")
     duplicates = [x for i, x in enumerate(values) if x in values[:i]]
     if duplicates:
-        raise ValueError(f"variable {name!r} lists level {duplicates[0]!r} twice")
+        twice = duplicates[0].name if isinstance(duplicates[0], Dataflow) else duplicates[0]
+        raise ValueError(f"variable {name!r} lists level {twice!r} twice")
     is_category = isinstance(levels, Category) or not numeric
     if not is_category and list(values) != sorted(values):
         raise ValueError(f"variable {name!r}: ordered levels must rise, got {levels_text(values)}; sort them")

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
+
+from dse.networks.toml_file import toml_key, toml_value
 
 LOOPS = ("B", "G", "K", "C", "OY", "OX", "FY", "FX")
 """Names of the eight loop bounds, in the order in which every array of loop bounds holds them."""
@@ -94,12 +96,16 @@ class MacLayer:
             _check_whole(owner, name, getattr(self, name), 0)
         for axis in "yx":
             if not getattr(self, "I" + axis.upper()):
-                least = self._span(axis) - getattr(self, "pad_" + axis)
+                least = self.input_span(axis)
                 if least < 1:
                     raise ValueError(f"{owner}: pad_{axis} leaves no input to read; give I{axis.upper()}")
                 object.__setattr__(self, "I" + axis.upper(), least)
         if self.input_elements < 1:
             raise ValueError(f"{owner}: every filter tap falls on padding; check pad_y, pad_x, IY and IX")
+
+    def input_span(self, axis: str) -> int:
+        """Input rows (``axis="y"``) or columns (``"x"``) up to the last tap, padding left out [elements]."""
+        return self._span(axis) - getattr(self, "pad_" + axis)
 
     def _span(self, axis: str) -> int:
         """Input positions from the first to the last tap, gaps and padding included."""
@@ -260,6 +266,28 @@ class Network:
     def renamed(self, name: str) -> Network:
         """The same network under another name."""
         return replace(self, name=name)
+
+    def toml_text(self) -> str:
+        """A TOML file that `load_network` reads back equal, sizes of the tensors too; see `dse.networks.layer_file`."""
+        lines = ["[network]", f"name = {toml_value(self.name)}"]
+        lines += [f"{key} = {toml_value(getattr(self, key))}" for key in ("source", "parameters") if getattr(self, key)]
+        if self.tensor_elements:
+            lines += ["", "[network.tensor_elements]"]
+            lines += [f"{toml_key(name)} = {toml_value(size)}" for name, size in self.tensor_elements.items()]
+        for layer in self.layers:
+            lines += ["", "[[layer]]", *(f"{key} = {toml_value(value)}" for key, value in _told(layer).items())]
+        return "\n".join([*lines, ""])
+
+
+def _told(layer: Layer) -> dict[str, object]:
+    """The fields of a layer that it takes to make it again."""
+    told = {f.name: getattr(layer, f.name) for f in fields(layer) if f.name == "name" or f.default is MISSING}
+    told |= {f.name: value for f in fields(layer) if (value := getattr(layer, f.name)) != f.default}
+    if isinstance(layer, MacLayer):
+        for axis in "yx":
+            if getattr(layer, f"I{axis.upper()}") == layer.input_span(axis):
+                del told[f"I{axis.upper()}"]
+    return {f.name: told[f.name] for f in fields(layer) if f.name in told}
 
 
 def as_network(network_or_layers: Network | Layer | Iterable[Layer]) -> Network:

@@ -39,4 +39,5 @@ _package = _load()
 __all__ = list(_package.__all__)
 globals().update({name: getattr(_package, name) for name in __all__})
 for _name in [path.stem for path in _FOLDER.glob("*.py") if path.stem != "__init__"]:  # dse.problems.single and so on
-    sys.modules[f"{__name__}.{_name}"] = globals()[_name] = importlib.import_module(f"{_package.__name__}.{_name}")
+    sys.modules[f"{__name__}.{_name}"] = importlib.import_module(f"{_package.__name__}.{_name}")
+    globals().setdefault(_name, sys.modules[f"{__name__}.{_name}"])

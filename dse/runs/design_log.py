@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dse.hardware.dataflow import DATAFLOWS, Dataflow
+from dse.hardware.dataflow import own_dataflows
 from dse.runs.files import RunDirectoryError, writing
 from dse.runs.identity import ELSEWHERE
 from dse.runs.problem_protocol import Evaluated, SearchProblem
@@ -69,10 +69,8 @@ class RowFormat:
 
 def level_texts(space: object) -> list[list[str]]:
     """The text of every level of every variable, as the CSV files show it; ValueError where a text tells no level."""
-    texts = []
-    for name, values in space.columns(np.zeros((1, space.n_var), dtype=np.int64)).items():
-        if name not in space.names:
-            _check_dataflow(name, values[0])
+    fixed = space.columns(np.zeros((1, space.n_var), dtype=np.int64)).items()
+    texts, values = [], [column[0] for name, column in fixed if name not in space.names]
     for j, (name, n) in enumerate(zip(space.names, np.asarray(space.n_levels).tolist(), strict=True)):
         X = np.zeros((n, space.n_var), dtype=np.int64)
         X[:, j] = np.arange(n)
@@ -83,17 +81,9 @@ def level_texts(space: object) -> list[list[str]]:
             raise ValueError(
                 f"two levels of {name} are both called {twice[0]}; rename one: CSV files tell them by name"
             )
-        for value in levels:
-            _check_dataflow(name, value)
+        values += levels
+    own_dataflows(values)
     return texts
-
-
-def _check_dataflow(name: str, value: object) -> None:
-    """ValueError for a dataflow of one's own that has the name of one that ships: its name is read back as that."""
-    if isinstance(value, Dataflow) and DATAFLOWS.get(value.name, value) != value:
-        raise ValueError(
-            f"{name} {value.name!r} is not the dataflow of this name that ships; rename it: CSV files tell it by name"
-        )
 
 
 def _cell(name: str, value: object) -> str:

@@ -140,7 +140,7 @@ def _begin(directory: RunDirectory, problem: SearchProblem, settings: Settings, 
             os.replace(temporary, directory.path / "space.toml")
     except RunDirectoryError:
         raise
-    except (ValueError, AttributeError):  # holds a dataflow that has no name to write
+    except (ValueError, AttributeError):  # a space of one's own that TOML cannot hold
         pass
 
 

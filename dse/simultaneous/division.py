@@ -61,6 +61,24 @@ class Division:
                 f"division: {len(self.dataflows)} dataflows for {self.sub_arrays} sub-arrays; give one or None each"
             )
 
+    @classmethod
+    def from_text(cls, columns: str) -> Division:
+        """A division by columns as people write it: ``1,1,2``.  ValueError says what is expected."""
+        return cls(columns=_shares(columns, "division"))
+
+    def with_text(self, buffers: str | None, bandwidth: str | None, dataflows: str | None) -> Division:
+        """With parts as people write them, None = as it is: buffers ``2,1``, bandwidth ``shared`` or ``2,1``, dataflows
+        ``row_stationary,output_stationary``."""
+        changes: dict[str, Any] = {}
+        if buffers is not None:
+            changes["buffers"] = _shares(buffers, "buffers")
+        if bandwidth is not None:
+            parts = None if bandwidth == "shared" else _shares(bandwidth, "bandwidth")
+            changes |= {"bandwidth": parts, "shared_bandwidth": parts is None}
+        if dataflows is not None:
+            changes["dataflows"] = tuple(name.strip() for name in dataflows.split(","))
+        return replace(self, **changes)
+
     @property
     def sub_arrays(self) -> int:
         """Number of sub-arrays."""
@@ -115,6 +133,13 @@ class Division:
         whole = area_blocks_mm2(parameter_columns(design), technology)
         buffers = {name: max(found[name], float(whole[name][0])) for name in found if name.endswith("_buffer")}
         return found | buffers | {"fixed": found["fixed"] / self.sub_arrays}
+
+
+def _shares(text: str, what: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(value) for value in text.split(","))
+    except ValueError:
+        raise ValueError(f"--{what} {text!r}: expected numbers separated by commas, such as 2,1") from None
 
 
 def division_of(values: Mapping[str, Any], design: Accelerator) -> tuple[Division, float]:

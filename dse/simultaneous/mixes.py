@@ -30,9 +30,9 @@ from typing import Any
 
 import numpy as np
 
-from dse.hardware.toml_file import check_known, read_toml
 from dse.networks import load_network, network_names
 from dse.networks.layers import Network
+from dse.networks.toml_file import check_known, read_toml
 from dse.runs.column_dictionary import name_fault
 
 DIRECTORY = Path(__file__).parents[1] / "data" / "mixes"

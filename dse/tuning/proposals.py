@@ -180,6 +180,8 @@ def read_graph(network: str | Path) -> ModelProto:
         path = NETWORKS[name].path
     elif not path.exists():
         load_network(name)  # says which names there are
+    if path.suffix.lower() == ".toml":
+        raise ValueError(f"{path}: a file of layers has no graph to edit; give an .onnx file or the name of a network")
     model = stripped(read_model(path))
     model.graph.name = path.stem
     return model

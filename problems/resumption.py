@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 from dse.hardware.space import DesignSpace
-from dse.hardware.technology import Technology
 from dse.networks.errors import NetworkError
 from dse.runs.files import RunDirectoryError, checked_path
 from dse.runs.run_directory import as_written, read_manifest
 from dse.search.exploration import Exploration, Progress
 from dse.search.search_loop import explore
-from dse.simultaneous.mixes import Mix
 
 from .base import AcceleratorProblem
-from .geomean import GeomeanDNN
-from .simultaneous import SimultaneousDNNs
-from .single import SingleDNN
+from .registry import rebuilt
 
 SETTINGS = ("evaluations", "population", "seed", "algorithm", "random_twin", "exhaustive")
 """Arguments of `explore` that the manifest holds."""
@@ -27,8 +22,8 @@ SETTINGS = ("evaluations", "population", "seed", "algorithm", "random_twin", "ex
 def rebuild(directory: str | os.PathLike, n_jobs: int | None = None) -> AcceleratorProblem:
     """The problem of a run, from its manifest and `space.toml`.
 
-    Only a plain `SingleDNN`, `GeomeanDNN` or `SimultaneousDNNs` made from networks' names or paths can be rebuilt; a
-    problem class of your own is in your script, so run that again.
+    Problems that ship, of networks known by name or path, can be rebuilt, and a class of your own that the command line
+    named as ``module:Class``; another class of your own is in your script, so run that again.
 
     Parameters
     ----------
@@ -50,7 +45,7 @@ def rebuild(directory: str | os.PathLike, n_jobs: int | None = None) -> Accelera
         )
     try:
         with as_written(path):
-            return _made(arguments, DesignSpace.from_toml(path / "space.toml"), n_jobs)
+            return rebuilt(arguments, DesignSpace.from_toml(path / "space.toml"), n_jobs)
     except RunDirectoryError:
         raise
     except NetworkError as error:
@@ -59,26 +54,6 @@ def rebuild(directory: str | os.PathLike, n_jobs: int | None = None) -> Accelera
         ) from None
     except ValueError as error:
         raise RunDirectoryError(f"{path}: {error}") from None
-
-
-def _made(arguments: dict[str, Any], space: DesignSpace, n_jobs: int | None) -> AcceleratorProblem:
-    """The problem that `arguments`, written by its `rebuild`, tell."""
-    common = {
-        "space": space,
-        "technology": Technology(**arguments["technology"]),
-        "objectives": tuple(arguments["objectives"]),
-        "n_jobs": arguments["n_jobs"] if n_jobs is None else n_jobs,
-        "mapping_objective": arguments["mapping_objective"],
-        "mapping_slack": arguments["mapping_slack"],
-    }
-    if arguments.get("problem") == "simultaneous":
-        chosen = {name: tuple(arguments[name]) for name in ("policies", "shares", "dataflows")}
-        chosen |= {name: arguments[name] for name in ("most_sub_arrays", "order")}
-        return SimultaneousDNNs(Mix.from_plain(arguments["mix"]), **chosen, **common)
-    common |= {"batch": arguments["batch"], "dims": arguments["dims"]}
-    if arguments.get("problem") == "geomean":
-        return GeomeanDNN(arguments["networks"], arguments["weights"], mapping=arguments["mapping"], **common)
-    return SingleDNN(arguments["network"], **common)
 
 
 def resume(

@@ -1,0 +1,168 @@
+"""Commands that say why a network is slow on a design, and edit it: explain, staircase, relate, tune."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dse.commands.options import (
+    Batch,
+    Design,
+    Dims,
+    LayerName,
+    NetworkArgument,
+    OutDirectory,
+    Settings,
+    chosen_design,
+    sizes,
+)
+from dse.commands.terminal import console, say
+
+
+def explain(
+    network: NetworkArgument,
+    design: Design = None,
+    settings: Settings = None,
+    layer: LayerName = None,
+    batch: Batch = 1,
+    dim: Dims = None,
+    out: OutDirectory = None,
+) -> None:
+    """Say why NETWORK takes its time on one design, and what to change: each promise is evaluated, not guessed.
+
+    \b
+    Examples:
+      dse explain resnet50 --design tpu_v1 --out results/why
+      dse explain resnet50 --design results/resnet50:knee --layer /conv1/Conv
+    """
+    from dse.analysis.explanation import explain as explained
+    from dse.analysis.staircases import known_layer
+    from dse.output.explanation_figures import write_explanation
+    from dse.output.explanation_tables import explanation_report
+    from dse.output.tables import network_line
+
+    chosen, graph, options = chosen_design(network, design, settings, batch, dim)
+    if layer is not None and layer not in [item.name for item in graph.layers]:
+        known_layer(graph, layer)
+    found = explained(chosen.design, graph, **options)
+    say(network_line(graph))
+    say(f"design: {chosen.origin}; {options['technology'].name}\n")
+    console().print(explanation_report(found, layer), soft_wrap=True)
+    if out is not None:
+        say(f"\nwrote {', '.join(map(str, write_explanation(found, out)))}")
+
+
+def staircase(
+    network: NetworkArgument,
+    layer: Annotated[str, typer.Option("--layer", metavar="NAME", help="Name of a MAC layer (see: dse evaluate).")],
+    design: Design = None,
+    settings: Settings = None,
+    size: Annotated[
+        str, typer.Option(metavar="K|C|kernel|stride|groups|resolution", help="What to vary; K: output channels.")
+    ] = "K",
+    batch: Batch = 1,
+    dim: Dims = None,
+    out: OutDirectory = None,
+) -> None:
+    """Latency of one layer against one of its sizes, with the hardware's steps marked: a figure and a CSV file.
+
+    \b
+    Example: dse staircase resnet50 --layer /conv1/Conv --design tpu_v1 --size K
+    """
+    from dse.analysis.staircases import staircase as computed
+    from dse.output.explanation_figures import stairs
+    from dse.output.figure_style import save_figure
+    from dse.output.units import number
+    from dse.runs.files import write_whole
+
+    chosen, graph, options = chosen_design(network, design, settings, batch, dim)
+    table = computed(chosen.design, graph, layer, size, **options)
+    title = f"{graph.name} {layer} \u00b7 {chosen.origin}"
+    for _, row in table[table["is_step"] | table["is_now"]].iterrows():
+        mark = "now" if row["is_now"] else "last before a rise"
+        say(f"{size} = {row['value']}: {number(round(row['cycles']))} cycles, bound by {row['bound']} ({mark})")
+    directory = out if out is not None else Path("results") / f"staircase_{graph.name}"
+    directory.mkdir(parents=True, exist_ok=True)
+    stem = re.sub(r"[^\w.]+", "_", f"{layer}_{size}").strip("_")
+    write_whole(directory / f"{stem}.csv", table.to_csv(index=False, lineterminator="\n").encode())
+    save_figure(stairs(table, title), directory / f"{stem}.png", title)
+    say(f"wrote {directory}/{stem}.csv and .png")
+
+
+def tune(
+    network: NetworkArgument,
+    design: Design = None,
+    settings: Settings = None,
+    parameters: Annotated[float, typer.Option(metavar="SHARE", help="Least share of the parameters to keep.")] = 1.0,
+    macs: Annotated[
+        float, typer.Option(metavar="SHARE", help="Least share of MACs and weights to keep in each stage.")
+    ] = 1.0,
+    most: Annotated[float, typer.Option(metavar="SHARE", help="Most parameters, as a share of the original's.")] = 2.0,
+    grow: Annotated[bool, typer.Option("--grow", help="Also round channels up where that costs no cycles.")] = False,
+    trade: Annotated[
+        bool, typer.Option("--trade", help="What one edit adds to a stage another may take away.")
+    ] = False,
+    batch: Batch = 1,
+    dim: Dims = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes; each takes seconds to start.")
+    ] = 1,
+    out: OutDirectory = None,
+) -> None:
+    """Edit NETWORK so that it runs faster on one design, first at no loss of capacity; write it as ONNX.
+
+    A stage is all MAC layers of one output size. Writes tuned.onnx (without weights: train it anew), edits.csv.
+
+    \b
+    Examples:
+      dse tune resnet50 --design nvdla_large --out results/tuned
+      dse tune resnet50 --design results/resnet50:knee --parameters 0.98 --macs 0.98
+    """
+    from dse.networks import network_dims
+    from dse.output.explanation_tables import tuned_report
+    from dse.tuning.proposals import Budget, read_graph, write_tuned
+    from dse.tuning.proposals import tune as tuned
+
+    chosen, graph, options = chosen_design(network, design, settings, batch, dim)
+    budget = Budget(parameters, macs, most, trade)
+    model = read_graph(network)
+    options |= {"batch": batch, "dims": network_dims(network, sizes(dim)), "n_jobs": jobs}
+    found = tuned(model, chosen.design, budget=budget, grow=grow, **options)
+    say(f"design: {chosen.origin}; {options['technology'].name}\n")
+    console().print(tuned_report(found))
+    directory = out if out is not None else Path("results") / f"tuned_{graph.name}"
+    say(f"wrote {', '.join(map(str, write_tuned(found, directory)))}")
+
+
+def relate(
+    networks: Annotated[list[str], typer.Argument(metavar="NETWORK...", help="Names or .onnx files.")],
+    design: Design = None,
+    settings: Settings = None,
+    batch: Batch = 1,
+    dim: Dims = None,
+    out: OutDirectory = None,
+) -> None:
+    """What each kind of operation wants (dataflow, array shape, buffer split, bandwidth) and loses without it.
+
+    \b
+    Example: dse relate resnet50 model.onnx --design nvdla_large --out results/relation
+    """
+    from dse.analysis.operation_kinds import relate as related
+    from dse.output.explanation_figures import relation_figure
+    from dse.output.explanation_tables import relation_table
+    from dse.output.figure_style import save_figure
+    from dse.runs.files import write_whole
+
+    chosen = [chosen_design(network, design, settings, batch, dim) for network in networks]
+    design_of, _, options = chosen[0]
+    table = related(design_of.design, [graph for _, graph, _ in chosen], **options)
+    say(f"design: {design_of.origin}; {options['technology'].name}\n")
+    console().print(relation_table(table))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        write_whole(out / "relation.csv", table.to_csv(index=False, lineterminator="\n").encode())
+        save_figure(relation_figure(table, design_of.origin), out / "relation.png", "relation")
+        say(f"wrote {out}/relation.csv and .png")

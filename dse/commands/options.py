@@ -1,0 +1,127 @@
+"""Arguments and options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+NetworkArgument = Annotated[str, typer.Argument(help="Name of a network (see: dse networks) or path of an .onnx file.")]
+
+
+def batch_of(text: str | int) -> int | None:
+    """A number of samples; None for the word ``file``."""
+    if text == "file":
+        return None
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise typer.BadParameter(f"{text!r} is neither a whole number >= 1 nor the word file")
+    return number
+
+
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        "--batch",
+        parser=batch_of,
+        metavar="N|file",
+        help="Samples per inference; file keeps the sizes that an .onnx file fixes.",
+    ),
+]
+
+Dims = Annotated[
+    list[str] | None, typer.Option("--dim", metavar="NAME=SIZE", help="Size of a dynamic dimension, such as seq=128.")
+]
+
+Node = Annotated[
+    str | None,
+    typer.Option("--node", metavar="NM|FILE.toml", help="Technology: 65, 45 (default), 28, 22, 16 or 7 nm, or a file."),
+]
+
+MappingObjective = Annotated[
+    str | None,
+    typer.Option(
+        "--mapping-objective",
+        metavar="NAME",
+        help="What the mapper minimises in a layer: latency (default), energy, edp.",
+    ),
+]
+
+MappingSlack = Annotated[
+    float | None,
+    typer.Option("--mapping-slack", metavar="SHARE", help="Latency a mapping may give up for energy; default 0.01."),
+]
+
+Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, metavar="N", help="Workers; default all cores.")]
+
+TimeLimit = Annotated[
+    str | None, typer.Option("--time-limit", metavar="TIME", help="Stop after 90, 90s, 5m or 1h30m; resume continues.")
+]
+
+RunDirectory = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of a run, such as results/resnet50.")]
+
+Design = Annotated[
+    str | None,
+    typer.Option("--design", metavar="PRESET|FILE.toml|DIR:INDEX|DIR:knee", help="The design; default Accelerator()."),
+]
+
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a parameter, such as rows=32.")
+]
+
+LayerName = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="Name of a layer (see: dse evaluate).")]
+
+OutDirectory = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write figures and tables there.")]
+
+
+def numbers(option: str, text: str) -> list[float]:
+    try:
+        return [float(value) for value in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{option} {text!r}: expected numbers separated by commas, such as 2,1") from None
+
+
+def space_named(name: str) -> Any:
+    from dse.hardware.space import DesignSpace, default_space, small_space
+
+    known = {"default": default_space, "small": small_space}
+    if name in known:
+        return known[name]()
+    if not name.endswith(".toml") and not Path(name).exists():
+        raise ValueError(f"unknown space {name!r}: give default, small or the path of a .toml file")
+    return DesignSpace.from_toml(name)
+
+
+def technology_named(node: str) -> Any:
+    from dse.hardware.technology import Technology
+
+    try:
+        node_nm = float(node)
+    except ValueError:
+        return Technology.from_toml(node)
+    return Technology.at(node_nm)
+
+
+def sizes(dims: list[str] | None) -> dict[str, int]:
+    sizes = {}
+    for text in dims or ():
+        name, equals, size = text.partition("=")
+        if not equals or not size.strip().isdecimal():
+            raise ValueError(f"--dim {text!r}: expected NAME=SIZE with a whole number, such as seq=128")
+        sizes[name.strip()] = int(size)
+    return sizes
+
+
+def chosen_design(
+    network: str, design: str | None, settings: list[str] | None, batch: int | None, dim: list[str] | None
+) -> Any:
+    """Design, network, and the options with which its run mapped (or the defaults)."""
+    import dse
+    from dse.commands.design_by_text import choose
+
+    chosen = choose(design, settings or ())
+    return chosen, dse.load_network(network, batch, sizes(dim)), chosen.options()

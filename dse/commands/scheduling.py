@@ -1,0 +1,108 @@
+"""The command that runs several networks at the same time."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from dse.commands.options import (
+    Design,
+    OutDirectory,
+    Settings,
+)
+from dse.commands.terminal import console, say
+
+
+def schedule(
+    mix: Annotated[
+        str, typer.Argument(metavar="MIX", help="Name (see: dse mixes), .toml file, or networks A,B,... all at once.")
+    ],
+    design: Design = None,
+    settings: Settings = None,
+    division: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,...",
+            help="Columns of each sub-array, in proportion; default as the design's run divided it, else undivided.",
+        ),
+    ] = None,
+    buffers: Annotated[
+        str | None, typer.Option(metavar="X,Y,...", help="Buffers of each, in proportion; default as --division.")
+    ] = None,
+    bandwidth: Annotated[
+        str | None,
+        typer.Option(metavar="shared|X,Y,...", help="DRAM bandwidth: shared (default), or parts in proportion."),
+    ] = None,
+    dataflows: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Dataflow of each; default the design's.")
+    ] = None,
+    place: Annotated[
+        str | None, typer.Option(metavar="I,J,...", help="Sub-array of each stream, from 1; default in turn.")
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(metavar="deadline|round_robin|first", help="What a sub-array runs next; default deadline."),
+    ] = None,
+    out: OutDirectory = None,
+) -> None:
+    """Run a MIX of networks at the same time on one design, whole or divided into sub-arrays.
+
+    A design of a simultaneous run is divided as the run found it, its streams where the run placed them; options change
+    single parts of that.
+
+    \b
+    Examples:
+      dse schedule vr_gaming --design results/mix_vr_gaming:knee --out results/vr
+      dse schedule resnet50,ptb_lstm_medium --design results/simultaneous_resnet50_ptb_lstm_medium:knee
+      dse schedule moca_light --set cols=64 --division 1,1,2 --dataflows row_stationary,output_stationary,row_stationary
+    """
+    from dse.commands.design_by_text import choose
+    from dse.output.figure_style import save_figure
+    from dse.output.schedule_figures import gantt_figure, slow_down_figure
+    from dse.output.tables import co_run_report
+    from dse.runs.files import write_whole
+    from dse.simultaneous.co_runs import co_run
+    from dse.simultaneous.division import Division, division_of, places_of
+    from dse.simultaneous.mixes import Mix, load_mix
+
+    names = [name.strip() for name in mix.split(",") if name.strip()]
+    chosen, loaded = choose(design, settings or ()), Mix.of(names, mix) if len(names) > 1 else load_mix(mix)
+    found_by_run = division is None and "policies" in chosen.values
+    divided = Division.from_text(division or "1")
+    if found_by_run:
+        divided, _ = division_of(chosen.values, chosen.design)
+    divided = divided.with_text(buffers, bandwidth, dataflows)
+    where = _places(place, divided, [stream.name for stream in loaded.streams])
+    if where is None and found_by_run:
+        where = places_of(chosen.values, divided, [stream.name for stream in loaded.streams])
+    found = co_run(
+        loaded, chosen.design, divided, where, order=order or chosen.values.get("order") or "deadline",
+        **chosen.options(),
+    )  # fmt: skip
+    say(f"mix {loaded.name}; design: {chosen.origin}\n")
+    console().print(co_run_report(found))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        table = found.schedule.layers()
+        table["sub_array"] += 1
+        write_whole(out / "schedule.csv", table.to_csv(index=False, lineterminator="\n").encode())
+        for ending in ("png", "pdf"):
+            save_figure(gantt_figure(found), out / f"schedule.{ending}", f"schedule of {loaded.name}")
+        save_figure(slow_down_figure({loaded.name: found}), out / "slow_downs.png", f"slow-downs of {loaded.name}")
+        say(f"wrote {out}/: schedule.csv, schedule.png, schedule.pdf, slow_downs.png")
+
+
+def _places(text: str | None, divided: Any, streams: list[str]) -> list[int] | None:
+    """Sub-array of each stream, from 0, of a text that counts from 1; None of none."""
+    if text is None:
+        return None
+    if not all(number.strip().isdecimal() for number in text.split(",")):
+        raise ValueError(f"--place {text!r}: expected whole numbers separated by commas, such as 2,1")
+    where = [int(number) - 1 for number in text.split(",")]
+    if len(where) != len(streams) or not all(0 <= a < divided.sub_arrays for a in where):
+        raise ValueError(
+            f"--place {text!r}: give a sub-array from 1 to {divided.sub_arrays} for each stream of the mix: "
+            f"{', '.join(streams)}"
+        )
+    return where

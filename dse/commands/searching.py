@@ -1,0 +1,256 @@
+"""Commands that search: explore, resume, front."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dse.commands.options import (
+    Batch,
+    Dims,
+    Jobs,
+    MappingObjective,
+    MappingSlack,
+    Node,
+    RunDirectory,
+    TimeLimit,
+    numbers,
+    sizes,
+    space_named,
+    technology_named,
+)
+from dse.commands.terminal import EXIT_INTERRUPTED, console, fail, say
+
+
+def explore(
+    network: Annotated[
+        str | None, typer.Argument(help="Name of a network (see: dse networks) or path of an .onnx file.")
+    ] = None,
+    networks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...|all|eight", help="Several networks: names or .onnx files, all that ship, or the paper's."
+        ),
+    ] = None,
+    problem: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|MODULE:CLASS",
+            help="single: one network; geomean: the geometric mean over --networks; simultaneous: all of them, or a "
+            "--mix, at the same time; codesign: hardware and widths of the network; or a class of your own, such as "
+            "mine:EnergyDelay or mine.py:EnergyDelay.",
+        ),
+    ] = "single",
+    mix: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE.toml", help="Networks with counts, rates and deadlines (see: dse mixes)."),
+    ] = None,
+    sub_arrays: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="Most sub-arrays (--problem simultaneous); default up to 3.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="X,Y,...", help="Weight of each of --networks in the mean; default equal.")
+    ] = None,
+    widths: Annotated[
+        str | None, typer.Option(metavar="X,Y,...", help="Multipliers of a stage's channels (--problem codesign).")
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Channels are multiples of this (codesign); default 8.")
+    ] = None,
+    least_capacity: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Least capacity to keep (codesign); default 0.5.")
+    ] = None,
+    evaluations: Annotated[
+        int, typer.Option("--evaluations", "-n", min=1, metavar="N", help="Budget: unique designs.")
+    ] = 10_000,
+    population: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="Individuals; default the root of the budget, 8 to 100.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="The same seed gives the same files, byte for byte.")
+    ] = 0,
+    jobs: Jobs = None,
+    objectives: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="Minimised: metrics such as latency_s, energy_j, area_mm2, power_w, dram_bytes, or edp_js, ed2p_js2, "
+            "area_delay_mm2_s; default latency_s,area_mm2. Simultaneous: makespan_s (default, with area_mm2), antt, "
+            "worst_slow_down, deadline_miss_share, inverse_throughput_s, inverse_stp, unfairness.",
+        ),
+    ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE.toml", help="default (codesign: small), small or a TOML file; see dse space."),
+    ] = None,
+    algorithm: Annotated[
+        str, typer.Option(metavar="NAME", help="nsga2, nsga3, unsga3, smsemoa, agemoea, spea2, ctaea or random.")
+    ] = "nsga2",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Directory to write; default results/NETWORK, and what else is not the default."
+        ),
+    ] = None,
+    time_limit: TimeLimit = None,
+    batch: Batch = 1,
+    dim: Dims = None,
+    node: Node = None,
+    mapping: Annotated[
+        str | None,
+        typer.Option(metavar="best|fixed", help="Best of every layer; or frozen in hardware (--problem geomean)."),
+    ] = None,
+    mapping_objective: MappingObjective = None,
+    mapping_slack: MappingSlack = None,
+    exhaustive: Annotated[
+        bool, typer.Option("--exhaustive", help="Afterwards evaluate the whole space: its exact front.")
+    ] = False,
+    no_random_twin: Annotated[
+        bool, typer.Option("--no-random-twin", help="Leave out the random search at equal budget.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away what a run left in --out.")] = False,
+    warm_start: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Start from the designs of another run.")
+    ] = None,
+) -> None:
+    """Search a hardware space for the designs that run NETWORK best.
+
+    Writes designs.csv (all), front.csv (the Pareto front), random_twin.csv, convergence.csv, columns.csv (units),
+    manifest.json and figures. The same command again continues an interrupted run.
+
+    \b
+    Examples:
+      dse explore resnet50
+      dse explore resnet50 -n 20000 --objectives latency_s,energy_j,area_mm2 --out results/three
+      dse explore resnet50 --space small --exhaustive --jobs 8
+      dse explore model.onnx --batch 4 --dim seq=128 --node 16 --time-limit 5m
+      dse explore --networks resnet50,model.onnx --problem geomean --weights 2,1
+      dse explore --networks resnet50,mobilenet_v2,ptb_lstm_medium --problem simultaneous
+      dse explore --mix vr_gaming --objectives deadline_miss_share,area_mm2
+      dse explore resnet50 --problem codesign -n 2000
+      dse explore resnet50 --problem mine.py:EnergyDelay
+    """
+    from dse.output.tables import network_line
+    from dse.output.units import duration_s, number
+    from dse.problems.registry import Wanted, made
+    from dse.search.search_loop import explore as search
+
+    wanted = Wanted(
+        problem=problem,
+        network=network,
+        networks=networks,
+        mix=mix,
+        weights=None if weights is None else tuple(numbers("--weights", weights)),
+        mapping=mapping,
+        sub_arrays=sub_arrays,
+        widths=None if widths is None else tuple(numbers("--widths", widths)),
+        step=step,
+        least_capacity=least_capacity,
+        objectives=None if objectives is None else tuple(x.strip() for x in objectives.split(",") if x.strip()),
+        space=None if space is None else space_named(space),
+        technology=None if node is None else technology_named(node),
+        n_jobs=-1 if jobs is None else jobs,
+        mapping_objective=mapping_objective,
+        mapping_slack=mapping_slack,
+        batch=batch,
+        dims=sizes(dim),
+    )
+    limit_s = None if time_limit is None else duration_s(time_limit)
+    chosen, label = made(wanted)
+    directory = out if out is not None else Path("results") / label
+    for each in getattr(chosen, "networks", None) or [x for x in [getattr(chosen, "network", None)] if x is not None]:
+        say(network_line(each))
+    say(
+        f"space {chosen.space.name}: {chosen.space.n_var} variables, {number(chosen.space.size)} designs; "
+        f"{algorithm}, {evaluations:,} designs, seed {seed}, {technology_named(node or '45').name}; writing {directory}"
+    )
+    _run(
+        directory,
+        lambda progress: search(
+            chosen,
+            evaluations=evaluations,
+            population=population,
+            seed=seed,
+            algorithm=algorithm,
+            out=directory,
+            time_limit_s=limit_s,
+            random_twin=not no_random_twin,
+            exhaustive=exhaustive,
+            progress=progress,
+            overwrite=overwrite,
+            warm_start=warm_start,
+        ),
+        overwrite,
+    )
+
+
+def resume(directory: RunDirectory, jobs: Jobs = None, time_limit: TimeLimit = None) -> None:
+    """Continue an interrupted run from its directory alone; the result is that of an uninterrupted run."""
+    from dse.output.units import duration_s
+    from dse.problems import resume as continued
+    from dse.runs.run_directory import read_manifest
+
+    limit_s = None if time_limit is None else duration_s(time_limit)
+    name = str((read_manifest(directory).get("rebuild") or {}).get("problem", ""))
+    if ":" in name:
+        say(f"the problem of {directory} is {name}: importing {name.rpartition(':')[0]}")
+    _run(directory, lambda progress: continued(directory, n_jobs=jobs, time_limit_s=limit_s, progress=progress))
+
+
+def front(directory: RunDirectory) -> None:
+    """Show a run's front again and draw its figures anew."""
+    from dse.search.exploration import load
+
+    _conclude(load(directory), None)
+
+
+def _run(directory: Path, search: Any, overwritten: bool = False) -> None:
+    """Search with progress shown, then draw and tell the result."""
+
+    from rich.console import Console
+
+    from dse.output.progress import shown
+
+    start, before = time.perf_counter(), _status(directory)
+    try:
+        with shown(Console(stderr=True)) as progress:
+            run = search(progress)
+        done_before = before == "finished" and not overwritten
+        if done_before:
+            say(f"{directory} holds this run, finished {run.manifest['ended']}; --overwrite runs it again")
+        _conclude(run, None if done_before else time.perf_counter() - start)
+    except KeyboardInterrupt as error:
+        fail(f"{str(error).split(';')[0] or 'interrupted'}. Continue with: dse resume {directory}", EXIT_INTERRUPTED)
+
+
+def _status(directory: Path) -> str | None:
+    from dse.runs.files import RunDirectoryError
+    from dse.runs.run_directory import read_manifest
+
+    try:
+        return read_manifest(directory).get("status")
+    except RunDirectoryError:
+        return None
+
+
+def _conclude(run: Any, seconds: float | None) -> None:
+    """Draw the figures; print the table, the verdict, the time and the paths."""
+    from dse.output.run_figures import write_figures
+    from dse.output.tables import front_table, price_report, verdict
+    from dse.output.units import duration
+
+    write_figures(run)
+    screen = console()
+    if len(run.front):
+        screen.print("", front_table(run, screen.width), "", sep="\n")
+        if (prices := price_report(run, screen.width)) is not None:
+            screen.print(prices, "", sep="\n")
+    for line in verdict(run):
+        say(line)
+    took = run.manifest.get("wall_time_s", 0.0) if seconds is None else seconds
+    say(f"{'It took' if seconds is None else 'Took'} {duration(took)} for {run.evaluations:,} unique designs.")
+    files = sorted(path.name for path in run.directory.iterdir() if path.is_file())
+    say(f"Wrote {run.directory}/: {', '.join(files)}")

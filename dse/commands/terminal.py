@@ -1,0 +1,40 @@
+"""What a command writes to the terminal, and how it ends when something is wrong."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any, NoReturn
+
+import typer
+
+EXIT_ERROR, EXIT_INTERRUPTED = 1, 130
+
+
+def console() -> Any:
+    """Where tables are printed; a pipe is 132 characters wide."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 132)
+
+
+def say(line: str) -> None:
+    """One line on stdout."""
+    sys.stdout.write(f"{line}\n")
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """One line on stderr, in the words of the command line, and the exit code."""
+    text = " ".join(str(message).split())
+    text = text.replace("overwrite=True", "--overwrite").replace("warm_start=", "--warm-start ")
+    text = re.sub(r"give dims=\{[^}]*\} or ", "give ", text)
+    sys.stdout.flush()
+    sys.stderr.write(f"dse: {text}\n")
+    raise typer.Exit(code)
+
+
+def told(error: Exception) -> str:
+    """An error in words, a file's name with it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'the system'}: {error.strerror}"
+    return str(error) or type(error).__name__

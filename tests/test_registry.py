@@ -1,0 +1,253 @@
+"""Kinds of problems by name, classes of one's own from the command line, runs that continue from their directory."""
+
+import contextlib
+import io
+import json
+import sys
+from collections import namedtuple
+
+import pytest
+from dse.problems.registry import KINDS, Wanted, directory_name, made, problem_class
+
+import dse.commands.main
+from dse.search.search_loop import explore
+from problems import Codesign, GeomeanDNN, SingleDNN, rebuild, resume
+
+OWN = '''
+"""Classes of one's own."""
+
+import helper
+import numpy as np
+
+from problems import GeomeanDNN, SingleDNN
+from problems.base import AcceleratorProblem
+from dse.hardware.space import DesignSpace
+
+
+class EnergyDelay(SingleDNN):
+    """EDP [J s] and area [mm2]."""
+
+    objective_names = ("edp_js", "area_mm2")
+
+    def objectives(self, m):
+        """EDP and area."""
+        return helper.factor * m.energy_j * m.latency_s, m.area_mm2
+
+
+class Mean(GeomeanDNN):
+    """As the base class."""
+
+
+class Alone(AcceleratorProblem):
+    """Rows [1] of a class with an evaluator of its own."""
+
+    objective_names = ("many",)
+
+    def __init__(self):
+        super().__init__(lambda c: {"many": 1.0 * c["rows"], "overflow": 0 * c["rows"]}, DesignSpace({"rows": [4, 8]}))
+
+
+class Needs(SingleDNN):
+    """Needs more than a command line gives."""
+
+    def __init__(self, network, colour, **more):
+        super().__init__(network, **more)
+
+
+class Broken(SingleDNN):
+    """Raises while it is made."""
+
+    def __init__(self, network):
+        raise KeyError("a bug")
+
+
+class NoProblem:
+    """No problem."""
+'''
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A current directory with modules of one's own, forgotten afterwards."""
+    (tmp_path / "own_ones.py").write_text(OWN)
+    (tmp_path / "helper.py").write_text("factor = 1.0\n")
+    (tmp_path / "statistics.py").write_text(OWN)
+    (tmp_path / "syntax.py").write_text("def f(:\n")
+    (tmp_path / "raises.py").write_text("\n\nprint(1 / 0)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in sys.modules[name].__file__:
+            del sys.modules[name]
+
+
+Done = namedtuple("Done", "code out err")
+
+
+def main(*arguments):
+    """The command line in this process."""
+    out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["dse", *map(str, arguments)]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end:
+            dse.commands.main.main()
+    finally:
+        sys.argv = before
+    return Done(end.value.code or 0, out.getvalue(), err.getvalue())
+
+
+def run(*arguments):
+    return main(*arguments, "--jobs", 1, "--no-random-twin")
+
+
+def interrupted(path):
+    """Make a finished run look interrupted after some designs; what its log was."""
+    content = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(content | {"status": "running"}))
+    whole = (path / "designs.csv").read_bytes()
+    (path / "designs.csv").write_bytes(b"\n".join(whole.split(b"\n")[:6]) + b"\n")
+    return whole
+
+
+@pytest.mark.parametrize("name", ["own_ones:EnergyDelay", "own_ones.py:EnergyDelay", "statistics.py:EnergyDelay"])
+def test_a_class_of_ones_own_is_explored_and_continues(folder, name):
+    done = run("explore", "mobilenet_v2", "-n", 12, "--space", "small", "--problem", name)
+    path = folder / "results" / "EnergyDelay_mobilenet_v2_small"
+    assert done.code == 0 and "edp_js" in (path / "front.csv").read_text().split("\n")[0]
+    whole = interrupted(path)
+    again = main("resume", "results/EnergyDelay_mobilenet_v2_small")
+    assert again.code == 0 and (path / "designs.csv").read_bytes() == whole
+    assert f"is {name}: importing {name.partition(':')[0]}" in again.out
+
+
+def test_a_geomean_of_ones_own_takes_the_options_of_its_kind(folder):
+    done = run("explore", "--networks", "mobilenet_v2,resnet50", "-n", 8, "--weights", "2,1", "--space", "small",
+               "--problem", "own_ones:Mean")  # fmt: skip
+    assert done.code == 0 and (folder / "results" / "Mean_mobilenet_v2_resnet50_small" / "front.csv").is_file()
+    assert resume("results/Mean_mobilenet_v2_resnet50_small").finished
+
+
+def test_a_class_with_an_evaluator_of_its_own_needs_no_network(folder):
+    done = run("explore", "-n", 8, "--problem", "own_ones:Alone")
+    assert done.code == 0 and (folder / "results" / "Alone" / "front.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing:Here", "there is no module nothing: neither nothing.py in"),
+        ("nothing.py:Here", "there is no file nothing.py; give the path of the file with your class"),
+        ("own_ones:Nope", "own_ones has no Nope; its problem classes are EnergyDelay, Mean, Alone, Needs, Broken"),
+        ("own_ones:NoProblem", "NoProblem is no problem: derive a class from SingleDNN"),
+        ("own_ones:Broken", "it cannot be made: KeyError: 'a bug' (own_ones.py, line"),
+        ("own_ones:Needs", "its constructor needs colour, which the command line does not give"),
+        ("own_ones:", "expected module:Class or file.py:Class"),
+        ("syntax:A", "syntax cannot be imported: SyntaxError"),
+        ("raises:A", "raises cannot be imported: ZeroDivisionError: division by zero (raises.py, line 3)"),
+        ("helper:A", "helper has no A; it has no problem class"),
+        ("something", "unknown problem 'something': give single, geomean, simultaneous, codesign, or a class"),
+    ],
+)
+def test_a_class_that_cannot_be_used_is_one_clear_line(name, message):
+    done = run("explore", "mobilenet_v2", "-n", 8, "--problem", name)
+    assert done.code == 1 and message in done.err and done.err.count("\n") == 1, done.err
+
+
+def test_codesign_is_explored_and_continues(folder):
+    done = run("explore", "mobilenet_v2", "-n", 12, "--problem", "codesign", "--widths", "0.5,1,1.5", "--step", 4)
+    path = folder / "results" / "codesign_mobilenet_v2"
+    assert done.code == 0, done.err
+    problem = rebuild(path)
+    assert type(problem) is Codesign and problem.widths == (0.5, 1.0, 1.5) and problem.step == 4
+    whole = interrupted(path)
+    assert main("resume", path).code == 0 and (path / "designs.csv").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--widths", "1,2"), "--widths needs --problem codesign"),
+        (("--problem", "codesign", "--weights", "1"), "--weights needs --problem geomean"),
+        (("--problem", "codesign", "--objectives", "latency_s"), "--problem codesign: it takes no objectives"),
+        (("--mapping", "fixed"), "--mapping needs --problem geomean, which takes one network too"),
+        (("--problem", "own_ones:EnergyDelay", "--weights", "1"), "--weights needs --problem geomean"),
+        (
+            ("--problem", "own_ones:EnergyDelay", "--objectives", "energy_j"),
+            "EnergyDelay defines its objectives itself",
+        ),
+    ],
+)
+def test_an_option_that_a_kind_does_not_take_is_refused(arguments, message):
+    done = run("explore", "mobilenet_v2", "-n", 8, *arguments)
+    assert done.code == 1 and message in done.err, done.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "mobilenet_v2"),
+        ({"batch": 4}, "mobilenet_v2_batch4"),
+        ({"objectives": ("latency_s", "area_mm2")}, "mobilenet_v2"),
+        ({"objectives": ("energy_j", "area_mm2")}, "mobilenet_v2_energy_j_area_mm2"),
+    ],
+)
+def test_a_directory_is_named_by_what_distinguishes_a_run(changes, name):
+    wanted = Wanted(network="mobilenet_v2", **changes)
+    assert made(wanted)[1] == name
+
+
+def test_a_second_run_of_a_network_has_a_directory_of_its_own(folder):
+    """README's own second command collided with the first."""
+    assert run("explore", "mobilenet_v2", "-n", 8).code == 0
+    assert run("explore", "mobilenet_v2", "-n", 8, "--space", "small").code == 0
+    assert run("explore", "mobilenet_v2", "-n", 8, "--space", "small", "--node", 28).code == 0
+    assert {p.name for p in (folder / "results").iterdir()} == {
+        "mobilenet_v2", "mobilenet_v2_small", "mobilenet_v2_small_28nm",
+    }  # fmt: skip
+
+
+def test_a_long_name_is_cut_and_stays_distinct():
+    names = set()
+    for last in ("power_w", "dram_bytes"):
+        wanted = Wanted(network="mobilenet_v2", objectives=("latency_s", "energy_j", "area_mm2", "edp_js", "cycles",
+                        "macs", "utilisation", last))  # fmt: skip
+        problem, name = made(wanted)
+        assert len(name) <= 80 and directory_name(wanted, problem) == name
+        names.add(name)
+    assert len(names) == 2
+
+
+def test_a_finished_run_says_that_nothing_was_done(folder):
+    """It said: Took 0.25 s for 10,000 unique designs."""
+    run("explore", "mobilenet_v2", "-n", 8)
+    again = run("explore", "mobilenet_v2", "-n", 8)
+    assert "results/mobilenet_v2 holds this run, finished 20" in again.out and "\nTook" not in again.out
+
+
+def test_every_kind_has_one_way_to_be_made_again():
+    assert set(KINDS) == {"single", "geomean", "simultaneous", "codesign"}
+    for cls in KINDS.values():
+        assert problem_class(cls.kind) is cls and "rebuild" not in vars(cls)
+    problem = GeomeanDNN(["mobilenet_v2"], space=SingleDNN("mobilenet_v2").space)
+    assert problem.rebuild()["problem"] == "geomean" and json.dumps(problem.rebuild())
+
+
+def test_a_script_s_own_class_is_not_resumed_from_its_manifest(folder):
+    sys.path.insert(0, str(folder))
+    from own_ones import EnergyDelay
+
+    assert EnergyDelay("mobilenet_v2").rebuild() is None
+    explore(EnergyDelay("mobilenet_v2"), evaluations=8, out="script", random_twin=False)
+    with pytest.raises(ValueError, match="EnergyDelay is not in it. Run the script that started it again"):
+        resume("script")
+
+
+def test_a_file_outside_the_current_directory_is_not_imported_by_resume(folder, monkeypatch):
+    run("explore", "mobilenet_v2", "-n", 8, "--problem", str(folder / "own_ones.py:EnergyDelay"))
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    done = main("resume", folder / "results" / "EnergyDelay_mobilenet_v2")
+    assert done.code == 1 and "outside the current directory: nothing is imported from there" in done.err
