@@ -55,6 +55,10 @@ _HINTS = {
 }
 
 
+class UsageError(ValueError):
+    """A command line that lacks an argument, or gives two of which it takes one."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What a command line says of a problem; None where it says nothing.
@@ -112,7 +116,7 @@ def _settled(wanted: Wanted) -> Wanted:
         wanted = Wanted(**{**vars(wanted), "problem": "simultaneous"})
     given = [x for x in (wanted.network, wanted.networks, wanted.mix) if x is not None]
     if len(given) > 1 or (not given and ":" not in wanted.problem):
-        raise ValueError("give a NETWORK, several with --networks A,B,... or --networks all, or a --mix")
+        raise UsageError("give a NETWORK, several with --networks A,B,... or --networks all, or a --mix")
     if wanted.mix is not None and (wanted.batch != 1 or wanted.dims):
         raise ValueError("--batch and --dim are for networks; a mix says them for each of its streams")
     return wanted

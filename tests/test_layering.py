@@ -166,7 +166,7 @@ def test_public_names_of_the_package_exist():
         assert getattr(dse, name) is (getattr(expected, name) if home else expected)
     with pytest.raises(AttributeError, match="No dse attribute nothing"):
         dse.nothing  # noqa: B018
-    assert {rooms[0].partition(".")[2] or rooms[0] for rooms in FLOORS[1:]} <= set(dse.__all__)
+    assert {rooms[0].partition(".")[2] or rooms[0] for rooms in FLOORS} - {"__main__"} <= set(dse.__all__)
 
 
 DOTTED = sorted(
@@ -197,6 +197,34 @@ def test_the_problems_are_found_beside_a_problems_of_ones_own(tmp_path):
     path = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", own], capture_output=True, text=True, cwd=tmp_path, env=path)
     assert done.stdout == "4\n", done.stderr
+
+
+def rooms_in(document):
+    """Room -> floor and packages, from the table of a document; floors are counted from the bottom."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    found = {}
+    for line in re.findall(r"^\| \d+ \|.*$", text, flags=re.M):
+        floor, rooms, *_, last = (cell.strip() for cell in line.strip("|").split("|"))
+        for room in re.findall(r"`([\w.]+)`", rooms):
+            found[room] = int(floor), {package.strip() for package in last.split(",") if package.strip()}
+    return found
+
+
+@pytest.mark.parametrize("document", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_the_tables_of_rooms_are_the_floors(document):
+    """But for `dse.__main__`, which is no room: it stands above them all."""
+    inner = [rooms for rooms in FLOORS if rooms != ("dse.__main__",)]
+    floors = {room: len(inner) - i for i, rooms in enumerate(inner) for room in rooms}
+    told = {room: floor for room, (floor, _) in rooms_in(document).items()}
+    assert told == floors
+    assert list(told.values()) == sorted(told.values(), reverse=True), "from the top floor down"
+
+
+def test_the_packages_of_the_rooms_are_the_ones_contributing_names():
+    everywhere = {package for package, where in ROOMS.items() if "dse" in where}
+    for room, (_, told) in rooms_in("CONTRIBUTING.md").items():
+        allowed = {package for package, where in ROOMS.items() if any(inside(module, room) for module in where)}
+        assert told == allowed - everywhere, room
 
 
 def test_no_path_of_a_machine_in_the_tree():

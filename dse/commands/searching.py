@@ -135,7 +135,7 @@ def explore(
     """
     from dse.output.tables import network_line
     from dse.output.units import duration_s, number
-    from dse.problems.registry import Wanted, made
+    from dse.problems.registry import UsageError, Wanted, made
     from dse.search.search_loop import explore as search
 
     wanted = Wanted(
@@ -159,7 +159,10 @@ def explore(
         dims=sizes(dim),
     )
     limit_s = None if time_limit is None else duration_s(time_limit)
-    chosen, label = made(wanted)
+    try:
+        chosen, label = made(wanted)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from None
     directory = out if out is not None else Path("results") / label
     for each in getattr(chosen, "networks", None) or [x for x in [getattr(chosen, "network", None)] if x is not None]:
         say(network_line(each))
