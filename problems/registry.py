@@ -104,7 +104,7 @@ def made(wanted: Wanted) -> tuple[AcceleratorProblem, str]:
             needed = " or ".join(kinds)
             raise ValueError(f"--{option.replace('_', '-')} needs --problem {needed}{_HINTS.get(option, '')}")
     values = _values(wanted, kind)
-    problem = _built(cls, {name: value for name, value in values.items() if value is not None}, wanted.problem)
+    problem = _built(cls, _given(values), wanted.problem)
     if ":" in wanted.problem:
         problem.made_by_name = wanted.problem
     return problem, directory_name(wanted, problem)
@@ -136,6 +136,11 @@ def _values(wanted: Wanted, kind: str | None) -> dict[str, Any]:
     if kind == "geomean":
         return values | {"networks": names}
     return values | {"network": wanted.network}
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that are not left to the class; a batch of None keeps what a file fixes."""
+    return {name: value for name, value in values.items() if value is not None or name == "batch"}
 
 
 def _names(wanted: Wanted) -> list[str]:
@@ -312,7 +317,7 @@ def rebuilt(arguments: dict[str, Any], space: DesignSpace, n_jobs: int | None = 
     cls = problem_class(name)
     values = cls.arguments_of({key: value for key, value in arguments.items() if key != "problem"})
     values |= {"space": space} | ({} if n_jobs is None else {"n_jobs": n_jobs})
-    problem = _built(cls, {key: value for key, value in values.items() if value is not None}, name)
+    problem = _built(cls, _given(values), name)
     if ":" in name:
         problem.made_by_name = name
     return problem
