@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from standin import StandInEvaluator, space
 
-pytest.importorskip("dse.evaluate")
-
 import problems.single
 from dse.networks.layers import MacLayer, Network
 from dse.runs.files import RunDirectoryError
