@@ -1,8 +1,12 @@
 """A run is known by what it computes: its numbers, not the text of its source; changes are told in words."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -268,3 +272,16 @@ def test_problems_of_several_networks_have_their_probes():
     assert set(several.probe_values()) == set(probe_values(BASE)) | set(mix_probes(BASE))
     mixes = mix_probes(BASE)
     assert len(set(mixes["mix_makespan_s"])) == 12 and set(mixes["mix_used_sub_arrays"]) == {1.0, 2.0, 3.0}
+
+
+def test_the_smallest_probes_reach_every_line_of_the_kernel_and_notice_its_changes():
+    """Shown with compilation off: every line of kernel, area and leakage but those that only refuse."""
+    script = Path(__file__).with_name("probe_coverage.py")
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(script.parents[1])}
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    unreached = [line.split(" ", 3)[3] for line in lines if line.startswith("unreached")]
+    assert len(unreached) == 4 and all(line.startswith(("raise ", "unknown = ")) for line in unreached), unreached
+    changed = [line.split(" ", 2) for line in lines if line.startswith("changed")]
+    assert len(changed) == 13 and not [name for _, name, noticed in changed if noticed == "nothing"], changed

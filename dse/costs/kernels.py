@@ -22,7 +22,8 @@ to inputs), ``R`` = C FY FX (irrelevant to outputs).  ``G`` is relevant to all o
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import os
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -1103,8 +1104,30 @@ def make_scratch() -> Scratch:
         mapping=np.concatenate([np.ones(MAP_ARRAY_GIVEN), np.zeros(N_MAP - MAP_ARRAY_GIVEN)]),
         trial=np.zeros(N_MAP),
         out=np.zeros(N_RESULT),
-        tables=np.empty(1, TABLES),  # 3 MB; all of it is filled before it is read
+        tables=_records(np.empty(1, TABLES)),  # 3 MB; all of it is filled before it is read
     )
+
+
+class _Interpreted:
+    """Records whose fields are attributes, as they are in compiled code: for runs with compilation off."""
+
+    _data: Any
+
+    def __init__(self, data: Any) -> None:
+        object.__setattr__(self, "_data", data)
+
+    def __getitem__(self, at: Any) -> Any:
+        found = self._data[at]
+        return _Interpreted(found) if getattr(found, "dtype", None) is not None and found.dtype.names else found
+
+    def __setitem__(self, at: Any, value: Any) -> None:
+        self._data[at] = value
+
+    __getattr__, __setattr__ = __getitem__, __setitem__
+
+
+def _records(array: np.ndarray) -> Any:
+    return _Interpreted(array) if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0" else array
 
 
 class Search(NamedTuple):
@@ -2242,14 +2265,13 @@ def evaluate_designs(designs, fixed, options, networks, sizes, mode, slack, foun
                 stay = _weights_stay(design, networks.weight_elements[network])
                 variant = _variant(step, networks.inputs, found.resident, layers[index, STATIC_WEIGHTS] > 0, stay)
                 result, best_map = found.results[index, variant], found.maps[index, variant]
-                if found.done[index, variant]:
-                    pass
-                elif fixed.shape[1] > 0:
-                    option = options[int(design[OPTION_FIRST])]
-                    fixed_mapping(layers[index], design, option, fixed[row], best_map)
-                    evaluate_mapping(layers[index], design, option, best_map, variant, result)
-                else:
-                    map_layer(layers[index], design, options, sizes, mode, slack, variant, best_map, result, scratch)
+                if not found.done[index, variant]:
+                    if fixed.shape[1] > 0:
+                        option = options[int(design[OPTION_FIRST])]
+                        fixed_mapping(layers[index], design, option, fixed[row], best_map)
+                        evaluate_mapping(layers[index], design, option, best_map, variant, result)
+                    else:
+                        map_layer(layers[index], design, options, sizes, mode, slack, variant, best_map, result, scratch)
                 found.done[index, variant] = True
             found.variants[i] = variant
             for column in range(N_RESULT):

@@ -157,13 +157,18 @@ def _in_given_order(layer: MacLayer, row: np.ndarray, option: np.ndarray, mappin
 
 
 @functools.lru_cache(maxsize=8)
-def probe_values(technology: Technology) -> dict[str, np.ndarray]:
+def probe_values(technology: Technology, chosen: tuple[int, ...] | None = None) -> dict[str, np.ndarray]:
     """What the model computes on the probe set with these constants, by name.
+
+    Parameters
+    ----------
+    technology : the constants.
+    chosen : numbers of the designs whose mappings are searched; default all `N_DESIGNS` of them.
 
     Returns
     -------
-    Metrics by the names of `dse.runs.column_dictionary.METRICS`, each (N_DESIGNS,); ``leakage_w`` likewise; of every
-    layer ``layer_cycles`` and ``layer_energy_pj``, (N_DESIGNS, n_layers); ``frozen_...`` of the first designs under
+    Metrics by the names of `dse.runs.column_dictionary.METRICS`, each (n_designs,); ``leakage_w`` likewise; of every
+    layer ``layer_cycles`` and ``layer_energy_pj``, (n_designs, n_layers); ``frozen_...`` of the first designs under
     frozen mappings; ``ordered_...`` of layers under given loop orders.  Some 5,000 numbers, 0.1 s.
 
     Raises
@@ -171,14 +176,15 @@ def probe_values(technology: Technology) -> dict[str, np.ndarray]:
     RuntimeError : the model fails on a probe; the message names it.
     """
     network = probe_network()
-    columns = columns_of(probe_designs())
+    every, numbers = columns_of(probe_designs()), range(N_DESIGNS) if chosen is None else chosen
+    columns = {name: values[list(numbers)] for name, values in every.items()}
     tables = network_tables(network)
-    rows, options = design_rows(columns, technology)
-    totals, steps = np.empty((N_DESIGNS, k.N_RESULT)), []
-    for i in range(N_DESIGNS):
+    rows, options = design_rows(every, technology)
+    totals, steps = np.empty((len(numbers), k.N_RESULT)), []
+    for n, i in enumerate(numbers):
         objective, slack = MODES[i % len(MODES)]
         try:
-            each, totals[i] = step_results(rows[i : i + 1], options, tables, *mapper_mode(objective, slack))
+            each, totals[n] = step_results(rows[i : i + 1], options, tables, *mapper_mode(objective, slack))
         except Exception as error:
             raise RuntimeError(f"the cost model fails on probe {i}, {probe_designs()[i]}: {error}") from error
         steps.append(each)
@@ -187,7 +193,7 @@ def probe_values(technology: Technology) -> dict[str, np.ndarray]:
     values["leakage_w"] = leakage_w(columns, technology)
     values["layer_cycles"] = np.array(steps)[:, :, k.CYCLES]
     values["layer_energy_pj"] = np.array(steps)[:, :, k.ENERGY_PJ]
-    frozen = FixedMappingEvaluator([network], technology)(_frozen_columns(columns))[network.name]
+    frozen = FixedMappingEvaluator([network], technology)(_frozen_columns(every))[network.name]
     values |= {f"frozen_{name}": frozen[name] for name in ("cycles", "energy_j", "dram_bytes", "overflow")}
     ordered = np.array(_ordered(rows, options, technology))
     for name, column in (("cycles", k.CYCLES), ("energy_pj", k.ENERGY_PJ), ("overflow", k.OVERFLOW)):
