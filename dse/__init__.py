@@ -6,8 +6,8 @@ Load a network, evaluate a design, explore a space:
 >>> network = dse.load_network("resnet50")
 >>> dse.evaluate(dse.Accelerator(), network).bound
 
-Public names and rooms are imported when they are first used, so that ``dse --help`` need not wait for numba and pymoo;
-which there are, and where each is, stands in `__init__.pyi`.
+Public names and rooms are imported when they are first used, so that ``dse --help`` need not wait for numba and pymoo.
+`__init__.pyi` lists them, and where each is.
 """
 
 import lazy_loader

@@ -1,8 +1,8 @@
 """The cost model in plain Python: what one layer costs on one design under one mapping.
 
-The text to read first.  `dse.costs.kernels` computes the same, compiled; the tests hold the two and a brute-force
-loop-nest walker equal.  `mapping_cost` is the whole model in the order of its sections: tiles, traffic,
-latency, energy, bounds.  All bytes, cycles and pJ are of one repeat of the layer.
+This is the text to read first.  `dse.costs.kernels` computes the same, compiled; the tests hold the two
+and a brute-force loop-nest walker equal.  `mapping_cost` is the whole model in the order of its sections: tiles,
+traffic, latency, energy, bounds.  All bytes, cycles and pJ are of one repeat of the layer.
 
 Tiles and traffic are in `dse.costs.traffic`, the loop nest itself in `dse.costs.mapping`.
 """

@@ -1,7 +1,7 @@
 """From designs and networks to the arrays that the kernel works on, and back to named numbers.
 
-The only place where a parameter of a design becomes a column of the kernel, and where the energy of an
-access is looked up: once for a single `Accelerator` and a whole batch alike.
+Here alone a parameter of a design becomes a column of the kernel, and the energy of an access is looked up.  A single
+`Accelerator` and a whole batch go the same way.
 """
 
 from __future__ import annotations

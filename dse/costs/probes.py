@@ -1,4 +1,4 @@
-"""The probe set: what the cost model computes on fixed designs and layers, by which a changed model is noticed.
+"""The probe set: what the cost model computes on fixed designs and layers.  It shows whether the model has changed.
 
 A run is known by the numbers of its model, not by the text of its source: `probe_values` reaches every line of the
 kernel, of area and of leakage, and its values stand in the manifest of every run (see `dse.runs.identity`).  The

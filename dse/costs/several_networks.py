@@ -1,6 +1,6 @@
-"""Batches of designs on several networks at once: a layer shape that networks share is mapped once a design.
+"""Batches of designs on several networks at once: a layer shape that networks share is mapped once for each design.
 
-Each network's numbers have the bits of its own `BatchEvaluator`.
+Each network's numbers are, to the bit, those of its own `BatchEvaluator`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Bytes: what a mapping keeps in the buffers and registers, and what it moves over every link.
 
-Part of the model in plain Python (`dse.costs.formulas` is the whole): tiles and what fits, then traffic.  Terms: the
-buffers hold a *tile* of each operand, several tiles cover the layer; the array takes a tile in *pieces*, one
-piece an array step.  ``W`` weights, ``I`` inputs, ``O`` outputs.
+This is a part of the model in plain Python (`dse.costs.formulas` is the whole): tiles and what fits, then traffic.
+Terms: the buffers hold a *tile* of each operand, and several tiles cover the layer; the array takes a tile in *pieces*,
+one piece in each array step.  ``W`` weights, ``I`` inputs, ``O`` outputs.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One design: a point of the hardware space.
 
-Registers in each PE, one to three on-chip buffers, DRAM.  Every parameter is a scalar, so that a design
+It has registers in each PE, one to three on-chip buffers, and DRAM.  Every parameter is a scalar, so that a design
 is one row of a table and each parameter can be a variable of a `DesignSpace`.
 """
 

@@ -1,4 +1,4 @@
-"""Layers and networks: the normal form every deep neural network is brought to.
+"""Layers and networks: the normal form of every deep neural network.
 
 A MAC layer is a loop nest over ``B G K C OY OX FY FX`` (batch, groups, output channels per group,
 input channels per group, output rows and columns, filter rows and columns).  A matrix product

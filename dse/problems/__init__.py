@@ -1,7 +1,7 @@
 """The problem classes of the top-level package `problems`, where that name may mean something of your own.
 
-`problems` and `dse.problems` give the same classes.  Beside a `problems.py` of your own the former is yours, and this
-one loads the classes from the folder beside `dse`.
+`problems` and `dse.problems` give the same classes.  If you have a `problems.py` of your own, the name `problems` is
+yours, and `dse.problems` loads the classes from the folder beside `dse`.
 """
 
 import importlib

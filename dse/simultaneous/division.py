@@ -2,7 +2,7 @@
 
 A design is divided by its columns of PEs, with vector lanes and control; its buffers, with their ports and banks; and
 its DRAM bandwidth: statically, or shared by the layers that run at the moment.  Each sub-array is an `Accelerator` of
-its own and may have a dataflow of its own; the cost model tells what each layer takes on it, and
+its own and may have a dataflow of its own; the cost model says what each layer takes on it, and
 `dse.simultaneous.schedules` what happens when all run at once.  Activations that stay on chip between layers are taken
 to stay also where another network's layer runs between them.
 """

@@ -6,7 +6,7 @@ all the bandwidth of its sub-array's link, and the bytes it moves, spread evenly
 of what the less needy leave: Bertsekas and Gallager, Data Networks, 6.5.2).  A layer that gets less than it needs runs
 slower in proportion.  A sub-array runs one layer at a time and chooses anew after each one.  Nothing else is shared.
 
-Times and bytes are conserved: the events are exact but for rounding, no time steps.
+Times and bytes are conserved: the events are exact but for rounding, and there are no time steps.
 """
 
 from __future__ import annotations

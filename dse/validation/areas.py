@@ -1,9 +1,9 @@
 """Predicted area against published chips and synthesis results, whole and by block.
 
-Without the DRAM interface: none of the published areas has one.  No constant of the model is fitted to a total.  Four
-come from blocks of this table: `sram_area_over_cacti_factor` and `sram_macro_um2` from the memories of Eyeriss v1 (all
-other memories test them), `fixed_um2` and `layout_overhead_factor` from DianNao's control processor, fillers and clock
-network.
+The DRAM interface is left out: none of the published areas has one.  No constant of the model is fitted to a total.
+Four come from blocks of this table: `sram_area_over_cacti_factor` and `sram_macro_um2` from the memories of Eyeriss v1
+(all other memories test them), `fixed_um2` and `layout_overhead_factor` from DianNao's control processor, fillers and
+clock network.
 
 Where the model is off: DianNao's two small buffers take seven times what their memory does (they hold queues and DMA);
 NVDLA's gap grows with its MACs, which are more than 8-bit multipliers, and it has engines that the model lacks; the

@@ -4,7 +4,8 @@ Processing latency excludes DRAM, which the chip does not overlap: the designs h
 Global-buffer traffic is every word that enters or leaves the array, filters included.  DRAM traffic is of run-length
 coded feature maps: a word of 64 bits holds three values of 16 bits, each with the 5 bits of a run of zeros before it,
 so a map with a share `z` of zeros takes ``(64 / 3) / 16 (1 - z)`` of its size (Chen et al., JSSC 52(1), 2017).  The
-first input is not coded; of an output the zeros are those of the next layer's input, which hides the pooling between.
+first input is not coded; the zeros of an output are taken to be those of the next layer's input, which hides the
+pooling between.
 
 VGG-16, whose table the paper has too, is not among the data here.
 """

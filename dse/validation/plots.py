@@ -1,4 +1,7 @@
-"""Predicted against measured, a figure a reference, a panel a quantity, in the style of `dse.output.run_figures`."""
+"""Predicted against measured: a figure for each reference, a panel for each quantity.
+
+The style is that of `dse.output.figure_style`.
+"""
 
 from __future__ import annotations
 

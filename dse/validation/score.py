@@ -1,4 +1,4 @@
-"""How far the model is from its references: one line a reference and quantity."""
+"""How far the model is from its references: one line for each reference and quantity."""
 
 from __future__ import annotations
 

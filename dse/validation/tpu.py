@@ -5,8 +5,8 @@ is built from those alone: fully connected layers and recurrent cells as equal s
 convolutions of as many channels as the array is wide, on maps that give its operations per byte.  Activations stay on
 chip, so the first and the last layer, whose activations come and go over PCIe, are left out.
 
-LSTM1 and CNN1 are for information: of LSTM1 the paper tells that its matrices are 600x600, which takes 9 tiles of
-256x256 (the model gives their time, 18 us each), but not how much of the published rate they account for; of CNN1 not
+LSTM1 and CNN1 are for information.  The paper says that the matrices of LSTM1 are 600x600, which takes 9 tiles of
+256x256 (the model gives their time, 18 us each), but not how much of the published rate they account for.  Of CNN1, not
 even the kind of convolution is known, and half of its array is idle for want of channels.
 """
 

@@ -1,4 +1,4 @@
-"""Reading an ONNX file before any operator: graph, shapes, sizes of inputs, loops, vendor operators, batch."""
+"""An ONNX file before its operators are read: graph, shapes, sizes of inputs, loops, vendor operators, batch."""
 
 import pkgutil
 

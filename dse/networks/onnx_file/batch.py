@@ -1,4 +1,4 @@
-"""A batch of 1 that the file fixes, given another size: what is hard-wired downstream follows or is refused."""
+"""Give a batch of 1 that the file fixes another size: what is hard-wired downstream follows, or is refused."""
 
 from __future__ import annotations
 

@@ -3,9 +3,10 @@
 A dimension is addressed by its symbol (``seq``) or, named or not, by input and axis (``tokens.1``).  The
 batch dimension of an input is the one whose symbol says so (``batch``, ``batch_size``, ``N`` ...), else a
 dynamic leading dimension, else a leading dimension that the file fixes at 1.  A leading dimension fixed at
-another size is no batch (the layers of a recurrent state, say) where the batch of another input is dynamic; nor
-is that of an input that is only read as a weight, or by a recurrent cell, which has the batch second.
-A batch that no input takes is refused.  Only what is joined with other tensors may have a size of 0: no past.
+another size (the layers of a recurrent state, say) is no batch where the batch of another input is dynamic.
+The leading dimension of an input that is read only as a weight is no batch either, nor is that of an input that only a
+recurrent cell reads, which has its batch second.
+A batch that no input takes is refused.  A size of 0 (no past) is only for what is joined with other tensors.
 An integer or boolean input of one element can be given as a value (``sampling_rate=16000``), which decides
 the branch of an ``If``.
 """

@@ -1,8 +1,9 @@
 """``Einsum`` and ``Attention`` as matrix products with vector work around them.
 
-An Einsum of several operands is taken pair by pair, from left to right.  Of a pair, indices that both have and the
-result keeps are groups, those that it drops are the depth of the product; an index that only one operand has and
-nothing after needs is summed first.  A pair without depth that only scales is element-wise work, not a product.
+An Einsum of several operands is taken pair by pair, from left to right.  An index that both operands of
+a pair have is a group if the result keeps it, and the depth of the product if not.  An index that only one operand has,
+and that nothing needs afterwards, is summed first.  A pair without depth that only scales is element-wise work, not
+a product.
 
 Attention is two products, ``Q K'`` and ``softmax(..) V``, per head of keys and values: query heads that share one are
 rows of the same product (grouped-query attention).  Causal masks, windows and padding save no MACs here, as in exports
