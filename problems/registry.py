@@ -230,9 +230,9 @@ def _module(home: str) -> ModuleType:
             raise ValueError(
                 f"--problem: there is no module {home}: neither {path} in {Path.cwd()} nor an installed one"
             ) from None
-        raise ValueError(f"--problem: {home} cannot be imported: {_where(error)}") from error
+        raise ValueError(f"--problem: {home} cannot be imported: {where_raised(error)}") from error
     except (Exception, SystemExit) as error:
-        raise ValueError(f"--problem: {home} cannot be imported: {_where(error)}") from error
+        raise ValueError(f"--problem: {home} cannot be imported: {where_raised(error)}") from error
 
 
 def _module_of_file(path: Path) -> ModuleType:
@@ -256,7 +256,7 @@ def _module_of_file(path: Path) -> ModuleType:
     return module
 
 
-def _where(error: BaseException) -> str:
+def where_raised(error: BaseException) -> str:
     """An exception with the line of the user's file where it was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if f"{os.sep}importlib{os.sep}" not in f.filename and not f.filename.startswith("<frozen")
@@ -292,7 +292,7 @@ def _built(cls: type[AcceleratorProblem], values: dict[str, Any], name: str) -> 
     except ValueError:  # says what to do, also of the library's own
         raise
     except Exception as error:
-        raise ProblemError(f"--problem {name}: it cannot be made: {_where(error)}") from error
+        raise ProblemError(f"--problem {name}: it cannot be made: {where_raised(error)}") from error
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -309,7 +309,8 @@ def rebuilt(arguments: dict[str, Any], space: DesignSpace, n_jobs: int | None = 
     n_jobs : workers; default as in the run.
     """
     name = arguments["problem"]
-    if ":" in name and name.rpartition(":")[0].endswith(".py") and not _is_here(name.rpartition(":")[0]):
+    home = name.rpartition(":")[0]
+    if home.endswith(".py") and not _is_here(home):
         raise ValueError(
             f"its problem is {name}, outside the current directory: nothing is imported from there. Run the command "
             "that started the run again: it continues"

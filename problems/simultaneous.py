@@ -12,7 +12,8 @@ from dse.costs.kernel_rows import DEFAULT_SLACK
 from dse.costs.parallel import checked_jobs, in_threads, worker_count
 from dse.costs.probes import probe_values as model_probes
 from dse.hardware.accelerator import Accelerator
-from dse.hardware.dataflow import DATAFLOWS, Dataflow, dataflow_named
+from dse.hardware.dataflow import DATAFLOWS, Dataflow, dataflow_named, plain_dataflow
+from dse.hardware.dataflow_file import dataflow_of_plain
 from dse.hardware.space import DesignSpace, ExtendedSpace, default_space
 from dse.hardware.technology import Technology
 from dse.hardware.variables import Variable
@@ -288,14 +289,16 @@ class SimultaneousDNNs(AcceleratorProblem):
     def own_arguments(self) -> dict[str, Any] | None:
         """The mix and how designs are divided; None where a network has neither name nor path."""
         mix = self.mix.plain()
-        if mix is None or not all(isinstance(flow, str) for flow in self.dataflows):
+        if mix is None:
             return None
-        lists = {name: list(getattr(self, name)) for name in ("policies", "shares", "dataflows")}
+        lists = {"policies": list(self.policies), "shares": list(self.shares)}
+        lists["dataflows"] = [plain_dataflow(flow) for flow in self.dataflows]
         return {"mix": mix, **lists, "most_sub_arrays": self.most_sub_arrays, "order": self.order}
 
     @classmethod
     def arguments_of(cls, plain: dict[str, Any]) -> dict[str, Any]:
         """As the base class; the mix and tuples from JSON values."""
         found = super().arguments_of(plain)
-        found |= {name: tuple(found[name]) for name in ("policies", "shares", "dataflows")}
+        found |= {name: tuple(found[name]) for name in ("policies", "shares")}
+        found["dataflows"] = tuple(dataflow_of_plain(flow) for flow in found["dataflows"])
         return found | {"mix": Mix.from_plain(found["mix"])}

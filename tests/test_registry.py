@@ -3,8 +3,11 @@
 import contextlib
 import io
 import json
+import os
+import subprocess
 import sys
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 
@@ -59,6 +62,13 @@ class Broken(SingleDNN):
 
     def __init__(self, network):
         raise KeyError("a bug")
+
+
+class Fails(SingleDNN):
+    """Raises while designs are evaluated."""
+
+    def objectives(self, m):
+        return m.latency_s, {}["speed"]
 
 
 class NoProblem:
@@ -139,7 +149,10 @@ def test_a_class_with_an_evaluator_of_its_own_needs_no_network(folder):
     [
         ("nothing:Here", "there is no module nothing: neither nothing.py in"),
         ("nothing.py:Here", "there is no file nothing.py; give the path of the file with your class"),
-        ("own_ones:Nope", "own_ones has no Nope; its problem classes are EnergyDelay, Mean, Alone, Needs, Broken"),
+        (
+            "own_ones:Nope",
+            "own_ones has no Nope; its problem classes are EnergyDelay, Mean, Alone, Needs, Broken, Fails",
+        ),
         ("own_ones:NoProblem", "NoProblem is no problem: derive a class from SingleDNN"),
         ("own_ones:Broken", "it cannot be made: KeyError: 'a bug' (own_ones.py, line"),
         ("own_ones:Needs", "its constructor needs colour, which the command line does not give"),
@@ -251,3 +264,18 @@ def test_a_file_outside_the_current_directory_is_not_imported_by_resume(folder, 
     monkeypatch.chdir(elsewhere)
     done = main("resume", folder / "results" / "EnergyDelay_mobilenet_v2")
     assert done.code == 1 and "outside the current directory: nothing is imported from there" in done.err
+
+
+def test_what_a_class_of_ones_own_raises_in_the_search_is_one_line():
+    done = run("explore", "mobilenet_v2", "-n", 8, "--problem", "own_ones:Fails")
+    assert done.code == 1 and done.err.strip().count("\n") == 0, done.err
+    assert "own_ones:Fails failed while designs were evaluated: KeyError: 'speed' (own_ones.py, line" in done.err
+
+
+def test_a_module_of_the_users_hides_nothing_from_the_command_line(folder):
+    """`python -m` puts the current directory first: a random.py there broke everything."""
+    (folder / "random.py").write_text("raise SystemExit('mine')\n")
+    root = str(Path(dse.__file__).parents[1])
+    done = subprocess.run([sys.executable, "-m", "dse", "--version"], cwd=folder, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": root})  # fmt: skip
+    assert done.stdout.startswith("dse 0."), done.stderr

@@ -164,7 +164,8 @@ def _told(path: Path, which: str, row: dict[str, Any], content: dict[str, Any]) 
         raise RunDirectoryError(
             f"{path} does not tell the value of {', '.join(missing)}: it was not written by explore"
         )
-    technology = Technology(**rebuild["technology"]) if "technology" in rebuild else None
+    constants = rebuild.get("technology") or content["identity"].get("problem", {}).get("technology")
+    technology = Technology(**constants) if constants else None
     label = "the knee" if which == "knee" else f"design {which}"
     if rebuild.get("mapping") == "fixed":
         label = f"the hardware of {label}"  # its frozen mapping is left out: every layer gets its best

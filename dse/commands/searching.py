@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ from dse.commands.options import (
     space_named,
     technology_named,
 )
-from dse.commands.terminal import EXIT_INTERRUPTED, console, fail, say
+from dse.commands.terminal import EXIT_ERROR, EXIT_INTERRUPTED, console, fail, say
 
 
 def explore(
@@ -187,6 +188,7 @@ def explore(
             warm_start=warm_start,
         ),
         overwrite,
+        problem if ":" in problem else "",
     )
 
 
@@ -200,7 +202,8 @@ def resume(directory: RunDirectory, jobs: Jobs = None, time_limit: TimeLimit = N
     name = str((read_manifest(directory).get("rebuild") or {}).get("problem", ""))
     if ":" in name:
         say(f"the problem of {directory} is {name}: importing {name.rpartition(':')[0]}")
-    _run(directory, lambda progress: continued(directory, n_jobs=jobs, time_limit_s=limit_s, progress=progress))
+    own = name if ":" in name else ""
+    _run(directory, lambda x: continued(directory, n_jobs=jobs, time_limit_s=limit_s, progress=x), own=own)
 
 
 def front(directory: RunDirectory) -> None:
@@ -210,9 +213,8 @@ def front(directory: RunDirectory) -> None:
     _conclude(load(directory), None)
 
 
-def _run(directory: Path, search: Any, overwritten: bool = False) -> None:
-    """Search with progress shown, then draw and tell the result."""
-
+def _run(directory: Path, search: Any, overwritten: bool = False, own: str = "") -> None:
+    """Search with progress shown, then draw the result and print it; `own` names a problem class of the user's."""
     from rich.console import Console
 
     from dse.output.progress import shown
@@ -220,13 +222,29 @@ def _run(directory: Path, search: Any, overwritten: bool = False) -> None:
     start, before = time.perf_counter(), _status(directory)
     try:
         with shown(Console(stderr=True)) as progress:
-            run = search(progress)
+            run = _searched(search, progress, own)
         done_before = before == "finished" and not overwritten
         if done_before:
             say(f"{directory} holds this run, finished {run.manifest['ended']}; --overwrite runs it again")
         _conclude(run, None if done_before else time.perf_counter() - start)
     except KeyboardInterrupt as error:
         fail(f"{str(error).split(';')[0] or 'interrupted'}. Continue with: dse resume {directory}", EXIT_INTERRUPTED)
+
+
+def _searched(search: Any, progress: Any, own: str) -> Any:
+    """The run; what a class of the user's raises is one line that says where."""
+    from dse.problems.registry import where_raised
+
+    try:
+        return search(progress)
+    except (ValueError, OSError, MemoryError):  # these say what to do
+        raise
+    except Exception as error:
+        if not own or os.environ.get("DSE_TRACEBACK"):
+            raise
+        fail(
+            f"{own} failed while designs were evaluated: {where_raised(error)}; DSE_TRACEBACK=1 shows more", EXIT_ERROR
+        )
 
 
 def _status(directory: Path) -> str | None:

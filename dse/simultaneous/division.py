@@ -120,15 +120,9 @@ class Division:
                 for size in ("kib", "width_bytes"):
                     changes[f"{x}_buffer_{size}"] = getattr(design, f"{x}_buffer_{size}") * float(buffers[a])
                 changes[f"{x}_buffer_banks"] = int(banks[x][a])
-<<<<<<< ours
-            if dataflows[a] is not None:
-                changes["dataflow"] = dataflows[a]
+            if (flow := dataflows[a]) is not None:
+                changes["dataflow"] = dataflow_named(flow, {str(design.dataflow): dataflow_named(design.dataflow)})
             parts.append(design.with_parameters(changes))
-=======
-            if self.dataflows[a] is not None:
-                changes["dataflow"] = dataflow_named(self.dataflows[a], {str(design.dataflow): design.dataflow})
-            parts.append(replace(design, **changes))
->>>>>>> theirs
         return tuple(parts)
 
     def area_blocks_mm2(self, design: Accelerator, technology: Technology) -> dict[str, float]:
