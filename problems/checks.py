@@ -32,7 +32,7 @@ def checked_space(space: DesignSpace | None, default: Callable[[], DesignSpace] 
         return default()
     if not isinstance(space, DesignSpace):
         raise ProblemError(
-            f"space={_short(space)}: give a DesignSpace, such as dse.small_space(), DesignSpace.from_toml(path) or "
+            f"space={short(space)}: give a DesignSpace, such as dse.small_space(), DesignSpace.from_toml(path) or "
             "DesignSpace({'rows': [8, 16], ...})"
         )
     return space
@@ -59,7 +59,7 @@ def _as_problem_error(function: Callable, *arguments: Any) -> Any:
 def in_order(values: Any, what: str) -> tuple:
     """The values as a tuple; ProblemError for a text, a mapping, a set (which has no order) or no collection."""
     if isinstance(values, str | bytes | Mapping | set | frozenset) or not isinstance(values, Iterable):
-        raise ProblemError(f"{what}={_short(values)}: give a tuple or a list")
+        raise ProblemError(f"{what}={short(values)}: give a tuple or a list")
     return tuple(values)
 
 
@@ -67,10 +67,11 @@ def check_number(what: str, value: Any) -> None:
     """ProblemError unless the value is a finite number."""
     number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     if not number or not math.isfinite(value):
-        raise ProblemError(f"{what} must be a number, got {_short(value)}")
+        raise ProblemError(f"{what} must be a number, got {short(value)}")
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value in at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -82,11 +83,11 @@ def _short(value: Any) -> str:
 def checked_names(owner: str, attribute: str, names: Any) -> tuple[str, ...]:
     """Names of a class's objectives or constraints, fit to be columns of CSV files."""
     if not isinstance(names, tuple | list):
-        raise ProblemError(f"{owner}.{attribute} = {_short(names)}: give a tuple of names")
+        raise ProblemError(f"{owner}.{attribute} = {short(names)}: give a tuple of names")
     for name in names:
         if fault := name_fault(name):
             raise ProblemError(
-                f"{owner}.{attribute}: {_short(name)} becomes a column of CSV files, but {fault}; rename it"
+                f"{owner}.{attribute}: {short(name)} becomes a column of CSV files, but {fault}; rename it"
             )
     if len(set(names)) != len(names):
         raise ProblemError(f"{owner}.{attribute} = {names!r}: a name is listed twice")
@@ -105,7 +106,7 @@ def check_metrics(names: Iterable[Any], parameters: Iterable[str]) -> None:
     for name in names:
         if fault := name_fault(name):
             raise ProblemError(
-                f"the evaluator gives a metric named {_short(name)}; it becomes a column of CSV files, but {fault}"
+                f"the evaluator gives a metric named {short(name)}; it becomes a column of CSV files, but {fault}"
             )
         if what := _taken(name, parameters):
             raise ProblemError(f"the evaluator gives a metric named {name!r}, which {what}")

@@ -26,7 +26,7 @@ from dse.tuning.channels import channels_of, with_channels
 from dse.tuning.proposals import network_of, read_graph
 
 from .base import AcceleratorProblem, Columns, ProblemError
-from .checks import check_mapping_arguments, check_number, checked_space, checked_technology
+from .checks import check_mapping_arguments, check_number, checked_space, checked_technology, short
 from .single import findable
 
 WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5)
@@ -39,8 +39,8 @@ def multipliers(widths: Iterable[float]) -> tuple[float, ...]:
         found = tuple(map(float, widths))
     except (TypeError, ValueError):
         found = ()
-    if not found or not all(0 < width < np.inf for width in found):
-        raise ProblemError(f"widths={widths!r}: multipliers are positive, finite numbers")
+    if not found or not all(0.01 <= width <= 100 for width in found):
+        raise ProblemError(f"widths={short(widths)}: multipliers are positive, finite numbers from 0.01 to 100")
     return found
 
 
@@ -85,8 +85,8 @@ class ScaledNetwork:
         if not isinstance(network, str | Path):
             what = type(network).__name__
             raise ProblemError(f"network must be a name or the path of an ONNX file, to change its graph; got a {what}")
-        if not _is_whole(step) or step < 1:
-            raise ProblemError(f"step must be a whole number of channels >= 1, got {step!r}")
+        if not _is_whole(step) or not 1 <= step <= 65_536:
+            raise ProblemError(f"step must be a whole number of channels >= 1, at most 65536, got {step!r:.40}")
         self.graph = read_graph(network)
         self.step, self.batch, self.dims = step, batch, network_dims(str(network), dims)
         self.channels = channels_of(self.graph)

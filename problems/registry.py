@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import dse
 from dse.hardware.space import DesignSpace
 from dse.hardware.technology import Technology
 from dse.networks import EIGHT, network_names
@@ -194,6 +195,8 @@ def problem_class(text: str) -> type[AcceleratorProblem]:
     """The class that ``--problem`` names: a kind, ``module:Class`` or ``file.py:Class``; ValueError says what to do."""
     if ":" not in text:
         if text not in KINDS:
+            if text.endswith(".py"):
+                raise ValueError(f"--problem {text!r}: name the class in it too, as {text}:MyProblem")
             raise ValueError(
                 f"unknown problem {text!r}: give {', '.join(KINDS)}, or a class of your own as module:Class"
             )
@@ -218,6 +221,8 @@ def problem_class(text: str) -> type[AcceleratorProblem]:
 
 def _module(home: str) -> ModuleType:
     """The module of that name, or the file; one of the current directory goes first."""
+    if not home.endswith(".py") and not all(part.isidentifier() for part in home.split(".")):
+        raise ValueError(f"--problem: {home!r} is no name of a module; give one, such as mine, or a file: mine.py")
     path = Path(home) if home.endswith(".py") else Path(*home.split(".")).with_suffix(".py")
     if home.endswith(".py") and not path.is_file():
         raise ValueError(f"--problem: there is no file {home}; give the path of the file with your class")
@@ -265,6 +270,15 @@ def where_raised(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
+def says_what_to_do(error: BaseException) -> bool:
+    """Whether an error is one of the library's own, whose message is for the user; not one of a user's class."""
+    if isinstance(error, OSError | MemoryError):
+        return True
+    last = traceback.extract_tb(error.__traceback__)[-1].filename
+    ours = [Path(__file__).resolve().parent, Path(dse.__file__).resolve().parent]
+    return isinstance(error, ValueError) and any(Path(last).resolve().is_relative_to(folder) for folder in ours)
+
+
 def _kind_of(cls: type[AcceleratorProblem]) -> str | None:
     """The kind that a class is derived from; None for one with an evaluator of its own."""
     return next((kind for kind, home in KINDS.items() if issubclass(cls, home)), None)
@@ -288,11 +302,14 @@ def _built(cls: type[AcceleratorProblem], values: dict[str, Any], name: str) -> 
             "give it a default, or run a script that calls dse.explore"
         )
     try:
-        return cls(**taken)
-    except ValueError:  # says what to do, also of the library's own
-        raise
+        problem = cls(**taken)
     except Exception as error:
+        if says_what_to_do(error):
+            raise
         raise ProblemError(f"--problem {name}: it cannot be made: {where_raised(error)}") from error
+    if not hasattr(problem, "space"):
+        raise ProblemError(f"--problem {name}: its constructor does not call super().__init__; add that")
+    return problem
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -71,6 +71,20 @@ class Fails(SingleDNN):
         return m.latency_s, {}["speed"]
 
 
+class Empty(SingleDNN):
+    """Calls no constructor of its base."""
+
+    def __init__(self, network, **more):
+        pass
+
+
+class Ambiguous(SingleDNN):
+    """Raises a ValueError of numpy."""
+
+    def objectives(self, m):
+        return (m.area_mm2 < 50 and m.power_w < 2), m.area_mm2
+
+
 class NoProblem:
     """No problem."""
 '''
@@ -151,7 +165,7 @@ def test_a_class_with_an_evaluator_of_its_own_needs_no_network(folder):
         ("nothing.py:Here", "there is no file nothing.py; give the path of the file with your class"),
         (
             "own_ones:Nope",
-            "own_ones has no Nope; its problem classes are EnergyDelay, Mean, Alone, Needs, Broken, Fails",
+            "own_ones has no Nope; its problem classes are EnergyDelay, Mean, Alone, Needs",
         ),
         ("own_ones:NoProblem", "NoProblem is no problem: derive a class from SingleDNN"),
         ("own_ones:Broken", "it cannot be made: KeyError: 'a bug' (own_ones.py, line"),
@@ -160,6 +174,10 @@ def test_a_class_with_an_evaluator_of_its_own_needs_no_network(folder):
         ("syntax:A", "syntax cannot be imported: SyntaxError"),
         ("raises:A", "raises cannot be imported: ZeroDivisionError: division by zero (raises.py, line 3)"),
         ("helper:A", "helper has no A; it has no problem class"),
+        ("own_ones:Empty", "its constructor does not call super().__init__; add that"),
+        ("own_ones:Ambiguous", "failed while designs were evaluated: ValueError: The truth value of an array"),
+        ("own_ones.py", "name the class in it too, as own_ones.py:MyProblem"),
+        ("../own_ones:A", "'../own_ones' is no name of a module"),
         ("something", "unknown problem 'something': give single, geomean, simultaneous, codesign, or a class"),
     ],
 )
@@ -279,3 +297,24 @@ def test_a_module_of_the_users_hides_nothing_from_the_command_line(folder):
     done = subprocess.run([sys.executable, "-m", "dse", "--version"], cwd=folder, capture_output=True, text=True,
                           env={**os.environ, "PYTHONPATH": root})  # fmt: skip
     assert done.stdout.startswith("dse 0."), done.stderr
+
+
+def test_resume_imports_no_path_that_only_the_manifest_names(folder):
+    """A path without its ending was imported from anywhere."""
+    run("explore", "mobilenet_v2", "-n", 8)
+    path = folder / "results" / "mobilenet_v2" / "manifest.json"
+    content = json.loads(path.read_text())
+    content["rebuild"]["problem"] = f"{folder / 'own_ones'}:EnergyDelay"
+    path.write_text(json.dumps(content | {"status": "running"}))
+    done = main("resume", "results/mobilenet_v2")
+    assert done.code == 1 and "is no name of a module" in done.err and "own_ones" not in sys.modules
+
+
+@pytest.mark.parametrize(("key", "value"), [("files", None), ("wall_time_s", "x"), ("space", None), ("ended", 3)])
+def test_a_manifest_of_another_form_is_one_line(folder, key, value):
+    run("explore", "mobilenet_v2", "-n", 8)
+    path = folder / "results" / "mobilenet_v2" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    for command in (("explore", "mobilenet_v2", "-n", 8), ("resume", "results/mobilenet_v2"), ("front", path.parent)):
+        done = main(*command)
+        assert done.code == 1 and f"manifest.json: {key} is not as it was written" in done.err, done.err

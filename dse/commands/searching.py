@@ -225,7 +225,9 @@ def _run(directory: Path, search: Any, overwritten: bool = False, own: str = "")
             run = _searched(search, progress, own)
         done_before = before == "finished" and not overwritten
         if done_before:
-            say(f"{directory} holds this run, finished {run.manifest['ended']}; --overwrite runs it again")
+            say(
+                f"{directory} holds this run, finished {run.manifest.get('ended', 'before')}; --overwrite runs it again"
+            )
         _conclude(run, None if done_before else time.perf_counter() - start)
     except KeyboardInterrupt as error:
         fail(f"{str(error).split(';')[0] or 'interrupted'}. Continue with: dse resume {directory}", EXIT_INTERRUPTED)
@@ -233,14 +235,12 @@ def _run(directory: Path, search: Any, overwritten: bool = False, own: str = "")
 
 def _searched(search: Any, progress: Any, own: str) -> Any:
     """The run; what a class of the user's raises is one line that says where."""
-    from dse.problems.registry import where_raised
+    from dse.problems.registry import says_what_to_do, where_raised
 
     try:
         return search(progress)
-    except (ValueError, OSError, MemoryError):  # these say what to do
-        raise
-    except Exception as error:
-        if not own or os.environ.get("DSE_TRACEBACK"):
+    except (Exception, SystemExit) as error:
+        if not own or os.environ.get("DSE_TRACEBACK") or says_what_to_do(error):
             raise
         fail(
             f"{own} failed while designs were evaluated: {where_raised(error)}; DSE_TRACEBACK=1 shows more", EXIT_ERROR

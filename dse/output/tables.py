@@ -298,7 +298,7 @@ def design_table(design_parameters: Mapping[str, object]) -> Table:
     table = _table("Design", show_header=False)
     for _ in range(6):
         table.add_column("", no_wrap=True)
-    cells = [(name, str(value) or "none", _unit(name)) for name, value in design_parameters.items()]
+    cells = [(name, escape(str(value)) or "none", _unit(name)) for name, value in design_parameters.items()]
     half = (len(cells) + 1) // 2
     for i in range(half):
         right = cells[i + half] if i + half < len(cells) else ("", "", "")

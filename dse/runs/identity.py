@@ -108,7 +108,7 @@ def of_model(problem: SearchProblem) -> dict[str, Any]:
 
 def same_environment(identity: Mapping[str, Any]) -> bool:
     """Whether the numbers of an identity were made here, so that bits can be compared."""
-    return identity["probes"]["environment"] == environment()
+    return identity["probes"].get("environment") == environment()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def _problem(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     lines = []
     for key in [*there, *(k for k in here if k not in there)]:
         a, b = there.get(key), here.get(key)
-        if a == b:
+        if a == b or (key == "network" and there.get("networks") and here.get("networks")):
             continue
         if key == "attributes" and isinstance(a, dict) and isinstance(b, dict):
             lines += [_both(name, a.get(name), b.get(name)) for name in {**a, **b} if a.get(name) != b.get(name)]
@@ -216,9 +216,14 @@ def _probes(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     first, changed, total, worst = "", 0, 0, 0.0
     for name, text in here["values"].items():
         now = np.array(text.split(), dtype=float)
-        was = np.array(there.get("values", {}).get(name, "").split(), dtype=float)
+        try:
+            was = np.array(there.get("values", {}).get(name, "").split(), dtype=float)
+        except ValueError:
+            return [f"the model's {name} are no numbers there"]
         if was.shape != now.shape:
             return [f"the model's {name} was of {was.size} probes, is of {now.size}"]
+        if not np.isfinite(was).all():
+            return [f"the model's {name} are not all finite there"]
         off = np.abs(now - was) / np.maximum(np.maximum(np.abs(now), np.abs(was)), np.finfo(float).tiny)
         wrong = np.flatnonzero(~(off <= room))
         changed, total = changed + len(wrong), total + now.size

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dse.runs.files import RunDirectoryError, checked_path, hash_of, write_whole, writing
-from dse.runs.identity import differences, same_environment
+from dse.runs.identity import differences, same_environment, versions
 
 try:
     import fcntl
@@ -41,7 +41,29 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         raise RunDirectoryError(f"cannot read {path}: {error}; restore it or start with overwrite=True") from error
     if not isinstance(content, dict) or not isinstance(content.get("identity"), dict):
         raise RunDirectoryError(f"{path} is not the manifest of a run; choose another directory")
+    for name, kinds in _FORMS.items():
+        if name in content and not isinstance(content[name], kinds):
+            raise RunDirectoryError(
+                f"{path}: {name} is not as it was written; restore it or start again with overwrite=True"
+            )
     return content
+
+
+_FORMS: dict[str, type | tuple[type, ...]] = {
+    "files": dict,
+    "fixed_parameters": dict,
+    "space": dict,
+    "versions": dict,
+    "wall_time_s": (int, float),
+    "ended": str,
+    "status": str,
+}
+"""Entries of a manifest that are read without a look at their form, and what they are."""
+
+
+def written_here() -> str:
+    """Version of this library."""
+    return versions()["accelerator-dse"]
 
 
 def written_by(content: dict[str, Any]) -> str:
@@ -104,6 +126,10 @@ class RunDirectory:
 
     def _check_identity(self) -> None:
         found = self.manifest["identity"]
+        if "probes" not in found and written_by(self.manifest) == written_here():
+            raise RunDirectoryError(
+                f"{self.path / MANIFEST} lacks the identity of its run; restore it or start again with overwrite=True"
+            )
         if "probes" not in found:
             raise RunDirectoryError(
                 f"{self.path} holds a run of version {written_by(self.manifest)}, which this version cannot continue. "
