@@ -20,6 +20,7 @@ from dse.hardware.space import DesignSpace, default_space
 from dse.networks.errors import NetworkError
 from dse.networks.layer_file import EXPECTED
 from dse.runs.identity import of_network
+from dse.simultaneous.division import Division
 from problems import SimultaneousDNNs, SingleDNN
 
 MINE = Dataflow("rows_of_pixels", (SpatialOption(("C", "FY"), ("OX", "K"), ("W", "O")),))
@@ -247,6 +248,25 @@ def test_dataflows_of_the_sub_arrays_are_read_back_from_a_run(tmp_path, dse_comm
     assert chosen.values["dataflow_2"] == MINE
     code, _, err = dse_command("schedule", "ptb_lstm_medium,wide_deep", "--design", f"run:{with_mine[0]}")
     assert code == 0, err
+
+
+def test_the_only_dataflow_of_the_sub_arrays_is_read_from_what_rebuilds_the_problem(tmp_path):
+    """A lone dataflow is no variable, so that no table tells it."""
+    space = DesignSpace({"rows": [8, 16], "cols": [8, 16]})
+    several = SimultaneousDNNs(["ptb_lstm_medium", "wide_deep"], space, policies=("partition",), dataflows=(MINE,))
+    dse.explore(several, evaluations=2, population=2, out=tmp_path / "run", random_twin=False)
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    manifest["rebuild"] = {"dataflows": [plain_dataflow(MINE)]}
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest))
+    assert choose(f"{tmp_path / 'run'}:0").values["dataflows"] == [MINE]
+
+
+def test_a_sub_array_may_be_given_the_designs_own_dataflow_by_name():
+    design = Accelerator(dataflow=MINE)
+    parts = Division((1, 1), dataflows=("rows_of_pixels", "weight_stationary")).of(design)
+    assert [str(part.dataflow) for part in parts] == ["rows_of_pixels", "weight_stationary"]
+    with pytest.raises(ValueError, match="unknown dataflow 'mine'"):
+        Division((1, 1), dataflows=("mine", None)).of(design)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

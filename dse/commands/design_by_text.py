@@ -151,7 +151,10 @@ def _from_run(directory: str, which: str) -> Chosen:
 def _told(path: Path, which: str, row: dict[str, Any], content: dict[str, Any]) -> Chosen:
     """A design of a run from its row and the manifest."""
     own = _dataflows_of_run(content)
-    told = content["identity"].get("problem", {}).get("attributes", {})
+    rebuild = content.get("rebuild") or {}
+    told = dict(content["identity"].get("problem", {}).get("attributes", {}))
+    if "dataflows" in rebuild:
+        told.setdefault("dataflows", rebuild["dataflows"])
     values = {**content.get("fixed_parameters", {}), **row}
     known = {name: _as_parameter(name, values[name]) for name in PARAMETERS if name in values}
     missing = [name for name in PARAMETERS if name not in values]
@@ -159,7 +162,6 @@ def _told(path: Path, which: str, row: dict[str, Any], content: dict[str, Any]) 
         raise RunDirectoryError(
             f"{path} does not tell the value of {', '.join(missing)}: it was not written by explore"
         )
-    rebuild = content.get("rebuild") or {}
     technology = Technology(**rebuild["technology"]) if "technology" in rebuild else None
     label = "the knee" if which == "knee" else f"design {which}"
     if rebuild.get("mapping") == "fixed":

@@ -36,7 +36,7 @@ def read_toml(path: str | Path, tables: Iterable[str], lists: Iterable[str] = ()
             if not (isinstance(value, list) and all(isinstance(entry, dict) for entry in value)):
                 raise ValueError(f"{path}: expected tables [[{name}]], in double brackets, got {name} = {value!r:.60}")
         elif not isinstance(value, dict):
-            raise ValueError(f"{path}: expected a table [{name}], got {name} = {value!r}")
+            raise ValueError(f"{path}: expected a table [{name}], got {name} = {value!r:.60}")
     return {name: content.get(name, {}) for name in tables} | {name: content.get(name, []) for name in lists}
 
 

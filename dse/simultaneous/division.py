@@ -18,7 +18,7 @@ import numpy as np
 from dse.costs.kernel_rows import columns_of, parameter_columns
 from dse.hardware.accelerator import OPERAND_NAMES, Accelerator
 from dse.hardware.area import area_blocks_mm2
-from dse.hardware.dataflow import Dataflow
+from dse.hardware.dataflow import Dataflow, dataflow_named
 from dse.hardware.technology import Technology
 
 POLICIES = ("time_shared", "partition", "shared_bandwidth")
@@ -33,7 +33,8 @@ class Division:
     ----------
     columns : share of the PE columns of each sub-array, (n,), any positive numbers: (1, 3) is a quarter and the rest.
     buffers, bandwidth : shares of the buffers and of the DRAM bandwidth; default: as the columns.
-    dataflows : dataflow of each, None = the design's; default: all the design's.
+    dataflows : dataflow of each, a name of a built-in one or of the design's, None = the design's; default: all the
+        design's.
     shared_bandwidth : the layers that run share the whole bandwidth; otherwise each sub-array keeps its part.
     """
 
@@ -99,7 +100,7 @@ class Division:
                     changes[f"{x}_buffer_{size}"] = getattr(design, f"{x}_buffer_{size}") * float(buffers[a])
                 changes[f"{x}_buffer_banks"] = int(banks[x][a])
             if self.dataflows[a] is not None:
-                changes["dataflow"] = self.dataflows[a]
+                changes["dataflow"] = dataflow_named(self.dataflows[a], {str(design.dataflow): design.dataflow})
             parts.append(replace(design, **changes))
         return tuple(parts)
 
