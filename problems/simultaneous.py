@@ -280,7 +280,9 @@ class SimultaneousDNNs(AcceleratorProblem):
     def describe(self) -> dict[str, Any]:
         """As the base class, with the content of the mix and of the technology."""
         networks = [(repr(network), self.mix.streams[i].priority) for i, network in enumerate(self.networks)]
-        return super().describe() | {
+        plain = super().describe()
+        plain["attributes"]["dataflows"] = [plain_dataflow(flow) for flow in self.dataflows]
+        return plain | {
             "network": self.mix.name,
             "mix_sha256": hash_of(repr((networks, self.mix.requests())).encode()),
             "technology": of_technology(self.technology),

@@ -317,3 +317,12 @@ def test_contract(check):
 def test_bad_problem_is_named(options, message):
     with pytest.raises(ProblemError, match=message):
         problem(**options)
+
+
+def test_an_own_dataflow_of_the_sub_arrays_distinguishes_runs():
+    """A lone own dataflow stood nowhere in the identity: two runs of different dataflows were the same run."""
+    mine = [Dataflow("mine", (SpatialOption((d,), ("K",), ("W",)),)) for d in "CB"]
+    given = ["ptb_lstm_medium", "wide_deep"]
+    problems = [SimultaneousDNNs(given, policies=("partition",), dataflows=(flow,)) for flow in mine]
+    assert problems[0].describe() != problems[1].describe()
+    assert problems[0].arguments_of(problems[0].rebuild())["dataflows"] == (mine[0],)

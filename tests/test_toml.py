@@ -374,6 +374,7 @@ SOFT = '[[layer]]\nname = "s"\noperator = "Softmax"\noperations = 4\ninput_eleme
         (f"{ONE}C = true", "layer 'a': C must be a whole number, such as 16, got True"),
         (f"{ONE}C = 0", "layer 'a': C must be a whole number >= 1, got 0"),
         (f"{ONE}pad_x = -1", "layer 'a': pad_x must be a whole number >= 0, got -1"),
+        (f"{ONE}C = {2**52 + 1}", "layer 'a': C must be at most 2^52 = 4503599627370496, got 4503599627370497"),
         (f"{ONE}static_weights = 1", "layer 'a': static_weights must be true or false, got 1"),
         (f"{ONE}output = 1", "layer 'a': output must be a text, such as"),
         (f'{ONE}inputs = "x"', "layer 'a': inputs must be a list of texts, such as [\"a\"], got 'x'"),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-NetworkArgument = Annotated[str, typer.Argument(help="Name of a network (see: dse networks) or path of an .onnx file.")]
+NetworkArgument = Annotated[str, typer.Argument(help="Name (see: dse networks), or an .onnx or .toml file.")]
 
 
 def batch_of(text: str | int) -> int | None:

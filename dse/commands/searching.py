@@ -27,13 +27,11 @@ from dse.commands.terminal import EXIT_ERROR, EXIT_INTERRUPTED, console, fail, s
 
 
 def explore(
-    network: Annotated[
-        str | None, typer.Argument(help="Name of a network (see: dse networks) or path of an .onnx file.")
-    ] = None,
+    network: Annotated[str | None, typer.Argument(help="Name (see: dse networks), or an .onnx or .toml file.")] = None,
     networks: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B,...|all|eight", help="Several networks: names or .onnx files, all that ship, or the paper's."
+            metavar="A,B,...|all|eight", help="Several: names, .onnx or .toml files, all that ship, or the paper's."
         ),
     ] = None,
     problem: Annotated[

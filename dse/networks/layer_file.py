@@ -36,6 +36,9 @@ from dse.networks.toml_file import check_known, read_toml
 HEAD = ("name", "source", "parameters", "tensor_elements")
 """Keys of ``[network]``."""
 
+LARGEST = 2**52
+"""Of the numbers of a layer: the cost model computes in float64."""
+
 EXPECTED = {
     "int": "a whole number, such as 16",
     "bool": "true or false",
@@ -111,6 +114,8 @@ def _layer(entries: dict[str, Any], number: int) -> Layer:
         kind = str(known[key].type)  # a text: annotations are not evaluated
         if not _has_type(value, kind):
             raise ValueError(f"{where}: {key} must be {EXPECTED[kind]}, got {value!r}")
+        if isinstance(value, int) and value > LARGEST:
+            raise ValueError(f"{where}: {key} must be at most 2^52 = {LARGEST}, got {value}")
     missing = [f.name for f in known.values() if f.default is MISSING and f.name not in entries]
     if missing:
         raise ValueError(f"{where}: {_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing")
