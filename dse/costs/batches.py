@@ -14,7 +14,7 @@ import numpy as np
 from dse.costs import kernels as k
 from dse.costs.kernel_rows import (
     DEFAULT_SLACK,
-    TILE_SIZES,
+    EFFORTS,
     NetworkTables,
     design_rows,
     mapper_mode,
@@ -37,13 +37,13 @@ def kernel_totals(
     arguments: tuple,
     mode: int,
     slack: float,
-    sizes: np.ndarray = TILE_SIZES,
+    effort: k.Effort = EFFORTS["default"],
 ) -> tuple[np.ndarray, k.Found]:
     """Kernel totals of a chunk of designs, (n, N_RESULT), and what it found for the last design.
 
     The second part is `dse.costs.kernels.Found`.
     """
-    totals, found = network_totals(rows, options, arguments, mode, slack, sizes)
+    totals, found = network_totals(rows, options, arguments, mode, slack, effort)
     return totals[:, 0], found
 
 
@@ -53,7 +53,7 @@ def network_totals(
     arguments: tuple,
     mode: int,
     slack: float,
-    sizes: np.ndarray = TILE_SIZES,
+    effort: k.Effort = EFFORTS["default"],
 ) -> tuple[np.ndarray, k.Found]:
     """As `kernel_totals`, of each of the networks that the tables hold: (n, n_networks, N_RESULT).
 
@@ -63,7 +63,7 @@ def network_totals(
     designs, fixed = np.ascontiguousarray(rows[:, : k.N_DESIGN]), np.ascontiguousarray(rows[:, k.N_DESIGN :])
     found, scratch = k.make_found(networks), k.make_scratch()
     totals = np.empty((len(rows), len(networks.weight_elements), k.N_RESULT))
-    k.evaluate_designs(designs, fixed, options, networks, sizes, mode, slack, found, scratch, totals)
+    k.evaluate_designs(designs, fixed, options, networks, effort, mode, slack, found, scratch, totals)
     return totals, found
 
 

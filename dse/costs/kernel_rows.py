@@ -21,12 +21,11 @@ from dse.hardware.dataflow import Dataflow, dataflow_named
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, OPERANDS, MacLayer, Network, VectorLayer
 
-TILE_SIZES = 2.0 ** np.arange(14)
-"""Candidate buffer tiles of a loop of N steps: these many steps, and all N.
-
-Pixels of a layer without a halo (a 1x1 filter) are cut as a raster is: part of a row, or whole rows.
-`experiments/tile_density.py` measures what finer candidates would change.
-"""
+EFFORTS = {
+    "default": k.Effort(near=0.005, configurations=2.0, most=16.0, gap=0.02, sizes=k.QUICK),
+    "complete": k.Effort(near=0.0, configurations=np.inf, most=np.inf, gap=0.0, sizes=k.COMPLETE),
+}
+"""How much the mapper looks at: by default a few promising configurations and thinned tiles, or all that matter."""
 
 DEFAULT_SLACK = 0.01
 """Latency a mapping may give up for energy, by default [1].
@@ -206,11 +205,12 @@ class NetworkTables:
     inputs: np.ndarray
     tensors: np.ndarray
     weight_elements: np.ndarray
+    lists: np.ndarray
 
     @property
     def arguments(self) -> tuple:
         """In the order of the kernel's parameters."""
-        return self.layers, self.vectors, self.steps, self.inputs, self.tensors, self.weight_elements
+        return self.layers, self.vectors, self.steps, self.inputs, self.tensors, self.weight_elements, self.lists
 
 
 def network_tables(network: Network) -> NetworkTables:
@@ -262,4 +262,5 @@ def network_tables(network: Network) -> NetworkTables:
         np.array(inputs, dtype=np.int64),
         np.array(tensors, dtype=float).reshape(-1, 3),
         np.array([network.weight_elements], dtype=float),
+        k.lists_of(np.array(layers).reshape(-1, k.N_LAYER)),
     )

@@ -93,8 +93,8 @@ N_FIXED = 11
  ARRAY_W, ARRAY_I, ARRAY_O_READ, ARRAY_O_WRITE, REGISTER_W, REGISTER_I, REGISTER_O,
  PJ_TOTAL_MAC, PJ_TOTAL_REGISTER, PJ_TOTAL_INTERCONNECT, PJ_TOTAL_BUFFER, PJ_TOTAL_DRAM, PJ_TOTAL_VECTOR,
  PJ_TOTAL_LEAKAGE, FOLDS, ARRAY_CYCLES, PORT_0, PORT_1, PORT_2, DRAM_CYCLES, VECTOR_CYCLES, MACS, SKEW,
- BOUND_CYCLES, BOUND_PJ, LOAD, DRAM_BYTES, SERIAL_BYTES) = range(49)  # fmt: skip
-N_RESULT = 49
+ BOUND_CYCLES, BOUND_PJ, LOAD, DRAM_BYTES, SERIAL_BYTES, LEAST) = range(50)  # fmt: skip
+N_RESULT = 50
 # Values of BOUND.
 BOUND_COMPUTE, BOUND_BUFFER_0, BOUND_BUFFER_1, BOUND_BUFFER_2, BOUND_DRAM, BOUND_VECTOR, BOUND_FILL = range(7)
 # Bits of a residency variant: operands that are on chip already / stay on chip afterwards.
@@ -872,6 +872,7 @@ def _bounds(case, ideal, out):
     if not case.variant & OUT_RESIDENT:
         moved += words.o * word * design[COMPRESSION]
     out[BOUND_CYCLES] = max(ideal, moved / design[DRAM_BYTES_PER_CYCLE])
+    out[LEAST] = out[BOUND_CYCLES]
     mac_pj = design[PJ_MAC] if layer[STATIC_WEIGHTS] else design[PJ_MAC_DYNAMIC]
     out[BOUND_PJ] = out[MACS] * mac_pj + moved * design[PJ_DRAM]
 
@@ -953,35 +954,46 @@ def _fold_size(case, mapping, d):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# 5. The mapper: the best mapping of one layer on one design, exact over the stated candidates.
+# 5. The mapper: the best mapping of one layer on one design.
 #
-# A candidate is a buffer tile (a level of each of C K B OY OX and a tile of the filter), an order of the DRAM loops, a
-# schedule (stationary operand and register tile), a spatial option and a set of bypasses.  Everything but the time of
-# the array is linear in six traffic numbers (`_account`), so the search reads the coefficients off the model once and
-# costs a candidate with a few dozen multiplications; what it chooses is then evaluated in full.
+# A *configuration* is a spatial option, spatial factors with the lanes of a PE, a set of bypasses, the stationary
+# operand and its register tile; a *tile* is a buffer tile and an order of the DRAM loops.  Four facts keep the search
+# small; `docs/model.md` has the arguments:
 #
-# The search comes first, from the outside in: `map_layer`, `search_option`, `_search_node` (a tile of the filter, C and
-# K), `_search_rows` (of B, OX and OY), `_search_orders`, `_search_schedules`.  Then what it uses: candidates, facts and
-# costs, work of the array, lower bounds.
+# - Larger spatial factors never cost array cycles, pieces or positions at the same tiles, because a tile may be smaller
+#   than a step: PEs then idle.  So only factors matter of which none can grow (`_spatial_choices`); of lanes every
+#   number, for they share the registers with the register tile.  (An array that stops at its folds, padded tiles and
+#   energy may want smaller factors: `_spatial_choices` adds those cut to the same trips.)
+# - Register tiles that can grow are not needed either: pieces merge.
+# - Between two trip counts, costs are linear in the size of a tile but for steps of the array; so the ends of each trip
+#   count and the multiples of a step are enough, and the largest that fits (`_critical_sizes`, `_widen`).
+# - Everything but the time of the array is linear in six traffic numbers (`_account`), so the search reads the
+#   coefficients off the model (`_coefficients`); and lower bounds of the traffic bound cycles and energy.
+#
+# The quick search looks at the configurations with the least lower bounds and at a thinned list of tiles; the complete
+# search at all whose bounds leave hope.  What a search chooses is then evaluated in full.
 
-MAX_LEVELS = 32
-MAX_FILTERS = 3
-MAX_SCHEDULES = 288
+MAX_SPATIAL = 8192
+MAX_CONFIGURATIONS = 8192
+MAX_TILES = 2048
+MAX_PIXEL_TILES = 16384
+MAX_NODES = 16384
+MAX_SIZES = 256
+MAX_FILTERS = 128
 UNIT_BYTES = 2.0**40  # so much traffic that the constant part does not blur a coefficient
 ROOM = 1.0 - 1e-12  # bounds are sums in another order than costs: leave room for rounding
 
-# Slots of a buffer tile: the loops in the order of the nest over tiles.
-SLOT_C, SLOT_K, SLOT_B, SLOT_Y, SLOT_X = _numbers(5)
-N_SLOTS = 5
-(WHOLE,) = _numbers(1)  # the first level of a slot, and the first tile of the filter: all of it
 # Rows of `TABLES.costs`: what no traffic costs, then a byte of W, I, O over the array's wires and over the DRAM link.
 NO_TRAFFIC, ARRAY_BYTE_W, ARRAY_BYTE_I, ARRAY_BYTE_O, DRAM_BYTE_W, DRAM_BYTE_I, DRAM_BYTE_O = range(7)
 N_COST_ROWS = 7
 # Its columns: bytes over the DRAM link, those of them that nothing overlaps; cycles of each port; energy.
 COST_DRAM, COST_SERIAL, COST_PORT_0, COST_PORT_1, COST_PORT_2, COST_PJ = _numbers(6)
 N_COSTS = 6
-# What a phase of the search looks for: the least cycles, or the least energy within the limit, or energy x delay.
-FASTEST, FRUGAL, PRODUCT = _numbers(3)
+# What a phase of the search looks for: the least DRAM traffic, cycles, energy within the limits, or energy x delay.
+LEANEST, FASTEST, FRUGAL, PRODUCT = _numbers(4)
+RELAXED = 3  # stationary operand of a search in which traffic over the array's wires costs nothing
+# Which list of sizes: those of the layer and a few of the configuration, or all that matter.
+QUICK, COMPLETE = _numbers(2)
 
 
 def _record_type(*fields):
@@ -993,105 +1005,137 @@ def _record_type(*fields):
     return np.dtype([(name, *(kind or [np.float64]), shape) for name, shape, *kind in fields], align=True)
 
 
-# What all candidates of one case, spatial option and set of bypasses share (`_facts`, the last three
-# `_schedule_floors`).  Fields of three numbers are by operand, but `room` is by buffer.
+# A buffer tile of pixels that fits a layer without regard to a design (`layer_lists`).
+PIXELS = _record_type(
+    ("b", ()),  # sizes [elements of the loop]
+    ("y", ()),
+    ("x", ()),
+    ("trips", ()),  # DRAM trips
+    ("positions", ()),  # input positions of a tile, for one channel
+    ("pixels", ()),  # outputs of a tile, for one channel
+    ("last", ()),  # and of the last one
+    ("fetched", ()),  # input positions of a plane that all tiles fetch
+)
+# Candidate tiles of a layer that no design changes, thinned: sizes of K and C, largest first; of pixels, smallest first.
+LISTS = _record_type(
+    ("n_k", (), np.int64),
+    ("k", (MAX_SIZES,)),
+    ("n_c", (), np.int64),
+    ("c", (MAX_SIZES,)),
+    ("n_pixels", (), np.int64),
+    ("pixels", (MAX_SIZES,), PIXELS),
+)
+# What all candidates of one case, spatial option, spatial factors and set of bypasses share (`_facts`).  Fields of three
+# numbers are by operand, but `room` is by buffer.
 FACTS = _record_type(
     ("whole", (3,)),  # bytes of W, of I at one position of its planes, of partial sums
     ("positions", ()),  # input positions of a plane that are read at all
-    ("word", (3,)),  # bytes of a word in a tile, times the groups in the tile
+    ("word", (3,)),  # bytes of a word in a tile
     ("lead_w", ()),  # bytes that nothing overlaps, for each byte of a tile of W
     ("lead_i", ()),  # the same, for each byte of a tile of I
-    ("tail", ()),  # the same, for each output of the last tile (groups are counted)
+    ("tail", ()),  # the same, for each output of the last tile
     ("copies", (3,)),  # copies of a tile that its buffer holds; 0: it holds none
-    ("buffer", (3,)),  # number of the operand's buffer
+    ("buffer", (3,), np.int64),  # number of the operand's buffer
     ("room", (3,)),  # bytes of a buffer that tiles may use
-    ("out_pixels", ()),  # output pixels of the layer
-    ("tile_pixels", ()),  # output pixels x K of a tile that fit the buffer of O
-    ("whole_g", ()),  # 1: a tile holds all groups
-    ("steps_g", ()),  # array trips of G
+    ("load", (3,)),  # cycles at the array's edge to load the operand once as the stationary one
     ("vector", ()),  # cycles of the vector unit
     ("per_bandwidth", ()),  # cycles of the DRAM link for a byte
     ("leak", ()),  # leakage of a cycle [pJ]
-    ("load", (3,)),  # cycles at the array's edge to load the operand once as the stationary one
     ("reload", ()),  # 1: W and I are loaded again at every DRAM trip
-    ("least_busy", ()),  # least busy cycles of any schedule
-    ("least", (3,)),  # least bytes over the wires of any schedule
-    ("streams", (3,)),  # 1: stationary in no schedule, so it enters once a DRAM trip at least
+    ("thin", ()),  # input positions of a tile at least, for each of its pixels
+    ("cycles", ()),  # array cycles without idle edges of tiles
+    ("skew", ()),  # skew at least [cycles]
 )
-# Sizes of register tiles [spatial steps], smallest first (`_register_sizes`), and which fit (`_most_pixels`).
-REGISTERS = _record_type(
-    ("n_k", (), np.int64),  # sizes of K
-    ("k", (MAX_LEVELS,)),
-    ("n_c", (), np.int64),  # sizes of C
-    ("c", (MAX_LEVELS,)),
-    ("n_pixels", (), np.int64),  # sizes in row order: columns of one row, then whole rows
-    ("n_columns", (), np.int64),  # how many of these are columns
-    ("pixels", (2 * MAX_LEVELS,)),
-    ("columns", ()),  # all columns of a row
-    ("fy", ()),  # all of the filter
-    ("fx", ()),
-    ("lanes", ()),  # multipliers of a PE in use
-    ("most_inputs", (MAX_FILTERS, MAX_LEVELS), np.int64),  # which pixels are the most whose inputs fit, by filter and C
-    ("most_sums", (MAX_LEVELS,), np.int64),  # the most whose sums fit, by K; -1: none
+# One place of an axis: a loop that is unrolled there (`_spatial_choices`).
+PLACE = _record_type(
+    ("loop", (), np.int64),
+    ("axis", (), np.int64),
+    ("last", ()),  # 1: the last of its axis
+    ("cap", ()),  # largest factor
+    ("fixed", ()),  # 1: a sub-axis of `cap` places
+    ("rest", ()),  # largest product of the factors after it on its axis
+    ("left", ()),  # places of the axis that are left for it
+    ("outer", ()),  # factor of its loop before it
+    ("factor", ()),
 )
-# A tile of the filter (`_filter_tiles`): along FY and FX; taps in it; DRAM trips over the whole filter.
-FILTER = _record_type(("size", (2,)), ("taps", ()), ("trips", ()))
-# A schedule (`_register_tiles`): register tile of each loop [spatial steps], stationary operand; in the node that is
-# searched, its least busy cycles and the least energy of its traffic over the wires.
-SCHEDULE = _record_type(("register", (8,)), ("stationary", (), np.int64), ("busy", ()), ("wire_pj", ()))
-# Array trips of a schedule, by level of each slot (`_fill_array_trips`): over all DRAM tiles (-1: not filled yet); in
-# one at most; of OY and OX the input positions into the array.
-ARRAY_TRIPS = _record_type(
-    ("total", (N_SLOTS, MAX_LEVELS)),
-    ("inside", (N_SLOTS, MAX_LEVELS)),
-    ("positions", (2, MAX_LEVELS)),
-)
-# A node of the search: a tile of the filter, C and K, and what the tiles of B, OY and OX cannot change (`_nodes`).
-NODE = _record_type(
-    ("f", (), np.int64),  # levels
-    ("c", (), np.int64),
-    ("k", (), np.int64),
-    ("size_c", ()),  # tiles [elements of the loop]
-    ("size_k", ()),
-    ("trips_k", ()),  # DRAM trips of K
-    ("trips_r", ()),  # DRAM trips of C and the filter
-    ("whole_filter", ()),  # 1: a tile holds the filter and all groups
-    ("tile_w", ()),  # bytes of a tile of W
-    ("held_w", ()),  # bytes that tiles of W occupy in their buffer
-    ("cycles", ()),  # lower bounds
+# Spatial factors, lanes included, of one option; array cycles of the layer; lower bound of cycles (infinite: done).
+SPATIAL = _record_type(("s", (8,)), ("lanes", ()), ("option", (), np.int64), ("cycles", ()), ("floor", ()))
+# A configuration; lower bounds: cycles that array, vector unit and ports are busy, cycles, energy, bytes over the DRAM link, bytes over the wires of the array; what is
+# looked for (infinite: done).
+CONFIGURATION = _record_type(
+    ("spatial", (), np.int64),
+    ("bypass", (), np.int64),
+    ("stationary", (), np.int64),
+    ("register", (8,)),
+    ("busy", ()),
+    ("cycles", ()),
     ("pj", ()),
-    ("rank", ()),  # lower bound of what is looked for; infinite: searched, or no hope
+    ("moved", ()),
+    ("wires", (3,)),
+    ("rank", ()),
 )
-# Cost of the best mapping so far, and the most cycles that a mapping may take.
-BEST = _record_type(("cycles", ()), ("pj", ()), ("limit", ()))
+# A buffer tile of one loop: size, DRAM trips, size of the last one [elements]; steps of the array in all of them, array
+# pieces in all and in one; of OY and OX: input positions of a tile, and those that all tiles fetch.
+TILE = _record_type(
+    ("size", ()), ("trips", ()), ("last", ()), ("steps", ()), ("total", ()), ("inside", ()), ("span", ()),
+    ("fetched", ()),
+)  # fmt: skip
+# A buffer tile of pixels: `PIXELS`, and as `TILE`; input positions into the array (-1: not known yet).
+PIXEL_TILE = _record_type(
+    ("b", ()), ("y", ()), ("x", ()), ("trips", ()), ("positions", ()), ("pixels", ()), ("last", ()), ("fetched", ()),
+    ("steps", ()), ("total", ()), ("inside", ()), ("wires", ()),
+)  # fmt: skip
+# A buffer tile of the filter: sizes, taps, DRAM trips; as `TILE`.
+FILTER = _record_type(
+    ("y", ()), ("x", ()), ("taps", ()), ("trips", ()), ("steps", ()), ("total", ()), ("inside", ()),
+)  # fmt: skip
+# Tiles of C and K, bytes of the tile of W, and what it occupies; lower bounds.
+NODE = _record_type(
+    ("c", (), np.int64), ("k", (), np.int64), ("tile_w", ()), ("held_w", ()), ("cycles", ()), ("pj", ()),
+    ("moved", ()), ("rank", ()),
+)  # fmt: skip
+# Cost of the best mapping so far, and what a mapping may take at most; share of the best that is not worth a search.
+BEST = _record_type(
+    ("cycles", ()), ("pj", ()), ("moved", ()), ("most_cycles", ()), ("most_moved", ()), ("near", ()),
+)  # fmt: skip
 # The candidates of a search, and what is known of them.
 TABLES = _record_type(
-    ("n_levels", (N_SLOTS,), np.int64),  # buffer tiles of each slot, largest first (`_tile_table`):
-    ("tile", (N_SLOTS, MAX_LEVELS)),  # as mapped
-    ("size", (N_SLOTS, MAX_LEVELS)),  # cut to the loop
-    ("trips", (N_SLOTS, MAX_LEVELS)),  # DRAM trips
-    ("last", (N_SLOTS, MAX_LEVELS)),  # size of the last one
-    ("cycles", (MAX_LEVELS,)),  # array cycles by level of C; those of a flattened reduction depend on it
-    ("fetched", (2, MAX_FILTERS, MAX_LEVELS)),  # input positions along Y and X that all tiles fetch
-    ("span", (2, MAX_FILTERS, MAX_LEVELS)),  # and those of one tile
+    ("n_spatial", (), np.int64),
+    ("spatial", (MAX_SPATIAL,), SPATIAL),
+    ("n_places", (), np.int64),
+    ("places", (8,), PLACE),
+    ("n_configurations", (), np.int64),
+    ("configurations", (MAX_CONFIGURATIONS,), CONFIGURATION),
+    ("sizes", (8, MAX_TILES)),  # sizes of register tiles by loop, or of buffer tiles
+    ("n_sizes", (8,), np.int64),
+    ("n_k", (), np.int64),
+    ("k", (MAX_TILES,), TILE),
+    ("n_c", (), np.int64),
+    ("c", (MAX_TILES,), TILE),
+    ("n_g", (), np.int64),
+    ("g", (MAX_TILES,), TILE),
+    ("n_axis", (3,), np.int64),
+    ("axis", (3, MAX_TILES), TILE),  # B, OY, OX
     ("n_filters", (), np.int64),
     ("filters", (MAX_FILTERS,), FILTER),
-    ("registers", (), REGISTERS),
-    ("n_schedules", (), np.int64),
-    ("schedules", (MAX_SCHEDULES,), SCHEDULE),
-    ("array_trips", (MAX_FILTERS, MAX_SCHEDULES), ARRAY_TRIPS),
+    ("n_pixels", (), np.int64),
+    ("pixels", (MAX_PIXEL_TILES,), PIXEL_TILE),
+    ("n_nodes", (), np.int64),
+    ("nodes", (MAX_NODES,), NODE),
     ("facts", (), FACTS),
     ("costs", (N_COST_ROWS, N_COSTS)),  # what traffic costs (`_coefficients`)
-    ("n_nodes", (), np.int64),
-    ("nodes", (MAX_FILTERS * MAX_LEVELS * MAX_LEVELS,), NODE),
     ("best", (), BEST),
+    ("least_positions", ()),  # least of all pixel tiles: input positions, outputs of the last tile
+    ("least_last", ()),
+    ("proven", ()),  # no mapping takes fewer cycles, or less of what is looked for
+    ("truncated", ()),  # lower bound of what a full table left out
 )
 
 
 class Scratch(NamedTuple):
     """Arrays that a search writes over; one set for each thread.
 
-    mapping, trial : (N_MAP,) what the candidates of an option share; one candidate.
+    mapping, trial : (N_MAP,) what the candidates of a configuration share; one candidate.
     out : (N_RESULT,) a result.
     tables : (1,) of `TABLES`.
     """
@@ -1108,7 +1152,7 @@ def make_scratch() -> Scratch:
         mapping=np.concatenate([np.ones(MAP_ARRAY_GIVEN), np.zeros(N_MAP - MAP_ARRAY_GIVEN)]),
         trial=np.zeros(N_MAP),
         out=np.zeros(N_RESULT),
-        tables=_records(np.empty(1, TABLES)),  # 3 MB; all of it is filled before it is read
+        tables=_records(np.empty(1, TABLES)),  # all of it is filled before it is read
     )
 
 
@@ -1127,6 +1171,9 @@ class _Interpreted:
     def __setitem__(self, at: Any, value: Any) -> None:
         self._data[at] = value
 
+    def __len__(self) -> int:
+        return len(self._data)
+
     __getattr__, __setattr__ = __getitem__, __setitem__
 
 
@@ -1134,12 +1181,29 @@ def _records(array: np.ndarray) -> Any:
     return _Interpreted(array) if os.environ.get("NUMBA_DISABLE_JIT", "0") != "0" else array
 
 
-class Search(NamedTuple):
-    """A search over one spatial option.
+class Effort(NamedTuple):
+    """How much a search looks at.
 
-    case : what is mapped.
-    mapping : what all candidates share: spatial factors, option, bypasses.
-    tables : a record of `TABLES`: candidates and the cost of the best so far.
+    near : share of the least cost that is not worth a search.
+    configurations : how many are searched at least, if bounds leave hope.
+    most : how many at most, while the gap to the lower bound is more than `gap`.
+    gap : see `most`.
+    sizes : QUICK or COMPLETE lists of sizes, register tiles and lanes.
+    """
+
+    near: float
+    configurations: float
+    most: float
+    gap: float
+    sizes: int | np.integer
+
+
+class Search(NamedTuple):
+    """A search over the mappings of one layer.
+
+    case : what is mapped; its option is that of the configuration.
+    mapping : what all candidates of a configuration share: spatial factors, option, bypasses, register tile.
+    tables : a record of `TABLES`.
     best_map : mapping of the best so far.
     trial : scratch for a mapping.
     """
@@ -1151,321 +1215,1089 @@ class Search(NamedTuple):
     trial: np.ndarray
 
 
-class Levels(NamedTuple):
-    """A buffer tile: its tile of the filter and its level of each slot."""
-
-    f: int
-    c: int
-    k: int
-    b: int
-    y: int
-    x: int
-
-
-class Tiling(NamedTuple):
-    """What a buffer tile does at the DRAM link: trips, input positions fetched a plane, bytes that cannot overlap."""
-
-    trips: Trips
-    pixels: float
-    ends: float
-
-
 class Work(NamedTuple):
-    """Cycles that array, vector unit (and ports) are busy, and bytes of W, I and returning O over the wires."""
+    """Cycles that the array is busy, skew included, and bytes of W, I and returning O over its wires."""
 
     busy: float
     wires: WIO
 
 
 class Cost(NamedTuple):
-    """Cycles and energy of a candidate, or lower bounds of them."""
+    """Cycles, energy and bytes over the DRAM link of a candidate, or lower bounds of them."""
 
     cycles: float
     pj: float
+    moved: float
 
 
-class LinkCosts(NamedTuple):
-    """What traffic over the DRAM link costs: a number for each column of `TABLES.costs`."""
-
-    dram: float
-    serial: float
-    port_0: float
-    port_1: float
-    port_2: float
-    pj: float
+# Lists of a layer that no design changes.
 
 
-class Placed(NamedTuple):
-    """A buffer tile under one order of the DRAM loops: all of a candidate but its schedule.
+def lists_of(layers: np.ndarray) -> Any:
+    """The `LISTS` of layer rows, (n_layers,)."""
+    lists = _records(np.zeros(len(layers), LISTS))
+    layer_lists(np.ascontiguousarray(layers).reshape(-1, N_LAYER), lists)
+    return lists
 
-    once : how often each word crosses the DRAM link.
-    link : what that costs.
-    """
 
-    levels: Levels
-    order: int
-    tiling: Tiling
-    once: WIO
-    link: LinkCosts
+@_entry
+def layer_lists(layers, lists):
+    """Fill the `LISTS` of layer rows."""
+    for i in range(layers.shape[0]):
+        layer, found = layers[i], lists[i]
+        found.n_k = _thinned_sizes(layer[K], 1.03, found.k)
+        found.n_c = _thinned_sizes(layer[C], 1.12, found.c)
+        found.n_pixels = 0
+        ratio = 1.0
+        while not _pixel_list(layer, ratio, found):
+            ratio = 1.02 if ratio == 1.0 else 1.0 + 2 * (ratio - 1.0)
+
+
+@_inner
+def _thinned_sizes(extent, ratio, sizes):
+    """The smallest size of each trip count, largest first, at least `ratio` apart; returns how many."""
+    count, trips = 0, 1.0
+    while True:
+        size = _ceil_div(extent, trips)
+        if count == 0 or sizes[count - 1] > size * ratio or size == 1.0:
+            if count == MAX_SIZES:
+                sizes[count - 1] = 1.0
+                return count
+            sizes[count] = size
+            count += 1
+        if size == 1.0:
+            return count
+        trips = _ceil_div(extent, size - 1.0)
+
+
+@_inner
+def _pixel_list(layer, ratio, found):
+    """Fill the pixel tiles that no other betters in trips, positions and traffic; whether they find room."""
+    found.n_pixels = 0
+    b = layer[B]
+    while b >= 1.0:
+        y = layer[OY]
+        while y >= 1.0:
+            x = layer[OX]
+            while x >= 1.0:
+                if not _add_pixels(layer, b, y, x, found):
+                    return False
+                x = _next_size(layer[OX], x, ratio)
+            y = _next_size(layer[OY], y, ratio)
+        b = _next_size(layer[B], b, ratio)
+    return True
+
+
+@_inner
+def _next_size(extent, size, ratio):
+    """The next smaller size that is the smallest of its trip count, `ratio` apart; 0 after 1."""
+    if size <= 1.0:
+        return 0.0
+    below = max(1.0, min(size - 1.0, _floor(size / ratio)))
+    return _ceil_div(extent, _ceil_div(extent, below))
+
+
+@_inner
+def _add_pixels(layer, b, y, x, found):
+    """Insert a pixel tile if no other is as good in all; whether there is room."""
+    trips_b, trips_y, trips_x = _ceil_div(layer[B], b), _ceil_div(layer[OY], y), _ceil_div(layer[OX], x)
+    rows = min(_span(layer, Y, y, layer[FY]), layer[TOUCHED_Y])
+    columns = min(_span(layer, X, x, layer[FX]), layer[TOUCHED_X])
+    fetched = axis_sum(Cut(layer[OY], y, y), Cut(layer[FY], layer[FY], layer[FY]), axis_of(layer, Y))
+    fetched *= axis_sum(Cut(layer[OX], x, x), Cut(layer[FX], layer[FX], layer[FX]), axis_of(layer, X))
+    trips, positions, pixels = trips_b * trips_y * trips_x, b * rows * columns, b * y * x
+    n, kept = found.n_pixels, 0
+    for q in range(n):
+        p = found.pixels[q]
+        if p.trips <= trips and p.positions <= positions and p.pixels <= pixels and p.fetched <= fetched:
+            return True
+    for q in range(n):
+        p = found.pixels[q]
+        if not (trips <= p.trips and positions <= p.positions and pixels <= p.pixels and fetched <= p.fetched):
+            if kept < q:
+                _move_pixels(p, found.pixels[kept])
+            kept += 1
+    found.n_pixels = kept
+    if kept == MAX_SIZES:
+        return False
+    q = kept
+    while q > 0 and found.pixels[q - 1].pixels > pixels:
+        _move_pixels(found.pixels[q - 1], found.pixels[q])
+        q -= 1
+    p = found.pixels[q]
+    p.b, p.y, p.x, p.trips, p.positions, p.pixels, p.fetched = b, y, x, trips, positions, pixels, fetched
+    p.last = (layer[B] - (trips_b - 1) * b) * (layer[OY] - (trips_y - 1) * y) * (layer[OX] - (trips_x - 1) * x)
+    found.n_pixels = kept + 1
+    return True
+
+
+@_inner
+def _move_pixels(source, target):
+    target.b, target.y, target.x, target.trips = source.b, source.y, source.x, source.trips
+    target.positions, target.pixels = source.positions, source.pixels
+    target.last, target.fetched = source.last, source.fetched
 
 
 # The search, from the outside in.
 
 
 @_entry
-def map_layer(layer, design, options, sizes, mode, slack, variant, best_map, out, scratch):
+def map_layer(layer, design, options, lists, effort, mode, slack, variant, best_map, out, scratch):
     """Best mapping of one layer into `best_map` (N_MAP,) and its cost into `out` (N_RESULT,).
 
-    `mode`: LATENCY (least energy at most `slack` above the least latency), ENERGY or EDP.  Where nothing fits, the
-    least mapping is costed and `out[OVERFLOW]` > 0.  `scratch`: from `make_scratch`.
+    `lists`: the record of `LISTS` of the layer.  `mode`: LATENCY (least energy at most `slack` above the least latency;
+    below 0: least latency alone), ENERGY or EDP.  `out[LEAST]` is a lower bound of what is looked for over all mappings.
+    Where nothing fits, the least mapping is costed and `out[OVERFLOW]` > 0.  `scratch`: from `make_scratch`.
     """
-    mapping, best = scratch.mapping, scratch.tables[0].best
-    best.cycles, best.pj, best.limit = np.inf, np.inf, np.inf
-    first = int(design[OPTION_FIRST])
-    last = first + int(design[OPTION_COUNT])
-    least = np.inf
-    for o in range(first, last):
-        over = _smallest_tile(Case(layer, design, options[o], variant), mapping)
-        if over < least:
-            least = over
-            mapping[MAP_OPTION] = o - first
-            _copy(mapping, best_map, N_MAP)
-    # One option without bypasses: both phases on the same tables.
-    alone = mode == LATENCY and last - first == 1 and design[BYPASS] == 0
-    for phase in range(2 if mode == LATENCY and not alone else 1):
-        aim = FASTEST if mode == LATENCY else (FRUGAL if mode == ENERGY else PRODUCT)
-        if phase:
-            aim = FRUGAL
-            _limit_cycles(best, slack)
-        for o in range(first, last):
-            case = Case(layer, design, options[o], variant)
-            _smallest_tile(case, mapping)
-            if register_overflow(layer, design, options[o], mapping) > 0:
-                continue
-            if _hopeless(aim, best, _array_cycles(layer, options[o], mapping), 0.0):
-                continue
-            mapping[MAP_OPTION] = o - first
-            search_option(case, sizes, aim, slack if alone else -1.0, scratch, best_map)
+    tables = scratch.tables[0]
+    best = tables.best
+    first, count = int(design[OPTION_FIRST]), int(design[OPTION_COUNT])
+    search = Search(Case(layer, design, options[first], variant), scratch.mapping, tables, best_map, scratch.trial)
+    over = _smallest_mapping(search, options)
+    option = options[first + int(best_map[MAP_OPTION])]
+    evaluate_mapping(layer, design, option, best_map, variant, out)
+    if over > 0:
+        return
+    best.most_cycles, best.most_moved, best.near = np.inf, np.inf, effort.near
+    tables.n_spatial, tables.truncated = 0, np.inf
+    lean = False
+    for o in range(first, first + count):
+        lean = lean or options[o, OPT_LEAST_DRAM] > 0
+        _spatial_choices(Case(layer, design, options[o], variant), o, effort, mode, tables)
+    if lean:
+        _start(best, out)
+        _search_configurations(search, options, lists, LEANEST, effort, scratch.out)
+        best.most_moved = best.moved / ROOM
+        evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
+    _start(best, out)
+    aim = FASTEST if mode == LATENCY else (FRUGAL if mode == ENERGY else PRODUCT)
+    _search_configurations(search, options, lists, aim, effort, scratch.out)
+    proven = tables.proven
+    if mode == LATENCY and slack >= 0:
+        best.most_cycles = best.cycles * (1.0 + slack) / ROOM  # equal but for rounding is equal
+        _search_configurations(search, options, lists, FRUGAL, effort, scratch.out)
     evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
+    out[LEAST] = min(proven, out[CYCLES])
 
 
 @_inner
-def _smallest_tile(case, mapping):
-    """The mapping of the smallest tiles; returns its overflow, <= 0 if it fits."""
-    layer, design, option = case.layer, case.design, case.option
-    spatial_factors(case, mapping)
-    for d in range(8):
-        mapping[MAP_R + d] = 1.0
-        mapping[MAP_T + d] = mapping[MAP_S + d]
-    if option[OPT_FLATTEN]:
-        mapping[MAP_T + C] = 1.0
-        mapping[MAP_T + FY] = layer[FY]
-        mapping[MAP_T + FX] = layer[FX]
-    mapping[MAP_DRAM_ORDER] = 2
-    for a in range(3):
-        if option[OPT_W + a]:
-            mapping[MAP_STATIONARY] = a
-    mapping[MAP_BYPASS] = int(design[BYPASS])
-    _, held = tile_bytes(case, mapping)
-    return max(buffer_overflow(design, held), register_overflow(layer, design, option, mapping))
+def _start(best, out):
+    """Begin with the mapping that `out` is the cost of."""
+    best.cycles, best.pj, best.moved = out[CYCLES], out[ENERGY_PJ], out[DRAM_BYTES]
 
 
 @_inner
-def search_option(case, sizes, aim, slack, scratch, best_map):
-    """Search one spatial option: all buffer tiles x DRAM orders x schedules x bypasses.
+def _smallest_mapping(search, options):
+    """The mapping of least overflow, of the smallest tiles, into `best_map`; returns its overflow, <= 0 if it fits."""
+    layer, design, mapping = search.case.layer, search.case.design, search.mapping
+    first, least = int(design[OPTION_FIRST]), np.inf
+    for o in range(first, first + int(design[OPTION_COUNT])):
+        option = options[o]
+        for d in range(8):
+            mapping[MAP_S + d], mapping[MAP_R + d], mapping[MAP_T + d] = 1.0, 1.0, 1.0
+        if option[OPT_FLATTEN] > 0:
+            mapping[MAP_T + FY], mapping[MAP_T + FX] = layer[FY], layer[FX]
+        if option[OPT_WHOLE_ROWS] > 0:
+            mapping[MAP_T + OX] = layer[OX]
+        mapping[MAP_LANES], mapping[MAP_OPTION], mapping[MAP_ARRAY_GIVEN] = 1.0, o - first, 0.0
+        for order in range(N_ORDERS - 1, -1, -1):
+            if int(option[OPT_ORDERS]) >> order & 1:
+                mapping[MAP_DRAM_ORDER] = order
+        for a in range(3):
+            if option[OPT_W + a] > 0:
+                mapping[MAP_STATIONARY] = a
+        for bypass in range(8):
+            if not _bypass_allowed(design, option, bypass):
+                continue
+            mapping[MAP_BYPASS] = bypass
+            case = Case(layer, design, option, search.case.variant)
+            _, held = tile_bytes(case, mapping)
+            over = max(buffer_overflow(design, held), register_overflow(layer, design, option, mapping))
+            if over < least:
+                least = over
+                _copy(mapping, search.best_map, N_MAP)
+    return least
 
-    The best is in `best_map`, its cost in the tables.  With `aim` FASTEST and `slack` >= 0 the least energy within that
-    share follows.
+
+@_inner
+def _bypass_allowed(design, option, bypass):
+    """Whether a mapping of an option may have this set of bypasses."""
+    if option[OPT_BYPASS] >= 0:
+        return bypass == int(option[OPT_BYPASS])
+    return bypass & ~int(design[BYPASS]) == 0
+
+
+@_inner
+def _search_configurations(search, options, lists, aim, effort, out):
+    """Search the configurations, the most promising first, until lower bounds or the effort end it.
+
+    Leaves in `tables.proven` what no mapping falls below, in cycles; only the search for the fastest knows it.
     """
-    mapping, tables = scratch.mapping, scratch.tables[0]
-    _candidates(case, mapping, sizes, tables)
-    search = Search(case, mapping, tables, best_map, scratch.trial)
+    tables, best = search.tables, search.tables.best
+    tables.n_configurations = 0
+    floor = tables.truncated  # of all that is not searched completely
+    for j in range(tables.n_spatial):
+        tables.spatial[j].floor = _spatial_floor(search, options, j)
+    searched, expanded, wide = 0.0, 0.0, effort.most
+    while True:
+        j, q = _least_spatial(tables), _least_configuration(tables)
+        least_s = tables.spatial[j].floor if j >= 0 else np.inf
+        least_c = tables.configurations[q].rank if q >= 0 else np.inf
+        if aim == FASTEST:
+            least = min(least_s, least_c)
+            if _hopeless(aim, best, least, 0.0, 0.0):
+                floor = min(floor, least)
+                break
+            enough = searched >= effort.configurations and best.cycles <= min(floor, least) * (1.0 + effort.gap)
+            if enough or searched >= wide:
+                floor = min(floor, least)
+                break
+            expand = least_s < least_c
+        else:
+            expand = j >= 0 and (effort.sizes == COMPLETE or expanded < effort.configurations)
+            expand = expand and least_s <= best.most_cycles
+            if not expand and (q < 0 or _hopeless_configuration(aim, best, tables.configurations[q])):
+                break
+            if not expand and searched >= wide:
+                break
+        if expand:
+            expanded += 1.0
+            if aim == FASTEST and effort.sizes == COMPLETE and search.case.design[BYPASS] == 0:
+                relaxed = _search_relaxed(search, options, lists, j, effort, out)
+                if relaxed >= best.cycles:
+                    tables.spatial[j].floor = np.inf
+                    continue
+            tables.spatial[j].floor = np.inf
+            _expand(search, options, j, aim, effort, out)
+        else:
+            configuration = tables.configurations[q]
+            if effort.sizes == QUICK:
+                floor = min(floor, configuration.cycles)
+            configuration.rank = np.inf
+            searched += 1.0
+            if not _hopeless_configuration(aim, best, configuration):
+                _search_configuration(search, options, lists, q, aim, effort, out)
+    tables.proven = min(best.cycles, floor)
+
+
+@_inner
+def _hopeless_configuration(aim, best, configuration):
+    """Whether lower bounds of a configuration leave no hope."""
+    return _hopeless(aim, best, configuration.cycles, configuration.pj, configuration.moved)
+
+
+@_inner
+def _least_spatial(tables):
+    """Number of the spatial factors of the least lower bound that are not done; -1: none."""
+    least, found = np.inf, -1
+    for j in range(tables.n_spatial):
+        if tables.spatial[j].floor < least:
+            least, found = tables.spatial[j].floor, j
+    return found
+
+
+@_inner
+def _least_configuration(tables):
+    """Number of the configuration of the least rank that is not done; -1: none."""
+    least, found = np.inf, -1
+    for q in range(tables.n_configurations):
+        if tables.configurations[q].rank < least:
+            least, found = tables.configurations[q].rank, q
+    return found
+
+
+@_inner
+def _hopeless(aim, best, cycles, pj, moved):
+    """No mapping with these lower bounds can become the best."""
+    if moved > best.most_moved:
+        return True
+    near = 1.0 - best.near
+    if aim == FASTEST:
+        return cycles >= best.cycles * near
+    if aim == LEANEST:
+        return moved > best.moved or (moved == best.moved and cycles >= best.cycles)
+    if cycles > best.most_cycles:
+        return True
+    if aim == FRUGAL:
+        return pj > best.pj * near or (pj == best.pj and cycles >= best.cycles)
+    return cycles * pj >= best.cycles * best.pj * near
+
+
+@_inner
+def _better(aim, best, cost):
+    """Whether a mapping of this cost is better than the best so far."""
+    if cost.moved > best.most_moved:
+        return False
+    if aim == FASTEST:
+        return cost.cycles < best.cycles
+    if aim == LEANEST:
+        return cost.moved < best.moved or (cost.moved == best.moved and cost.cycles < best.cycles)
+    if cost.cycles > best.most_cycles:
+        return False
+    if aim == FRUGAL:
+        return cost.pj < best.pj or (cost.pj == best.pj and cost.cycles < best.cycles)
+    return cost.cycles * cost.pj < best.cycles * best.pj
+
+
+@_inner
+def _rank(aim, cycles, pj, moved):
+    """What a phase of the search minimises."""
+    if aim == FASTEST:
+        return cycles
+    if aim == LEANEST:
+        return moved
+    return pj if aim == FRUGAL else pj * cycles
+
+
+# Spatial factors.
+
+
+@_inner
+def _spatial_choices(case, number, effort, mode, tables):
+    """Append the spatial factors of option `number` that cannot grow, for each number of lanes.
+
+    Where larger factors may cost something, also those cut to the smallest of the same trips; COMPLETE, all.
+    """
+    layer, design, option = case.layer, case.design, case.option
+    reduction = _loop_extent(layer, option, C)
+    word, activation = _weight_word_bytes(layer, design), design[ACTIVATION_BYTES]
+    fed = min(_floor(design[REG_W] / word), _floor(design[REG_I] / activation))
+    lanes = min(min(reduction, design[LANES]), fed)
+    padded = design[PADDED_W] + design[PADDED_I] + design[PADDED_O] > 0
+    cut = padded or _stops(design) or mode == ENERGY or mode == EDP
+    every = cut and effort.sizes == COMPLETE
+    _places(case, tables)
+    room_w, room_i = -1.0, -1.0
+    while lanes >= 1.0:
+        now_w, now_i = _floor(design[REG_W] / (lanes * word)), _floor(design[REG_I] / (lanes * activation))
+        if now_w != room_w or now_i != room_i or every:  # fewer lanes with as much room are worse
+            _unroll(case, number, lanes, cut and not every, every, tables)
+            room_w, room_i = now_w, now_i
+        lanes = lanes - 1.0 if effort.sizes == COMPLETE else _floor(lanes / 2)
+
+
+@_inner
+def _places(case, tables):
+    """Fill the places of the two axes: which loop, and what stands before and after it."""
+    layer, option = case.layer, case.option
+    n = 0
+    for axis in range(2):
+        first = n
+        for i in range(4):
+            at = 4 * axis + i
+            d = int(option[OPT_ROWS + at])
+            if d < 0:
+                break
+            place = tables.places[n]
+            place.loop, place.axis = d, axis
+            place.cap, place.fixed, place.last = option[OPT_CAP + at], option[OPT_FIXED + at], 0.0
+            n += 1
+        rest = 1.0
+        for p in range(n - 1, first - 1, -1):
+            place = tables.places[p]
+            if p == n - 1:
+                place.last = 1.0
+            place.rest = rest
+            rest *= min(place.cap, _loop_extent(layer, option, place.loop))
+    tables.n_places = n
+
+
+@_inner
+def _unroll(case, number, lanes, cut, every, tables):
+    """Append the spatial factors of which none can grow, for given lanes; or `every` one."""
+    layer, design, option, places, n = case.layer, case.design, case.option, tables.places, tables.n_places
+    at = tables.n_spatial
+    if at == MAX_SPATIAL:
+        return
+    s = tables.spatial[at].s
+    for d in range(8):
+        s[d] = 1.0
+    s[C] = lanes
+    if n == 0:
+        _append_spatial(case, number, lanes, tables)
+        return
+    p, fresh = 0, True
+    while p >= 0:
+        place = places[p]
+        d = place.loop
+        s = tables.spatial[tables.n_spatial].s
+        if fresh:
+            if p == 0 or places[p - 1].axis != place.axis:
+                place.left = design[ROWS + place.axis]
+            else:
+                before = places[p - 1]
+                place.left = _floor(before.left / (before.cap if before.fixed > 0 else before.factor))
+            place.outer = s[d]
+            extent = _ceil_div(_loop_extent(layer, option, d), place.outer)
+            place.factor = max(1.0, min(extent, min(place.left, place.cap)))
+        else:
+            after = _floor(place.left / place.factor)
+            smaller = _floor(place.left / (after + 1.0))
+            if every:
+                smaller = place.factor - 1.0
+            elif place.last > 0 or place.fixed > 0 or after >= place.rest:
+                smaller = 0.0
+            if smaller < 1.0:
+                s[d] = place.outer
+                p -= 1
+                continue
+            place.factor = smaller
+        s[d] = place.outer * place.factor
+        if p + 1 < n:
+            p, fresh = p + 1, True
+            continue
+        fresh = False
+        if tables.n_spatial + 2 >= MAX_SPATIAL:
+            tables.truncated = 0.0
+            return
+        _append_spatial(case, number, lanes, tables)
+        if cut:
+            _append_cut(case, number, lanes, tables)
+
+
+@_inner
+def _append_spatial(case, number, lanes, tables):
+    """Keep the spatial factors in the next record; the record after it begins with them."""
+    layer, option = case.layer, case.option
+    spatial = tables.spatial[tables.n_spatial]
+    spatial.lanes, spatial.option, spatial.cycles = lanes, number, 1.0
+    for d in range(8):
+        spatial.cycles *= _ceil_div(_loop_extent(layer, option, d), spatial.s[d])
+    tables.n_spatial += 1
+    if tables.n_spatial < MAX_SPATIAL:
+        _copy(spatial.s, tables.spatial[tables.n_spatial].s, 8)
+
+
+@_inner
+def _append_cut(case, number, lanes, tables):
+    """Append the last spatial factors cut to the smallest of the same trips, if that changes any."""
+    layer, option = case.layer, case.option
+    now = tables.spatial[tables.n_spatial]  # equal to the last
+    for d in range(8):
+        now.s[d] = 1.0
+    now.s[C] = lanes
+    for p in range(tables.n_places):
+        place = tables.places[p]
+        extent = _ceil_div(_loop_extent(layer, option, place.loop), now.s[place.loop])
+        now.s[place.loop] *= _ceil_div(extent, _ceil_div(extent, place.factor))
+    last, changed = tables.spatial[tables.n_spatial - 1], False
+    for d in range(8):
+        changed = changed or now.s[d] != last.s[d]
+    if changed:
+        uncut = tables.n_spatial - 1
+        _append_spatial(case, number, lanes, tables)
+        _copy(tables.spatial[uncut].s, tables.spatial[tables.n_spatial].s, 8)
+    else:
+        _copy(last.s, now.s, 8)
+
+
+@_inner
+def _spatial_floor(search, options, j):
+    """Lower bound of the cycles with spatial factors `j`: array, vector unit, compulsory DRAM traffic."""
+    layer, design, variant = search.case.layer, search.case.design, search.case.variant
+    spatial = search.tables.spatial[j]
+    cycles = spatial.cycles
+    if design[SYSTOLIC] > 0:
+        cycles += 2 * design[ROWS] + design[COLS] - 2
+    return max(cycles, layer[VECTOR_OPERATIONS] / design[VECTOR_LANES])
+
+
+# Configurations.
+
+
+@_inner
+def _use_spatial(search, options, j):
+    """Take spatial factors `j` into the mapping; returns the case with their option."""
+    tables, mapping, design = search.tables, search.mapping, search.case.design
+    spatial = tables.spatial[j]
+    for d in range(8):
+        mapping[MAP_S + d], mapping[MAP_R + d], mapping[MAP_T + d] = spatial.s[d], 1.0, search.case.layer[d]
+    mapping[MAP_LANES], mapping[MAP_OPTION] = spatial.lanes, spatial.option - design[OPTION_FIRST]
+    mapping[MAP_DRAM_ORDER], mapping[MAP_ARRAY_GIVEN] = 2.0, 0.0
+    return Case(search.case.layer, design, options[spatial.option], search.case.variant)
+
+
+@_inner
+def _expand(search, options, j, aim, effort, out):
+    """Append the configurations of spatial factors `j`."""
+    tables, mapping = search.tables, search.mapping
+    case = _use_spatial(search, options, j)
+    inside = Search(case, mapping, tables, search.best_map, search.trial)
     for bypass in range(8):
-        if bypass & ~int(case.design[BYPASS]):
+        if not _bypass_allowed(case.design, case.option, bypass):
             continue
         mapping[MAP_BYPASS] = bypass
         _facts(case, mapping, tables.facts)
-        _coefficients(case, mapping, scratch.out, tables.costs)
-        _schedule_floors(search)
-        _nodes(tables)
-        _search_nodes(search, aim)
-        if slack >= 0:
-            _limit_cycles(tables.best, slack)
-            _search_nodes(search, FRUGAL)
+        _coefficients(case, mapping, out, tables.costs)
+        for stationary in range(3):
+            if case.option[OPT_W + stationary] == 0:
+                continue
+            mapping[MAP_STATIONARY] = stationary
+            if effort.sizes == QUICK and aim == FASTEST:
+                if not _pick_registers(inside, stationary):
+                    continue
+                picked = _append_configuration(inside, j, aim)
+                ideal = max(tables.facts.cycles + tables.facts.skew, tables.facts.vector)
+                if picked > ideal * (1.0 + 0.5 * effort.near):
+                    _register_tiles(inside, j, stationary, aim, QUICK)
+            else:
+                _register_tiles(inside, j, stationary, aim, effort.sizes)
 
 
 @_inner
-def _limit_cycles(best, slack):
-    """Allow mappings `slack` above the least latency."""
-    best.limit = best.cycles * (1.0 + slack) / ROOM  # equal but for rounding is equal
-
-
-@_inner
-def _search_nodes(search, aim):
-    """Search the nodes, the most promising first, until lower bounds prove the rest no better than the best so far."""
-    nodes, best, n_nodes = search.tables.nodes, search.tables.best, search.tables.n_nodes
-    for i in range(n_nodes):
-        node = nodes[i]
-        hopeless = _hopeless(aim, best, node.cycles, node.pj)
-        node.rank = np.inf if hopeless else _rank(aim, node.cycles, node.pj)
-    while n_nodes > 0:
-        first = 0
-        for i in range(1, n_nodes):
-            if nodes[i].rank < nodes[first].rank:
-                first = i
-        node = nodes[first]
-        if node.rank == np.inf or _hopeless(aim, best, node.cycles, node.pj):
-            break
-        node.rank = np.inf  # done
-        _search_node(search, aim, node)
-
-
-@_inner
-def _search_node(search, aim, node):
-    """Search the tiles of B, OX and OY for given tiles of the filter, C and K."""
-    tables = search.tables
-    levels = Levels(node.f, node.c, node.k, WHOLE, WHOLE, WHOLE)
-    busy, wire_w, wire_i, wire_o = np.inf, np.inf, np.inf, np.inf
-    for j in range(tables.n_schedules):
-        schedule = tables.schedules[j]
-        work = _least_work(search, j, levels, node.trips_k, node.trips_r)
-        schedule.busy, schedule.wire_pj = work.busy, _wire_bytes_cost(tables.costs, COST_PJ, work.wires)
-        busy, wire_w = min(busy, work.busy), min(wire_w, work.wires.w)
-        wire_i, wire_o = min(wire_i, work.wires.i), min(wire_o, work.wires.o)
-    least = Work(busy, WIO(wire_w, wire_i, wire_o))
-    for b in range(tables.n_levels[SLOT_B]):
-        for x in range(tables.n_levels[SLOT_X]):
-            _search_rows(search, aim, node, least, b, x)
-
-
-@_inner
-def _search_rows(search, aim, node, least, b, x):
-    """Search the tiles of OY for given tiles of the filter, C, K, B and OX; `least`: work at least."""
-    layer, tables = search.case.layer, search.tables
-    best, facts, f, last_y = tables.best, tables.facts, node.f, tables.n_levels[SLOT_Y] - 1
-    size_b, size_x = tables.size[SLOT_B, b], tables.size[SLOT_X, x]
-    trips_bx = tables.trips[SLOT_B, b] * tables.trips[SLOT_X, x]
-    row_i = facts.word[I] * size_b * node.size_c * tables.span[X, f, x]
-    first_w = facts.lead_w * node.tile_w
-    # Without a halo only the number of pixels counts: part of a row or whole rows.
-    several = last_y > 0 and not (layer[FY] == 1 and layer[FX] == 1 and x > 0)
-    if several:
-        trips_p = trips_bx * max(1.0, layer[OY] * size_b * size_x * node.size_k / facts.tile_pixels)
-        pixels = tables.fetched[Y, f, 0] * tables.fetched[X, f, x]
-        ends = first_w + facts.lead_i * row_i * tables.span[Y, f, last_y]
-        bound = _least_cost(tables, Tiling(Trips(trips_p, node.trips_k, node.trips_r, 1.0), pixels, ends), least)
-        if _hopeless(aim, best, bound.cycles, bound.pj):
-            return
-    tail = facts.tail * tables.last[SLOT_K, node.k] * tables.last[SLOT_B, b] * tables.last[SLOT_X, x]
-    for y in range(WHOLE if several else last_y, last_y + 1):
-        trips_p = trips_bx * tables.trips[SLOT_Y, y]
-        tile_i = row_i * tables.span[Y, f, y]
-        tile_o = facts.word[O] * size_b * node.size_k * tables.size[SLOT_Y, y] * size_x
-        held_i = tile_i * _copies(facts, I, node.trips_r * trips_p == 1 and node.whole_filter > 0)
-        held_o = tile_o * _copies(facts, O, node.trips_k * trips_p == 1 and facts.whole_g > 0)
-        if not _fit(facts, WIO(node.held_w, held_i, held_o)):
-            continue
-        ends = first_w + facts.lead_i * tile_i + tail * tables.last[SLOT_Y, y]
-        if _hopeless(aim, best, (least.busy + ends * facts.per_bandwidth) * ROOM, 0.0):
-            continue
-        pixels = tables.fetched[Y, f, y] * tables.fetched[X, f, x]
-        tiling = Tiling(Trips(trips_p, node.trips_k, node.trips_r, 1.0), pixels, ends)
-        if not _search_orders(search, aim, Levels(f, node.c, node.k, b, y, x), tiling, least):
-            break  # fewer rows at a time move even more
-
-
-@_inner
-def _fit(facts, held):
-    """Whether what the tiles occupy fits the buffers."""
-    for b in range(3):
-        need = held.w if facts.buffer[W] == b else 0.0
-        need += held.i if facts.buffer[I] == b else 0.0
-        need += held.o if facts.buffer[O] == b else 0.0
-        if need > facts.room[b]:
-            return False
-    return True
-
-
-@_inner
-def _copies(facts, operand, whole):
-    """Copies of a tile that its buffer holds; a tile that is the `whole` operand needs no second one."""
-    return min(facts.copies[operand], 1.0) if whole else facts.copies[operand]
-
-
-@_inner
-def _search_orders(search, aim, levels, tiling, least):
-    """Search the orders of the DRAM loops over one buffer tile; returns whether its traffic leaves any hope.
-
-    `least`: work at least.
-    """
-    tables = search.tables
-    best, facts, costs = tables.best, tables.facts, tables.costs
-    wire_w = max(least.wires.w, facts.streams[W] * facts.whole[W] * tiling.trips.p)
-    wires = WIO(wire_w, least.wires.i, least.wires.o)
-    wires_moved, wires_pj = _over_wires(costs, COST_DRAM, wires), _over_wires(costs, COST_PJ, wires)
-    hope = False
-    for order in range(N_ORDERS):
-        once = _dram_times(order, facts.reload, tiling.trips)
-        link = _link_bytes(facts, tiling.pixels, once)
-        stream = (wires_moved + _over_link(costs, COST_DRAM, link)) * facts.per_bandwidth
-        energy = wires_pj + _over_link(costs, COST_PJ, link) + stream * facts.leak
-        if _hopeless(aim, best, stream * ROOM, energy * ROOM):
-            continue
-        hope = True
-        placed = Placed(levels, order, tiling, once, _link_costs(costs, link))
-        bound = _candidate_cost(tables, Work(least.busy, wires), placed.link, tiling.ends)
-        if not _hopeless(aim, best, bound.cycles * ROOM, bound.pj * ROOM):
-            _search_schedules(search, aim, placed, bound, _wire_bytes_cost(costs, COST_PJ, wires))
-    return hope
-
-
-@_inner
-def _search_schedules(search, aim, placed, bound, wire_pj):
-    """Cost every schedule inside one buffer tile and order, and keep the best.
-
-    `bound`: cost at least; `wire_pj`: what of it traffic over the array's wires takes.
-    """
-    design, tables = search.case.design, search.tables
-    best, schedules, facts = tables.best, tables.schedules, tables.facts
-    levels, tiling = placed.levels, placed.tiling
-    stops = _stops(design)
-    for j in range(tables.n_schedules):
-        slow = max(bound.cycles, schedules[j].busy + tiling.ends * facts.per_bandwidth)
-        more_pj = max(0.0, schedules[j].wire_pj - wire_pj) + (slow - bound.cycles) * facts.leak
-        if _hopeless(aim, best, slow * ROOM, (bound.pj + more_pj) * ROOM):
-            continue
-        _fill_missing(search, j, levels)
-        stop = 0.0
-        if stops:
-            _write_candidate(search, j, levels, placed.order, search.trial)
-            stop = _stop_cycles(search.case, search.trial)
-        work = _array_work(design, tables, j, levels, tiling.trips, placed.once, stop)
-        cost = _candidate_cost(tables, work, placed.link, tiling.ends)
-        if not _hopeless(aim, best, cost.cycles, cost.pj):
-            best.cycles, best.pj = cost.cycles, cost.pj
-            _write_candidate(search, j, levels, placed.order, search.best_map)
-
-
-@_inner
-def _write_candidate(search, j, levels, order, into):
-    """Write a candidate as a mapping row; its register tile is cut to what divides the buffer tile."""
-    case, mapping, tables = search.case, search.mapping, search.tables
-    layer, option, schedule = case.layer, case.option, tables.schedules[j]
-    register = schedule.register
-    _copy(mapping, into, N_MAP)
-    into[MAP_T + G] = mapping[MAP_S + G]
-    into[MAP_T + C], into[MAP_T + K] = tables.tile[SLOT_C, levels.c], tables.tile[SLOT_K, levels.k]
-    into[MAP_T + B] = tables.tile[SLOT_B, levels.b]
-    into[MAP_T + OY], into[MAP_T + OX] = tables.tile[SLOT_Y, levels.y], tables.tile[SLOT_X, levels.x]
-    into[MAP_T + FY], into[MAP_T + FX] = tables.filters[levels.f].size[Y], tables.filters[levels.f].size[X]
-    into[MAP_DRAM_ORDER] = order
-    into[MAP_STATIONARY] = schedule.stationary
+def _append_configuration(search, j, aim):
+    """Append the configuration in the mapping with its lower bounds, if they leave hope; returns the cycles."""
+    tables, mapping, costs, facts = search.tables, search.mapping, search.tables.costs, search.tables.facts
+    best = tables.best
+    work = _whole_work(search)
+    link = WIO(facts.whole[W], facts.whole[I] * facts.positions, 0.0)
+    cost = _cost(tables, work, link, 0.0)
+    cycles, pj, moved = cost.cycles * ROOM, cost.pj * ROOM, cost.moved * ROOM
+    if _hopeless(aim, best, cycles, pj, moved):
+        return cycles
+    n = tables.n_configurations
+    if n == MAX_CONFIGURATIONS:
+        n = _drop_done(tables)
+        if n == MAX_CONFIGURATIONS:
+            tables.truncated = min(tables.truncated, cycles)
+            return cycles
+    configuration = tables.configurations[n]
+    configuration.spatial, configuration.bypass = j, int(mapping[MAP_BYPASS])
+    configuration.stationary = int(mapping[MAP_STATIONARY])
     for d in range(8):
-        step, inside, extent = mapping[MAP_S + d], _tile(layer, into, d), layer[d]
-        if option[OPT_FLATTEN] and d == C:
-            inside *= layer[FY] * layer[FX]
-            extent *= layer[FY] * layer[FX]
-        into[MAP_R + d] = register_steps(_ceil_div(inside, step), _ceil_div(extent, step), register[d])
+        configuration.register[d] = mapping[MAP_R + d]
+    configuration.busy = max(max(work.busy, facts.vector), _port_cycles(costs, work.wires, link))
+    configuration.cycles, configuration.pj, configuration.moved = cycles, pj, moved
+    configuration.wires[W], configuration.wires[I], configuration.wires[O] = work.wires.w, work.wires.i, work.wires.o
+    configuration.rank = _rank(aim, cycles, pj, moved)
+    tables.n_configurations = n + 1
+    return cycles
+
+
+@_inner
+def _drop_done(tables):
+    """Remove the configurations that are done; returns how many are left."""
+    kept = 0
+    for q in range(tables.n_configurations):
+        source = tables.configurations[q]
+        if source.rank == np.inf:
+            continue
+        if kept < q:
+            target = tables.configurations[kept]
+            target.spatial, target.bypass, target.stationary = source.spatial, source.bypass, source.stationary
+            _copy(source.register, target.register, 8)
+            _copy(source.wires, target.wires, 3)
+            target.busy, target.cycles, target.pj = source.busy, source.cycles, source.pj
+        target.moved, target.rank = source.moved, source.rank
+        kept += 1
+    tables.n_configurations = kept
+    return kept
+
+
+@_inner
+def _whole_work(search):
+    """`Work` of the configuration in the mapping if one tile holds the whole layer: the least of any tile."""
+    case, mapping, tables = search.case, search.mapping, search.tables
+    layer, option, facts = case.layer, case.option, tables.facts
+    _, inside, total, cycles = _trips(layer, option, mapping)
+    positions = array_axis_sum(case, mapping, Y) * array_axis_sum(case, mapping, X)
+    once = WIO(1.0, 1.0, 1.0)
+    return _work(case.design, facts, int(mapping[MAP_STATIONARY]), inside, total, Trips(1.0, 1.0, 1.0, 1.0), once,
+                 positions, cycles, 0.0)  # fmt: skip
+
+
+@_inner
+def _work(design, facts, stationary, inside, total, outside, once, positions, cycles, stop):
+    """`Work` of a mapping from its trips.
+
+    `inside`, `total`: over array tiles, in one DRAM tile at most and in all; `outside`, `once`: over DRAM tiles, and
+    times over the DRAM link; `positions`: input positions into the array; `stop`: from `_stop_cycles`.
+    """
+    times = _stationary_times(stationary, inside, outside, once)
+    times_w, times_i, visits = total.p, total.k, total.r
+    if stationary == W:
+        times_w = times
+        folds, load = total.k * total.r, facts.load[W]
+    elif stationary == I:
+        times_i = times
+        folds, load = total.p * total.r, facts.load[I] * positions
+    else:
+        visits = times
+        folds, load = total.p * total.k, facts.load[O]
+    cycles += _skew(design, cycles, folds * total.g * times, load * times, stop)
+    return Work(cycles, WIO(facts.whole[W] * times_w, facts.whole[I] * positions * times_i,
+                            facts.whole[O] * (visits - 1)))  # fmt: skip
+
+
+# Register tiles.
+
+
+@_inner
+def _cut_steps(steps, most):
+    """The smallest register tile that needs no more trips than `most` steps."""
+    return _ceil_div(steps, _ceil_div(steps, max(1.0, min(steps, most))))
+
+
+@_inner
+def _register_room(search):
+    """Words that the registers of a PE hold of W and I, for one lane, and of O."""
+    layer, design, lanes = search.case.layer, search.case.design, search.mapping[MAP_LANES]
+    return WIO(_floor(design[REG_W] / (lanes * _weight_word_bytes(layer, design))),
+               _floor(design[REG_I] / (lanes * design[ACTIVATION_BYTES])),
+               _floor(design[REG_O] / design[ACCUMULATOR_BYTES]))  # fmt: skip
+
+
+@_inner
+def _register_steps(search, d):
+    """Spatial steps of a loop: its largest register tile."""
+    layer, option = search.case.layer, search.case.option
+    return _ceil_div(_loop_extent(layer, option, d), search.mapping[MAP_S + d])
+
+
+@_inner
+def _pick_registers(search, stationary):
+    """Take the register tile of least port cycles, halos aside, from a scan over one factor; whether any fits."""
+    case, mapping, tables = search.case, search.mapping, search.tables
+    facts, costs = tables.facts, tables.costs
+    room = _register_room(search)
+    if room.w < 1 or room.i < 1 or room.o < 1:
+        return False
+    n_k, n_c = _register_steps(search, K), _register_steps(search, C)
+    n_b, n_y, n_x = _register_steps(search, B), _register_steps(search, OY), _register_steps(search, OX)
+    n_fy, n_fx = _register_steps(search, FY), _register_steps(search, FX)
+    whole_w, whole_i, whole_o = facts.whole[W], facts.whole[I] * facts.positions, facts.whole[O]
+    link = WIO(whole_w, whole_i, 0.0)
+    least = np.inf
+    first = min(n_k, room.w if stationary == W else min(room.w, room.o))
+    if stationary == I:
+        first = min(n_b * n_y * n_x, min(room.o, room.i))
+    elif stationary == W:
+        first = min(first, room.o)
+    for d in range(8):
+        mapping[MAP_R + d] = 1.0
+    while True:
+        k, c, b, y, x, fy, fx = 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0
+        if stationary == W:
+            k = _cut_steps(n_k, first)
+            most = _floor(room.w / k)
+            if n_fx <= most and _register_pixels(case, stationary, 1.0, 1.0, 1.0, n_fx) <= room.i:
+                fx = n_fx
+                if n_fx * n_fy <= most and _register_pixels(case, stationary, 1.0, 1.0, n_fy, n_fx) <= room.i:
+                    fy = n_fy
+            held = _register_pixels(case, stationary, 1.0, 1.0, fy, fx)
+            c = _cut_steps(n_c, min(_floor(room.w / (k * fy * fx)), _floor(room.i / held)))
+            visits = _ceil_div(n_c, c) * _ceil_div(n_fy, fy) * _ceil_div(n_fx, fx)
+            wires = WIO(whole_w, whole_i * _ceil_div(n_k, k), whole_o * (visits - 1))
+        else:
+            most = first
+            if stationary == O:
+                k = _cut_steps(n_k, first)
+                most = min(_floor(room.o / k), room.i)
+            x = _cut_steps(n_x, most)
+            if x == n_x:
+                y = _cut_steps(n_y, _floor(most / x))
+                if y == n_y:
+                    b = _cut_steps(n_b, _floor(most / (x * y)))
+            trips_p = _ceil_div(n_x, x) * _ceil_div(n_y, y) * _ceil_div(n_b, b)
+            if stationary == O:
+                wires = WIO(whole_w * trips_p, whole_i * _ceil_div(n_k, k), 0.0)
+            else:
+                c = _cut_steps(n_c, min(room.w, _floor(room.i / (x * y * b))))
+                wires = WIO(whole_w * trips_p, whole_i, whole_o * (_ceil_div(n_c, c) * n_fy * n_fx - 1))
+        ports = _port_cycles(costs, wires, link)
+        if ports < least:
+            least = ports
+            mapping[MAP_R + K], mapping[MAP_R + C], mapping[MAP_R + B] = k, c, b
+            mapping[MAP_R + OY], mapping[MAP_R + OX], mapping[MAP_R + FY], mapping[MAP_R + FX] = y, x, fy, fx
+        if first <= 1.0:
+            return True
+        first = _floor(first / 2)
+
+
+@_inner
+def _register_tiles(search, j, stationary, aim, sizes):
+    """Append a configuration for each register tile that fits and of which no loop can grow.
+
+    Its sizes are the smallest of their trips, QUICK: nearest below the powers of two.  Loops whose register tile changes
+    nothing with this stationary operand stay at one step.
+    """
+    case, mapping, tables = search.case, search.mapping, search.tables
+    layer, option = case.layer, case.option
+    filtered = layer[FY] * layer[FX] > 1 and option[OPT_FLATTEN] == 0
+    n, size = tables.n_sizes, tables.sizes
+    for d in range(8):
+        used = d == G and case.design[SYSTOLIC] > 0
+        if d == K:
+            used = stationary != I
+        elif d == C:
+            used = stationary != O
+        elif d == FY or d == FX:
+            used = filtered
+        elif d == OY or d == OX:
+            used = stationary != W or filtered
+        elif d == B:
+            used = stationary != W
+        steps = _register_steps(search, d) if used else 1.0
+        n[d] = _cut_sizes(steps, sizes == COMPLETE or d == FY or d == FX, size[d])
+    for a in range(n[G]):
+        mapping[MAP_R + G] = size[G, a]
+        for f in range(n[FY]):
+            mapping[MAP_R + FY] = size[FY, f]
+            for e in range(n[FX]):
+                mapping[MAP_R + FX] = size[FX, e]
+                for c in range(n[C]):
+                    mapping[MAP_R + C] = size[C, c]
+                    for i in range(n[K]):
+                        mapping[MAP_R + K] = size[K, i]
+                        mapping[MAP_R + B], mapping[MAP_R + OY], mapping[MAP_R + OX] = 1.0, 1.0, 1.0
+                        if not _registers_fit(search):
+                            break
+                        for b in range(n[B]):
+                            mapping[MAP_R + B] = size[B, b]
+                            for y in range(n[OY]):
+                                mapping[MAP_R + OY] = size[OY, y]
+                                x = n[OX] - 1
+                                while x >= 0:
+                                    mapping[MAP_R + OX] = size[OX, x]
+                                    if _registers_fit(search):
+                                        break
+                                    x -= 1
+                                if x < 0:
+                                    break
+                                if not _can_grow(search, a, f, e, c, i, b, y):
+                                    _append_configuration(search, j, aim)
+
+
+@_inner
+def _cut_sizes(steps, fine, sizes):
+    """Sizes of a register tile, smallest first, each the smallest of its trips; returns how many."""
+    count, size = 0, 1.0
+    while True:
+        now = _ceil_div(steps, _ceil_div(steps, size))
+        if count == 0 or now > sizes[count - 1]:
+            if count == MAX_TILES:
+                return count
+            sizes[count] = now
+            count += 1
+        if now >= steps:
+            return count
+        if fine:
+            size = _ceil_div(steps, _ceil_div(steps, now) - 1.0)  # the smallest of one trip less
+        else:
+            size = min(steps, 2 * size)
+
+
+@_inner
+def _registers_fit(search):
+    """Whether the register tile in the mapping fits."""
+    case = search.case
+    return register_overflow(case.layer, case.design, case.option, search.mapping) <= 0
+
+
+@_inner
+def _can_grow(search, a, f, e, c, i, b, y):
+    """Whether one loop of the register tile in the mapping, given by the numbers of its sizes, can be larger."""
+    return (_fits_larger(search, G, a) or _fits_larger(search, FY, f) or _fits_larger(search, FX, e)
+            or _fits_larger(search, C, c) or _fits_larger(search, K, i) or _fits_larger(search, B, b)
+            or _fits_larger(search, OY, y))  # fmt: skip
+
+
+@_inner
+def _fits_larger(search, d, number):
+    """Whether the register tile in the mapping fits with the next larger size of loop `d`."""
+    tables, mapping = search.tables, search.mapping
+    if number + 1 >= tables.n_sizes[d]:
+        return False
+    mapping[MAP_R + d] = tables.sizes[d, number + 1]
+    fits = _registers_fit(search)
+    mapping[MAP_R + d] = tables.sizes[d, number]
+    return fits
+
+
+# Buffer tiles.
+
+
+@_inner
+def _search_configuration(search, options, lists, q, aim, effort, out):
+    """Search the buffer tiles and DRAM orders of configuration `q`."""
+    tables, mapping = search.tables, search.mapping
+    configuration = tables.configurations[q]
+    case = _use_spatial(search, options, configuration.spatial)
+    mapping[MAP_BYPASS], mapping[MAP_STATIONARY] = configuration.bypass, configuration.stationary
+    for d in range(8):
+        mapping[MAP_R + d] = configuration.register[d]
+    _facts(case, mapping, tables.facts)
+    _coefficients(case, mapping, out, tables.costs)
+    inside = Search(case, mapping, tables, search.best_map, search.trial)
+    floor = Work(configuration.busy, WIO(configuration.wires[W], configuration.wires[I], configuration.wires[O]))
+    _search_tiles(inside, lists, floor, aim, effort.sizes)
+
+
+@_inner
+def _search_relaxed(search, options, lists, j, effort, out):
+    """Least cycles of spatial factors `j` if the array's wires carried everything at no cost; the best if no better.
+
+    A lower bound of the cycles of every configuration of these spatial factors without bypasses.
+    """
+    tables, mapping, best = search.tables, search.mapping, search.tables.best
+    case = _use_spatial(search, options, j)
+    kept = best.cycles
+    mapping[MAP_BYPASS], mapping[MAP_STATIONARY] = 0.0, RELAXED
+    _facts(case, mapping, tables.facts)
+    _coefficients(case, mapping, out, tables.costs)
+    floor = Work(tables.spatial[j].floor, WIO(0.0, 0.0, 0.0))
+    _search_tiles(Search(case, mapping, tables, search.trial, search.trial), lists, floor, FASTEST, effort.sizes)
+    found, best.cycles = best.cycles, kept
+    return found
+
+
+@_inner
+def _search_tiles(search, lists, floor, aim, sizes):
+    """Search the buffer tiles of the configuration in the mapping; `floor`: its work if one tile holds the layer."""
+    case, mapping, tables = search.case, search.mapping, search.tables
+    layer, option, best = case.layer, case.option, tables.best
+    flat = option[OPT_FLATTEN] > 0
+    taps = layer[FY] * layer[FX] if flat else 1.0
+    _group_tiles(search, sizes)
+    _filter_tiles(search, sizes)
+    tables.n_k = _loop_tiles(search, K, 1.0, lists.k, lists.n_k, sizes, tables.k)
+    tables.n_c = _loop_tiles(search, C, taps, lists.c, lists.n_c, sizes, tables.c)
+    for f in range(tables.n_filters):
+        if sizes == QUICK and f > 0 and aim == FASTEST and best.cycles <= floor.busy * 1.1:
+            break  # a smaller tile of the filter would hardly help
+        _pixel_tiles(search, f, lists, sizes)
+        for g in range(tables.n_g):
+            first = tables.n_c - 1 if sizes == QUICK else tables.n_c
+            _search_nodes(search, g, f, 0, 1, floor, aim)
+            _search_nodes(search, g, f, first, tables.n_c, floor, aim)
+            _search_nodes(search, g, f, 1, first, floor, aim)
+
+
+@_inner
+def _search_nodes(search, g, f, c_first, c_last, floor, aim):
+    """Search the tiles of C number `c_first` to `c_last` - 1 with all tiles of K, the most promising first."""
+    tables, best = search.tables, search.tables.best
+    c = c_first
+    while c < c_last:
+        tables.n_nodes = 0
+        while c < c_last and tables.n_nodes + tables.n_k <= MAX_NODES:
+            _add_nodes(search, g, f, c, floor, aim)
+            c += 1
+        while tables.n_nodes > 0:
+            nodes, least = tables.nodes, 0
+            for i in range(1, tables.n_nodes):
+                if nodes[i].rank < nodes[least].rank:
+                    least = i
+            node = nodes[least]
+            if _hopeless(aim, best, node.cycles, node.pj, node.moved):
+                if aim == FASTEST:
+                    break
+            else:
+                _search_pixels(search, g, f, node, floor, aim)
+            tables.n_nodes -= 1
+            if least < tables.n_nodes:
+                last = nodes[tables.n_nodes]
+                node.c, node.k, node.tile_w, node.held_w = last.c, last.k, last.tile_w, last.held_w
+                node.cycles, node.pj, node.moved, node.rank = last.cycles, last.pj, last.moved, last.rank
+
+
+@_inner
+def _add_nodes(search, g, f, c, floor, aim):
+    """Append the nodes of a tile of C whose lower bounds leave hope."""
+    tables, facts, costs, best = search.tables, search.tables.facts, search.tables.costs, search.tables.best
+    layer = search.case.layer
+    group, taps, channels = tables.g[g], tables.filters[f], tables.c[c]
+    steps = group.steps * taps.steps * channels.steps * facts.cycles
+    n_r = channels.trips * taps.trips
+    word_i = group.size * channels.size * facts.word[I]
+    ends_i = facts.lead_i * word_i * tables.least_positions
+    busy = max(max(steps + facts.skew, facts.vector), floor.busy)
+    if aim == FASTEST and busy + ends_i * facts.per_bandwidth >= best.cycles * (1.0 - best.near):
+        return
+    whole_r = n_r == 1.0 and group.trips == 1.0
+    all_pixels = layer[B] * layer[OY] * layer[OX]
+    total_r, inside_r = channels.total * taps.total, channels.inside * taps.inside
+    room_w = facts.room[facts.buffer[W]]
+    positions = facts.whole[I] * facts.positions
+    stationary = int(search.mapping[MAP_STATIONARY])
+    for k in range(tables.n_k):
+        kernels = tables.k[k]
+        busy = max(max(steps * kernels.steps + facts.skew, facts.vector), floor.busy)
+        n_k = kernels.trips
+        tile_w = group.size * kernels.size * channels.size * taps.taps * facts.word[W]
+        held_w = tile_w * _copies(facts, W, whole_r and n_k == 1.0)
+        if held_w > room_w:
+            continue
+        # Trips of the pixels, at least.
+        a_pixel_o = group.size * kernels.size * facts.word[O]
+        a_pixel_i = word_i * facts.thin
+        held_o = a_pixel_o * _copies(facts, O, n_k == 1.0 and group.trips == 1.0)
+        held_i = a_pixel_i * _copies(facts, I, whole_r)
+        n_p = _pixel_trips(facts, all_pixels, held_w, held_i, held_o, a_pixel_i * facts.copies[I],
+                           a_pixel_o * facts.copies[O])  # fmt: skip
+        if n_p > all_pixels:
+            continue
+        last_o = facts.tail * group.last * kernels.last * tables.least_last
+        ends = facts.lead_w * tile_w + ends_i + last_o
+        trips = Trips(n_p, n_k, n_r, group.trips)
+        cycles, pj, moved = np.inf, np.inf, np.inf
+        for order in range(N_ORDERS):
+            if order == 2 and n_r == 1.0:
+                break
+            once = _dram_times(order, facts.reload, trips)
+            link = WIO(facts.whole[W] * once.w, positions * once.i, facts.whole[O] * (once.o - 1))
+            wires = floor.wires
+            if stationary == W:
+                again = kernels.inside > 1 or inside_r > 1 or group.inside > 1
+                wires = WIO(max(wires.w, facts.whole[W] * (n_p if again else once.w)),
+                            max(wires.i, positions * kernels.total), facts.whole[O] * (total_r - 1))  # fmt: skip
+            elif stationary == O:
+                wires = WIO(wires.w, max(wires.i, positions * kernels.total),
+                            facts.whole[O] * ((n_r if kernels.inside > 1 or group.inside > 1 else once.o) - 1))  # fmt: skip
+            elif stationary == I:
+                wires = WIO(wires.w, max(wires.i, positions * (n_k if inside_r > 1 or group.inside > 1 else once.i)),
+                            facts.whole[O] * (total_r - 1))  # fmt: skip
+            cost = _cost(tables, Work(busy, wires), link, ends)
+            cycles, pj, moved = min(cycles, cost.cycles), min(pj, cost.pj), min(moved, cost.moved)
+        cycles, pj, moved = cycles * ROOM, pj * ROOM, moved * ROOM
+        if _hopeless(aim, best, cycles, pj, moved):
+            continue
+        node = tables.nodes[tables.n_nodes]
+        node.c, node.k, node.tile_w, node.held_w = c, k, tile_w, held_w
+        node.cycles, node.pj, node.moved, node.rank = cycles, pj, moved, _rank(aim, cycles, pj, moved)
+        tables.n_nodes += 1
+
+
+@_inner
+def _pixel_trips(facts, pixels, held_w, held_i, held_o, twice_i, twice_o):
+    """DRAM trips over the pixels at least; bytes that W, and one pixel of I and O occupy, if whole and if not."""
+    in_w, in_i, in_o = facts.buffer[W], facts.buffer[I], facts.buffer[O]
+    room_i = facts.room[in_i] - (held_w if in_w == in_i else 0.0)
+    room_o = facts.room[in_o] - (held_w if in_w == in_o else 0.0)
+    if in_i == in_o:
+        if pixels * (held_i + held_o) <= room_i:
+            return 1.0
+        more = pixels * (twice_i + twice_o)
+        return max(2.0, more / room_i) if room_i > 0 else np.inf
+    if pixels * held_i <= room_i and pixels * held_o <= room_o:
+        return 1.0
+    trips = 2.0
+    if twice_i > 0:
+        trips = max(trips, pixels * twice_i / room_i) if room_i > 0 else np.inf
+    if twice_o > 0:
+        trips = max(trips, pixels * twice_o / room_o) if room_o > 0 else np.inf
+    return trips
+
+
+@_inner
+def _search_pixels(search, g, f, node, floor, aim):
+    """Search the pixel tiles and DRAM orders of a node."""
+    case, mapping, tables = search.case, search.mapping, search.tables
+    design, option = case.design, case.option
+    facts, costs, best = tables.facts, tables.costs, tables.best
+    group, taps, channels, kernels = tables.g[g], tables.filters[f], tables.c[node.c], tables.k[node.k]
+    n_r, n_k = channels.trips * taps.trips, kernels.trips
+    whole_r, whole_k = n_r == 1.0 and group.trips == 1.0, n_k == 1.0 and group.trips == 1.0
+    steps = group.steps * taps.steps * channels.steps * kernels.steps * facts.cycles
+    total_r, inside_r = channels.total * taps.total, channels.inside * taps.inside
+    word_i, word_o = group.size * channels.size * facts.word[I], group.size * kernels.size * facts.word[O]
+    in_w, in_i, in_o = facts.buffer[W], facts.buffer[I], facts.buffer[O]
+    room_i = facts.room[in_i] - (node.held_w if in_w == in_i else 0.0)
+    room_o = facts.room[in_o] - (node.held_w if in_w == in_o else 0.0)
+    first_w, tail = facts.lead_w * node.tile_w, facts.tail * group.last * kernels.last
+    stationary, stops = int(mapping[MAP_STATIONARY]), _stops(design)
+    orders, once_only = int(option[OPT_ORDERS]), int(option[OPT_ONCE])
+    for q in range(tables.n_pixels):
+        p = tables.pixels[q]
+        tile_i, tile_o = word_i * p.positions, word_o * p.pixels
+        held_i = tile_i * _copies(facts, I, whole_r and p.trips == 1.0)
+        held_o = tile_o * _copies(facts, O, whole_k and p.trips == 1.0)
+        if in_i == in_o:
+            if held_i + held_o > room_i:
+                continue
+        elif held_i > room_i or held_o > room_o:
+            continue
+        ends = first_w + facts.lead_i * tile_i + tail * p.last
+        cycles = steps * p.steps
+        low = max(max(cycles + facts.skew, facts.vector), floor.busy) + ends * facts.per_bandwidth
+        if _too_slow(aim, best, low * ROOM):
+            continue
+        trips = Trips(p.trips, n_k, n_r, group.trips)
+        for order in range(N_ORDERS):
+            if (order == 2 and n_r == 1.0 and orders == 7) or not orders >> order & 1:
+                continue
+            once = _dram_times(order, facts.reload, trips)
+            if once_only > 0 and _again(once_only, once):
+                continue
+            link = WIO(facts.whole[W] * once.w, facts.whole[I] * p.fetched * once.i, facts.whole[O] * (once.o - 1))
+            least = _cost(tables, Work(floor.busy, floor.wires), link, ends)
+            if _hopeless(aim, best, least.cycles * ROOM, least.pj * ROOM, least.moved * ROOM):
+                continue
+            if stationary == RELAXED:
+                work = Work(cycles + facts.skew, WIO(0.0, 0.0, 0.0))
+            else:
+                if p.wires < 0:
+                    _fill_pixels(search, f, p)
+                stop = 0.0
+                if stops:
+                    _write_mapping(search, group, taps, channels, kernels, p, order, search.trial)
+                    stop = _stop_cycles(case, search.trial)
+                inside = Trips(p.inside, kernels.inside, inside_r, group.inside)
+                total = Trips(p.total, kernels.total, total_r, group.total)
+                work = _work(design, facts, stationary, inside, total, trips, once, p.wires, cycles, stop)
+            cost = _cost(tables, work, link, ends)
+            if _better(aim, best, cost):
+                best.cycles, best.pj, best.moved = cost.cycles, cost.pj, cost.moved
+                _write_mapping(search, group, taps, channels, kernels, p, order, search.best_map)
+
+
+@_inner
+def _too_slow(aim, best, cycles):
+    """Whether a lower bound of the cycles alone leaves no hope."""
+    return cycles >= best.cycles * (1.0 - best.near) if aim == FASTEST else cycles > best.most_cycles
+
+
+@_inner
+def _again(operands, once):
+    """Whether one of the operands (bits) crosses the DRAM link more than once."""
+    return ((operands & BYPASS_W and once.w > 1) or (operands & BYPASS_I and once.i > 1)
+            or (operands & BYPASS_O and once.o > 1))  # fmt: skip
+
+
+@_inner
+def _fill_pixels(search, f, p):
+    """Fill the array trips of a pixel tile and the input positions into the array."""
+    case, mapping, tables = search.case, search.mapping, search.tables
+    layer, option = case.layer, case.option
+    taps = tables.filters[f]
+    p.total, p.inside, p.wires = 1.0, 1.0, 1.0
+    for d in (B, OY, OX):
+        size = p.b if d == B else (p.y if d == OY else p.x)
+        piece = mapping[MAP_S + d] * mapping[MAP_R + d]
+        trips, inside = _ceil_div(layer[d], size), _ceil_div(size, piece)
+        p.total *= (trips - 1) * inside + _ceil_div(layer[d] - (trips - 1) * size, piece)
+        p.inside *= inside
+        if d != B:
+            axis = d - OY
+            tap = FY + axis
+            outputs = Cut(layer[d], size, piece)
+            cut_taps = Cut(layer[tap], taps.y if axis == Y else taps.x, mapping[MAP_S + tap] * mapping[MAP_R + tap])
+            stationary = int(mapping[MAP_STATIONARY])
+            p.wires *= wire_positions(case, stationary, option[OPT_FORWARDS] > 0, axis, outputs, cut_taps)
+
+
+@_inner
+def _write_mapping(search, group, taps, channels, kernels, p, order, into):
+    """Write a candidate as a mapping row, its register tile cut to the buffer tile."""
+    layer, option = search.case.layer, search.case.option
+    _copy(search.mapping, into, N_MAP)
+    into[MAP_T + G], into[MAP_T + C], into[MAP_T + K] = group.size, channels.size, kernels.size
+    into[MAP_T + B], into[MAP_T + OY], into[MAP_T + OX] = p.b, p.y, p.x
+    into[MAP_T + FY], into[MAP_T + FX] = taps.y, taps.x
+    into[MAP_DRAM_ORDER] = order
+    for d in range(8):
+        size = _loop_size(layer, option, d, into[MAP_T + d])
+        into[MAP_R + d] = min(into[MAP_R + d], _ceil_div(size, into[MAP_S + d]))
 
 
 @_inner
@@ -1476,310 +2308,313 @@ def _copy(source, target, n):
 
 
 @_inner
-def _hopeless(aim, best, cycles, energy):
-    """No mapping with these lower bounds can become the best."""
-    if aim == FASTEST:
-        return cycles >= best.cycles
-    if aim == FRUGAL:
-        tied = energy == best.pj and cycles >= best.cycles
-        return cycles > best.limit or energy > best.pj or tied
-    return cycles * energy >= best.cycles * best.pj
+def _copies(facts, operand, whole):
+    """Copies of a tile that its buffer holds; a tile that is the `whole` operand needs no second one."""
+    return min(facts.copies[operand], 1.0) if whole else facts.copies[operand]
+
+
+# Sizes of buffer tiles.
 
 
 @_inner
-def _rank(aim, cycles, energy):
-    """What the search minimises."""
-    return cycles if aim == FASTEST else (energy if aim == FRUGAL else energy * cycles)
-
-
-# Candidates of buffer tiles.
-
-
-@_inner
-def _candidates(case, mapping, sizes, tables):
-    """Fill the tables of candidates: buffer tiles, register tiles and stationary operands."""
-    _tile_table(case, mapping, sizes, tables)
-    _register_sizes(case, mapping, tables.registers)
-    tables.n_schedules = 0
-    for stationary in range(3):
-        if case.option[OPT_W + stationary]:
-            _register_tiles(case, stationary, tables)
-    _clear_array_trips(tables)
+def _tile_record(search, d, size, taps, into):
+    """Fill a buffer tile of loop `d`; `taps`: of the filter that a flattened C stands for."""
+    layer, mapping = search.case.layer, search.mapping
+    extent, step = layer[d], mapping[MAP_S + d]
+    piece = step * mapping[MAP_R + d]
+    trips = _ceil_div(extent, size)
+    last = extent - (trips - 1) * size
+    into.size, into.trips, into.last = size, trips, last
+    steps = (trips - 1) * _ceil_div(size * taps, step) + _ceil_div(last * taps, step)
+    into.steps = steps / _ceil_div(extent * taps, step)
+    into.inside = _ceil_div(size * taps, piece)
+    into.total = (trips - 1) * into.inside + _ceil_div(last * taps, piece)
 
 
 @_inner
-def _tile_table(case, mapping, sizes, tables):
-    """Fill the candidate tiles of each slot and of the filter."""
-    layer, option = case.layer, case.option
-    _filter_tiles(case, mapping, tables)
-    for slot in range(N_SLOTS):
-        d = _loop_of(slot)
-        step = 1.0 if option[OPT_FLATTEN] > 0 and d == C else mapping[MAP_S + d]
-        tables.n_levels[slot] = _levels(_ceil_div(layer[d], step), sizes, tables.tile[slot])
-        for i in range(tables.n_levels[slot]):
-            tables.tile[slot, i] *= step
-            size = min(tables.tile[slot, i], layer[d])
-            trips = _ceil_div(layer[d], size)
-            tables.size[slot, i] = size
-            tables.trips[slot, i] = trips
-            tables.last[slot, i] = layer[d] - (trips - 1) * size
-    for axis in range(2):
-        geometry = axis_of(layer, axis)
-        for f in range(tables.n_filters):
-            tap_tile = min(tables.filters[f].size[axis], layer[FY + axis])
-            taps = Cut(layer[FY + axis], tap_tile, tap_tile)
-            for i in range(tables.n_levels[SLOT_Y + axis]):
-                size = tables.size[SLOT_Y + axis, i]
-                tables.fetched[axis, f, i] = axis_sum(Cut(layer[OY + axis], size, size), taps, geometry)
-                tables.span[axis, f, i] = min(_span(layer, axis, size, tap_tile), layer[TOUCHED_Y + axis])
-    _cycles_by_tile_of_c(case, mapping, tables)
+def _loop_tiles(search, d, taps, sizes_of_layer, n_of_layer, sizes, table):
+    """Fill the buffer tiles of loop `d`, C or K; returns how many.  The first is all of it, the last a small one."""
+    layer, mapping, found = search.case.layer, search.mapping, search.tables.sizes[d]
+    extent, step = layer[d], mapping[MAP_S + d]
+    piece = step * mapping[MAP_R + d]
+    if sizes == COMPLETE:
+        n = _critical_sizes(extent, step / taps, piece / taps, found)
+        for i in range(n):
+            _tile_record(search, d, found[i], taps, table[i])
+        return n
+    n = 0
+    for i in range(n_of_layer):
+        _tile_record(search, d, sizes_of_layer[i], taps, table[n])
+        n += 1
+    if d == K:
+        steps, trips = _ceil_div(extent, step), 2.0
+        while step > 1 and trips <= 9 and trips < steps:
+            size = _ceil_div(steps, trips) * step
+            if size < extent and _ceil_div(extent, _ceil_div(extent, size)) != size:
+                _tile_record(search, d, size, taps, table[n])
+                n += 1
+            trips += 1.0
+        return n
+    for times in (4.0, 2.0, 1.0):
+        size = max(1.0, _floor(times * piece / taps))
+        if size < extent:
+            _tile_record(search, d, size, taps, table[n])
+            n += 1
+    return n
 
 
 @_inner
-def _levels(steps, sizes, levels):
-    """Tile sizes in steps, largest first: all steps, then the stated sizes below that; returns how many."""
-    levels[0] = steps
-    count = 1
-    for i in range(sizes.shape[0]):
-        size = sizes[sizes.shape[0] - 1 - i]
-        if size < steps and count < MAX_LEVELS:
-            levels[count] = size
-            count += 1
-    return count
-
-
-@_inner
-def _loop_of(slot):
-    """The loop of a slot: C K B OY OX."""
-    return C if slot == SLOT_C else (K if slot == SLOT_K else (B if slot == SLOT_B else slot + 1))
-
-
-@_inner
-def _filter_tiles(case, mapping, tables):
-    """Fill the tiles of the filter: whole; one spatial step of rows; one step of both."""
-    layer, filters = case.layer, tables.filters
-    step_y, step_x = mapping[MAP_S + FY], mapping[MAP_S + FX]
-    count = 1
-    filters[0].size[Y], filters[0].size[X] = layer[FY], layer[FX]
-    if not case.option[OPT_FLATTEN] > 0:
-        if step_y < layer[FY]:
-            filters[count].size[Y], filters[count].size[X] = step_y, layer[FX]
-            count += 1
-        if step_x < layer[FX]:
-            filters[count].size[Y], filters[count].size[X] = min(step_y, layer[FY]), step_x
-            count += 1
-    tables.n_filters = count
-    for f in range(count):
-        fy, fx = filters[f].size[Y], filters[f].size[X]
-        filters[f].taps = min(fy, layer[FY]) * min(fx, layer[FX])
-        filters[f].trips = _ceil_div(layer[FY], fy) * _ceil_div(layer[FX], fx)
-
-
-@_inner
-def _array_cycles(layer, option, mapping):
-    """Cycles of the array on all of the layer: a pass over every loop, idle edges included."""
-    cycles = 1.0
-    for d in range(8):
-        cycles *= _ceil_div(_loop_extent(layer, option, d), mapping[MAP_S + d])
-    return cycles
-
-
-@_inner
-def _cycles_by_tile_of_c(case, mapping, tables):
-    """Fill the array cycles for each tile of C: a step of a flattened reduction does not cross a tile."""
-    layer, option = case.layer, case.option
-    cycles = _array_cycles(layer, option, mapping)
-    taps, step = layer[FY] * layer[FX], mapping[MAP_S + C]
-    for c in range(tables.n_levels[SLOT_C]):
-        tables.cycles[c] = cycles
-        if option[OPT_FLATTEN] > 0:
-            full = _ceil_div(tables.size[SLOT_C, c] * taps, step)
-            last = _ceil_div(tables.last[SLOT_C, c] * taps, step)
-            steps = (tables.trips[SLOT_C, c] - 1) * full + last
-            tables.cycles[c] = cycles * steps / _ceil_div(layer[C] * taps, step)
-
-
-# Candidates of schedules: stationary operands and register tiles.
-
-
-@_inner
-def _register_tiles(case, stationary, tables):
-    """Append the register tiles that fit and that no fitting one exceeds in one loop to the schedules.
-
-    A larger register tile never moves more over the array's wires (pieces merge), so only these matter.  Filters: one
-    tap, a row of taps, or all; pixels in row order: part of a row, or whole rows; C and K: doublings.
-    """
-    registers = tables.registers
-    _most_pixels(case, stationary, registers)
-    room = case.design[REG_W] / (registers.lanes * _weight_word_bytes(case.layer, case.design))
-    for f in range(MAX_FILTERS):
-        if (f == 1 and registers.fx == 1.0) or (f == 2 and registers.fy == 1.0):
+def _critical_sizes(extent, step, piece, sizes):
+    """Sizes of a tile that matter, largest first: of every trip count the ends, and the multiples of a step and a piece
+    at its ends; of short loops and trip counts, all.  Returns how many."""
+    sizes[0] = extent
+    n = 1
+    while sizes[n - 1] > 1.0 and n < MAX_TILES - 8:
+        high = sizes[n - 1] - 1.0
+        if extent > 16.0:  # jump to the end of the trip count of the last size
+            trips = _ceil_div(extent, sizes[n - 1])
+            high = _ceil_div(extent, trips) - 1.0
+        if high < 1.0:
+            break
+        low = _ceil_div(extent, _ceil_div(extent, high))
+        if extent <= 16.0 or high - low <= 2.0:
+            size = high
+            while size >= low:
+                sizes[n] = size
+                n += 1
+                size -= 1.0
             continue
-        fy, fx = _register_filter(registers, f)
-        for c in range(registers.n_c):
-            for k in range(registers.n_k):
-                pixels = min(registers.most_inputs[f, c], registers.most_sums[k])
-                if registers.k[k] * registers.c[c] * (fy * fx) > room or pixels < 0:
-                    break
-                if tables.n_schedules == MAX_SCHEDULES or _exceeded(registers, room, f, c, k, pixels):
-                    continue
-                schedule = tables.schedules[tables.n_schedules]
-                schedule.stationary = stationary
-                tile = schedule.register
-                tile[B], tile[G], tile[K], tile[C] = 1.0, 1.0, registers.k[k], registers.c[c]
-                tile[OY], tile[OX] = _register_rows(registers, pixels)
-                tile[FY], tile[FX] = fy, fx
-                tables.n_schedules += 1
+        sizes[n] = high
+        n += 1
+        start = n
+        n = _add_size(_floor(_floor(high / step) * step), low, high, start, n, sizes)
+        n = _add_size(_floor(_ceil_div(low, step) * step), low, high, start, n, sizes)
+        n = _add_size(_floor(_floor(high / piece) * piece), low, high, start, n, sizes)
+        n = _add_size(_floor(_ceil_div(low, piece) * piece), low, high, start, n, sizes)
+        sizes[n] = low
+        n += 1
+    return n
 
 
 @_inner
-def _register_sizes(case, mapping, registers):
-    """Fill the sizes of register tiles."""
-    layer, s = case.layer, MAP_S
-    registers.fy, registers.fx = _ceil_div(layer[FY], mapping[s + FY]), _ceil_div(layer[FX], mapping[s + FX])
-    if case.option[OPT_FLATTEN]:
-        registers.fy, registers.fx = 1.0, 1.0
-    registers.columns = _ceil_div(layer[OX], mapping[s + OX])
-    registers.lanes = max(mapping[MAP_LANES], 1.0)
-    registers.n_k = _doubling(_ceil_div(layer[K], mapping[s + K]), registers.k)
-    registers.n_c = _doubling(_ceil_div(_loop_extent(layer, case.option, C), mapping[s + C]), registers.c)
-    n = _doubling(registers.columns, registers.pixels)
-    registers.n_columns = n
-    rows = _ceil_div(layer[OY], mapping[s + OY])
-    registers.n_pixels = n + _doubling(rows, registers.pixels[n:])  # 1 whole row twice: harmless
+def _add_size(size, low, high, start, n, sizes):
+    """Insert a size between `low` and `high` in falling order, once; returns how many there are."""
+    if size <= low or size >= high:
+        return n
+    for i in range(start, n):
+        if sizes[i] == size:
+            return n
+    i = n
+    while i > start and sizes[i - 1] < size:
+        sizes[i] = sizes[i - 1]
+        i -= 1
+    sizes[i] = size
+    return n + 1
 
 
 @_inner
-def _doubling(steps, levels):
-    """Register tile sizes: 1, 2, 4 ... and all steps; each divides into pieces of the one before."""
-    count = 0
-    value = 1.0
-    while value < steps and count < MAX_LEVELS - 1:
-        levels[count] = value
-        count += 1
-        value *= 2
-    levels[count] = steps
-    return count + 1
+def _group_tiles(search, sizes):
+    """Fill the buffer tiles of G."""
+    tables, layer, mapping = search.tables, search.case.layer, search.mapping
+    extent, found = layer[G], tables.sizes[G]
+    step = mapping[MAP_S + G]
+    piece = step * mapping[MAP_R + G]
+    if sizes == COMPLETE:
+        n = _critical_sizes(extent, step, piece, found)
+    else:
+        n = 0
+        for i in range(3):
+            size = min(extent, piece if i == 0 else (step if i == 1 else 1.0))
+            if n == 0 or size < found[n - 1]:
+                found[n] = size
+                n += 1
+    for i in range(n):
+        _tile_record(search, G, found[i], 1.0, tables.g[i])
+    tables.n_g = n
 
 
 @_inner
-def _register_filter(registers, f):
-    """Register tile of the filter: one tap, a row of taps, all taps."""
-    return registers.fy if f == 2 else 1.0, registers.fx if f >= 1 else 1.0
+def _filter_tiles(search, sizes):
+    """Fill the buffer tiles of the filter: whole; one spatial step of rows; one step of both; one tap; or all sizes."""
+    tables, layer, mapping = search.tables, search.case.layer, search.mapping
+    tables.n_filters = 0
+    fy, fx = layer[FY], layer[FX]
+    _add_filter(search, fy, fx)
+    if search.case.option[OPT_FLATTEN] > 0:
+        return
+    if sizes == COMPLETE:
+        y = fy
+        while y >= 1.0:
+            x = fx
+            while x >= 1.0:
+                _add_filter(search, y, x)
+                x -= 1.0
+            y -= 1.0
+        return
+    _add_filter(search, min(fy, mapping[MAP_S + FY]), fx)
+    _add_filter(search, min(fy, mapping[MAP_S + FY]), min(fx, mapping[MAP_S + FX]))
+    _add_filter(search, 1.0, 1.0)
 
 
 @_inner
-def _register_rows(registers, p):
-    """Rows and columns of the pixels number `p`: part of a row, or whole rows."""
-    if p < registers.n_columns:
-        return 1.0, registers.pixels[p]
-    return registers.pixels[p], registers.columns
+def _add_filter(search, y, x):
+    """Append a buffer tile of the filter that is not there yet."""
+    tables, layer, option = search.tables, search.case.layer, search.case.option
+    n = tables.n_filters
+    for f in range(n):
+        if tables.filters[f].y == y and tables.filters[f].x == x:
+            return
+    if n == MAX_FILTERS:
+        return
+    taps, scratch = tables.filters[n], tables.axis[0, 0]
+    taps.y, taps.x, taps.taps = y, x, y * x
+    taps.trips, taps.steps, taps.total, taps.inside = 1.0, 1.0, 1.0, 1.0
+    if option[OPT_FLATTEN] == 0:
+        _tile_record(search, FY, y, 1.0, scratch)
+        taps.trips, taps.steps, taps.total, taps.inside = scratch.trips, scratch.steps, scratch.total, scratch.inside
+        _tile_record(search, FX, x, 1.0, scratch)
+        taps.trips *= scratch.trips
+        taps.steps *= scratch.steps
+        taps.total *= scratch.total
+        taps.inside *= scratch.inside
+    tables.n_filters = n + 1
 
 
 @_inner
-def _most_pixels(case, stationary, registers):
-    """Fill the most pixels whose inputs and whose sums the registers hold."""
-    design = case.design
-    for f in range(MAX_FILTERS):
-        fy, fx = _register_filter(registers, f)
-        best = registers.n_pixels - 1
-        for c in range(registers.n_c):
-            while best >= 0:
-                oy, ox = _register_rows(registers, best)
-                pixels = _register_pixels(case, stationary, oy, ox, fy, fx)
-                if registers.c[c] * registers.lanes * pixels * design[ACTIVATION_BYTES] <= design[REG_I]:
-                    break
-                best -= 1
-            registers.most_inputs[f, c] = best
-    best = registers.n_pixels - 1
-    for k in range(registers.n_k):
-        while best >= 0:
-            oy, ox = _register_rows(registers, best)
-            if registers.k[k] * (oy * ox) * design[ACCUMULATOR_BYTES] <= design[REG_O]:
-                break
-            best -= 1
-        registers.most_sums[k] = best
+def _pixel_tiles(search, f, lists, sizes):
+    """Fill the pixel tiles for tile `f` of the filter, and the least of what they need."""
+    case, mapping, tables = search.case, search.mapping, search.tables
+    layer, option, taps = case.layer, case.option, tables.filters[f]
+    whole_rows = option[OPT_WHOLE_ROWS] > 0
+    tables.n_pixels = 0
+    tables.least_positions, tables.least_last = np.inf, np.inf
+    unrolled = mapping[MAP_S + B] * mapping[MAP_S + OY] * mapping[MAP_S + OX] > 1
+    if sizes == QUICK and not unrolled and not whole_rows:
+        halo = f > 0 and (layer[FY] > 1 or layer[FX] > 1)
+        for i in range(lists.n_pixels):
+            source, p = lists.pixels[i], tables.pixels[i]
+            p.b, p.y, p.x, p.trips = source.b, source.y, source.x, source.trips
+            p.pixels, p.last, p.steps, p.wires = source.pixels, source.last, 1.0, -1.0
+            p.positions, p.fetched = source.positions, source.fetched
+            if halo:
+                p.positions = p.b * min(_span(layer, Y, p.y, taps.y), layer[TOUCHED_Y])
+                p.positions *= min(_span(layer, X, p.x, taps.x), layer[TOUCHED_X])
+                p.fetched = axis_sum(Cut(layer[OY], p.y, p.y), Cut(layer[FY], taps.y, taps.y), axis_of(layer, Y))
+                p.fetched *= axis_sum(Cut(layer[OX], p.x, p.x), Cut(layer[FX], taps.x, taps.x), axis_of(layer, X))
+            tables.least_positions = min(tables.least_positions, p.positions)
+            tables.least_last = min(tables.least_last, p.last)
+        tables.n_pixels = lists.n_pixels
+        return
+    for a in range(3):
+        _axis_tiles(search, a, taps, sizes)
+    if whole_rows:
+        tables.n_axis[2] = 1
+    n_b, n_y, n_x = tables.n_axis[0], tables.n_axis[1], tables.n_axis[2]
+    for x in range(n_x - 1, -1, -1):
+        for y in range(n_y - 1, -1, -1):
+            for b in range(n_b - 1, -1, -1):
+                if tables.n_pixels == MAX_PIXEL_TILES:
+                    tables.truncated = 0.0
+                    return
+                tile_b, tile_y, tile_x = tables.axis[0, b], tables.axis[1, y], tables.axis[2, x]
+                p = tables.pixels[tables.n_pixels]
+                p.b, p.y, p.x = tile_b.size, tile_y.size, tile_x.size
+                p.trips = tile_b.trips * tile_y.trips * tile_x.trips
+                p.positions = tile_b.size * tile_y.span * tile_x.span
+                p.pixels = tile_b.size * tile_y.size * tile_x.size
+                p.last = tile_b.last * tile_y.last * tile_x.last
+                p.fetched = tile_y.fetched * tile_x.fetched
+                p.steps = tile_b.steps * tile_y.steps * tile_x.steps
+                p.wires = -1.0
+                tables.n_pixels += 1
+                tables.least_positions = min(tables.least_positions, p.positions)
+                tables.least_last = min(tables.least_last, p.last)
 
 
 @_inner
-def _exceeded(registers, room, f, c, k, pixels):
-    """Whether a register tile that fits exceeds this one in one loop and has as many pixels.
-
-    `room`: words of W that fit, for one lane.
-    """
-    fy, fx = _register_filter(registers, f)
-    if k + 1 < registers.n_k and registers.k[k + 1] * registers.c[c] * (fy * fx) <= room:
-        if pixels <= registers.most_sums[k + 1]:
-            return True
-    if c + 1 < registers.n_c and registers.k[k] * registers.c[c + 1] * (fy * fx) <= room:
-        if pixels <= registers.most_inputs[f, c + 1]:
-            return True
-    larger = _larger_filter(registers, f)
-    if larger == MAX_FILTERS:
-        return False
-    fy, fx = _register_filter(registers, larger)
-    return registers.k[k] * registers.c[c] * (fy * fx) <= room and pixels <= registers.most_inputs[larger, c]
-
-
-@_inner
-def _larger_filter(registers, f):
-    """The next larger register tile of the filter that differs from `f`; 3 = none."""
-    if f == 0 and registers.fx > 1:
-        return 1
-    return 2 if f < 2 and registers.fy > 1 else 3
+def _axis_tiles(search, a, taps, sizes):
+    """Fill the buffer tiles of B, OY or OX, largest first."""
+    tables, layer, mapping = search.tables, search.case.layer, search.mapping
+    d = B if a == 0 else (OY if a == 1 else OX)
+    extent, step = layer[d], mapping[MAP_S + d]
+    piece, found = step * mapping[MAP_R + d], tables.sizes[d]
+    if sizes == COMPLETE:
+        n = _critical_sizes(extent, step, piece, found)
+    else:
+        n = _step_sizes(extent, step, piece, found)
+    tables.n_axis[a] = n
+    for i in range(n):
+        tile = tables.axis[a, i]
+        _tile_record(search, d, found[i], 1.0, tile)
+        if a > 0:
+            axis = a - 1
+            tap = taps.y if axis == Y else taps.x
+            tile.span = min(_span(layer, axis, found[i], tap), layer[TOUCHED_Y + axis])
+            cut = Cut(layer[FY + axis], tap, tap)
+            tile.fetched = axis_sum(Cut(extent, found[i], found[i]), cut, axis_of(layer, axis))
 
 
 @_inner
-def register_steps(tile, steps, register):
-    """Steps of a register tile inside a buffer tile of `tile` steps: the largest power of two that divides it.
+def _step_sizes(extent, step, piece, sizes):
+    """Multiples of a piece, then of a step, by trip count, then halves of a step, largest first; returns how many."""
+    n, steps = 0, _ceil_div(extent, piece)
+    j = steps
+    while True:
+        sizes[n] = min(j * piece, extent)
+        n += 1
+        if j <= 1.0:
+            break
+        j = _ceil_div(steps, _ceil_div(steps, j - 1.0))
+    steps = _ceil_div(extent, step)
+    j = min(_ceil_div(piece, step), steps)
+    while j > 1.0:
+        j = _ceil_div(steps, _ceil_div(steps, j - 1.0))
+        if j * step < sizes[n - 1]:
+            sizes[n] = j * step
+            n += 1
+    size = sizes[n - 1]
+    while size > 1.0:
+        size = _ceil_div(size, 2.0)
+        sizes[n] = size
+        n += 1
+    return n
 
-    So buffer tiles are whole multiples of register tiles; a tile of all steps takes any register tile.
-    """
-    if tile >= steps:
-        return min(register, steps)
-    size = 1.0
-    while size * 2 <= register and _floor(tile / (size * 2)) * (size * 2) == tile:
-        size *= 2
-    return size
 
-
-# Facts that all candidates share, and what traffic costs.
+# Facts that the candidates of a configuration share, and what traffic costs.
 
 
 @_inner
 def _facts(case, mapping, facts):
-    """Fill the facts that do not depend on the schedules."""
+    """Fill the facts of a configuration."""
     layer, design, variant, bypass = case.layer, case.design, case.variant, int(mapping[MAP_BYPASS])
     words, word, dense = _words(layer), design[ACTIVATION_BYTES], design[COMPRESSION]
     w_word, sum_word = _weight_word_bytes(layer, design), design[ACCUMULATOR_BYTES]
     keep_w = bypass & BYPASS_W == 0 and variant & WEIGHTS_RESIDENT == 0
     keep_i = bypass & BYPASS_I == 0 and variant & IN_RESIDENT == 0
     keep_o = bypass & BYPASS_O == 0
-    step_g = mapping[MAP_S + G]
-    g = min(step_g, layer[G])
     facts.whole[W], facts.whole[I], facts.whole[O] = words.w * w_word, words.i * word, words.o * sum_word
     facts.load[W], facts.load[I] = words.w / _edge(design, W), words.i / _edge(design, I)
     facts.load[O] = words.o / _edge(design, O)
     facts.positions = layer[TOUCHED_Y] * layer[TOUCHED_X]
-    facts.word[W], facts.word[I], facts.word[O] = g * w_word, g * word, g * sum_word
+    facts.word[W], facts.word[I], facts.word[O] = w_word, word, sum_word
     facts.lead_w = _padding(case, mapping, W) if keep_w and design[DOUBLE_W] > 0 else 0.0
     facts.lead_i = dense * _padding(case, mapping, I) if keep_i and design[DOUBLE_I] > 0 else 0.0
-    facts.steps_g = _ceil_div(layer[G], step_g)
     facts.tail = 0.0
     if keep_o and design[DOUBLE_O] > 0 and variant & OUT_RESIDENT == 0:
-        last_g = layer[G] - (facts.steps_g - 1) * step_g
-        facts.tail = word * dense * _padding(case, mapping, O) * last_g
+        facts.tail = word * dense * _padding(case, mapping, O)
     facts.reload = design[RELOAD]
-    facts.whole_g = 1.0 if g == layer[G] else 0.0
     for x in range(3):
         held = keep_w if x == W else (keep_i if x == I else keep_o)
         facts.copies[x] = (1.0 + design[TWICE_W + x]) if held else 0.0
-        facts.buffer[x] = design[BUFFER_W + x]
+        facts.buffer[x] = int(design[BUFFER_W + x])
         facts.room[x] = tile_capacity(design, x)
-    facts.out_pixels = layer[B] * layer[OY] * layer[OX]
-    facts.tile_pixels = facts.room[int(design[BUFFER_O])] / facts.word[O] if keep_o else np.inf
     facts.vector = layer[VECTOR_OPERATIONS] / design[VECTOR_LANES]
     facts.per_bandwidth, facts.leak = 1.0 / design[DRAM_BYTES_PER_CYCLE], design[PJ_LEAK_CYCLE]
+    facts.thin = min(1.0, layer[TOUCHED_Y] / layer[OY]) * min(1.0, layer[TOUCHED_X] / layer[OX])
+    facts.skew = 2 * design[ROWS] + design[COLS] - 2 if design[SYSTOLIC] > 0 else 0.0
+    facts.cycles = 1.0
+    for d in range(8):
+        facts.cycles *= _ceil_div(_loop_extent(layer, case.option, d), mapping[MAP_S + d])
 
 
 @_inner
@@ -1804,253 +2639,33 @@ def _coefficients(case, mapping, out, costs):
 
 
 @_inner
-def _link_bytes(facts, pixels, times):
-    """Bytes of W, I and returning O over the DRAM link."""
-    return WIO(facts.whole[W] * times.w, facts.whole[I] * pixels * times.i, facts.whole[O] * (times.o - 1))
-
-
-@_inner
-def _over_link(costs, column, link):
-    """What `link` bytes over the DRAM link cost in one column."""
-    return (costs[DRAM_BYTE_W, column] * link.w + costs[DRAM_BYTE_I, column] * link.i
-            + costs[DRAM_BYTE_O, column] * link.o)  # fmt: skip
-
-
-@_inner
-def _link_costs(costs, link):
-    """What `link` bytes over the DRAM link cost in each column."""
-    return LinkCosts(_over_link(costs, COST_DRAM, link), _over_link(costs, COST_SERIAL, link),
-                     _over_link(costs, COST_PORT_0, link), _over_link(costs, COST_PORT_1, link),
-                     _over_link(costs, COST_PORT_2, link), _over_link(costs, COST_PJ, link))  # fmt: skip
-
-
-@_inner
-def _wire_bytes_cost(costs, column, wires):
-    """What `wires`, bytes over the wires of the array, cost in one column."""
-    return (costs[ARRAY_BYTE_W, column] * wires.w + costs[ARRAY_BYTE_I, column] * wires.i
-            + costs[ARRAY_BYTE_O, column] * wires.o)  # fmt: skip
-
-
-@_inner
-def _over_wires(costs, column, wires):
-    """As `_wire_bytes_cost`, what no traffic costs included."""
-    return costs[NO_TRAFFIC, column] + _wire_bytes_cost(costs, column, wires)
+def _priced(costs, column, wires, link):
+    """What bytes over the wires of the array and over the DRAM link cost in one column."""
+    return (costs[NO_TRAFFIC, column]
+            + (costs[ARRAY_BYTE_W, column] * wires.w + costs[ARRAY_BYTE_I, column] * wires.i
+               + costs[ARRAY_BYTE_O, column] * wires.o)
+            + (costs[DRAM_BYTE_W, column] * link.w + costs[DRAM_BYTE_I, column] * link.i
+               + costs[DRAM_BYTE_O, column] * link.o))  # fmt: skip
 
 
 @_inner
 def _port_cycles(costs, wires, link):
-    """Cycles of the busiest port; `link`: from `_link_costs`."""
-    port_0 = _over_wires(costs, COST_PORT_0, wires) + link.port_0
-    port_1 = _over_wires(costs, COST_PORT_1, wires) + link.port_1
-    port_2 = _over_wires(costs, COST_PORT_2, wires) + link.port_2
-    return max(port_0, max(port_1, port_2))
+    """Cycles of the busiest port."""
+    return max(_priced(costs, COST_PORT_0, wires, link),
+               max(_priced(costs, COST_PORT_1, wires, link), _priced(costs, COST_PORT_2, wires, link)))  # fmt: skip
 
 
 @_inner
-def _candidate_cost(tables, work, link, ends):
+def _cost(tables, work, link, ends):
     """Cost of a mapping (as `_latency`), or lower bounds of it from lower bounds of everything.
 
-    `work`: of array, its skew and the vector unit; `link`: from `_link_costs`; `ends`: bytes that cannot overlap.
+    `work`: of the array and its wires; `link`, `ends`: bytes over the DRAM link, and those that cannot overlap.
     """
     costs, facts = tables.costs, tables.facts
-    moved = _over_wires(costs, COST_DRAM, work.wires) + link.dram
-    serial = _over_wires(costs, COST_SERIAL, work.wires) + link.serial
-    steady = max(work.busy, _port_cycles(costs, work.wires, link))
+    moved, serial = _priced(costs, COST_DRAM, work.wires, link), _priced(costs, COST_SERIAL, work.wires, link)
+    steady = max(max(work.busy, facts.vector), _port_cycles(costs, work.wires, link))
     cycles = max(steady + (ends + serial) * facts.per_bandwidth, moved * facts.per_bandwidth)
-    return Cost(cycles, _over_wires(costs, COST_PJ, work.wires) + link.pj + cycles * facts.leak)
-
-
-# Work of the array: trips of each schedule, filled as they are needed, and what follows from them.
-
-
-@_inner
-def _clear_array_trips(tables):
-    """Mark the array trips of all schedules as not filled yet."""
-    for f in range(tables.n_filters):
-        for j in range(tables.n_schedules):
-            total = tables.array_trips[f, j].total
-            for slot in range(N_SLOTS):
-                for i in range(tables.n_levels[slot]):
-                    total[slot, i] = -1.0
-
-
-@_inner
-def _fill_missing(search, j, levels):
-    """Fill the array trips that are missing of one buffer tile for schedule `j`."""
-    total = search.tables.array_trips[levels.f, j].total
-    if total[SLOT_C, levels.c] < 0:
-        _fill_array_trips(search, j, levels.f, SLOT_C, levels.c)
-    if total[SLOT_K, levels.k] < 0:
-        _fill_array_trips(search, j, levels.f, SLOT_K, levels.k)
-    if total[SLOT_B, levels.b] < 0:
-        _fill_array_trips(search, j, levels.f, SLOT_B, levels.b)
-    if total[SLOT_Y, levels.y] < 0:
-        _fill_array_trips(search, j, levels.f, SLOT_Y, levels.y)
-    if total[SLOT_X, levels.x] < 0:
-        _fill_array_trips(search, j, levels.f, SLOT_X, levels.x)
-
-
-@_inner
-def _fill_array_trips(search, j, f, slot, i):
-    """Fill level `i` of a slot for schedule `j`: array trips; of OY and OX also the positions into the array."""
-    case, mapping, tables = search.case, search.mapping, search.tables
-    layer, option = case.layer, case.option
-    register, taps, trips = tables.schedules[j].register, tables.filters[f].size, tables.array_trips[f, j]
-    d = _loop_of(slot)
-    step = mapping[MAP_S + d]
-    extent = _loop_extent(layer, option, d)
-    tile = _loop_size(layer, option, d, tables.size[slot, i])
-    total, inside, steps = _array_trips(extent, tile, step, register[d])
-    if d == C and not option[OPT_FLATTEN]:
-        for axis in range(2):
-            tap = FY + axis
-            more, most, _ = _array_trips(layer[tap], taps[axis], mapping[MAP_S + tap], register[tap])
-            total *= more
-            inside *= most
-    trips.total[slot, i], trips.inside[slot, i] = total, inside
-    if slot >= SLOT_Y:
-        axis, tap = slot - SLOT_Y, FY + slot - SLOT_Y
-        _, _, tap_steps = _array_trips(layer[tap], taps[axis], mapping[MAP_S + tap], register[tap])
-        cut_taps = Cut(layer[tap], taps[axis], mapping[MAP_S + tap] * tap_steps)
-        stationary, forwards = tables.schedules[j].stationary, option[OPT_FORWARDS] > 0
-        outputs = Cut(extent, tile, step * steps)
-        trips.positions[axis, i] = wire_positions(case, stationary, forwards, axis, outputs, cut_taps)
-
-
-@_inner
-def _array_trips(extent, tile, step, register):
-    """Array trips of one loop over all its DRAM tiles, and at most in one; and the register tile [steps]."""
-    tile = min(tile, extent)
-    count = _ceil_div(extent, tile)
-    steps = register_steps(_ceil_div(tile, step), _ceil_div(extent, step), register)
-    inside = _ceil_div(tile, step * steps)
-    return (count - 1) * inside + _ceil_div(extent - (count - 1) * tile, step * steps), inside, steps
-
-
-@_inner
-def _by_group(trips, levels):
-    """`Trips` of a buffer tile from those by slot and level; G is taken to have one."""
-    pixels = trips[SLOT_B, levels.b] * trips[SLOT_Y, levels.y] * trips[SLOT_X, levels.x]
-    return Trips(pixels, trips[SLOT_K, levels.k], trips[SLOT_C, levels.c], 1.0)
-
-
-@_inner
-def _array_work(design, tables, j, levels, outside, once, stop):
-    """`Work` of schedule `j` in one buffer tile.
-
-    `outside`, `once`: trips over DRAM tiles and times over the DRAM link; `stop`: from `_stop_cycles`, 0 for a lower
-    bound.
-    """
-    facts, trips, stationary = tables.facts, tables.array_trips[levels.f, j], tables.schedules[j].stationary
-    total, inside = _by_group(trips.total, levels), _by_group(trips.inside, levels)
-    positions = trips.positions[Y, levels.y] * trips.positions[X, levels.x]
-    times = _stationary_times(stationary, inside, outside, once)
-    times_w, times_i, visits = total.p, total.k, total.r
-    if stationary == W:
-        times_w = times
-        folds, load = total.k * total.r, facts.load[W]
-    elif stationary == I:
-        times_i = times
-        folds, load = total.p * total.r, facts.load[I] * positions
-    else:
-        visits = times
-        folds, load = total.p * total.k, facts.load[O]
-    cycles = tables.cycles[levels.c]
-    cycles += _skew(design, cycles, folds * facts.steps_g * times, load * times, stop)
-    traffic = WIO(facts.whole[W] * times_w, facts.whole[I] * positions * times_i, facts.whole[O] * (visits - 1))
-    return Work(max(cycles, facts.vector), traffic)
-
-
-# Lower bounds.
-
-
-@_inner
-def _schedule_floors(search):
-    """Fill the facts about schedules: least work of all over all buffer tiles, operands that always stream.
-
-    One buffer tile that holds the whole layer moves the least over every wire, and has the least skew.
-    """
-    tables = search.tables
-    facts = tables.facts
-    facts.least_busy, facts.least[W], facts.least[I], facts.least[O] = np.inf, np.inf, np.inf, np.inf
-    facts.streams[W], facts.streams[I], facts.streams[O] = 1.0, 1.0, 1.0
-    whole = Levels(WHOLE, WHOLE, WHOLE, WHOLE, WHOLE, WHOLE)
-    for j in range(tables.n_schedules):
-        work = _least_work(search, j, whole, 1.0, 1.0)
-        facts.least_busy = min(facts.least_busy, work.busy)
-        facts.least[W] = min(facts.least[W], work.wires.w)
-        facts.least[I] = min(facts.least[I], work.wires.i)
-        facts.least[O] = min(facts.least[O], work.wires.o)
-        facts.streams[tables.schedules[j].stationary] = 0.0
-
-
-@_inner
-def _least_work(search, j, levels, trips_k, trips_r):
-    """Least work of schedule `j` in buffer tiles of at least these trips; the busiest port is busy, too.
-
-    `levels`: the largest such tile.
-    """
-    tables = search.tables
-    facts = tables.facts
-    _fill_missing(search, j, levels)
-    inside = _by_group(tables.array_trips[levels.f, j].inside, levels)
-    once = WIO(1.0, trips_k if inside.r > 1 else 1.0, trips_r if inside.k > 1 else 1.0)
-    work = _array_work(search.case.design, tables, j, levels, Trips(1.0, once.i, once.o, 1.0), once, 0.0)
-    link = _link_costs(tables.costs, WIO(facts.whole[W], facts.whole[I] * facts.positions, 0.0))
-    return Work(max(work.busy, _port_cycles(tables.costs, work.wires, link)), work.wires)
-
-
-@_inner
-def _nodes(tables):
-    """Fill the nodes whose weights fit, with lower bounds of what is inside."""
-    facts = tables.facts
-    tables.n_nodes = 0
-    for f in range(tables.n_filters):
-        least_plane = tables.span[Y, f, tables.n_levels[SLOT_Y] - 1] * tables.span[X, f, tables.n_levels[SLOT_X] - 1]
-        pixels = tables.fetched[Y, f, WHOLE] * tables.fetched[X, f, WHOLE]
-        for c in range(tables.n_levels[SLOT_C]):
-            for k in range(tables.n_levels[SLOT_K]):
-                node = tables.nodes[tables.n_nodes]
-                _node(tables, f, c, k, node)
-                if node.held_w > facts.room[int(facts.buffer[W])]:
-                    continue
-                trips_p = max(1.0, facts.out_pixels * node.size_k / facts.tile_pixels)
-                least_i = facts.lead_i * facts.word[I] * node.size_c * least_plane
-                wire_i = max(facts.least[I], facts.streams[I] * facts.whole[I] * facts.positions * node.trips_k)
-                wire_o = max(facts.least[O], facts.streams[O] * facts.whole[O] * (node.trips_r - 1))
-                work = Work(facts.least_busy, WIO(facts.least[W], wire_i, wire_o))
-                trips = Trips(trips_p, node.trips_k, node.trips_r, 1.0)
-                least = _least_cost(tables, Tiling(trips, pixels, facts.lead_w * node.tile_w + least_i), work)
-                node.cycles, node.pj = least.cycles, least.pj
-                tables.n_nodes += 1
-
-
-@_inner
-def _node(tables, f, c, k, node):
-    """Fill the record of a node but for its bounds."""
-    facts, taps = tables.facts, tables.filters[f]
-    node.f, node.c, node.k = f, c, k
-    node.size_c, node.size_k = tables.size[SLOT_C, c], tables.size[SLOT_K, k]
-    node.trips_k, node.trips_r = tables.trips[SLOT_K, k], tables.trips[SLOT_C, c] * taps.trips
-    node.whole_filter = 1.0 if taps.trips == 1.0 and facts.whole_g > 0 else 0.0
-    node.tile_w = facts.word[W] * node.size_k * node.size_c * taps.taps
-    node.held_w = node.tile_w * _copies(facts, W, node.trips_r * node.trips_k == 1 and node.whole_filter > 0)
-
-
-@_inner
-def _least_cost(tables, tiling, work):
-    """Least cost of a tiling with at least these trips, pixels and end bytes, and at least this work."""
-    facts, costs = tables.facts, tables.costs
-    wire_w = max(work.wires.w, facts.streams[W] * facts.whole[W] * tiling.trips.p)
-    wires = WIO(wire_w, work.wires.i, work.wires.o)
-    moved = np.inf
-    energy = np.inf
-    for order in range(N_ORDERS):
-        link = _link_bytes(facts, tiling.pixels, _dram_times(order, facts.reload, tiling.trips))
-        moved = min(moved, _over_wires(costs, COST_DRAM, wires) + _over_link(costs, COST_DRAM, link))
-        energy = min(energy, _over_wires(costs, COST_PJ, wires) + _over_link(costs, COST_PJ, link))
-    cycles = max(work.busy + tiling.ends * facts.per_bandwidth, moved * facts.per_bandwidth)
-    return Cost(cycles * ROOM, (energy + cycles * facts.leak) * ROOM)
+    return Cost(cycles, _priced(costs, COST_PJ, work.wires, link) + cycles * facts.leak, moved)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -2072,6 +2687,7 @@ class Networks(NamedTuple):
     inputs : tensors that the steps read; -1 = none.
     tensors : (n_tensors, 3) elements, first and last step.
     weight_elements : (n_networks,) weights of each network.
+    lists : (n_layers,) `LISTS` of the distinct MAC layers.
     """
 
     layers: np.ndarray
@@ -2080,6 +2696,7 @@ class Networks(NamedTuple):
     inputs: np.ndarray
     tensors: np.ndarray
     weight_elements: np.ndarray
+    lists: np.ndarray
 
 
 class Found(NamedTuple):
@@ -2148,6 +2765,7 @@ def vector_cost(layer, design, bytes_in, bytes_out, out):
     out[PJ_TOTAL_LEAKAGE] = out[CYCLES] * design[PJ_LEAK_CYCLE]
     out[ENERGY_PJ] = out[PJ_TOTAL_BUFFER] + out[PJ_TOTAL_DRAM] + out[PJ_TOTAL_VECTOR] + out[PJ_TOTAL_LEAKAGE]
     out[BOUND_CYCLES] = max(vector, dram)
+    out[LEAST] = out[BOUND_CYCLES]
     out[BOUND_PJ] = out[PJ_TOTAL_DRAM]
 
 
@@ -2241,13 +2859,13 @@ def fixed_mapping(layer, design, option, fixed, mapping):
 
 
 @_entry
-def evaluate_designs(designs, fixed, options, networks, sizes, mode, slack, found, scratch, totals):
+def evaluate_designs(designs, fixed, options, networks, effort, mode, slack, found, scratch, totals):
     """Cost of each network on each design: the sum over its steps into `totals` (n_designs, n_networks, N_RESULT).
 
     `fixed` (n_designs, N_FIXED): frozen mappings; without columns every layer gets its best mapping (`map_layer`, to
-    which `sizes`, `mode` and `slack` belong).  `found` (`make_found`) holds the last design afterwards.
+    which `effort`, `mode` and `slack` belong).  `found` (`make_found`) holds the last design afterwards.
     """
-    layers, steps = networks.layers, networks.steps
+    layers, steps, lists = networks.layers, networks.steps, networks.lists
     for row in range(designs.shape[0]):
         design = designs[row]
         for network in range(totals.shape[1]):
@@ -2275,7 +2893,8 @@ def evaluate_designs(designs, fixed, options, networks, sizes, mode, slack, foun
                         fixed_mapping(layers[index], design, option, fixed[row], best_map)
                         evaluate_mapping(layers[index], design, option, best_map, variant, result)
                     else:
-                        map_layer(layers[index], design, options, sizes, mode, slack, variant, best_map, result, scratch)
+                        map_layer(layers[index], design, options, lists[index], effort, mode, slack, variant, best_map, result,
+                                  scratch)
                 found.done[index, variant] = True
             found.variants[i] = variant
             for column in range(N_RESULT):
