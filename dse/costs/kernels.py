@@ -1063,9 +1063,11 @@ N_SLOTS = 5
 # Rows of `TABLES.costs`: what no traffic costs, then a byte of W, I, O over the array's wires and over the DRAM link.
 NO_TRAFFIC, ARRAY_BYTE_W, ARRAY_BYTE_I, ARRAY_BYTE_O, DRAM_BYTE_W, DRAM_BYTE_I, DRAM_BYTE_O = range(7)
 N_COST_ROWS = 7
-# Its columns: bytes over the DRAM link, those of them that nothing overlaps; cycles of each port; energy.
-COST_DRAM, COST_SERIAL, COST_PORT_0, COST_PORT_1, COST_PORT_2, COST_PJ = _numbers(6)
-N_COSTS = 6
+# Its columns: bytes over the DRAM link, those of them that nothing overlaps; cycles of each port; energy.  A buffer whose
+# reads and writes share a port has READ for both, and 0 in WRITE.
+(COST_DRAM, COST_SERIAL, COST_READ_0, COST_READ_1, COST_READ_2, COST_WRITE_0, COST_WRITE_1, COST_WRITE_2,
+ COST_PJ) = _numbers(9)  # fmt: skip
+N_COSTS = 9
 # What a phase of the search looks for: the least cycles, or the least energy within the limit, or energy x delay.
 FASTEST, FRUGAL, PRODUCT = _numbers(3)
 
@@ -1275,9 +1277,12 @@ class LinkCosts(NamedTuple):
 
     dram: float
     serial: float
-    port_0: float
-    port_1: float
-    port_2: float
+    read_0: float
+    read_1: float
+    read_2: float
+    write_0: float
+    write_1: float
+    write_2: float
     pj: float
 
 
@@ -1879,7 +1884,7 @@ def _coefficients(case, mapping, out, costs):
                    u if row == DRAM_BYTE_O else 0.0)  # fmt: skip
         _account(case, mapping, array, dram, out)
         for column in range(N_COSTS):
-            source = PORT_0 + column - COST_PORT_0
+            source = READ_PORT_0 + column - COST_READ_0
             if column == COST_DRAM:
                 source = DRAM_BYTES
             elif column == COST_SERIAL:
@@ -1906,8 +1911,10 @@ def _over_link(costs, column, link):
 def _link_costs(costs, link):
     """What `link` bytes over the DRAM link cost in each column."""
     return LinkCosts(_over_link(costs, COST_DRAM, link), _over_link(costs, COST_SERIAL, link),
-                     _over_link(costs, COST_PORT_0, link), _over_link(costs, COST_PORT_1, link),
-                     _over_link(costs, COST_PORT_2, link), _over_link(costs, COST_PJ, link))  # fmt: skip
+                     _over_link(costs, COST_READ_0, link), _over_link(costs, COST_READ_1, link),
+                     _over_link(costs, COST_READ_2, link), _over_link(costs, COST_WRITE_0, link),
+                     _over_link(costs, COST_WRITE_1, link), _over_link(costs, COST_WRITE_2, link),
+                     _over_link(costs, COST_PJ, link))  # fmt: skip
 
 
 @_inner
@@ -1926,10 +1933,13 @@ def _over_wires(costs, column, wires):
 @_inner
 def _port_cycles(costs, wires, link):
     """Cycles of the busiest port; `link`: from `_link_costs`."""
-    port_0 = _over_wires(costs, COST_PORT_0, wires) + link.port_0
-    port_1 = _over_wires(costs, COST_PORT_1, wires) + link.port_1
-    port_2 = _over_wires(costs, COST_PORT_2, wires) + link.port_2
-    return max(port_0, max(port_1, port_2))
+    read_0 = _over_wires(costs, COST_READ_0, wires) + link.read_0
+    read_1 = _over_wires(costs, COST_READ_1, wires) + link.read_1
+    read_2 = _over_wires(costs, COST_READ_2, wires) + link.read_2
+    write_0 = _over_wires(costs, COST_WRITE_0, wires) + link.write_0
+    write_1 = _over_wires(costs, COST_WRITE_1, wires) + link.write_1
+    write_2 = _over_wires(costs, COST_WRITE_2, wires) + link.write_2
+    return max(max(read_0, max(read_1, read_2)), max(write_0, max(write_1, write_2)))
 
 
 @_inner
