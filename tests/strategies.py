@@ -13,7 +13,7 @@ from dse.costs.formulas import BOUNDS, RESIDENT
 from dse.costs.kernel_rows import TILE_SIZES, design_rows, layer_row, mapper_mode, option_rows, parameter_columns
 from dse.costs.mapping import DRAM_ORDERS, GROUPS, Mapping
 from dse.costs.traffic import overflow
-from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, Accelerator, buffer_groups
+from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, PORT_MODELS, Accelerator, buffer_groups
 from dse.hardware.dataflow import DATAFLOWS, Dataflow, SpatialOption
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, MacLayer
@@ -27,6 +27,8 @@ RESULT_COLUMNS = {
     "dram_o_read": k.DRAM_O_READ, "dram_o_write": k.DRAM_O_WRITE, "dram_fused": k.DRAM_FUSED,
     "buffer_w_read": k.BUFFER_W_READ, "buffer_w_write": k.BUFFER_W_WRITE, "buffer_i_read": k.BUFFER_I_READ,
     "buffer_i_write": k.BUFFER_I_WRITE, "buffer_o_read": k.BUFFER_O_READ, "buffer_o_write": k.BUFFER_O_WRITE,
+    "line_w_read": k.LINES_W_READ, "line_w_write": k.LINES_W_WRITE, "line_i_read": k.LINES_I_READ,
+    "line_i_write": k.LINES_I_WRITE, "line_o_read": k.LINES_O_READ, "line_o_write": k.LINES_O_WRITE,
     "array_w": k.ARRAY_W, "array_i": k.ARRAY_I, "array_o_read": k.ARRAY_O_READ, "array_o_write": k.ARRAY_O_WRITE,
     "register_w": k.REGISTER_W, "register_i": k.REGISTER_I, "register_o": k.REGISTER_O, "mac_pj": k.PJ_TOTAL_MAC,
     "register_pj": k.PJ_TOTAL_REGISTER, "interconnect_pj": k.PJ_TOTAL_INTERCONNECT, "buffer_pj": k.PJ_TOTAL_BUFFER,
@@ -147,7 +149,7 @@ def accelerators(draw, dataflow=None, least_bytes: int = 16, most_bytes: int = 4
     for name in OPERAND_NAMES.values():
         values[f"{name}_buffer_kib"] = draw(st.integers(least_bytes, most_bytes)) / 1024
         values[f"{name}_buffer_width_bytes"] = draw(st.sampled_from((1, 2, 3, 5, 7.5, 16)))
-        values[f"{name}_buffer_banks"] = draw(st.integers(1, 2))
+        values[f"{name}_buffer_banks"] = draw(st.integers(1, 4))
         values[f"{name}_register_bytes"] = draw(st.sampled_from((0.5, 2, 4, 8, 12, 16, 24, 40, 64, 200, 600)))
     for operands in buffer_groups(arrangement):  # at least one word of the port
         least = sum(values[f"{OPERAND_NAMES[x]}_buffer_width_bytes"] for x in operands) / 1024
@@ -160,6 +162,7 @@ def accelerators(draw, dataflow=None, least_bytes: int = 16, most_bytes: int = 4
         padded_tiles=draw(st.one_of(st.just(""), subsets("WIO"))), reload_every_tile=draw(st.booleans()),
         buffets=draw(st.one_of(st.just(""), subsets("WIO"))),
         feature_map_compression=draw(st.sampled_from((1.0, 1.0, 0.37))),
+        port_model=draw(st.sampled_from(PORT_MODELS)), separate_ports=draw(st.one_of(st.just(""), subsets("WIO"))),
         double_buffered=draw(subsets("WIO")), bypass=draw(subsets("WIO")),
         resident_activation_fraction=draw(st.sampled_from((0.0, 0.0, 0.25))),
         dram_gbps=draw(st.sampled_from((0.3, 1, 3, 16, 700))), clock_ghz=draw(st.sampled_from((0.5, 1.0, 1.3))),

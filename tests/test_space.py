@@ -59,7 +59,17 @@ def test_columns_are_the_designs():
         assert design.clock_ghz == 0.7
         assert np.array_equal(TINY.encode(design), x)
     for name, values in columns.items():
-        texts = name in ("dataflow", "interconnect", "buffers", "double_buffered", "bypass", "buffets", "padded_tiles")
+        texts = name in (
+            "dataflow",
+            "interconnect",
+            "buffers",
+            "port_model",
+            "separate_ports",
+            "double_buffered",
+            "bypass",
+            "buffets",
+            "padded_tiles",
+        )
         assert values.shape == (144,)
         assert values.dtype == (object if texts else np.float64)
 

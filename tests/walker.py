@@ -3,7 +3,8 @@
 Nothing of the cost model is used here, neither `dse.costs.formulas` nor `dse.costs.kernels`: no closed form, no product
 of trip counts.  The loops of a mapping are run one by one; a word is a tuple of coordinates, such as (b, g, c, y, x)
 of an input pixel; memories are sets of words; every copy from one memory to another is counted; every
-multiply-accumulate is done on words that were brought there.
+multiply-accumulate is done on words that were brought there.  Accesses of a buffer are counted array step by array
+step: the words of a copy are dealt to the steps that they belong to, and each step's words to banks.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import product
 
 LOOPS = ("B", "G", "K", "C", "OY", "OX", "FY", "FX")
@@ -20,9 +22,14 @@ REUSE = {"W": "P", "I": "K", "O": "R"}
 
 @dataclass
 class Walk:
-    """What a walk counted.  `words[source, target, operand]`: words copied, "sum" a partial sum, "O" a finished one."""
+    """What a walk counted.
+
+    words : [source, target, operand], words copied; "sum" is a partial sum, "O" a finished one.
+    steps : [source, target, operand], array steps that the copied words are for, by words in a step.
+    """
 
     words: Counter = field(default_factory=Counter)
+    steps: dict = field(default_factory=dict)
     array_cycles: int = 0
     folds: int = 0
     macs: int = 0
@@ -58,6 +65,7 @@ class Walker:
         self.cache: dict = {}
         self.weights_in_array = self.inputs_in_array = self.sums_in_array = frozenset()
         self.window_key, self.window = None, set()
+        self.sum_step = None  # array step of the sums in the array
         self.home = {}
         for operand, tensor in (("W", "weights"), ("I", "inputs")):
             on_chip = tensor in resident
@@ -181,9 +189,13 @@ class Walker:
 
     # DRAM to buffer.
 
-    def copy(self, source, target, operand, count):
-        if count:
-            self.walk.words[source, target, operand] += count
+    def copy(self, source, target, operand, words, steps=None):
+        """Copy a set of words; `steps`: what tells the array step of a word, where the array takes or gives them."""
+        if words:
+            self.walk.words[source, target, operand] += len(words)
+        if words and steps is not None:
+            by_step = Counter(map(steps, words))
+            self.walk.steps.setdefault((source, target, operand), Counter()).update(by_step.values())
 
     def load_tile(self, operand, tile, old) -> frozenset:
         new = {"W": self.weight_words, "I": self.input_words, "O": self.output_words}[operand](tile)
@@ -199,9 +211,9 @@ class Walker:
                     self.leave_array(self.sums_in_array & old)
                     self.sums_in_array -= old
                 self.drain_tile(old)
-                self.copy("dram", "buffer", "sum", sum(1 for o in new if self.progress[o]))
+                self.copy("dram", "buffer", "sum", [o for o in new if self.progress[o]])
         elif {"W": "weights", "I": "inputs"}[operand] not in self.resident and operand not in self.mapping.bypass:
-            self.copy("dram", "buffer", operand, len(new))
+            self.copy("dram", "buffer", operand, new)
         return new
 
     def all_pixels(self, axis):
@@ -210,9 +222,14 @@ class Walker:
     def drain_tile(self, old):
         if "O" in self.mapping.bypass:
             return
-        done = sum(1 for o in old if self.progress[o] == self.depth_of_sum)
+        done, partial = self.finished(old)
         self.copy("buffer", "store" if "outputs" in self.resident else "dram", "O", done)
-        self.copy("buffer", "dram", "sum", len(old) - done)
+        self.copy("buffer", "dram", "sum", partial)
+
+    def finished(self, sums):
+        """Those of some sums that are complete, and the others."""
+        done = [o for o in sums if self.progress[o] == self.depth_of_sum]
+        return done, [o for o in sums if self.progress[o] < self.depth_of_sum]
 
     # Buffer to array.
 
@@ -224,16 +241,18 @@ class Walker:
             at = at | {"C": (0, len(at["C"])), "FY": (0, 1), "FX": (0, 1)}
         weights, inputs, outputs = self.words_of_piece(at, reduction)
         if mapping.stationary != "W" or moves_on:
-            self.copy(self.home["W"], "array", "W", len(weights))
+            self.copy(self.home["W"], "array", "W", weights, self.step_of("W", at, reduction))
             assert weights <= held["W"]
             self.weights_in_array = weights
         if mapping.stationary != "I" or moves_on:
-            self.copy(self.home["I"], "array", "I", self.new_inputs(at, inputs, position))
+            fresh = self.new_inputs(at, inputs, position)
+            self.copy(self.home["I"], "array", "I", fresh, self.step_of("I", at, reduction))
             assert ({i[:5] for i in inputs} if self.flat else inputs) <= held["I"]
             self.inputs_in_array = inputs
         if mapping.stationary != "O" or moves_on:
             self.leave_array(self.sums_in_array)
-            self.copy(self.home["O"], "array", "sum", sum(1 for o in outputs if self.progress[o]))
+            self.sum_step = self.step_of("O", at, reduction)
+            self.copy(self.home["O"], "array", "sum", [o for o in outputs if self.progress[o]], self.sum_step)
             self.sums_in_array = outputs
         assert outputs <= held["O"]
         assert weights == self.weights_in_array
@@ -249,37 +268,103 @@ class Walker:
             steps *= len(chunks(*at[d], s))
         walk.array_cycles += steps
 
-    def new_inputs(self, at, inputs, position) -> int:
+    # Array steps.
+
+    def step_of(self, operand, at, reduction):
+        """A function from a word of an array piece to the step, inside the piece, that first takes or gives it."""
+        size = dict(zip(LOOPS, self.mapping.spatial, strict=True))
+        block = {d: {i: (i - low) // size[d] for i in range(low, high)} for d, (low, high) in at.items()}
+        if reduction is not None:
+            block["R"] = {r: i // size["C"] for i, r in enumerate(reduction)}
+        if operand == "O":
+            return lambda word: tuple(block[d][i] for d, i in zip(("B", "G", "K", "OY", "OX"), word, strict=True))
+        if operand == "W" and reduction is not None:
+            return lambda word: (block["G"][word[0]], block["K"][word[1]], block["R"][word[2:]])
+        if operand == "W":
+            return lambda word: tuple(block[d][i] for d, i in zip(("G", "K", "C", "FY", "FX"), word, strict=True))
+        if reduction is not None:
+            return lambda word: (block["B"][word[0]], block["G"][word[1]], block["R"][word[2], *word[5][2:]],
+                                 block["OY"][word[5][0]], block["OX"][word[5][1]])  # fmt: skip
+        first: dict[str, dict[int, tuple]] = {"Y": {}, "X": {}}
+        for axis, steps in first.items():
+            for o, f in product(range(*at["O" + axis]), range(*at["F" + axis])):
+                for position in self.padded_pixels(axis.lower(), (o, o + 1), (f, f + 1)):
+                    here = (block["O" + axis][o], block["F" + axis][f])
+                    steps[position] = min(steps.get(position, here), here)
+        return lambda word: (block["B"][word[0]], block["G"][word[1]], block["C"][word[2]], first["Y"][word[3]],
+                             first["X"][word[4]])  # fmt: skip
+
+    def step_words(self) -> dict[str, int]:
+        """Words of W, I and O in a step of all PEs in use."""
+        depth = self.depth_of_sum if self.flat else self.bound["C"]
+        size = {d: min(s, self.bound[d]) for d, s in zip(LOOPS, self.mapping.spatial, strict=True)}
+        size["C"] = min(dict(zip(LOOPS, self.mapping.spatial, strict=True))["C"], depth)
+        at = {d: range(n) for d, n in size.items()}
+        places = list(product(at["B"], at["G"], at["OY"], at["OX"], at["C"], at["FY"], at["FX"]))
+        if self.flat:
+            inputs = set(places)
+        else:
+            rows, columns = ([self.padded_pixels(axis, (o, o + 1), (f, f + 1))[0] for o, f in product(*loops)]
+                             for axis, loops in (("y", (at["OY"], at["FY"])), ("x", (at["OX"], at["FX"]))))  # fmt: skip
+            inputs = set(product(at["B"], at["G"], at["C"], rows, columns))
+        weights = set(product(at["G"], at["K"], at["C"], at["FY"], at["FX"]))
+        outputs = set(product(*(at[d] for d in ("B", "G", "K", "OY", "OX"))))
+        return {"W": len(weights), "I": len(inputs), "O": len(outputs)}
+
+    def new_inputs(self, at, inputs, position) -> frozenset:
         """Input words that enter the array: all, or only new columns of a sweep where neighbours pass them along."""
         sweeps = {"W": "OX", "O": "FX"}.get(self.mapping.stationary)
         if self.flat or not self.option.forwards_inputs or sweeps is None or self.innermost != sweeps:
-            return len(inputs)
+            return inputs
         key = position  # of every loop but the innermost, which is the one along x
         if key != self.window_key:
             self.window_key, self.window = key, set()
         fresh = inputs - self.window
         self.window |= fresh
-        return len(fresh)
+        return fresh
 
     def leave_array(self, sums):
-        done = sum(1 for o in sums if self.progress[o] == self.depth_of_sum)
+        done, partial = self.finished(sums)
         target = self.home["O"]
-        self.copy("array", target, "sum", len(sums) - done)
+        self.copy("array", target, "sum", partial, self.sum_step)
         if target == "dram" and "outputs" in self.resident:
             target = "store"
-        self.copy("array", target, "O", done)
+        self.copy("array", target, "O", done, self.sum_step)
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A buffer of some operands: its port's width over all banks [bytes], whether it counts accesses, and its ports."""
+
+    operands: str
+    width: Fraction
+    banks: int
+    accesses: bool = False
+    writes_apart: bool = False
+
+
+def accesses_of(count, words, word_bytes, buffer) -> Fraction:
+    """Accesses to a bank for `count` words of steps that take `words` each: an edge step needs its share."""
+    return Fraction(count, words) * math.ceil(words * Fraction(word_bytes) * buffer.banks / buffer.width)
+
+
+def whole_accesses(walk: Walk, key, word_bytes, buffer) -> int:
+    """Accesses to a bank for the words copied under `key`, every array step counted on its own."""
+    bank = buffer.width / buffer.banks
+    return sum(n * math.ceil(words * Fraction(word_bytes) / bank) for words, n in walk.steps.get(key, {}).items())
 
 
 def bytes_moved(
-    layer, option, mapping, widths, resident=frozenset(), padding=None, compression=1.0, reload=False
+    layer, option, mapping, widths, resident=frozenset(), padding=None, compression=1.0, reload=False, buffers=()
 ) -> tuple[dict[str, float], Walk]:
-    """The walk in bytes, by the names of `dse.costs.formulas`.
+    """The walk in bytes, by the names of `dse.costs.formulas`, and cycles of the ports of some `buffers`.
 
     `widths`: bytes of a word of W, I, O and of a "sum"; `padding` by operand and `compression` of feature maps: bytes
     in DRAM / their size; `reload`: tiles of W and I are loaded at every step of the DRAM loops.
     """
     padding = padding or {"W": 1.0, "I": 1.0, "O": 1.0}
-    walk = Walker(layer, option, mapping, resident, reload).run()
+    walker = Walker(layer, option, mapping, resident, reload)
+    walk = walker.run()
 
     def total(source, target, *operands):
         hits = [(key, n) for key, n in walk.words.items() if key[0] in source and key[1] in target]
@@ -304,4 +389,23 @@ def bytes_moved(
         "buffer_o_read": total(["buffer"], everywhere, "sum", "O"),
         "buffer_o_write": total(everywhere, ["buffer"], "sum", "O"),
     }
+    result |= port_cycles(walker, widths, buffers, result)
     return result, walk
+
+
+def port_cycles(walker, widths, buffers, moved) -> dict[str, float]:
+    """Cycles of the ports of each buffer: one access a cycle and bank, or bytes over width."""
+    words, cycles = walker.step_words(), {}
+    for b, buffer in enumerate(buffers):
+        busy = {"read": Fraction(0), "write": Fraction(0)}
+        for x in buffer.operands:
+            for way, ends in (("read", ("buffer", "array")), ("write", ("array", "buffer"))):
+                lines = Fraction(moved[f"buffer_{x.lower()}_{way}"])
+                for kind in (("O", "sum") if x == "O" else (x,)) if buffer.accesses else ():
+                    count = walker.walk.words[(*ends, kind)]
+                    lines -= count * Fraction(widths[kind])  # what is left moves in whole lines
+                    accesses = accesses_of(count, words[x], widths[kind], buffer)
+                    busy[way] += accesses / buffer.banks
+                busy[way] += lines / buffer.width
+        cycles[f"port_{b}"] = float(max(busy.values()) if buffer.writes_apart else sum(busy.values()))
+    return cycles

@@ -19,7 +19,8 @@ from dse.costs.batches import layer_cycles
 from dse.costs.evaluation import Evaluation, evaluate
 from dse.costs.kernel_rows import DEFAULT_SLACK, CostOptions, parameter_columns
 from dse.costs.results import ENERGY_PARTS, WATERFALL
-from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, PARAMETERS, Accelerator, buffer_groups
+from dse.costs.traffic import port_width_and_banks
+from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, PARAMETERS, Accelerator, buffer_groups
 from dse.hardware.area import area_mm2
 from dse.hardware.technology import Technology, technology_or_default
 from dse.networks.layers import OPERANDS, MacLayer, Network, VectorLayer
@@ -252,6 +253,8 @@ def changes(design: Accelerator) -> list[Change]:
     found.append(Change("interconnect", "choice", {"interconnect": other}))
     hides = "overlap_skew" if design.interconnect == "systolic" else "overlap_load"
     found.append(Change(hides, "choice", {hides: not getattr(design, hides)}))
+    if set(design.separate_ports) != set(OPERANDS):
+        found.append(Change("separate_ports", "choice", {"separate_ports": "WIO"}))
     if set(design.double_buffered) != set(OPERANDS):
         found.append(Change("double_buffered", "choice", {"double_buffered": "WIO"}))
     return [change for change in _distinct(found) if _legal(design, change)]
@@ -325,6 +328,7 @@ _REMEDIES = {
     "spatial_loss": _SHAPE,
     "vector_stall": ("vector_lanes",),
     "buffer_stall": ("weight_buffer_width_bytes", "input_buffer_width_bytes", "output_buffer_width_bytes",
+                     "weight_buffer_banks", "input_buffer_banks", "output_buffer_banks", "separate_ports",
                      "weight_register_bytes", "input_register_bytes", "output_register_bytes", "dataflow"),
     "dram_stall": ("dram_gbps", "weight_buffer_kib", "input_buffer_kib", "output_buffer_kib", "double_buffered",
                    "resident_activation_fraction", "resident_weights", "buffers"),
@@ -344,12 +348,19 @@ def _cause(part: str, row: pd.Series, base: Evaluation) -> str:
     if part == "buffer_stall":
         held = buffer_groups(base.design.buffers)
         worst = row["bound"].removeprefix("buffer_")
-        width = sum(getattr(base.design, f"{OPERAND_NAMES[x]}_buffer_width_bytes") for x in worst if x in OPERANDS)
-        port = f" ({width:g} bytes a cycle into buffer {worst})" if worst in held else ""
+        port = f" ({_port_words(base.design, worst)} buffer {worst})" if worst in held else ""
         return f"waiting for a buffer port costs {share}{port}"
     if part == "vector_stall":
         return f"waiting for the {base.design.vector_lanes} vector lanes costs {share}"
     return f"fill, drain and skew cost {share}"
+
+
+def _port_words(design: Accelerator, operands: str) -> str:
+    """What the port of a buffer does in a cycle."""
+    width, banks = port_width_and_banks(design, operands)
+    if design.port_model == "bytes":
+        return f"{width:g} bytes a cycle into"
+    return f"{banks} access{'es' if banks > 1 else ''} of {width / banks:g} bytes a cycle to"
 
 
 def _what(change: Change, design: Accelerator) -> str:

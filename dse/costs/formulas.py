@@ -16,10 +16,12 @@ import numpy as np
 from dse.costs.mapping import GROUPS, Mapping
 from dse.costs.traffic import (
     Costs,
+    access_padding,
     buffer_capacity_bytes,
     fold_bytes,
     overflow,
     padding,
+    port_width_and_banks,
     tile_bytes,
     traffic,
     word_bytes,
@@ -79,12 +81,13 @@ def load_cycles(design: Accelerator, mapping: Mapping, moved: Costs, words: dict
     return moved[f"array_{mapping.stationary.lower()}"] / words[mapping.stationary] / (design.cols * design.macs_per_pe)
 
 
-def stop_cycles(design: Accelerator, fold: dict[str, float]) -> float:
+def stop_cycles(design: Accelerator, fold: dict[str, float], pad: dict[str, float]) -> float:
     """Cycles in which an array that does not overlap them loads and drains a fold, operand by operand [cycles].
 
-    ``fold``: from `fold_bytes`; each operand moves at its share of the buffer port.
+    ``fold``: from `fold_bytes`, ``pad``: from `access_padding`; each operand moves at its share of the buffer port.
     """
-    return sum(fold[x] / getattr(design, f"{OPERAND_NAMES[x]}_buffer_width_bytes") for x in OPERANDS)
+    padded = {x: fold[x] * pad["sum" if x == "O" else x] for x in OPERANDS}
+    return sum(padded[x] / getattr(design, f"{OPERAND_NAMES[x]}_buffer_width_bytes") for x in OPERANDS)
 
 
 def skew_cycles(design: Accelerator, cycles: float, folds: float, load: float, stop: float) -> float:
@@ -105,12 +108,19 @@ def skew_cycles(design: Accelerator, cycles: float, folds: float, load: float, s
 
 
 def port_cycles(design: Accelerator, moved: Costs) -> dict[str, float]:
-    """Cycles of each buffer's port: reads and writes of its operands / its width [cycles]."""
+    """Cycles of each buffer's ports: reads and writes of its operands / its width [cycles].
+
+    One port takes reads and writes one after the other; with a port for each, the longer of the two counts.  ``moved``:
+    ``line_*``, padded to whole accesses, so that bytes / width are accesses / banks: one a cycle and bank.
+    """
     ports = {f"port_{b}": 0.0 for b in range(3)}
     for b, operands in enumerate(buffer_groups(design.buffers)):
-        width = sum(getattr(design, f"{OPERAND_NAMES[x]}_buffer_width_bytes") for x in operands)
-        for x in operands.lower():
-            ports[f"port_{b}"] += (moved[f"buffer_{x}_read"] + moved[f"buffer_{x}_write"]) / width
+        width, _ = port_width_and_banks(design, operands)
+        lines = [(moved.get(f"line_{x}_read", 0.0), moved.get(f"line_{x}_write", 0.0)) for x in operands.lower()]
+        if set(operands) & set(design.separate_ports):
+            ports[f"port_{b}"] = max(sum(read / width for read, _ in lines), sum(write / width for _, write in lines))
+        else:
+            ports[f"port_{b}"] = sum((read + write) / width for read, write in lines)
     return ports
 
 
@@ -154,7 +164,8 @@ def latency(
     ports = port_cycles(design, moved)
     ideal = math.prod(layer.loop_bounds) / design.macs_per_cycle
     array, load = moved["array_cycles"], load_cycles(design, mapping, moved, word_bytes(layer, design))
-    stop = stop_cycles(design, fold_bytes(layer, design, mapping))
+    pad = access_padding(layer, design, mapping, resident)
+    stop = stop_cycles(design, fold_bytes(layer, design, mapping), pad)
     skew = skew_cycles(design, array, moved["folds"], load, stop)
     vector = layer.vector_operations / design.vector_lanes
     with_vector = max(array + skew, vector)
@@ -200,10 +211,8 @@ def mac_energy_pj(layer: MacLayer, design: Accelerator, technology: Technology) 
 def buffer_energy_pj_per_byte(design: Accelerator, technology: Technology, operand: str) -> tuple[float, float]:
     """Read and write energy of the buffer that holds `operand` [pJ/byte]."""
     operands = next(held for held in buffer_groups(design.buffers) if operand in held)
-    width, banks = (
-        sum(getattr(design, f"{OPERAND_NAMES[x]}_buffer_{what}") for x in operands) for what in ("width_bytes", "banks")
-    )
-    buffer = (buffer_capacity_bytes(design, operands), width, banks)
+    two_ports = bool(set(operands) & set(design.separate_ports))
+    buffer = (buffer_capacity_bytes(design, operands), *port_width_and_banks(design, operands), two_ports)
     return float(technology.sram_read_pj_per_byte(*buffer)), float(technology.sram_write_pj_per_byte(*buffer))
 
 
@@ -238,8 +247,9 @@ def energy(
     """Energy by level [pJ] and register bytes: accesses x energy per access, MACs x energy per MAC, leakage x time.
 
     A MAC reads a weight and an input register; each PE reads and writes a partial sum for `lanes` MACs.  Every word
-    that arrives is written to the registers of each PE that takes it.  A bus costs per byte sent once; a systolic
-    array per byte and hop.  `moved`: from `traffic` and `latency`.
+    that arrives is written to the registers of each PE that takes it.  A buffer costs per byte that its ports move,
+    padding of accesses included.  A bus costs per byte sent once; a systolic array per byte and hop.  `moved`: from
+    `traffic` and `latency`.
     """
     words, reach, macs = word_bytes(layer, design), copies(layer, option, mapping), moved["macs"]
     sums = moved["array_o_read"] + moved["array_o_write"]
@@ -255,7 +265,7 @@ def energy(
     buffer_pj = 0.0
     for x in OPERANDS:
         read_pj, write_pj = buffer_energy_pj_per_byte(design, technology, x)
-        buffer_pj += moved[f"buffer_{x.lower()}_read"] * read_pj + moved[f"buffer_{x.lower()}_write"] * write_pj
+        buffer_pj += moved[f"line_{x.lower()}_read"] * read_pj + moved[f"line_{x.lower()}_write"] * write_pj
     if design.interconnect == "systolic":
         hops = moved["array_w"] * reach["W"] + moved["array_i"] * reach["I"] + sums * reach["O"]
         interconnect_pj = hops * technology.hop_pj_per_byte
@@ -299,13 +309,14 @@ def vector_cost(
     """One repeat of a vector operation: ``max(operations / lanes, port, DRAM)`` cycles, all overlapped.
 
     `bytes_in` (constants and inputs), `bytes_out` cross the DRAM link, feature maps before compression [bytes]; what
-    is left of inputs, constants and outputs moves over the port of the input buffer.
+    is left of inputs, constants and outputs moves over the ports of the input buffer in whole lines.
     """
     words = design.activation_bits / 8
     read = layer.input_elements * words + layer.weight_elements * design.weight_bits / 8 - bytes_in
     write = layer.output_elements * words - bytes_out
-    index, operands = next((b, held) for b, held in enumerate(buffer_groups(design.buffers)) if "I" in held)
-    port = (read + write) / sum(getattr(design, f"{OPERAND_NAMES[x]}_buffer_width_bytes") for x in operands)
+    index = next(b for b, held in enumerate(buffer_groups(design.buffers)) if "I" in held)
+    stays = {"line_i_read": read, "line_i_write": write}
+    port = port_cycles(design, stays)[f"port_{index}"]
     vector = layer.operations / design.vector_lanes
     constants = layer.weight_elements * design.weight_bits / 8
     bytes_in = constants + (bytes_in - constants) * design.feature_map_compression
@@ -334,6 +345,7 @@ def vector_cost(
         "dram_o_write": bytes_out,
         "buffer_i_read": read,
         "buffer_i_write": write,
+        **stays,
         "bound_cycles": max(vector, dram),
         "bound_pj": levels["dram_pj"],
     }

@@ -164,6 +164,8 @@ def _buffer_columns(columns: Columns, technology: Technology, rows: np.ndarray) 
     rows[:, k.BUFFER_W : k.BUFFER_W + 3] = layout
     every = np.arange(len(rows))
     capacity, width, banks = (np.zeros((len(rows), 3)) for _ in range(3))
+    apart = np.zeros((len(rows), 3), dtype=bool)
+    ports = _categories(columns["separate_ports"], 3, lambda s: [x in s for x in OPERANDS])
     for i, name in enumerate(("weight", "input", "output")):
         registers = columns[f"{name}_register_bytes"]
         rows[:, k.REG_W + i] = registers
@@ -172,10 +174,14 @@ def _buffer_columns(columns: Columns, technology: Technology, rows: np.ndarray) 
         capacity[every, layout[:, i]] += columns[f"{name}_buffer_kib"] * 1024
         width[every, layout[:, i]] += columns[f"{name}_buffer_width_bytes"]
         banks[every, layout[:, i]] += columns[f"{name}_buffer_banks"]
+        apart[every, layout[:, i]] |= ports[:, i] > 0
     rows[:, k.CAPACITY_0 : k.CAPACITY_0 + 3] = capacity
     rows[:, k.WIDTH_0 : k.WIDTH_0 + 3] = np.where(width > 0, width, 1.0)
+    accesses = np.equal(columns["port_model"], "accesses").astype(bool)
+    rows[:, k.BANKS_0 : k.BANKS_0 + 3] = np.where(accesses[:, None], np.maximum(banks, 1.0), 0.0)
+    rows[:, k.WRITES_APART_0 : k.WRITES_APART_0 + 3] = apart
     for i in range(3):
-        of = (capacity[every, layout[:, i]], width[every, layout[:, i]], banks[every, layout[:, i]])
+        of = tuple(values[every, layout[:, i]] for values in (capacity, width, banks, apart))
         rows[:, k.PJ_READ_W + i] = technology.sram_read_pj_per_byte(*of)
         rows[:, k.PJ_WRITE_W + i] = technology.sram_write_pj_per_byte(*of)
     rows[:, k.STORE_BYTES] = columns["resident_activation_fraction"] * capacity[every, layout[:, 1]]

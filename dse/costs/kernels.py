@@ -61,14 +61,15 @@ N_LAYER = 25
 # Columns of a vector-layer row.
 V_OPERATIONS, V_INPUT, V_OUTPUT, V_WEIGHT = range(4)
 N_VECTOR = 4
-# Columns of a design row.
+# Columns of a design row.  BANKS: accesses that a port of a buffer makes in a cycle; 0: it counts bytes.
 (ROWS, COLS, LANES, REG_W, REG_I, REG_O, BUFFER_W, BUFFER_I, BUFFER_O, CAPACITY_0, CAPACITY_1, CAPACITY_2,
  WIDTH_0, WIDTH_1, WIDTH_2, DOUBLE_W, DOUBLE_I, DOUBLE_O, DRAM_BYTES_PER_CYCLE, WEIGHT_BYTES, ACTIVATION_BYTES,
  ACCUMULATOR_BYTES, VECTOR_LANES, SYSTOLIC, OVERLAP, BYPASS, STORE_BYTES, RESIDENT_WEIGHTS, OPTION_FIRST,
  OPTION_COUNT, PJ_MAC, PJ_REG_W, PJ_REG_I, PJ_REG_O, PJ_READ_W, PJ_READ_I, PJ_READ_O, PJ_WRITE_W, PJ_WRITE_I,
  PJ_WRITE_O, PJ_DRAM, PJ_BUS, PJ_HOP, PJ_VECTOR, PJ_LEAK_CYCLE, PJ_MAC_DYNAMIC, OVERLAP_LOAD, LINK_W, LINK_I, LINK_O,
- PADDED_W, PADDED_I, PADDED_O, COMPRESSION, TWICE_W, TWICE_I, TWICE_O, RELOAD) = range(58)  # fmt: skip
-N_DESIGN = 58
+ PADDED_W, PADDED_I, PADDED_O, COMPRESSION, TWICE_W, TWICE_I, TWICE_O, RELOAD, BANKS_0, BANKS_1, BANKS_2,
+ WRITES_APART_0, WRITES_APART_1, WRITES_APART_2) = range(64)  # fmt: skip
+N_DESIGN = 64
 # Columns of a spatial-option row: up to four loops an axis (-1 = none), allowed stationary operands, flags; the largest
 # factor of each loop of each axis (infinite = none) and whether it is a sub-axis of its own; the mapping family: buffer
 # tiles of whole rows, allowed orders of the DRAM loops (bits by row of ORDERS), operands that cross the DRAM link once
@@ -86,15 +87,18 @@ N_MAP = 46
 (FIXED_TILE_K, FIXED_TILE_C, FIXED_TILE_OY, FIXED_TILE_OX, FIXED_REGISTER_K, FIXED_REGISTER_C, FIXED_REGISTER_OY,
  FIXED_REGISTER_OX, FIXED_REGISTER_FX, FIXED_ORDER, FIXED_STATIONARY) = range(11)  # fmt: skip
 N_FIXED = 11
-# Columns of a result row.
+# Columns of a result row.  LINES: bytes of buffer traffic as ports move them, padded to whole accesses.  READ_PORT: cycles
+# of the port that reads, or of the only one; WRITE_PORT: of the one that only writes; PORT: of the busier.
 (CYCLES, ENERGY_PJ, IDEAL, SPATIAL_LOSS, VECTOR_STALL, BUFFER_STALL, DRAM_STALL, FILL_DRAIN, BOUND, OVERFLOW,
  DRAM_W, DRAM_I, DRAM_O_READ, DRAM_O_WRITE, DRAM_FUSED,
  BUFFER_W_READ, BUFFER_W_WRITE, BUFFER_I_READ, BUFFER_I_WRITE, BUFFER_O_READ, BUFFER_O_WRITE,
  ARRAY_W, ARRAY_I, ARRAY_O_READ, ARRAY_O_WRITE, REGISTER_W, REGISTER_I, REGISTER_O,
  PJ_TOTAL_MAC, PJ_TOTAL_REGISTER, PJ_TOTAL_INTERCONNECT, PJ_TOTAL_BUFFER, PJ_TOTAL_DRAM, PJ_TOTAL_VECTOR,
  PJ_TOTAL_LEAKAGE, FOLDS, ARRAY_CYCLES, PORT_0, PORT_1, PORT_2, DRAM_CYCLES, VECTOR_CYCLES, MACS, SKEW,
- BOUND_CYCLES, BOUND_PJ, LOAD, DRAM_BYTES, SERIAL_BYTES, LEAST) = range(50)  # fmt: skip
-N_RESULT = 50
+ BOUND_CYCLES, BOUND_PJ, LOAD, DRAM_BYTES, SERIAL_BYTES,
+ LINES_W_READ, LINES_W_WRITE, LINES_I_READ, LINES_I_WRITE, LINES_O_READ, LINES_O_WRITE,
+ READ_PORT_0, READ_PORT_1, READ_PORT_2, WRITE_PORT_0, WRITE_PORT_1, WRITE_PORT_2, LEAST) = range(62)  # fmt: skip
+N_RESULT = 62
 # Values of BOUND.
 BOUND_COMPUTE, BOUND_BUFFER_0, BOUND_BUFFER_1, BOUND_BUFFER_2, BOUND_DRAM, BOUND_VECTOR, BOUND_FILL = range(7)
 # Bits of a residency variant: operands that are on chip already / stay on chip afterwards.
@@ -688,11 +692,8 @@ def _account(case, mapping, array, dram, out):
     # Transfers of operands that are not double-buffered do not overlap anything.
     serial = (0.0 if design[DOUBLE_W] > 0 else out[DRAM_W]) + (0.0 if design[DOUBLE_I] > 0 else out[DRAM_I])
     out[SERIAL_BYTES] = serial + (0.0 if design[DOUBLE_O] > 0 else out[DRAM_O_READ] + out[DRAM_O_WRITE])
-    for b in range(3):
-        out[PORT_0 + b] = 0.0
-    for x in range(3):
-        b = int(design[BUFFER_W + x])
-        out[PORT_0 + b] += (out[BUFFER_W_READ + 2 * x] + out[BUFFER_W_WRITE + 2 * x]) / design[WIDTH_0 + b]
+    _lines(case, mapping, outputs, out)
+    _ports(design, out)
     _energy(case, mapping, out)
 
 
@@ -700,21 +701,20 @@ def _account(case, mapping, array, dram, out):
 def _buffer_traffic(case, bypass, outputs, out):
     """Buffer reads and writes [bytes] from the array and DRAM traffic; bypassed operands go straight through."""
     layer, design, variant = case.layer, case.design, case.variant
+    skips_w, skips_i = _skips_buffers(variant, bypass, W), _skips_buffers(variant, bypass, I)
     if variant & WEIGHTS_RESIDENT:
         out[DRAM_W] = 0.0
-    elif bypass & BYPASS_W:
+    elif skips_w:
         out[DRAM_W] = out[ARRAY_W]
-    skips_w = bypass & BYPASS_W and not variant & WEIGHTS_RESIDENT
     out[BUFFER_W_READ] = 0.0 if skips_w else out[ARRAY_W]
     out[BUFFER_W_WRITE] = 0.0 if skips_w else out[DRAM_W]
     if variant & IN_RESIDENT:
         out[DRAM_I] = 0.0
-    elif bypass & BYPASS_I:
+    elif skips_i:
         out[DRAM_I] = out[ARRAY_I]
-    skips_i = bypass & BYPASS_I and not variant & IN_RESIDENT
     out[BUFFER_I_READ] = 0.0 if skips_i else out[ARRAY_I]
     out[BUFFER_I_WRITE] = 0.0 if skips_i else out[DRAM_I]
-    if bypass & BYPASS_O:
+    if _skips_buffers(variant, bypass, O):
         out[DRAM_O_READ] = out[ARRAY_O_READ]
         out[DRAM_O_WRITE] = out[ARRAY_O_WRITE]
         out[BUFFER_O_READ] = 0.0
@@ -729,6 +729,90 @@ def _buffer_traffic(case, bypass, outputs, out):
         out[DRAM_O_WRITE] += outputs * design[COMPRESSION]
     if variant & FUSED_RESIDENT:
         out[BUFFER_I_READ] += layer[FUSED_INPUT] * design[ACTIVATION_BYTES]
+
+
+@_inner
+def _skips_buffers(variant, bypass, operand):
+    """Whether W, I or O goes straight between DRAM and the array; W and I do not where they are resident."""
+    if operand == W:
+        return bypass & BYPASS_W and not variant & WEIGHTS_RESIDENT
+    if operand == I:
+        return bypass & BYPASS_I and not variant & IN_RESIDENT
+    return bypass & BYPASS_O
+
+
+@_inner
+def _lines(case, mapping, outputs, out):
+    """Buffer traffic as the ports move it [bytes]: what the array takes and gives in accesses, all else in lines.
+
+    `outputs`: bytes of the finished outputs.
+    """
+    design = case.design
+    for column in range(6):
+        out[LINES_W_READ + column] = out[BUFFER_W_READ + column]
+    if design[BANKS_0] == 0:
+        return
+    sums = _access_padding(case, mapping, O, design[ACCUMULATOR_BYTES]) - 1.0
+    finished = _access_padding(case, mapping, O, design[ACTIVATION_BYTES]) - 1.0
+    w = _access_padding(case, mapping, W, _weight_word_bytes(case.layer, design)) - 1.0
+    out[LINES_W_READ] += w * out[ARRAY_W]
+    out[LINES_I_READ] += (_access_padding(case, mapping, I, design[ACTIVATION_BYTES]) - 1.0) * out[ARRAY_I]
+    out[LINES_O_READ] += sums * out[ARRAY_O_READ]
+    out[LINES_O_WRITE] += sums * out[ARRAY_O_READ] + finished * outputs  # a sum that is read was written before
+
+
+@_inner
+def _access_padding(case, mapping, operand, word):
+    """Bytes of the accesses that bring the words of an array step / bytes of these words, `word` bytes each.
+
+    1 where the port counts bytes, and for an operand that skips the buffers.
+    """
+    design = case.design
+    b = int(design[BUFFER_W + operand])
+    if design[BANKS_0 + b] == 0 or _skips_buffers(case.variant, int(mapping[MAP_BYPASS]), operand):
+        return 1.0
+    banks_moved = _step_words(case, mapping, operand) * word * design[BANKS_0 + b]
+    return _ceil_div(banks_moved, design[WIDTH_0 + b]) * design[WIDTH_0 + b] / banks_moved
+
+
+@_inner
+def _step_words(case, mapping, operand):
+    """Words of W or I that the array takes in a step of all its PEs in use, or of O that it gives."""
+    layer, option = case.layer, case.option
+    windows = operand == I and option[OPT_FLATTEN] == 0
+    words = 1.0
+    for d in range(8):
+        in_window = d == OY or d == OX or d == FY or d == FX
+        if not (_unchanged(operand, d) or (windows and in_window)):
+            words *= _step(layer, option, mapping, d)
+    if windows:
+        for axis in range(2):
+            outputs, taps = _step(layer, option, mapping, OY + axis), _step(layer, option, mapping, FY + axis)
+            words *= _span(layer, axis, outputs, taps)
+    return words
+
+
+@_inner
+def _step(layer, option, mapping, d):
+    """Elements of loop `d` that an array step covers at most."""
+    return 1.0 if _flattened(option, d) else min(mapping[MAP_S + d], _loop_extent(layer, option, d))
+
+
+@_inner
+def _ports(design, out):
+    """Cycles of the buffer ports; a buffer whose writes are not apart has one port for both."""
+    for b in range(3):
+        out[READ_PORT_0 + b], out[WRITE_PORT_0 + b] = 0.0, 0.0
+    for x in range(3):
+        b = int(design[BUFFER_W + x])
+        read, write = out[LINES_W_READ + 2 * x], out[LINES_W_WRITE + 2 * x]
+        if design[WRITES_APART_0 + b] > 0:
+            out[READ_PORT_0 + b] += read / design[WIDTH_0 + b]
+            out[WRITE_PORT_0 + b] += write / design[WIDTH_0 + b]
+        else:
+            out[READ_PORT_0 + b] += (read + write) / design[WIDTH_0 + b]
+    for b in range(3):
+        out[PORT_0 + b] = max(out[READ_PORT_0 + b], out[WRITE_PORT_0 + b])
 
 
 @_inner
@@ -792,8 +876,8 @@ def _energy(case, mapping, out):
         out[PJ_TOTAL_INTERCONNECT] = (out[ARRAY_W] + out[ARRAY_I] + partial) * design[PJ_BUS]
     buffer = 0.0
     for x in range(3):
-        buffer += out[BUFFER_W_READ + 2 * x] * design[PJ_READ_W + x]
-        buffer += out[BUFFER_W_WRITE + 2 * x] * design[PJ_WRITE_W + x]
+        buffer += out[LINES_W_READ + 2 * x] * design[PJ_READ_W + x]
+        buffer += out[LINES_W_WRITE + 2 * x] * design[PJ_WRITE_W + x]
     out[PJ_TOTAL_BUFFER] = buffer
     out[PJ_TOTAL_DRAM] = out[DRAM_BYTES] * design[PJ_DRAM]
     out[PJ_TOTAL_VECTOR] = layer[VECTOR_OPERATIONS] * design[PJ_VECTOR]
@@ -933,9 +1017,11 @@ def _stop_cycles(case, mapping):
     pixels = oy * ox
     if case.option[OPT_FLATTEN] == 0:
         pixels = _span(layer, Y, oy, fy) * _span(layer, X, ox, fx)
-    w = g * k * c * fy * fx * _weight_word_bytes(layer, design)
-    i = b * g * c * pixels * design[ACTIVATION_BYTES]
-    return w / design[LINK_W] + i / design[LINK_I] + b * g * k * oy * ox * design[ACCUMULATOR_BYTES] / design[LINK_O]
+    w_word, word, sum_word = _weight_word_bytes(layer, design), design[ACTIVATION_BYTES], design[ACCUMULATOR_BYTES]
+    w = g * k * c * fy * fx * w_word * _access_padding(case, mapping, W, w_word)
+    i = b * g * c * pixels * word * _access_padding(case, mapping, I, word)
+    o = b * g * k * oy * ox * sum_word * _access_padding(case, mapping, O, sum_word)
+    return w / design[LINK_W] + i / design[LINK_I] + o / design[LINK_O]
 
 
 @_inner
@@ -986,9 +1072,12 @@ ROOM = 1.0 - 1e-12  # bounds are sums in another order than costs: leave room fo
 # Rows of `TABLES.costs`: what no traffic costs, then a byte of W, I, O over the array's wires and over the DRAM link.
 NO_TRAFFIC, ARRAY_BYTE_W, ARRAY_BYTE_I, ARRAY_BYTE_O, DRAM_BYTE_W, DRAM_BYTE_I, DRAM_BYTE_O = range(7)
 N_COST_ROWS = 7
-# Its columns: bytes over the DRAM link, those of them that nothing overlaps; cycles of each port; energy.
-COST_DRAM, COST_SERIAL, COST_PORT_0, COST_PORT_1, COST_PORT_2, COST_PJ = _numbers(6)
-N_COSTS = 6
+# Its columns: bytes over the DRAM link, those of them that nothing overlaps; cycles of each port; energy.  A buffer whose
+# reads and writes share a port has READ for both, and 0 in WRITE.
+(COST_DRAM, COST_SERIAL, COST_READ_0, COST_READ_1, COST_READ_2, COST_WRITE_0, COST_WRITE_1, COST_WRITE_2,
+ COST_PJ) = _numbers(9)  # fmt: skip
+N_COSTS = 9
+COST_WRITES = 9  # in row NO_TRAFFIC: 1 where a buffer has a port of its own for writes
 # What a phase of the search looks for: the least DRAM traffic, cycles, energy within the limits, or energy x delay.
 LEANEST, FASTEST, FRUGAL, PRODUCT = _numbers(4)
 RELAXED = 3  # stationary operand of a search in which traffic over the array's wires costs nothing
@@ -1123,7 +1212,7 @@ TABLES = _record_type(
     ("n_nodes", (), np.int64),
     ("nodes", (MAX_NODES,), NODE),
     ("facts", (), FACTS),
-    ("costs", (N_COST_ROWS, N_COSTS)),  # what traffic costs (`_coefficients`)
+    ("costs", (N_COST_ROWS, N_COSTS + 1)),  # what traffic costs (`_coefficients`)
     ("best", (), BEST),
     ("least_positions", ()),  # least of all pixel tiles: input positions, outputs of the last tile
     ("least_last", ()),
@@ -1564,7 +1653,8 @@ def _spatial_choices(case, number, effort, mode, tables):
     fed = min(_floor(design[REG_W] / word), _floor(design[REG_I] / activation))
     lanes = min(min(reduction, design[LANES]), fed)
     padded = design[PADDED_W] + design[PADDED_I] + design[PADDED_O] > 0
-    cut = padded or _stops(design) or mode == ENERGY or mode == EDP
+    accesses = design[BANKS_0] + design[BANKS_1] + design[BANKS_2] > 0  # a wider step fills lines less well
+    cut = padded or accesses or _stops(design) or mode == ENERGY or mode == EDP
     every = cut and effort.sizes == COMPLETE
     _places(case, tables)
     room_w, room_i = -1.0, -1.0
@@ -2620,6 +2710,8 @@ def _facts(case, mapping, facts):
 @_inner
 def _coefficients(case, mapping, out, costs):
     """Read the costs of the six traffic numbers off the model."""
+    design = case.design
+    costs[NO_TRAFFIC, COST_WRITES] = design[WRITES_APART_0] + design[WRITES_APART_1] + design[WRITES_APART_2]
     for row in range(N_COST_ROWS):
         u = UNIT_BYTES
         array = WIO(u if row == ARRAY_BYTE_W else 0.0, u if row == ARRAY_BYTE_I else 0.0,
@@ -2628,7 +2720,7 @@ def _coefficients(case, mapping, out, costs):
                    u if row == DRAM_BYTE_O else 0.0)  # fmt: skip
         _account(case, mapping, array, dram, out)
         for column in range(N_COSTS):
-            source = PORT_0 + column - COST_PORT_0
+            source = READ_PORT_0 + column - COST_READ_0
             if column == COST_DRAM:
                 source = DRAM_BYTES
             elif column == COST_SERIAL:
@@ -2651,8 +2743,12 @@ def _priced(costs, column, wires, link):
 @_inner
 def _port_cycles(costs, wires, link):
     """Cycles of the busiest port."""
-    return max(_priced(costs, COST_PORT_0, wires, link),
-               max(_priced(costs, COST_PORT_1, wires, link), _priced(costs, COST_PORT_2, wires, link)))  # fmt: skip
+    read = max(_priced(costs, COST_READ_0, wires, link),
+               max(_priced(costs, COST_READ_1, wires, link), _priced(costs, COST_READ_2, wires, link)))  # fmt: skip
+    if costs[NO_TRAFFIC, COST_WRITES] == 0:
+        return read
+    return max(read, max(_priced(costs, COST_WRITE_0, wires, link),
+                         max(_priced(costs, COST_WRITE_1, wires, link), _priced(costs, COST_WRITE_2, wires, link))))  # fmt: skip
 
 
 @_inner
@@ -2732,7 +2828,10 @@ def make_found(networks: Networks) -> Found:
 
 @_inner
 def vector_cost(layer, design, bytes_in, bytes_out, out):
-    """Cost of a vector operation; `bytes_in`, `bytes_out` cross the DRAM link (before compression), the rest stays."""
+    """Cost of a vector operation; `bytes_in`, `bytes_out` cross the DRAM link (before compression), the rest stays.
+
+    What stays moves over the port of the input buffer in whole lines.
+    """
     for column in range(N_RESULT):
         out[column] = 0.0
     word = design[ACTIVATION_BYTES]
@@ -2746,8 +2845,9 @@ def vector_cost(layer, design, bytes_in, bytes_out, out):
     dram = moved / design[DRAM_BYTES_PER_CYCLE]
     out[DRAM_I] = bytes_in
     out[DRAM_O_WRITE] = bytes_out
-    port = (out[BUFFER_I_READ] + out[BUFFER_I_WRITE]) / design[WIDTH_0 + int(design[BUFFER_I])]
-    out[PORT_0 + int(design[BUFFER_I])] = port
+    out[LINES_I_READ], out[LINES_I_WRITE] = out[BUFFER_I_READ], out[BUFFER_I_WRITE]
+    _ports(design, out)
+    port = out[PORT_0 + int(design[BUFFER_I])]
     out[VECTOR_CYCLES] = vector
     out[DRAM_CYCLES] = dram
     out[CYCLES] = max(vector, port, dram)

@@ -20,9 +20,10 @@ from dse.costs.fixed_mapping import FIXED, FixedMappingEvaluator
 from dse.costs.kernel_rows import columns_of, design_rows, layer_row, mapper_mode, network_tables
 from dse.costs.mapping import Mapping
 from dse.costs.results import metric_columns
-from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, INTERCONNECTS, Accelerator
+from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, INTERCONNECTS, PARAMETERS, PORT_MODELS, Accelerator
 from dse.hardware.area import area_mm2, leakage_w
 from dse.hardware.dataflow import dataflow_named
+from dse.hardware.space import DesignSpace
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, MacLayer, Network, Sizes, VectorLayer
 
@@ -74,7 +75,14 @@ LEVELS: dict[str, tuple] = {
     "accumulator_bits": (32, 24, 16),
     "vector_lanes": (1, 4, 32),
 }  # fmt: skip
-"""Levels of every parameter in the probe set."""
+"""Levels of every parameter in the probe set, but for those of `LATER_LEVELS`."""
+
+N_LATER = 24
+LATER_LEVELS: dict[str, tuple] = {"port_model": PORT_MODELS[::-1], "separate_ports": ("", "O", "WI", "WIO")}
+"""Parameters that came when runs existed, and their levels in `N_LATER` probes of their own.
+
+A space that leaves them at their defaults needs no such probes: its runs are still known by the numbers of before.
+"""
 
 
 def _spread(i: int, j: int, levels: tuple) -> object:
@@ -198,6 +206,33 @@ def probe_values(technology: Technology, chosen: tuple[int, ...] | None = None) 
     ordered = np.array(_ordered(rows, options, technology))
     for name, column in (("cycles", k.CYCLES), ("energy_pj", k.ENERGY_PJ), ("overflow", k.OVERFLOW)):
         values[f"ordered_{name}"] = ordered[:, column]
+    return values
+
+
+@functools.lru_cache(maxsize=8)
+def later_values(technology: Technology, count: int = N_LATER) -> dict[str, np.ndarray]:
+    """As `probe_values`, of the first `count` designs that `LATER_LEVELS` change, as ``later_...``."""
+    designs = [
+        design.with_parameters({name: _spread(i, j, levels) for j, (name, levels) in enumerate(LATER_LEVELS.items())})
+        for i, design in enumerate(probe_designs()[1 : 1 + count])
+    ]
+    columns, tables = columns_of(designs), network_tables(probe_network())
+    rows, options = design_rows(columns, technology)
+    steps = []
+    for i in range(count):
+        objective, slack = MODES[i % len(MODES)]
+        steps.append(step_results(rows[i : i + 1], options, tables, *mapper_mode(objective, slack))[0])
+    found = {"layer_cycles": k.CYCLES, "layer_energy_pj": k.ENERGY_PJ}
+    values = {f"later_{name}": np.array(steps)[:, :, column] for name, column in found.items()}
+    return values | {"later_area_mm2": area_mm2(columns, technology)}
+
+
+def probe_values_of(space: DesignSpace, technology: Technology) -> dict[str, np.ndarray]:
+    """`probe_values`, and `later_values` where a design of the space may differ from a default of `LATER_LEVELS`."""
+    levels = {v.name: v.levels for v in space.variables}
+    values = probe_values(technology)
+    if any(set(levels.get(p, (getattr(space.base, p),))) != {PARAMETERS[p].default} for p in LATER_LEVELS):
+        values = values | later_values(technology)
     return values
 
 

@@ -191,6 +191,7 @@ def traffic(layer: MacLayer, design: Accelerator, mapping: Mapping, resident: fr
     - Outputs: a visit that is not the first reads the partial sum, one that is not the last writes it, at
       accumulator width; the last visit writes at activation width.
     - DRAM holds weights padded to array tiles, and feature maps compressed, where the design says so.
+    - ``line_*``: what the buffer ports move for the ``buffer_*`` bytes, padding of accesses included (`line_bytes`).
     """
     option, words = mapping.spatial_option(design), word_bytes(layer, design)
     outer = mapping.dram_loops(layer)
@@ -217,10 +218,9 @@ def traffic(layer: MacLayer, design: Accelerator, mapping: Mapping, resident: fr
         "dram_o_write": sums * (dram_times["O"] - 1) + finished,
         "dram_fused": layer.fused_input_elements * words["I"],
     }
-    return {
-        name: float(value)
-        for name, value in (moved | _through_buffers(layer, design, moved, mapping, resident, finished)).items()
-    }
+    moved |= _through_buffers(layer, design, moved, mapping, resident, finished)
+    moved |= line_bytes(layer, design, moved, mapping, resident, finished)
+    return {name: float(value) for name, value in moved.items()}
 
 
 def _stationary_times(
@@ -307,12 +307,12 @@ def _through_buffers(
     """
     result: Costs = {}
     for x, name in (("w", "weights"), ("i", "inputs")):
-        past = x.upper() in mapping.bypass and name not in resident
+        past = skips_buffers(mapping, resident, x.upper())
         from_dram = 0.0 if name in resident else moved[f"array_{x}" if past else f"dram_{x}"]
         result[f"dram_{x}"] = from_dram
         result[f"buffer_{x}_read"] = 0.0 if past else moved[f"array_{x}"]
         result[f"buffer_{x}_write"] = 0.0 if past else from_dram
-    past = "O" in mapping.bypass
+    past = skips_buffers(mapping, resident, "O")
     read, write = (moved[f"{'array' if past else 'dram'}_o_{way}"] for way in ("read", "write"))
     result["buffer_o_read"] = 0.0 if past else moved["array_o_read"] + write
     result["buffer_o_write"] = 0.0 if past else moved["array_o_write"] + read
@@ -331,3 +331,74 @@ def _through_buffers(
     result["dram_o_read"] *= filled["O"]
     result["dram_o_write"] = (write - final + crosses) * filled["O"]
     return result
+
+
+def skips_buffers(mapping: Mapping, resident: frozenset[str], operand: str) -> bool:
+    """Whether an operand goes straight between DRAM and the array; W and I do not where they are resident."""
+    return operand in mapping.bypass and {"W": "weights", "I": "inputs"}.get(operand) not in resident
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Accesses: what the buffer ports move.
+
+
+def step_words(layer: MacLayer, option: SpatialOption, mapping: Mapping) -> dict[str, int]:
+    """Words of W and I that the array takes in one step of all its PEs in use, and of O that it gives, each once."""
+    extents = flattened({d: getattr(layer, d) for d in LOOPS}, layer, option)
+    step = {d: min(mapping.s(d), extents[d]) for d in LOOPS}
+    pixels = step["OY"] * step["OX"]
+    if not option.flatten_reduction:
+        pixels = distinct_positions(step["OY"], step["FY"], layer.stride_y, layer.dilation_y)
+        pixels *= distinct_positions(step["OX"], step["FX"], layer.stride_x, layer.dilation_x)
+    return {
+        "W": step["G"] * step["K"] * step["C"] * step["FY"] * step["FX"],
+        "I": step["B"] * step["G"] * step["C"] * pixels,
+        "O": step["B"] * step["G"] * step["K"] * step["OY"] * step["OX"],
+    }
+
+
+def access_padding(
+    layer: MacLayer, design: Accelerator, mapping: Mapping, resident: frozenset[str] = frozenset()
+) -> dict[str, float]:
+    """Bytes of the accesses that bring the words of an array step / bytes of these words; W, I, O and sum.
+
+    An access is of one bank, which is as wide as its part of the port, and moves all of that width.  A step needs
+    ``ceil(bytes / width of a bank)`` of them; one of fewer words, at an edge, is taken to need its share.  1 where the
+    port counts bytes, and for operands that skip the buffers.
+    """
+    words, counts = word_bytes(layer, design), step_words(layer, mapping.spatial_option(design), mapping)
+    result = dict.fromkeys(words, 1.0)
+    if design.port_model == "bytes":
+        return result
+    for x in result:
+        operand = "O" if x == "sum" else x
+        if skips_buffers(mapping, resident, operand):
+            continue
+        width, banks = port_width_and_banks(design, next(g for g in buffer_groups(design.buffers) if operand in g))
+        taken = counts[operand] * words[x]
+        result[x] = math.ceil(taken * banks / width) * (width / banks) / taken
+    return result
+
+
+def port_width_and_banks(design: Accelerator, operands: str) -> tuple[float, int]:
+    """Width of each port of the buffer that holds `operands` [bytes] and its banks [1]: their shares together."""
+    shares = [OPERAND_NAMES[x] for x in operands]
+    width = sum(getattr(design, f"{x}_buffer_width_bytes") for x in shares)
+    return width, sum(getattr(design, f"{x}_buffer_banks") for x in shares)
+
+
+def line_bytes(
+    layer: MacLayer, design: Accelerator, moved: Costs, mapping: Mapping, resident: frozenset[str], final: float
+) -> Costs:
+    """Buffer reads and writes as the ports move them [bytes], by the names of ``buffer_*``.
+
+    What the array takes and gives comes in accesses, each padded to the width of a bank.  Tiles to and from DRAM, and
+    activations in the store, lie in lines of the buffer and fill each access.  `final`: bytes of the finished outputs.
+    """
+    pad = access_padding(layer, design, mapping, resident)
+    lines = {name.replace("buffer", "line"): value for name, value in moved.items() if name.startswith("buffer")}
+    lines["line_w_read"] += (pad["W"] - 1) * moved["array_w"]
+    lines["line_i_read"] += (pad["I"] - 1) * moved["array_i"]
+    lines["line_o_read"] += (pad["sum"] - 1) * moved["array_o_read"]
+    lines["line_o_write"] += (pad["sum"] - 1) * (moved["array_o_write"] - final) + (pad["O"] - 1) * final
+    return lines

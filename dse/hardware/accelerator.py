@@ -20,6 +20,9 @@ BUFFER_ARRANGEMENTS = ("W+I+O", "W+I/O", "W/I+O", "W+O/I", "W/I/O")
 
 INTERCONNECTS = ("broadcast", "systolic")
 
+PORT_MODELS = ("bytes", "accesses")
+"""What a buffer port counts: bytes over its width, or accesses of at most the width of a bank."""
+
 OPERAND_NAMES = {"W": "weight", "I": "input", "O": "output"}
 
 
@@ -57,7 +60,7 @@ def _buffer(operand: str, what: str) -> Any:
         levels = [2**i for i in range(2, 14)]
         return _parameter(64, "KiB", f"{operand}s: capacity of the on-chip buffer ({share})", "positive", levels)
     if what == "width_bytes":
-        meaning = f"{operand}s: port width of the on-chip buffer, reads and writes together ({share})"
+        meaning = f"{operand}s: width of each port of the on-chip buffer, over all its banks ({share})"
         return _parameter(32, "byte/cycle", meaning, "positive", (8, 16, 32, 64, 128, 256))
     return _parameter(1, "1", f"{operand}s: banks of the on-chip buffer ({share})", "count", (1, 4, 16))
 
@@ -72,8 +75,9 @@ class Accelerator:
 
     The shares of operands that live in one buffer add up: with ``buffers="W+I/O"`` the first buffer has
     ``weight_buffer_kib + input_buffer_kib`` KiB, and its widths and banks add up alike.  A buffer is
-    `banks` single-port memories side by side; its port moves `width_bytes` bytes a cycle, reads and
-    writes together.
+    `banks` memories side by side, each an equal part of its `width_bytes`.  They have one port, for reads and
+    writes together, or with `separate_ports` one for reads and one for writes.  A port moves `width_bytes` bytes a
+    cycle; counted in accesses, it makes one access a cycle and bank, each of words of one operand.
 
     Parameters
     ----------
@@ -142,6 +146,16 @@ class Accelerator:
     output_buffer_kib: float = _buffer("output", "kib")
     output_buffer_width_bytes: float = _buffer("output", "width_bytes")
     output_buffer_banks: int = _buffer("output", "banks")
+    port_model: str = _parameter(
+        "bytes",
+        "-",
+        "what a buffer port counts: bytes (bytes / width) or accesses (one a cycle and bank, of one operand, padded to "
+        "the width of the bank)",
+        "choice",
+    )
+    separate_ports: str = _operands(
+        "", "whose buffer has a write port beside its read port, each of its whole width; one suffices where they share"
+    )
     double_buffered: str = _operands("WIO", "whose tiles are held twice, so that loading overlaps computing")
     bypass: str = _operands("", "that the wires allow to skip the buffers, DRAM straight to the array")
     resident_weights: bool = _parameter(
@@ -226,7 +240,7 @@ PARAMETERS: dict[str, Parameter] = {
 }
 """Every parameter of a design by name, in their order."""
 
-_CHOICES = {"interconnect": INTERCONNECTS, "buffers": BUFFER_ARRANGEMENTS}
+_CHOICES = {"interconnect": INTERCONNECTS, "buffers": BUFFER_ARRANGEMENTS, "port_model": PORT_MODELS}
 
 Accelerator.__doc__ = (Accelerator.__doc__ or "").rstrip() + "".join(
     f"\n    {p.name} : {p.meaning}{'' if p.unit == '-' else f' [{p.unit}]'}." for p in PARAMETERS.values()

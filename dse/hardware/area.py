@@ -144,6 +144,15 @@ def _objects(column: np.ndarray) -> np.ndarray:
     return np.atleast_1d(np.asarray(column, dtype=object))
 
 
+def _named(column: np.ndarray) -> np.ndarray:
+    """Which of W, I and O the texts of a column name, (n, 3) bool."""
+    texts = _objects(column)
+    named = np.zeros((texts.size, 3), dtype=bool)
+    for text in set(texts.tolist()) - {""}:
+        named[np.equal(texts, text).astype(bool)] = [x in text for x in "WIO"]
+    return named
+
+
 _SHARES = {
     arrangement: np.array([[any(x in g and y in g for g in buffer_groups(arrangement)) for y in "WIO"] for x in "WIO"])
     for arrangement in BUFFER_ARRANGEMENTS
@@ -168,6 +177,7 @@ def _buffers_um2(columns: Columns, t: Technology) -> dict[str, np.ndarray]:
     if not known.all():
         raise ValueError(f"unknown buffers {arrangement[~known][0]!r}; one of {', '.join(BUFFER_ARRANGEMENTS)}")
     total = {what: np.einsum("nxy,ny->nx", together, values) for what, values in parts.items()}
-    area = t.sram_area_um2(total["kib"] * 1024, total["width_bytes"], total["banks"])
+    two_ports = (together & _named(columns["separate_ports"])[:, None, :]).any(axis=2)
+    area = t.sram_area_um2(total["kib"] * 1024, total["width_bytes"], total["banks"], two_ports)
     area = area * parts["kib"] / total["kib"]
     return {f"{OPERAND_NAMES[x]}_buffer": area[:, i] for i, x in enumerate("WIO")}

@@ -35,6 +35,19 @@ def _constant(value: float, source: str, scales: str | None = None, signed: bool
     return field(default=value, metadata={"source": source, "scales": scales, "signed": signed})
 
 
+TWO_PORTS_AREA_FACTOR = 1.3
+"""Cells of a memory with a read port and a write port / with one port for both [1].
+
+The cell of 8 transistors, with a read port of its own, is 30 % larger than that of 6 (Chang et al., VLSI Technology
+2005, recalled).  CACTI 7, which adds word and bit lines to the cell of 6, gives 2.10: mean of 45 pairs, 22 to 65 nm,
+4 KiB to 1 MiB, set up as for the fits of `Technology`, 1.65 to 2.80.  The two disagree.  NVDLA's convolution buffer has
+two ports, and the published areas of its small cores leave no room for more than 1.6.  Range: 1.3 to 2.1.
+"""
+
+TWO_PORTS_ENERGY_FACTOR = 1.36
+"""Energy of a read or a write, likewise [1]: the same runs of CACTI, reads 1.23 to 1.50, writes 1.25 to 1.58."""
+
+
 @dataclass(frozen=True)
 class Technology:
     """Constants of one technology node; the defaults are 45 nm.  ``sources()`` tells where each is from.
@@ -203,19 +216,27 @@ class Technology:
         reach = np.divide(capacity_bytes, 512.0) ** self.register_memory_capacity_exponent
         return np.hypot(8 * self.flip_flop_pj_per_bit, self.register_memory_512byte_pj_per_byte * reach)
 
-    def sram_read_pj_per_byte(self, capacity_bytes: Array, width_bytes: Array, banks: Array) -> Array:
+    def sram_read_pj_per_byte(
+        self, capacity_bytes: Array, width_bytes: Array, banks: Array, two_ports: Array = False
+    ) -> Array:
         """Read from a buffer [pJ/byte]: `capacity_bytes` and port width `width_bytes` over all its `banks`.
+
+        `two_ports`: its memories have a read and a write port (`TWO_PORTS_ENERGY_FACTOR`).
 
         Banking is credited with what CACTI finds (a few per cent), not with the energy of a bank alone: the
         word still crosses the whole buffer.
         """
-        return self._sram_pj_per_byte("read", capacity_bytes, width_bytes, banks)
+        return self._sram_pj_per_byte("read", capacity_bytes, width_bytes, banks, two_ports)
 
-    def sram_write_pj_per_byte(self, capacity_bytes: Array, width_bytes: Array, banks: Array) -> Array:
+    def sram_write_pj_per_byte(
+        self, capacity_bytes: Array, width_bytes: Array, banks: Array, two_ports: Array = False
+    ) -> Array:
         """Write to a buffer [pJ/byte]; see `sram_read_pj_per_byte`."""
-        return self._sram_pj_per_byte("write", capacity_bytes, width_bytes, banks)
+        return self._sram_pj_per_byte("write", capacity_bytes, width_bytes, banks, two_ports)
 
-    def _sram_pj_per_byte(self, access: str, capacity_bytes: Array, width_bytes: Array, banks: Array) -> Array:
+    def _sram_pj_per_byte(
+        self, access: str, capacity_bytes: Array, width_bytes: Array, banks: Array, two_ports: Array
+    ) -> Array:
         energy, capacity_exponent, word_exponent, bank_exponent = (
             getattr(self, f"sram_{access}_{x}")
             for x in ("1kib_64bit_pj", "capacity_exponent", "word_exponent", "bank_exponent")
@@ -226,6 +247,7 @@ class Technology:
             * np.divide(capacity_bytes, 1024.0) ** capacity_exponent
             * (word_bytes / 8) ** (word_exponent - 1)
             * np.asarray(banks, dtype=np.float64) ** bank_exponent
+            * np.where(two_ports, TWO_PORTS_ENERGY_FACTOR, 1.0)
         )  # fmt: skip
 
     @property
@@ -262,11 +284,12 @@ class Technology:
         flip_flops = self.flip_flop_um2_per_bit * 8 * np.asarray(capacity_bytes, dtype=np.float64)
         return np.minimum(flip_flops, self.sram_area_um2(capacity_bytes, 4, 1))
 
-    def sram_area_um2(self, capacity_bytes: Array, width_bytes: Array, banks: Array) -> Array:
+    def sram_area_um2(self, capacity_bytes: Array, width_bytes: Array, banks: Array, two_ports: Array = False) -> Array:
         """A buffer of `banks` memories with a common port of `width_bytes` [um2].
 
         The power law holds for capacity and port together; each macro (a bank, or a `sram_widest_word_bytes`
-        slice of a wider one) adds its fixed periphery, so that area never falls with banks or width.
+        slice of a wider one) adds its fixed periphery, so that area never falls with banks or width.  `two_ports`: its
+        memories have a read and a write port, which takes `TWO_PORTS_AREA_FACTOR` of the cells; periphery stays.
         """
         banks = np.asarray(banks, dtype=np.float64)
         cells = (
@@ -275,6 +298,7 @@ class Technology:
             * np.divide(capacity_bytes, 1024.0) ** self.sram_area_capacity_exponent
             * np.divide(width_bytes, 8.0) ** self.sram_area_word_exponent
             * banks**self.sram_area_bank_exponent
+            * np.where(two_ports, TWO_PORTS_AREA_FACTOR, 1.0)
         )
         macros = np.maximum(banks, np.divide(width_bytes, self.sram_widest_word_bytes))
         return cells + macros * self.sram_macro_um2

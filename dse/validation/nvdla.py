@@ -90,7 +90,9 @@ def accelerator(macs: int, cbuf_kib: float, dram_gbps: float, mac_cells: int) ->
         output_buffer_kib=2 * SUMS_PER_KERNEL * mac_cells * 4 / 1024,
         weight_buffer_width_bytes=64,
         input_buffer_width_bytes=64,
-        output_buffer_width_bytes=2 * 4 * kernels,
+        output_buffer_width_bytes=4 * kernels,
+        port_model="accesses",
+        separate_ports="WIO",
         dram_gbps=dram_gbps,
     )
 
