@@ -134,9 +134,12 @@ def padding(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[str,
     option = mapping.spatial_option(design)
     extents = flattened({d: getattr(layer, d) for d in LOOPS}, layer, option)
     step = {d: mapping.s(d) for d in LOOPS}
+    on_axes = [
+        ([u.loop for u in axis], n) for axis, n in ((option.on_rows, design.rows), (option.on_cols, design.cols))
+    ]
     for d in LOOPS:
-        axes = [(loops, size) for loops, size in ((option.rows, design.rows), (option.cols, design.cols)) if d in loops]
-        if axes and all(loops == (d,) for loops, _ in axes):
+        axes = [(loops, size) for loops, size in on_axes if d in loops]
+        if axes and all(loops == [d] for loops, _ in axes):
             step[d] = math.prod(size for _, size in axes) * (design.macs_per_pe if d == "C" else 1)
     result = {}
     for x in OPERANDS:
