@@ -196,14 +196,8 @@ def traffic(layer: MacLayer, design: Accelerator, mapping: Mapping, resident: fr
     - DRAM holds weights padded to array tiles, and feature maps compressed, where the design says so.
     """
     option, words = mapping.spatial_option(design), word_bytes(layer, design)
-    outer = mapping.dram_loops(layer)
-    dram = [(group_of(d), outer[d][0]) for d in mapping.dram_loop_order()]
+    times, dram_times = all_times_moved(layer, design, mapping)
     steps = array_steps(layer, option, mapping)
-    times = {x: steps[IRRELEVANT[x]] for x in OPERANDS}
-    dram_times = {x: times_moved(dram, x) for x in OPERANDS}
-    if design.reload_every_tile:
-        dram_times |= {x: math.prod(outer[d][0] for d in GROUPS[IRRELEVANT[x]]) for x in "WI"}
-    times[mapping.stationary] = _stationary_times(layer, option, mapping, dram, dram_times[mapping.stationary])
     planes = layer.B * layer.G * layer.C
     sums, finished = layer.output_elements * words["sum"], layer.output_elements * words["O"]
     relevant_steps = [n for group, n in steps.items() if group != IRRELEVANT[mapping.stationary]]
@@ -224,6 +218,19 @@ def traffic(layer: MacLayer, design: Accelerator, mapping: Mapping, resident: fr
         name: float(value)
         for name, value in (moved | _through_buffers(layer, design, moved, mapping, resident, finished)).items()
     }
+
+
+def all_times_moved(layer: MacLayer, design: Accelerator, mapping: Mapping) -> tuple[dict[str, int], dict[str, int]]:
+    """How often each word of W, I and O enters the array, and how often a buffer tile of it is loaded from DRAM."""
+    option, outer = mapping.spatial_option(design), mapping.dram_loops(layer)
+    dram = [(group_of(d), outer[d][0]) for d in mapping.dram_loop_order()]
+    steps = array_steps(layer, option, mapping)
+    times = {x: steps[IRRELEVANT[x]] for x in OPERANDS}
+    dram_times = {x: times_moved(dram, x) for x in OPERANDS}
+    if design.reload_every_tile:
+        dram_times |= {x: math.prod(outer[d][0] for d in GROUPS[IRRELEVANT[x]]) for x in "WI"}
+    times[mapping.stationary] = _stationary_times(layer, option, mapping, dram, dram_times[mapping.stationary])
+    return times, dram_times
 
 
 def _stationary_times(
