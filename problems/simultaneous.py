@@ -16,7 +16,7 @@ from dse.hardware.dataflow import DATAFLOWS, Dataflow, dataflow_named, plain_dat
 from dse.hardware.dataflow_file import dataflow_of_plain
 from dse.hardware.space import DesignSpace, ExtendedSpace, default_space
 from dse.hardware.technology import Technology
-from dse.hardware.variables import Variable
+from dse.hardware.variables import Variable, check_dataflows
 from dse.runs.column_dictionary import Column
 from dse.runs.files import hash_of
 from dse.runs.identity import of_technology
@@ -126,8 +126,7 @@ def _levels(values: Any, what: str) -> tuple:
 
 def _dataflows(hardware: DesignSpace) -> tuple[str | Dataflow, ...]:
     """What sub-arrays may have: the design's own, and every one that the space has for the design."""
-    levels = next((v.levels for v in hardware.variables if v.name == "dataflow"), ())
-    flows = [x for x in levels if isinstance(x, Dataflow)]
+    flows = hardware.dataflows if "dataflow" in hardware.names else ()
     return ("same", *([flow.name if DATAFLOWS.get(flow.name) == flow else flow for flow in flows] or FEW_DATAFLOWS))
 
 
@@ -221,12 +220,12 @@ class SimultaneousDNNs(AcceleratorProblem):
         if not all(0 < share for share in shares):
             raise ProblemError(f"shares={shares!r}: give positive numbers; only their ratios count")
         flows = _dataflows(hardware) if dataflows is None else _levels(dataflows, "dataflows")
-        for flow in flows:
-            if not (isinstance(flow, str) and flow == "same"):
-                dataflow_named(flow)
+        own_flows = [dataflow_named(flow) for flow in flows if not (isinstance(flow, str) and flow == "same")]
+        levels_of = {v.name: v.levels for v in hardware.variables}
+        check_dataflows(own_flows, levels_of, hardware.base, parts=True)
         names = tuple(stream.name for stream in self.mix.streams)
         most = min(3, max(2, len(names))) if most_sub_arrays is None else most_sub_arrays
-        widths = next((v.levels for v in hardware.variables if v.name == "cols"), (hardware.base.cols,))
+        widths = levels_of.get("cols", (hardware.base.cols,))
         columns = max(width for width in widths if isinstance(width, int))
         if not (isinstance(most, int) and 2 <= most):
             raise ProblemError(

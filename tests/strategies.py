@@ -14,7 +14,7 @@ from dse.costs.kernel_rows import TILE_SIZES, design_rows, layer_row, mapper_mod
 from dse.costs.mapping import DRAM_ORDERS, GROUPS, Mapping
 from dse.costs.traffic import overflow
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, PORT_MODELS, Accelerator, buffer_groups
-from dse.hardware.dataflow import DATAFLOWS, Dataflow, SpatialOption
+from dse.hardware.dataflow import DATAFLOWS, Dataflow, SpatialOption, places_taken
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, MacLayer
 
@@ -120,18 +120,25 @@ def layers(draw, most_macs: int = 600, most: int = 9, depth: int = 8) -> MacLaye
 
 
 @st.composite
-def spatial_options(draw) -> SpatialOption:
-    """Any spatial option: up to three loops an axis, flattened or not, columns passed along or not."""
+def spatial_options(draw, limits: bool = True) -> SpatialOption:
+    """Any spatial option: up to three loops an axis, flattened or not, columns passed along or not.
+
+    With `limits` a third of the loops has a cap or a sub-axis; the sub-axes of an axis take at most 2 x 2 x 2 places.
+    """
     flatten = draw(st.integers(0, 3)) == 0
     allowed = tuple(d for d in LOOPS if not (flatten and d in ("FY", "FX")))
-    rows, cols = (draw(st.lists(st.sampled_from(allowed), unique=True, max_size=3)) for _ in range(2))
+    limit = st.sampled_from((*[""] * 6, "2", "<=2", "<=3"))
+    axes = [draw(st.lists(st.sampled_from(allowed), unique=True, max_size=3)) for _ in range(2)]
+    rows, cols = (tuple(d + draw(limit) if limits else d for d in axis) for axis in axes)
     stationary = draw(st.sampled_from(("W", "I", "O", "WO", "WI", "IO", "WIO")))
-    return SpatialOption(tuple(rows), tuple(cols), tuple(stationary), flatten, draw(st.booleans()))
+    return SpatialOption(rows, cols, tuple(stationary), flatten, draw(st.booleans()))
 
 
-def dataflows() -> st.SearchStrategy[Dataflow]:
-    """The named dataflows, and random ones of one or two options."""
-    made = st.lists(spatial_options(), min_size=1, max_size=2).map(lambda options: Dataflow("made up", tuple(options)))
+def dataflows(limits: bool = True) -> st.SearchStrategy[Dataflow]:
+    """The named dataflows, and random ones of one or two options, see `spatial_options`."""
+    made = st.lists(spatial_options(limits), min_size=1, max_size=2).map(
+        lambda options: Dataflow("made up", tuple(options))
+    )
     return st.one_of(st.sampled_from(tuple(DATAFLOWS.values())), made)
 
 
@@ -155,8 +162,9 @@ def accelerators(draw, dataflow=None, least_bytes: int = 16, most_bytes: int = 4
         least = sum(values[f"{OPERAND_NAMES[x]}_buffer_width_bytes"] for x in operands) / 1024
         first = f"{OPERAND_NAMES[operands[0]]}_buffer_kib"
         values[first] = max(values[first], least)
+    rows, cols = (draw(st.integers(places, max(5, places))) for places in dataflow.least_array)
     return Accelerator(
-        rows=draw(st.integers(1, 5)), cols=draw(st.integers(1, 5)), macs_per_pe=draw(st.integers(1, 4)),
+        rows=rows, cols=cols, macs_per_pe=draw(st.integers(1, 4)),
         dataflow=dataflow, interconnect=draw(st.sampled_from(("broadcast", "systolic"))),
         overlap_skew=draw(st.booleans()), overlap_load=draw(st.booleans()), buffers=arrangement, **values,
         padded_tiles=draw(st.one_of(st.just(""), subsets("WIO"))), reload_every_tile=draw(st.booleans()),
@@ -182,12 +190,15 @@ def spatial_factors(draw, layer: MacLayer, design: Accelerator, option: SpatialO
 
     lanes = factor(min(reduction, design.macs_per_pe))
     factors = dict.fromkeys(LOOPS, 1) | {"C": lanes}
-    for loops, left in ((option.rows, design.rows), (option.cols, design.cols)):
-        for d in loops:
+    for loops, places in ((option.on_rows, design.rows), (option.on_cols, design.cols)):
+        left = places // places_taken(loops)
+        for unrolled in loops:
+            d = unrolled.loop
             extent = reduction if d == "C" else getattr(layer, d)
-            taken = factor(min(left, math.ceil(extent / factors[d])))
+            room = unrolled.most if unrolled.own else min(left, unrolled.most)
+            taken = factor(int(min(room, math.ceil(extent / factors[d]))))
             factors[d] *= taken
-            left //= taken
+            left //= 1 if unrolled.own else taken
     return factors, lanes
 
 

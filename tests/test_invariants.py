@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from strategies import TECHNOLOGY, WATERFALL, accelerators, best_cost, kernel_cost, layers, mappings, residencies
+from strategies import (
+    TECHNOLOGY,
+    WATERFALL,
+    accelerators,
+    best_cost,
+    dataflows,
+    kernel_cost,
+    layers,
+    mappings,
+    residencies,
+)
 
 from dse.costs import kernels as k
 from dse.costs.batches import BatchEvaluator
@@ -285,7 +295,7 @@ def test_equal_bits_on_a_dask_cluster(always_parallel):
 
 
 @settings(max_examples=120)
-@given(middle_layers, accelerators(least_bytes=16, most_bytes=64), st.data())
+@given(middle_layers, accelerators(dataflows(limits=False), least_bytes=16, most_bytes=64), st.data())
 def test_overflow_is_graded(layer, design, data):
     """The less there is of a memory, the larger the overflow; all numbers stay finite."""
     memories = [name for name in BIGGER if name.endswith(("buffer_kib", "register_bytes"))]

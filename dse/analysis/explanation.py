@@ -189,11 +189,14 @@ def _idle(layer: MacLayer, base: Evaluation) -> str:
     """Which hardware the mapping leaves without work, in words; "" for none."""
     mapping, design = base.mappings[layer.name], base.design
     words = []
-    for axis, used in zip(("rows", "columns"), mapping.on_axes(design), strict=True):
+    option = mapping.spatial_option(design)
+    wires = {"rows": option.on_rows, "columns": option.on_cols}
+    for (axis, unrolled), used in zip(wires.items(), mapping.on_axes(design), strict=True):
         have = design.rows if axis == "rows" else design.cols
         taken = math.prod(used.values())
         if taken < have:
-            why = " ".join(f"{d}={getattr(layer, d)}" for d in used)
+            limits = {u.loop: f" on {u}" for u in unrolled if not math.isinf(u.most)}
+            why = " ".join(f"{d}={getattr(layer, d)}{limits.get(d, '')}" for d in used)
             words.append(f"{why} leaves {have - taken} of {have} {axis} idle")
     if mapping.lanes < design.macs_per_pe:
         words.append(

@@ -6,8 +6,8 @@ capacity, bandwidth); the time of all layers of a kind is compared with the best
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -42,27 +42,31 @@ def kind_of(layer: Layer) -> str:
 
 
 def choices(design: Accelerator) -> list[tuple[str, str, Accelerator]]:
-    """Designs that differ in one aspect: `(aspect, choice, design)`; the design itself is among each aspect's."""
+    """Designs that differ in one aspect: `(aspect, choice, design)`; the design itself is among each aspect's.
+
+    Left out are designs that cannot be: a buffer smaller than a word of its port, an axis shorter than a sub-axis.
+    """
     found = [("dataflow", str(design.dataflow), design)]
-    known = [name for name in PARAMETERS["dataflow"].levels if name != str(design.dataflow)]
-    found += [("dataflow", name, replace(design, dataflow=name)) for name in known]
+
+    def try_out(aspect: str, choice: str, changes: dict[str, object]) -> None:
+        with contextlib.suppress(ValueError):
+            found.append((aspect, choice, design.with_parameters(changes)))
+
+    for name in PARAMETERS["dataflow"].levels:
+        if name != str(design.dataflow):
+            try_out("dataflow", name, {"dataflow": name})
     pes, shapes = design.rows * design.cols, {(design.rows, design.cols)}
     shapes |= {(2**i, pes // 2**i) for i in range(12) if pes % 2**i == 0 and 2**i <= pes}
     near = sorted(shapes, key=lambda s: abs(np.log2(s[0] * design.cols / (s[1] * design.rows))))[:7]
-    found += [("array", f"{r} x {c}", replace(design, rows=r, cols=c)) for r, c in sorted(near)]
+    for r, c in sorted(near):
+        try_out("array", f"{r} x {c}", {"rows": r, "cols": c})
     total = design.weight_buffer_kib + design.input_buffer_kib + design.output_buffer_kib
     found.append(("buffers", "as it is", design))
     for name, shares in SPLITS.items():
         sizes = dict(zip(("weight", "input", "output"), shares, strict=True))
-        changed = {f"{x}_buffer_kib": total * share / 4 for x, share in sizes.items()}
-        try:
-            found.append(("buffers", name, design.with_parameters(changed)))
-        except ValueError:  # a share smaller than a word of its port
-            continue
-    found += [
-        ("bandwidth", f"{design.dram_gbps * f:g} GB/s", replace(design, dram_gbps=design.dram_gbps * f))
-        for f in (0.25, 0.5, 1, 2, 4, 8)
-    ]
+        try_out("buffers", name, {f"{x}_buffer_kib": total * share / 4 for x, share in sizes.items()})
+    for gbps in (design.dram_gbps * f for f in (0.25, 0.5, 1, 2, 4, 8)):
+        try_out("bandwidth", f"{gbps:g} GB/s", {"dram_gbps": gbps})
     return found
 
 

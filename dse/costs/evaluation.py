@@ -20,6 +20,7 @@ from dse.costs.kernel_rows import (
     parameter_columns,
 )
 from dse.costs.mapping import Mapping
+from dse.costs.restrictions import check_restrictions
 from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS, LAYER_BYTES, WATERFALL, metric_columns
 from dse.costs.traffic import bytes_needed
 from dse.hardware.accelerator import Accelerator, buffer_groups
@@ -114,7 +115,7 @@ def evaluate(
         least latency [1]; 0 = ties only.  See `dse.costs.kernel_rows.DEFAULT_SLACK`.
     mapping : a `Mapping`, or its text (see `Mapping.loop_nest`), for a single MAC layer; or several by layer name:
         the other layers take their best.  One that does not fit raises a ValueError that says which level overflows
-        by how many bytes.
+        by how many bytes; so does one that the option of its dataflow does not allow (see `SpatialOption`).
     """
     if not isinstance(design, Accelerator):
         raise ValueError(f"expected an Accelerator, got {design!r}; make one with Accelerator(rows=..., ...)")
@@ -182,9 +183,10 @@ def _cost_given(
     variant: int,
     out: np.ndarray,
 ) -> None:
-    """Cost of one layer under a given mapping into `out` (N_RESULT,); refuses one that does not fit."""
+    """Cost of one layer under a given mapping into `out` (N_RESULT,); refuses what is not allowed or does not fit."""
     mapping.on_axes(design)
     resident = frozenset(name for bit, name in _RESIDENT_BITS.items() if variant & bit)
+    check_restrictions(layer, design, mapping, resident)
     for level, (need, capacity) in bytes_needed(layer, design, mapping, resident).items():
         if need > capacity:
             raise ValueError(

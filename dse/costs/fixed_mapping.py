@@ -16,6 +16,7 @@ import numpy as np
 from dse.costs import kernels as k
 from dse.costs.kernel_rows import design_rows, layer_row, parameter_columns
 from dse.costs.mapping import DRAM_ORDERS, Mapping
+from dse.costs.restrictions import check_frozen
 from dse.costs.several_networks import SeveralEvaluator
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.area import Columns
@@ -60,6 +61,8 @@ class FixedMappingSpace(ExtendedSpace):
     """A hardware space with the variables of `FIXED` added."""
 
     def __init__(self, hardware: DesignSpace) -> None:
+        for flow in hardware.dataflows:
+            check_frozen(flow)
         frozen = [Variable(name, levels, isinstance(levels[0], str)) for name, levels in FIXED.items()]
         super().__init__(hardware, frozen, f"{hardware.name}, mapping fixed")
 

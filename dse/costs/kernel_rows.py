@@ -17,7 +17,7 @@ import numpy as np
 from dse.costs import kernels as k
 from dse.hardware.accelerator import Accelerator, buffer_groups
 from dse.hardware.area import Columns, leakage_w
-from dse.hardware.dataflow import Dataflow, dataflow_named
+from dse.hardware.dataflow import DRAM_ORDERS, Dataflow, check_fits, dataflow_named
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, OPERANDS, MacLayer, Network, VectorLayer
 
@@ -80,18 +80,27 @@ def option_rows(dataflow: Dataflow) -> np.ndarray:
     """Kernel rows of the spatial options of a dataflow, (n_options, N_OPTION)."""
     rows = np.full((len(dataflow.options), k.N_OPTION), -1.0)
     for row, option in zip(rows, dataflow.options, strict=True):
-        for start, loops in ((k.OPT_ROWS, option.rows), (k.OPT_COLS, option.cols)):
+        row[k.OPT_CAP : k.OPT_CAP + 8], row[k.OPT_FIXED : k.OPT_FIXED + 8] = np.inf, 0.0
+        for axis, loops in enumerate((option.on_rows, option.on_cols)):
             if len(loops) > 4:
-                raise ValueError(f"dataflow {dataflow.name!r}: at most four loops an axis, got {loops}")
-            row[start : start + len(loops)] = [LOOPS.index(d) for d in loops]
+                got = tuple(map(str, loops))
+                raise ValueError(f"dataflow {dataflow.name!r}: at most four loops an axis, got {got}")
+            for i, unrolled in enumerate(loops, 4 * axis):
+                row[k.OPT_ROWS + i] = LOOPS.index(unrolled.loop)
+                row[k.OPT_CAP + i], row[k.OPT_FIXED + i] = unrolled.most, unrolled.own
         row[k.OPT_W : k.OPT_W + 3] = [x in option.stationary for x in OPERANDS]
         row[k.OPT_FLATTEN] = option.flatten_reduction
         row[k.OPT_FORWARDS] = option.forwards_inputs
-        row[k.OPT_CAP : k.OPT_CAP + 8] = np.inf
-        row[k.OPT_FIXED : k.OPT_FIXED + 8] = 0.0
-        row[k.OPT_WHOLE_ROWS], row[k.OPT_ORDERS], row[k.OPT_ONCE] = 0.0, 7.0, 0.0
-        row[k.OPT_BYPASS], row[k.OPT_LEAST_DRAM] = -1.0, 0.0
+        row[k.OPT_WHOLE_ROWS], row[k.OPT_LEAST_DRAM] = option.whole_rows, option.least_dram
+        row[k.OPT_ORDERS] = sum(1 << DRAM_ORDERS.index(order) for order in option.dram_orders or DRAM_ORDERS)
+        row[k.OPT_ONCE] = _bits(option.once)
+        row[k.OPT_BYPASS] = -1.0 if option.bypass is None else _bits(option.bypass)
     return rows
+
+
+def _bits(operands: str) -> int:
+    """A set of operands as the kernel holds it: W 1, I 2, O 4."""
+    return sum(1 << i for i, x in enumerate(OPERANDS) if x in operands)
 
 
 def _categories(column: np.ndarray, width: int, rows_of: Callable[[Any], Iterable[float]]) -> np.ndarray:
@@ -108,7 +117,10 @@ def _buffer_layout(arrangement: str) -> list[float]:
 
 
 def design_rows(columns: Columns, technology: Technology) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel rows of a batch of designs: `(designs, options)`, (n, N_DESIGN) and (n_options, N_OPTION)."""
+    """Kernel rows of a batch of designs: `(designs, options)`, (n, N_DESIGN) and (n_options, N_OPTION).
+
+    Raises ValueError where a design cannot have its dataflow (`dse.hardware.dataflow.check_fits`).
+    """
     n = len(columns["rows"])
     rows = np.zeros((n, k.N_DESIGN))
     clock_hz = columns["clock_ghz"] * 1e9
@@ -124,7 +136,7 @@ def design_rows(columns: Columns, technology: Technology) -> tuple[np.ndarray, n
     rows[:, k.RELOAD] = columns["reload_every_tile"]
     rows[:, k.COMPRESSION] = columns["feature_map_compression"]
     rows[:, k.RESIDENT_WEIGHTS] = columns["resident_weights"]
-    bypass_bits = _categories(columns["bypass"], 1, lambda s: [sum(2**i for i, x in enumerate(OPERANDS) if x in s)])
+    bypass_bits = _categories(columns["bypass"], 1, lambda s: [_bits(s)])
     rows[:, k.BYPASS] = bypass_bits[:, 0]
     double, buffets, padded = (
         _categories(columns[name], 3, lambda s: [x in s for x in OPERANDS])
@@ -155,6 +167,12 @@ def design_rows(columns: Columns, technology: Technology) -> tuple[np.ndarray, n
         return known[dataflow]
 
     rows[:, k.OPTION_FIRST : k.OPTION_COUNT + 1] = _categories(columns["dataflow"], 2, place)
+    for dataflow, (first, _) in known.items():
+        if dataflow.least_array != (1, 1) or any(option.bypass for option in dataflow.options):
+            which = rows[:, k.OPTION_FIRST] == first
+            least_rows, least_cols = (int(columns[name][which].min()) for name in ("rows", "cols"))
+            for bypass in set(columns["bypass"][which]):
+                check_fits(dataflow, least_rows, least_cols, bypass)
     return rows, np.concatenate([np.empty((0, k.N_OPTION)), *options])
 
 

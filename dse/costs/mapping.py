@@ -18,7 +18,7 @@ import numpy as np
 
 from dse.costs import kernels as k
 from dse.hardware.accelerator import Accelerator
-from dse.hardware.dataflow import SpatialOption, dataflow_named
+from dse.hardware.dataflow import SpatialOption, dataflow_named, fit_axis
 from dse.networks.layers import LOOPS, OPERANDS, MacLayer, distinct_positions
 
 GROUPS = {"G": ("G",), "P": ("B", "OY", "OX"), "K": ("K",), "R": ("C", "FY", "FX")}
@@ -165,18 +165,20 @@ class Mapping:
     def on_axes(self, design: Accelerator) -> tuple[dict[str, int], dict[str, int]]:
         """Spatial factor of each loop on the rows and on the columns of the array, in-PE lanes left out.
 
-        Raises ValueError where the factors do not fit the array or the wires do not unroll a loop.
+        Raises ValueError where the factors do not fit the array (its sub-axes and caps too) or the wires do not unroll
+        a loop.
         """
         option = self.spatial_option(design)
         left = {d: self.s(d) // (self.lanes if d == "C" else 1) for d in LOOPS}
+        on_rows, on_cols = ([u.loop for u in axis] for axis in (option.on_rows, option.on_cols))
         for d in LOOPS:
-            if left[d] > 1 and d not in (*option.rows, *option.cols):
+            if left[d] > 1 and d not in (*on_rows, *on_cols):
                 raise ValueError(f"Mapping: the dataflow does not unroll {d}, but its spatial factor is {self.s(d)}")
-        both = [d for d in option.rows if d in option.cols]
+        both = [d for d in on_rows if d in on_cols]
         for split in product(*([f for f in range(left[d], 0, -1) if left[d] % f == 0] for d in both)):
-            rows = {d: split[both.index(d)] if d in both else left[d] for d in option.rows}
-            cols = {d: left[d] // rows.get(d, 1) for d in option.cols}
-            if math.prod(rows.values()) <= design.rows and math.prod(cols.values()) <= design.cols:
+            rows = {d: split[both.index(d)] if d in both else left[d] for d in on_rows}
+            cols = {d: left[d] // rows.get(d, 1) for d in on_cols}
+            if fit_axis(option.on_rows, rows, design.rows) and fit_axis(option.on_cols, cols, design.cols):
                 return rows, cols
         raise ValueError(
             f"Mapping: spatial factors {_named(left.items())} do not fit {design.rows} rows of {' '.join(option.rows)} "

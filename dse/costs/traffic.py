@@ -134,9 +134,12 @@ def padding(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[str,
     option = mapping.spatial_option(design)
     extents = flattened({d: getattr(layer, d) for d in LOOPS}, layer, option)
     step = {d: mapping.s(d) for d in LOOPS}
+    on_axes = [
+        ([u.loop for u in axis], n) for axis, n in ((option.on_rows, design.rows), (option.on_cols, design.cols))
+    ]
     for d in LOOPS:
-        axes = [(loops, size) for loops, size in ((option.rows, design.rows), (option.cols, design.cols)) if d in loops]
-        if axes and all(loops == (d,) for loops, _ in axes):
+        axes = [(loops, size) for loops, size in on_axes if d in loops]
+        if axes and all(loops == [d] for loops, _ in axes):
             step[d] = math.prod(size for _, size in axes) * (design.macs_per_pe if d == "C" else 1)
     result = {}
     for x in OPERANDS:
@@ -194,14 +197,8 @@ def traffic(layer: MacLayer, design: Accelerator, mapping: Mapping, resident: fr
     - ``line_*``: what the buffer ports move for the ``buffer_*`` bytes, padding of accesses included (`line_bytes`).
     """
     option, words = mapping.spatial_option(design), word_bytes(layer, design)
-    outer = mapping.dram_loops(layer)
-    dram = [(group_of(d), outer[d][0]) for d in mapping.dram_loop_order()]
+    times, dram_times = all_times_moved(layer, design, mapping)
     steps = array_steps(layer, option, mapping)
-    times = {x: steps[IRRELEVANT[x]] for x in OPERANDS}
-    dram_times = {x: times_moved(dram, x) for x in OPERANDS}
-    if design.reload_every_tile:
-        dram_times |= {x: math.prod(outer[d][0] for d in GROUPS[IRRELEVANT[x]]) for x in "WI"}
-    times[mapping.stationary] = _stationary_times(layer, option, mapping, dram, dram_times[mapping.stationary])
     planes = layer.B * layer.G * layer.C
     sums, finished = layer.output_elements * words["sum"], layer.output_elements * words["O"]
     relevant_steps = [n for group, n in steps.items() if group != IRRELEVANT[mapping.stationary]]
@@ -221,6 +218,19 @@ def traffic(layer: MacLayer, design: Accelerator, mapping: Mapping, resident: fr
     moved |= _through_buffers(layer, design, moved, mapping, resident, finished)
     moved |= line_bytes(layer, design, moved, mapping, resident, finished)
     return {name: float(value) for name, value in moved.items()}
+
+
+def all_times_moved(layer: MacLayer, design: Accelerator, mapping: Mapping) -> tuple[dict[str, int], dict[str, int]]:
+    """How often each word of W, I and O enters the array, and how often a buffer tile of it is loaded from DRAM."""
+    option, outer = mapping.spatial_option(design), mapping.dram_loops(layer)
+    dram = [(group_of(d), outer[d][0]) for d in mapping.dram_loop_order()]
+    steps = array_steps(layer, option, mapping)
+    times = {x: steps[IRRELEVANT[x]] for x in OPERANDS}
+    dram_times = {x: times_moved(dram, x) for x in OPERANDS}
+    if design.reload_every_tile:
+        dram_times |= {x: math.prod(outer[d][0] for d in GROUPS[IRRELEVANT[x]]) for x in "WI"}
+    times[mapping.stationary] = _stationary_times(layer, option, mapping, dram, dram_times[mapping.stationary])
+    return times, dram_times
 
 
 def _stationary_times(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from numbers import Real
 from typing import Any
 
-from dse.hardware.dataflow import DEFAULT_DATAFLOWS, Dataflow, dataflow_named
+from dse.hardware.dataflow import DEFAULT_DATAFLOWS, Dataflow, check_fits, dataflow_named
 from dse.networks.layers import OPERANDS
 
 BUFFER_ARRANGEMENTS = ("W+I+O", "W+I/O", "W/I+O", "W+O/I", "W/I/O")
@@ -191,6 +191,10 @@ class Accelerator:
         object.__setattr__(self, "dataflow", dataflow_named(self.dataflow))
         for name, told in PARAMETERS.items():
             object.__setattr__(self, name, _checked(name, told.kind, getattr(self, name)))
+        try:
+            check_fits(dataflow_named(self.dataflow), self.rows, self.cols, self.bypass)
+        except ValueError as error:
+            raise ValueError(f"Accelerator: {error}") from None
         for operands in buffer_groups(self.buffers):
             shares = [OPERAND_NAMES[x] for x in operands]
             capacity = sum(getattr(self, f"{x}_buffer_kib") for x in shares) * 1024

@@ -2,10 +2,10 @@
 
 [dataflows.rows_of_pixels]
 options = [
-    {rows = ["C", "FY"], cols = ["OX", "K"], stationary = ["W", "O"]},
+    {rows = ["C", "FY"], cols = ["OX4", "K<=8"], stationary = ["W", "O"], dram_orders = ["PKR"]},
 ]
 
-An option may also say ``flatten_reduction = true`` or ``forwards_inputs = true``; see `SpatialOption`.
+Other keys have their default where they are left out; see `SpatialOption`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from dse.hardware.dataflow import Dataflow, SpatialOption, own_dataflows, plain_
 from dse.networks.toml_file import check_known, toml_key, toml_value
 
 KEYS = tuple(f.name for f in fields(SpatialOption))
-LISTS = KEYS[:3]
-"""Keys of an option; those that every option has, each a list of texts."""
+NEEDED = KEYS[:3]
+LISTS = (*NEEDED, "dram_orders")
+TEXTS = ("once", "bypass")
+"""Keys of an option; those that every option has; those that are a list of texts, and a text; others are true or false.
+"""
 
 
 def dataflows_of(tables: Mapping[str, object]) -> dict[str, Dataflow]:
@@ -56,9 +59,11 @@ def _option(entries: object, where: str) -> SpatialOption:
         check_known(key, KEYS, f"{where}: key")
         if key in LISTS and not (isinstance(value, list) and all(isinstance(x, str) for x in value)):
             raise ValueError(f'{where}: {key} must be a list of texts such as ["C"], got {value!r}')
-        if key not in LISTS and not isinstance(value, bool):
+        if key in TEXTS and not isinstance(value, str):
+            raise ValueError(f'{where}: {key} must be a text such as "W", got {value!r}')
+        if key not in (*LISTS, *TEXTS) and not isinstance(value, bool):
             raise ValueError(f"{where}: {key} must be true or false, got {value!r}")
-    missing = [key for key in LISTS if key not in entries]
+    missing = [key for key in NEEDED if key not in entries]
     if missing:
         raise ValueError(f"{where}: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     values: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in entries.items()}
@@ -91,5 +96,5 @@ def toml_lines(dataflows: Iterable[Dataflow]) -> list[str]:
 
 
 def _written(option: Mapping[str, object]) -> dict[str, object]:
-    """The keys of an option that do not have their default."""
-    return {key: value for key, value in option.items() if key in LISTS or value}
+    """The keys of an option, flags only where they are set."""
+    return {key: value for key, value in option.items() if value is not False}

@@ -104,6 +104,12 @@ class DesignSpace:
         """Genes of a design."""
         return len(self.variables)
 
+    @property
+    def dataflows(self) -> tuple[Dataflow, ...]:
+        """The dataflows that its designs may have, those that ship too."""
+        levels = next((v.levels for v in self.variables if v.name == "dataflow"), (self.base.dataflow,))
+        return tuple(x for x in levels if isinstance(x, Dataflow))
+
     @cached_property
     def n_levels(self) -> np.ndarray:
         """Levels of each variable, (n_var,) int64, read-only."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dse.hardware.accelerator import PARAMETERS, Accelerator, buffer_groups
-from dse.hardware.dataflow import Dataflow
+from dse.hardware.dataflow import Dataflow, check_fits, dataflow_named
 from dse.networks.toml_file import check_known
 
 Level = float | str | bool | Dataflow
@@ -99,17 +99,19 @@ def checked_levels(variable: Variable, variables: tuple[Variable, ...], base: Ac
         try:
             levels.append(getattr(base.with_parameters(others | {variable.name: level}), variable.name))
         except ValueError as error:
-            raise ValueError(f"variable {variable.name!r}, level {level!r}: {error}") from None
+            told = level.name if isinstance(level, Dataflow) else level
+            raise ValueError(f"variable {variable.name!r}, level {told!r}: {error}") from None
     return replace(variable, levels=tuple(levels))
 
 
 def check_corners(variables: tuple[Variable, ...], base: Accelerator) -> None:
     """Build the worst combinations: what `Accelerator` refuses only gets worse as these levels go to their ends.
 
-    A buffer must hold a word of its port (least capacity, widest port), and a port must feed its banks
-    (narrowest port, most banks).
+    A buffer must hold a word of its port (least capacity, widest port), a port must feed its banks (narrowest port,
+    most banks), and the array must have the sub-axes of a dataflow (fewest rows and columns).
     """
     levels = {v.name: v.levels for v in variables}
+    check_dataflows(levels.get("dataflow", (base.dataflow,)), levels, base)
     arrangements = levels.get("buffers", (base.buffers,))
     for arrangement, widest in itertools.product(arrangements, (True, False)):
         corner: dict[str, Level] = {"buffers": arrangement}
@@ -122,6 +124,23 @@ def check_corners(variables: tuple[Variable, ...], base: Accelerator) -> None:
         except ValueError as error:
             shared = " and ".join("+".join(group) for group in buffer_groups(str(arrangement)))
             raise ValueError(f"some levels do not go together (buffers {shared}): {error}") from None
+
+
+def check_dataflows(
+    flows: Iterable[object], levels: Mapping[str, tuple[Level, ...]], base: Accelerator, parts: bool = False
+) -> None:
+    """Raise a ValueError where a design of these `levels` over a base cannot have one of the dataflows.
+
+    `parts`: they are those of sub-arrays, which are as wide as the division makes them: the widest design decides.
+    """
+    rows, cols, bypass = (levels.get(name, (getattr(base, name),)) for name in ("rows", "cols", "bypass"))
+    width = max(cols) if parts else min(cols)
+    for flow, allowed in itertools.product(flows, bypass):
+        try:
+            if isinstance(flow, str | Dataflow):
+                check_fits(dataflow_named(flow), int(min(rows)), int(width), str(allowed))
+        except ValueError as error:
+            raise ValueError(f"some levels do not go together (rows, cols, bypass and dataflow): {error}") from None
 
 
 def levels_text(levels: Iterable[Level]) -> str:

@@ -91,6 +91,12 @@ class Division:
             return "time-shared"
         return "homogeneous" if len({part.dataflow for part in self.of(design)}) == 1 else "heterogeneous"
 
+    def dataflow_of(self, a: int, design: Accelerator) -> Dataflow:
+        """Dataflow of the sub-array `a`, from 0, of a design."""
+        own = dataflow_named(design.dataflow)
+        flow = None if self.dataflows is None else self.dataflows[a]
+        return own if flow is None else dataflow_named(flow, {own.name: own})
+
     def of(self, design: Accelerator) -> tuple[Accelerator, ...]:
         """The sub-arrays of a design; columns, vector lanes and banks are whole, the largest remainders rounded up.
 
@@ -98,10 +104,9 @@ class Division:
         bandwidth each has the whole of it: what its layers can take when they run alone.
         """
         n = self.sub_arrays
-        dataflows = (None,) * n if self.dataflows is None else self.dataflows
         if n > design.cols:
             raise ValueError(f"{n} sub-arrays on {design.cols} columns: each needs at least one; divide into fewer")
-        if n == 1 and dataflows[0] is None:
+        if n == 1 and (self.dataflows is None or self.dataflows[0] is None):
             return (design,)
         columns, lanes = _whole_shares(design.cols, self.columns), _whole_shares(design.vector_lanes, self.columns)
         of_buffers = self.columns if self.buffers is None else self.buffers
@@ -112,6 +117,7 @@ class Division:
         bandwidth = np.array(of_bandwidth) / sum(of_bandwidth)
         for a in range(n):
             changes: dict[str, object] = {
+                "dataflow": self.dataflow_of(a, design),
                 "cols": int(columns[a]),
                 "vector_lanes": int(lanes[a]),
                 "dram_gbps": design.dram_gbps * (1.0 if self.shared_bandwidth else float(bandwidth[a])),
@@ -120,9 +126,10 @@ class Division:
                 for size in ("kib", "width_bytes"):
                     changes[f"{x}_buffer_{size}"] = getattr(design, f"{x}_buffer_{size}") * float(buffers[a])
                 changes[f"{x}_buffer_banks"] = int(banks[x][a])
-            if (flow := dataflows[a]) is not None:
-                changes["dataflow"] = dataflow_named(flow, {str(design.dataflow): dataflow_named(design.dataflow)})
-            parts.append(design.with_parameters(changes))
+            try:
+                parts.append(design.with_parameters(changes))
+            except ValueError as error:
+                raise ValueError(f"sub-array {a}: {error}") from None
         return tuple(parts)
 
     def area_blocks_mm2(self, design: Accelerator, technology: Technology) -> dict[str, float]:
@@ -149,6 +156,8 @@ def _shares(text: str, what: str) -> tuple[float, ...]:
 def division_of(values: Mapping[str, Any], design: Accelerator) -> tuple[Division, float]:
     """The division that variables tell, and by which share of its columns the design has too few for it.
 
+    Too few for so many sub-arrays, which then are fewer, or for the sub-axes of their dataflows: then it is undivided.
+
     `values`: ``policy`` (one of `POLICIES`) or ``policies``; ``sub_arrays`` or ``most_sub_arrays``; for each sub-array
     ``columns_share_1``, ``buffers_share_1``, ``bandwidth_share_1`` (1 where absent); from the second on ``dataflow_2``
     (where absent, the only one of ``dataflows``, or "same").
@@ -171,7 +180,16 @@ def division_of(values: Mapping[str, Any], design: Accelerator) -> tuple[Divisio
         dataflows=tuple(None if isinstance(flow, str) and flow == "same" else flow for flow in flows),
         shared_bandwidth=policy == "shared_bandwidth",
     )
-    return division, (wanted - n) / design.cols
+    missing = _columns_missing(division, design)
+    return Division() if missing else division, (wanted - n + missing) / design.cols
+
+
+def _columns_missing(division: Division, design: Accelerator) -> int:
+    """Columns that the sub-arrays lack for the sub-axes of their dataflows."""
+    missing = 0
+    for a, columns in enumerate(_whole_shares(design.cols, division.columns)):
+        missing += max(0, division.dataflow_of(a, design).least_array[1] - int(columns))
+    return missing
 
 
 def places_of(values: Mapping[str, Any], division: Division, streams: Sequence[str]) -> list[int]:
