@@ -21,16 +21,18 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
+from mapper_access import best_mapping
 from numba import njit
-from product import best_mapping
 
 import dse
 from dse.costs import kernels as k
 from dse.costs.kernel_rows import design_rows, layer_row, parameter_columns
 
 OBJECTIVES = ("latency", "energy", "edp")
+W_LOOPS, I_LOOPS, O_LOOPS = "G K C FY FX".split(), "B G C OY OX FY FX".split(), "B G K OY OX".split()
 RESTARTS, STEPS = 12, 40_000
 HOTTEST, COLDEST = 0.3, 2e-4
 """Restarts of a search, steps of each; temperature of the first and of the last step [relative cost]."""
@@ -571,6 +573,29 @@ def _variant_alone(design: dse.Accelerator, layer: dse.MacLayer) -> int:
     if design.resident_weights and layer.static_weights:
         raise ValueError("the judge is for designs whose weights come from DRAM")
     return 0
+
+
+def has_mapping(design: dse.Accelerator, layer: dse.MacLayer) -> bool:
+    """Whether any mapping fits: single elements, or an operand whole in its buffer, which is held once.
+
+    Everything else takes as much room at least: what an operand's tile occupies grows with every loop, but where it
+    becomes the whole operand.
+    """
+    rows, options = design_rows(parameter_columns(design), dse.Technology.at(45))
+    numbers, out, first = layer_row(layer), np.zeros(k.N_RESULT), int(rows[0, k.OPTION_FIRST])
+    for chosen, option in enumerate(design.dataflow.options):
+        for whole, stationary, bypass in product(range(8), option.stationary, range(8)):
+            held = {d for i, loops in enumerate((W_LOOPS, I_LOOPS, O_LOOPS)) if whole >> i & 1 for d in loops}
+            held |= {"FY", "FX"} if option.flatten_reduction else set()
+            if bypass & ~int(rows[0, k.BYPASS]):
+                continue
+            tile = {d: getattr(layer, d) for d in held}
+            row = dse.Mapping({}, {}, tile, stationary=stationary, option=chosen).to_row()
+            row[k.MAP_BYPASS] = bypass
+            k.evaluate_mapping(numbers, rows[0], options[first + chosen], row, 0, out)
+            if out[k.OVERFLOW] == 0:
+                return True
+    return False
 
 
 def value_of(objective: str, cycles: float, energy_pj: float) -> float:

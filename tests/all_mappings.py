@@ -5,7 +5,8 @@ Usage: python tests/all_mappings.py [pairs] [seed] [effort]     # 2,000 pairs of
 Enumerated are spatial factors of every loop on each axis (idle PEs too), lanes, register tiles of all loops, buffer
 tiles of all loops, DRAM orders, stationary operands, spatial options and sets of bypasses; array loops in the default
 order.  It shares nothing with the mapper: `kernels.evaluate_mapping` costs each mapping, and says whether it fits.
-Prints pairs where the mapper (`benchmarks/product.py`; `effort` default or complete) is worse, or better, than that.
+Prints pairs where the mapper (`effort` default or complete, see `benchmarks/mapper_access.py`) is better than that, or
+the complete search worse.
 
 The compiled loop is not cached on disk: numba would not notice an edit of the kernel.
 """
@@ -329,7 +330,7 @@ def value_of(objective: str, cycles: float, energy_pj: float) -> float:
 def main(pairs: str = "2000", seed: str = "0", effort: str = "default") -> None:
     """Compare the mapper with all mappings; print where it differs and a summary by objective."""
     sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-    from product import best_mapping
+    from mapper_access import best_mapping
 
     rng, start, mappings, nothing = np.random.default_rng(int(seed)), time.perf_counter(), 0.0, 0
     ratios: dict[str, list[float]] = {name: [] for name in OBJECTIVES}

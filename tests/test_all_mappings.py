@@ -16,7 +16,7 @@ import dse
 from dse.networks.layers import LOOPS
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-from product import best_mapping
+from mapper_access import best_mapping
 
 SEEDS = range(60)
 

@@ -17,6 +17,7 @@ from dse.costs.batches import BatchEvaluator
 from dse.costs.kernel_rows import TILE_SIZES, design_rows, layer_row, mapper_mode, parameter_columns
 
 EFFORTS = ("default", "complete")
+LEAST_LATENCY = mapper_mode("latency", 0.0)
 
 
 @dataclass(frozen=True)
@@ -71,3 +72,18 @@ def network_cycles(
 ) -> np.ndarray:
     """Cycles of a network on each design of the columns, (n,)."""
     return network_metrics(network, columns, effort, slack, n_jobs)["cycles"]
+
+
+def layer_cycles(
+    design: dse.Accelerator, layers: tuple[dse.MacLayer, ...], effort: str = "default"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Least cycles of each layer alone, one repeat, and what overflows, (n,) each; nothing stays on chip."""
+    if not has(effort):
+        raise ValueError(f"this version of the mapper has no setting {effort!r}")
+    rows, options = design_rows(parameter_columns(design), dse.Technology.at(45))
+    row, out, scratch, (mode, slack) = np.zeros(k.N_MAP), np.zeros(k.N_RESULT), k.make_scratch(), LEAST_LATENCY
+    found = np.zeros((2, len(layers)))
+    for i, layer in enumerate(layers):
+        k.map_layer(layer_row(layer), rows[0], options, TILE_SIZES, mode, slack, 0, row, out, scratch)
+        found[:, i] = out[k.CYCLES], out[k.OVERFLOW]
+    return found[0], found[1]
