@@ -34,7 +34,7 @@ from dse.costs.kernel_rows import design_rows, layer_row, parameter_columns
 OBJECTIVES = ("latency", "energy", "edp")
 W_LOOPS, I_LOOPS, O_LOOPS = "G K C FY FX".split(), "B G C OY OX FY FX".split(), "B G K OY OX".split()
 RESTARTS, STEPS = 12, 40_000
-HOTTEST, COLDEST = 0.3, 2e-4
+HOTTEST, COLDEST = 2.0, 2e-4
 """Restarts of a search, steps of each; temperature of the first and of the last step [relative cost]."""
 
 N_STATE = k.N_MAP + 8  # a mapping row, then the spatial factor of each slot: four loops on rows, four on columns
@@ -604,14 +604,20 @@ def value_of(objective: str, cycles: float, energy_pj: float) -> float:
 
 
 def gain(
-    design: dse.Accelerator, layer: dse.MacLayer, effort: str = "default", objective: str = "latency", seed: int = 0
+    design: dse.Accelerator,
+    layer: dse.MacLayer,
+    effort: str = "default",
+    objective: str = "latency",
+    seed: int = 0,
+    restarts: int = RESTARTS,
+    steps: int = STEPS,
 ) -> float:
     """What the judge finds better than the mapper, as a share of the mapper's cost [1]; 1 if the mapper fits nothing.
 
     0 where it finds nothing better, and where neither finds a mapping that fits.
     """
     own = best_mapping(design, layer, effort, objective)
-    judged = judge(design, layer, objective, [own.mapping] if own.mapping else [], seed)
+    judged = judge(design, layer, objective, [own.mapping] if own.mapping else [], seed, restarts, steps)
     if own.mapping is None:
         return 0.0 if judged is None else 1.0
     assert judged is not None, (design, layer)
