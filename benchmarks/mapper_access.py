@@ -14,7 +14,7 @@ import numpy as np
 import dse
 from dse.costs import kernels as k
 from dse.costs.batches import BatchEvaluator
-from dse.costs.kernel_rows import TILE_SIZES, design_rows, layer_row, mapper_mode, parameter_columns
+from dse.costs.kernel_rows import EFFORTS, design_rows, layer_row, mapper_mode, parameter_columns
 
 EFFORTS = ("default", "complete")
 LEAST_LATENCY = mapper_mode("latency", 0.0)
@@ -32,14 +32,14 @@ class Found:
 
 def has(effort: str) -> bool:
     """Whether this version has that setting; before there were any, all there is counts as the default."""
-    return effort == "default" or "mapping" in inspect.signature(BatchEvaluator.__init__).parameters
+    return effort == "default" or "effort" in inspect.signature(BatchEvaluator.__init__).parameters
 
 
 def settings(effort: str) -> dict[str, str]:
     """Keyword arguments of the library that ask for a setting."""
     if not has(effort):
         raise ValueError(f"this version of the mapper has no setting {effort!r}")
-    return {"mapping": effort} if has("complete") else {}
+    return {"effort": effort} if has("complete") else {}
 
 
 def best_mapping(
@@ -55,7 +55,8 @@ def best_mapping(
         raise ValueError(f"this version of the mapper has no setting {effort!r}")
     rows, options = design_rows(parameter_columns(design), dse.Technology.at(45))
     row, out, (mode, share) = np.zeros(k.N_MAP), np.zeros(k.N_RESULT), mapper_mode(objective, slack)
-    k.map_layer(layer_row(layer), rows[0], options, TILE_SIZES, mode, share, variant, row, out, k.make_scratch())
+    lists = k.lists_of(layer_row(layer)[None])[0]
+    k.map_layer(layer_row(layer), rows[0], options, lists, EFFORTS[effort], mode, share, variant, row, out, k.make_scratch())
     mapping = dse.Mapping.from_row(row) if out[k.OVERFLOW] == 0 else None
     return Found(float(out[k.CYCLES]), float(out[k.ENERGY_PJ]), float(out[k.OVERFLOW]), mapping)
 
@@ -84,6 +85,7 @@ def layer_cycles(
     row, out, scratch, (mode, slack) = np.zeros(k.N_MAP), np.zeros(k.N_RESULT), k.make_scratch(), LEAST_LATENCY
     found = np.zeros((2, len(layers)))
     for i, layer in enumerate(layers):
-        k.map_layer(layer_row(layer), rows[0], options, TILE_SIZES, mode, slack, 0, row, out, scratch)
+        k.map_layer(layer_row(layer), rows[0], options, k.lists_of(layer_row(layer)[None])[0], EFFORTS[effort], mode, slack, 0, row, out,
+                    scratch)  # fmt: skip
         found[:, i] = out[k.CYCLES], out[k.OVERFLOW]
     return found[0], found[1]

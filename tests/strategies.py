@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dse.costs import kernels as k
 from dse.costs.formulas import BOUNDS, RESIDENT
-from dse.costs.kernel_rows import TILE_SIZES, design_rows, layer_row, mapper_mode, option_rows, parameter_columns
+from dse.costs.kernel_rows import EFFORTS, design_rows, layer_row, mapper_mode, option_rows, parameter_columns
 from dse.costs.mapping import DRAM_ORDERS, GROUPS, Mapping
 from dse.costs.traffic import overflow
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, PORT_MODELS, Accelerator, buffer_groups
@@ -68,14 +68,15 @@ def kernel_cost(layer: MacLayer, design: Accelerator, mapping: Mapping, resident
 
 
 def best_cost(
-    layer: MacLayer, design: Accelerator, objective="latency", slack=0.0, resident=frozenset(), sizes=TILE_SIZES
+    layer: MacLayer, design: Accelerator, objective="latency", slack=0.0, resident=frozenset(), effort="default"
 ):
     """The mapper's choice: kernel result row."""
     layer_numbers, design_numbers, options = kernel_rows(layer, design)
     row, out = np.zeros(k.N_MAP), np.full(k.N_RESULT, np.nan)
     mode, slack = mapper_mode(objective, slack)
     k.map_layer(
-        layer_numbers, design_numbers, options, sizes, mode, slack, variant_of(resident), row, out, k.make_scratch()
+        layer_numbers, design_numbers, options, k.lists_of(layer_numbers[None])[0], EFFORTS[effort], mode, slack,
+        variant_of(resident), row, out, k.make_scratch(),
     )
     return out
 

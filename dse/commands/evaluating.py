@@ -37,6 +37,9 @@ def evaluate(
         typer.Option("--mapping-objective", metavar="NAME", help="latency (default, or the run's), energy or edp."),
     ] = None,
     mapping_slack: MappingSlack = None,
+    mapping: Annotated[
+        str | None, typer.Option("--mapping", metavar="EFFORT", help="Search of mappings: default, or complete (slower).")
+    ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the per-layer table.")] = None,
     mappings: Annotated[bool, typer.Option("--mappings", help="Print each layer's mapping as a loop nest.")] = False,
 ) -> None:
@@ -61,6 +64,7 @@ def evaluate(
         "technology": None if node is None else technology_named(node),
         "objective": mapping_objective,
         "slack": mapping_slack,
+        "effort": mapping,
     }
     options = chosen.options() | {name: value for name, value in given.items() if value is not None}
     graph = dse.load_network(network, batch, sizes(dim))

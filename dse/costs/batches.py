@@ -17,6 +17,7 @@ from dse.costs.kernel_rows import (
     EFFORTS,
     NetworkTables,
     design_rows,
+    effort_named,
     mapper_mode,
     network_tables,
     parameter_columns,
@@ -122,9 +123,11 @@ def results_of_steps(design_row: np.ndarray, tables: NetworkTables, found: k.Fou
     return steps
 
 
-def _chunk_totals(rows: np.ndarray, options: np.ndarray, arguments: tuple, mode: int, slack: float) -> np.ndarray:
+def _chunk_totals(
+    rows: np.ndarray, options: np.ndarray, arguments: tuple, mode: int, slack: float, effort: k.Effort
+) -> np.ndarray:
     """Kernel totals of a chunk, (n, n_networks, N_RESULT); importable, so that any joblib backend can send it."""
-    return network_totals(rows, options, arguments, mode, slack)[0]
+    return network_totals(rows, options, arguments, mode, slack, effort)[0]
 
 
 class TotalsEvaluator:
@@ -133,16 +136,23 @@ class TotalsEvaluator:
     Parameters
     ----------
     tables : the networks as kernel arrays.
-    technology, objective, slack, n_jobs : as in `BatchEvaluator`.
+    technology, objective, slack, n_jobs, effort : as in `BatchEvaluator`.
     """
 
     def __init__(
-        self, tables: NetworkTables, technology: Technology | None, objective: str, slack: float, n_jobs: int
+        self,
+        tables: NetworkTables,
+        technology: Technology | None,
+        objective: str,
+        slack: float | None,
+        n_jobs: int,
+        effort: str = "default",
     ) -> None:
         self.technology = technology_or_default(technology)
         self.objective, self.slack = objective, slack
         self.n_jobs = checked_jobs(n_jobs)
         self._mode, self._slack = mapper_mode(objective, slack)
+        self._effort = effort_named(effort)
         self._arguments = tables.arguments
         self._seconds_a_design = 0.0
         self._compiled = False
@@ -154,7 +164,7 @@ class TotalsEvaluator:
     def totals(self, columns: Columns) -> np.ndarray:
         """Kernel totals of the designs in `columns`, (n, n_networks, N_RESULT)."""
         rows, options = self.kernel_rows(columns)
-        task = (options, self._arguments, self._mode, self._slack)
+        task = (options, self._arguments, self._mode, self._slack, self._effort)
         if not self._compiled:
             _chunk_totals(rows[:0], *task)  # compile once here: workers racing for a cold cache can crash
             self._compiled = True
@@ -177,7 +187,7 @@ class BatchEvaluator(TotalsEvaluator):
     ----------
     network : a `Network` (or layers).
     technology : constants; 45 nm when omitted.
-    objective, slack : see `evaluate`.
+    objective, slack, effort : see `evaluate`; ``slack=None`` for latency and area alone, without a search for energy.
     n_jobs : workers; -1 = all cores.  Threads by default (the kernel releases the GIL); inside
         ``joblib.parallel_config(backend="loky" | "dask" | "ray", n_jobs=...)`` that backend is used instead.
 
@@ -191,11 +201,12 @@ class BatchEvaluator(TotalsEvaluator):
         technology: Technology | None = None,
         *,
         objective: str = "latency",
-        slack: float = DEFAULT_SLACK,
+        slack: float | None = DEFAULT_SLACK,
         n_jobs: int = 1,
+        effort: str = "default",
     ) -> None:
         self.network = as_network(network)
-        super().__init__(network_tables(self.network), technology, objective, slack, n_jobs)
+        super().__init__(network_tables(self.network), technology, objective, slack, n_jobs, effort)
 
     def __call__(self, columns: Columns) -> dict[str, np.ndarray]:
         """Metrics of the designs in `columns`."""

@@ -15,6 +15,7 @@ from dse.costs.kernel_rows import (
     DEFAULT_SLACK,
     design_rows,
     layer_row,
+    effort_named,
     mapper_mode,
     network_tables,
     parameter_columns,
@@ -103,7 +104,8 @@ def evaluate(
     *,
     technology: Technology | None = None,
     objective: str = "latency",
-    slack: float = DEFAULT_SLACK,
+    slack: float | None = DEFAULT_SLACK,
+    effort: str = "default",
     mapping: Mapping | str | MappingType[str, Mapping | str] | None = None,
 ) -> Evaluation:
     """Run every layer of a network on a design under its best mapping, or under a given one.
@@ -112,7 +114,9 @@ def evaluate(
     ----------
     objective : what the mapper minimises for each layer: ``"latency"``, ``"energy"`` or ``"edp"``.
     slack : with ``"latency"``, take the least energy among the mappings at most this fraction above the
-        least latency [1]; 0 = ties only.  See `dse.costs.kernel_rows.DEFAULT_SLACK`.
+        least latency [1]; 0 = ties only, None = the least latency alone, no search for energy.  See
+        `dse.costs.kernel_rows.DEFAULT_SLACK`.
+    effort : ``"default"``, or ``"complete"``: all mappings whose bounds leave hope, up to a hundred times slower.
     mapping : a `Mapping`, or its text (see `Mapping.loop_nest`), for a single MAC layer; or several by layer name:
         the other layers take their best.  One that does not fit raises a ValueError that says which level overflows
         by how many bytes; so does one that the option of its dataflow does not allow (see `SpatialOption`).
@@ -125,7 +129,7 @@ def evaluate(
     columns = parameter_columns(design)
     rows, options = design_rows(columns, technology)
     tables = network_tables(network)
-    totals, found = kernel_totals(rows, options, tables.arguments, mode, limit)
+    totals, found = kernel_totals(rows, options, tables.arguments, mode, limit, effort_named(effort))
     steps = results_of_steps(rows[0], tables, found)
     mappings = {
         layer.name: Mapping.from_row(found.maps[int(tables.steps[i, k.STEP_INDEX]), found.variants[i]])
@@ -214,6 +218,7 @@ def _layer_table(
         "utilisation": np.divide(macs, cycles * design.macs_per_cycle, out=np.zeros_like(macs), where=cycles > 0),
         "bound": [names[int(b)] for b in steps[:, k.BOUND]],
         "bound_cycles": steps[:, k.BOUND_CYCLES],
+        "least_cycles": steps[:, k.LEAST],
         "dram_bytes": steps[:, DRAM_TRAFFIC].sum(axis=1),
         **{name: steps[:, column] for name, column in LAYER_BYTES.items()},
         "energy_pj": steps[:, k.ENERGY_PJ],

@@ -37,14 +37,24 @@ times the energy: it shrinks the first tile, whose load nothing hides, until wei
 MAPPING_OBJECTIVES = {"latency": k.LATENCY, "energy": k.ENERGY, "edp": k.EDP}
 
 
-def mapper_mode(objective: str, slack: float, called: str = "slack") -> tuple[int, float]:
+def effort_named(name: str) -> k.Effort:
+    """The entry of `EFFORTS`; a ValueError for an unknown name, with the known ones."""
+    if not isinstance(name, str) or name not in EFFORTS:
+        raise ValueError(f"mapper effort {name!r}: choose one of {', '.join(EFFORTS)}")
+    return EFFORTS[name]
+
+
+def mapper_mode(objective: str, slack: float | None, called: str = "slack") -> tuple[int, float]:
     """The kernel's (mode, slack) for a mapping objective; `called` is what an error calls the slack.
 
     ``"latency"``: least energy among the mappings within `slack` (0 = ties only) of the least latency;
+    with no slack (None) the least latency alone, at the energy of the first such mapping found;
     ``"energy"``: least energy, ties by latency; ``"edp"``: least energy x delay.
     """
     if not isinstance(objective, str) or objective not in MAPPING_OBJECTIVES:
         raise ValueError(f"mapping objective {objective!r}: choose one of {', '.join(MAPPING_OBJECTIVES)}")
+    if slack is None:
+        return MAPPING_OBJECTIVES[objective], -1.0 if objective == "latency" else 0.0
     number = isinstance(slack, Real) and not isinstance(slack, bool)
     if not (number and slack >= 0):
         raise ValueError(f"{called} must be {'' if number else 'a number, '}at least 0, got {slack!r}")
@@ -56,7 +66,8 @@ class CostOptions(TypedDict, total=False):
 
     technology: Technology | None
     objective: str
-    slack: float
+    slack: float | None
+    effort: str
 
 
 def parameter_columns(design: Accelerator) -> dict[str, np.ndarray]:

@@ -84,7 +84,7 @@ class SeveralEvaluator(TotalsEvaluator):
     Parameters
     ----------
     networks : `Network`s with different names.
-    technology, objective, slack, n_jobs : as in `BatchEvaluator`.
+    technology, objective, slack, n_jobs, effort : as in `BatchEvaluator`.
 
     Calling it with parameter columns of n designs returns, by network name, what `BatchEvaluator` of that network
     returns: named metrics, each (n,), bit for bit.
@@ -96,11 +96,12 @@ class SeveralEvaluator(TotalsEvaluator):
         technology: Technology | None = None,
         *,
         objective: str = "latency",
-        slack: float = DEFAULT_SLACK,
+        slack: float | None = DEFAULT_SLACK,
         n_jobs: int = 1,
+        effort: str = "default",
     ) -> None:
         self.networks = distinct_networks(networks)
-        super().__init__(joined_tables(self.networks), technology, objective, slack, n_jobs)
+        super().__init__(joined_tables(self.networks), technology, objective, slack, n_jobs, effort)
 
     def __call__(self, columns: Columns) -> dict[str, dict[str, np.ndarray]]:
         """Metrics of the designs in `columns` by network name."""
