@@ -1147,8 +1147,10 @@ PLACE = _record_type(
     ("outer", ()),  # factor of its loop before it
     ("factor", ()),
 )
-# Spatial factors, lanes included, of one option; array cycles of the layer; lower bound of cycles (infinite: done).
-SPATIAL = _record_type(("s", (8,)), ("lanes", ()), ("option", (), np.int64), ("cycles", ()), ("floor", ()))
+# Spatial factors, lanes included, of one option; array cycles of the layer; lower bound of cycles (infinite: done), and
+# whether it knows of the ports.
+SPATIAL = _record_type(("s", (8,)), ("lanes", ()), ("option", (), np.int64), ("cycles", ()), ("floor", ()),
+                       ("bounded", ()))  # fmt: skip
 # A configuration; lower bounds: cycles that array, vector unit and ports are busy, cycles, energy, bytes over the DRAM link, bytes over the wires of the array; what is
 # looked for (infinite: done).
 CONFIGURATION = _record_type(
@@ -1526,7 +1528,7 @@ def _search_configurations(search, options, lists, aim, effort, out):
     tables.n_configurations = 0
     floor = tables.truncated  # of all that is not searched completely
     for j in range(tables.n_spatial):
-        tables.spatial[j].floor = _spatial_floor(search, options, j)
+        tables.spatial[j].floor, tables.spatial[j].bounded = _spatial_floor(search, options, j), 0.0
     searched, expanded, wide = 0.0, 0.0, effort.most
     while True:
         j, q = _least_spatial(tables), _least_configuration(tables)
@@ -1549,6 +1551,10 @@ def _search_configurations(search, options, lists, aim, effort, out):
                 break
             if not expand and searched >= wide:
                 break
+        if expand and aim == FASTEST and tables.spatial[j].bounded == 0:
+            tables.spatial[j].bounded = 1.0
+            tables.spatial[j].floor = max(tables.spatial[j].floor, _port_floor(search, options, j, out) * ROOM)
+            continue
         if expand:
             expanded += 1.0
             if aim == FASTEST and effort.sizes == COMPLETE and search.case.design[BYPASS] == 0:
@@ -1792,6 +1798,62 @@ def _spatial_floor(search, options, j):
     return max(cycles, layer[VECTOR_OPERATIONS] / design[VECTOR_LANES])
 
 
+@_inner
+def _port_floor(search, options, j, out):
+    """Lower bound of the port cycles with spatial factors `j`."""
+    tables, mapping = search.tables, search.mapping
+    case = _use_spatial(search, options, j)
+    inside = Search(case, mapping, tables, search.best_map, search.trial)
+    least = np.inf
+    for bypass in range(8):
+        if not _bypass_allowed(case.design, case.option, bypass):
+            continue
+        mapping[MAP_BYPASS] = bypass
+        _facts(case, mapping, tables.facts)
+        _coefficients(case, mapping, out, tables.costs)
+        for stationary in range(3):
+            if case.option[OPT_W + stationary] > 0:
+                least = min(least, _least_port_cycles(inside, stationary))
+    return least
+
+
+@_inner
+def _least_port_cycles(search, stationary):
+    """Lower bound of the port cycles with the spatial factors in the mapping and a stationary operand.
+
+    One tile holds the layer.  The two groups that loop over the words of the stationary operand share its registers: the
+    first takes each of its trip counts, the second what is then left, unrounded.
+    """
+    tables, option, layer = search.tables, search.case.option, search.case.layer
+    facts, costs, room = tables.facts, tables.costs, _register_room(search)
+    if room.w < 1 or room.i < 1 or room.o < 1:
+        return np.inf
+    n_k, n_c = _register_steps(search, K), _register_steps(search, C)
+    taps = _register_steps(search, FY) * _register_steps(search, FX)
+    n_p = _register_steps(search, B) * _register_steps(search, OY) * _register_steps(search, OX)
+    whole_w, whole_i, whole_o = facts.whole[W], facts.whole[I] * facts.positions, facts.whole[O]
+    link = WIO(whole_w, whole_i, 0.0)
+    steps, most = n_k, min(room.w, room.o)
+    if stationary == I:
+        steps, most = n_p, min(room.i, room.o)
+    first, least = _cut_steps(steps, most), np.inf
+    while True:
+        trips = _ceil_div(steps, first)
+        if stationary == W:
+            second = max(1.0, n_c * taps / min(room.w / first, room.i))
+            wires = WIO(whole_w, whole_i * trips, whole_o * (second - 1))
+        elif stationary == O:
+            second = max(1.0, n_p / min(room.o / first, room.i))
+            wires = WIO(whole_w * second, whole_i * trips, 0.0)
+        else:
+            second = max(1.0, n_c * taps / min(room.w, room.i * taps / first))
+            wires = WIO(whole_w * trips, whole_i, whole_o * (second - 1))
+        least = min(least, _port_cycles(costs, wires, link))
+        if first <= 1.0:
+            return least
+        first = _cut_steps(steps, first - 1.0)
+
+
 # Configurations.
 
 
@@ -1813,6 +1875,7 @@ def _expand(search, options, j, aim, effort, out):
     tables, mapping = search.tables, search.mapping
     case = _use_spatial(search, options, j)
     inside = Search(case, mapping, tables, search.best_map, search.trial)
+    floor = _spatial_floor(search, options, j)
     for bypass in range(8):
         if not _bypass_allowed(case.design, case.option, bypass):
             continue
@@ -1826,26 +1889,34 @@ def _expand(search, options, j, aim, effort, out):
             if effort.sizes == QUICK and aim == FASTEST:
                 if not _pick_registers(inside, stationary):
                     continue
-                picked = _append_configuration(inside, j, aim)
-                ideal = max(tables.facts.cycles + tables.facts.skew, tables.facts.vector)
+                ideal = max(floor, _least_port_cycles(inside, stationary))
+                picked = _append_configuration(inside, j, aim, np.inf)
                 if picked > ideal * (1.0 + 0.5 * effort.near):
-                    _register_tiles(inside, j, stationary, aim, QUICK)
+                    _register_tiles(inside, j, stationary, aim, QUICK, picked)
             else:
-                _register_tiles(inside, j, stationary, aim, effort.sizes)
+                _register_tiles(inside, j, stationary, aim, effort.sizes, np.inf)
 
 
 @_inner
-def _append_configuration(search, j, aim):
-    """Append the configuration in the mapping with its lower bounds, if they leave hope; returns the cycles."""
+def _append_configuration(search, j, aim, limit):
+    """Append the configuration in the mapping with its lower bounds, if they leave hope; returns the least cycles.
+
+    With a finite `limit` only if it takes fewer cycles, and then in place of the last one, if that is the one of `limit`.
+    """
     tables, mapping, costs, facts = search.tables, search.mapping, search.tables.costs, search.tables.facts
     best = tables.best
     work = _whole_work(search)
     link = WIO(facts.whole[W], facts.whole[I] * facts.positions, 0.0)
     cost = _cost(tables, work, link, 0.0)
     cycles, pj, moved = cost.cycles * ROOM, cost.pj * ROOM, cost.moved * ROOM
-    if _hopeless(aim, best, cycles, pj, moved):
-        return cycles
+    if cycles >= limit or _hopeless(aim, best, cycles, pj, moved):
+        return min(cycles, limit)
     n = tables.n_configurations
+    if limit < np.inf and n > 0:
+        last = tables.configurations[n - 1]
+        same = last.spatial == j and last.bypass == mapping[MAP_BYPASS]
+        if same and last.stationary == mapping[MAP_STATIONARY] and last.cycles == limit:
+            n -= 1
     if n == MAX_CONFIGURATIONS:
         n = _drop_done(tables)
         if n == MAX_CONFIGURATIONS:
@@ -1878,7 +1949,7 @@ def _drop_done(tables):
             _copy(source.register, target.register, 8)
             _copy(source.wires, target.wires, 3)
             target.busy, target.cycles, target.pj = source.busy, source.cycles, source.pj
-        target.moved, target.rank = source.moved, source.rank
+            target.moved, target.rank = source.moved, source.rank
         kept += 1
     tables.n_configurations = kept
     return kept
@@ -2005,15 +2076,17 @@ def _pick_registers(search, stationary):
 
 
 @_inner
-def _register_tiles(search, j, stationary, aim, sizes):
+def _register_tiles(search, j, stationary, aim, sizes, limit):
     """Append a configuration for each register tile that fits and of which no loop can grow.
 
     Its sizes are the smallest of their trips, QUICK: nearest below the powers of two.  Loops whose register tile changes
-    nothing with this stationary operand stay at one step.
+    nothing with this stationary operand stay at one step.  Where folds stop the array, smaller tiles may be better.
+    With a finite `limit` only the one of least cycles below it is kept.
     """
     case, mapping, tables = search.case, search.mapping, search.tables
     layer, option = case.layer, case.option
     filtered = layer[FY] * layer[FX] > 1 and option[OPT_FLATTEN] == 0
+    every = sizes == COMPLETE and _stops(case.design)
     n, size = tables.n_sizes, tables.sizes
     for d in range(8):
         used = d == G and case.design[SYSTOLIC] > 0
@@ -2050,12 +2123,14 @@ def _register_tiles(search, j, stationary, aim, sizes):
                                 while x >= 0:
                                     mapping[MAP_R + OX] = size[OX, x]
                                     if _registers_fit(search):
-                                        break
+                                        if every or not _can_grow(search, a, f, e, c, i, b, y):
+                                            least = _append_configuration(search, j, aim, limit)
+                                            limit = least if limit < np.inf else limit
+                                        if not every:
+                                            break
                                     x -= 1
-                                if x < 0:
+                                if x < 0 and not every:
                                     break
-                                if not _can_grow(search, a, f, e, c, i, b, y):
-                                    _append_configuration(search, j, aim)
 
 
 @_inner
