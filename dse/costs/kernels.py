@@ -1218,6 +1218,7 @@ TABLES = _record_type(
     ("best", (), BEST),
     ("least_positions", ()),  # least of all pixel tiles: input positions, outputs of the last tile
     ("least_last", ()),
+    ("compulsory", ()),  # cycles that peak arithmetic and compulsory DRAM traffic take
     ("proven", ()),  # no mapping takes fewer cycles, or less of what is looked for
     ("truncated", ()),  # lower bound of what a full table left out
 )
@@ -1450,6 +1451,7 @@ def map_layer(layer, design, options, lists, effort, mode, slack, variant, best_
     if over > 0:
         return
     best.most_cycles, best.most_moved, best.near = np.inf, np.inf, effort.near
+    tables.compulsory = out[BOUND_CYCLES]
     tables.n_spatial, tables.truncated = 0, np.inf
     lean = False
     for o in range(first, first + count):
@@ -1465,6 +1467,8 @@ def map_layer(layer, design, options, lists, effort, mode, slack, variant, best_
     _search_configurations(search, options, lists, aim, effort, scratch.out)
     proven = tables.proven
     if mode == LATENCY and slack >= 0:
+        evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
+        best.pj, best.moved = out[ENERGY_PJ], out[DRAM_BYTES]
         best.most_cycles = best.cycles * (1.0 + slack) / ROOM  # equal but for rounding is equal
         _search_configurations(search, options, lists, FRUGAL, effort, scratch.out)
     evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
@@ -1795,7 +1799,7 @@ def _spatial_floor(search, options, j):
     cycles = spatial.cycles
     if design[SYSTOLIC] > 0:
         cycles += 2 * design[ROWS] + design[COLS] - 2
-    return max(cycles, layer[VECTOR_OPERATIONS] / design[VECTOR_LANES])
+    return max(max(cycles, layer[VECTOR_OPERATIONS] / design[VECTOR_LANES]), search.tables.compulsory * ROOM)
 
 
 @_inner
@@ -1907,7 +1911,7 @@ def _append_configuration(search, j, aim, limit):
     best = tables.best
     work = _whole_work(search)
     link = WIO(facts.whole[W], facts.whole[I] * facts.positions, 0.0)
-    cost = _cost(tables, work, link, 0.0)
+    cost = _cost(aim, tables, work, link, 0.0)
     cycles, pj, moved = cost.cycles * ROOM, cost.pj * ROOM, cost.moved * ROOM
     if cycles >= limit or _hopeless(aim, best, cycles, pj, moved):
         return min(cycles, limit)
@@ -2285,9 +2289,23 @@ def _add_nodes(search, g, f, c, floor, aim):
     room_w = facts.room[facts.buffer[W]]
     positions = facts.whole[I] * facts.positions
     stationary = int(search.mapping[MAP_STATIONARY])
+    # Bytes over the DRAM link if each operand crosses it once, and for each time more.
+    again_w, again_i = costs[DRAM_BYTE_W, COST_DRAM] * facts.whole[W], costs[DRAM_BYTE_I, COST_DRAM] * positions
+    again_o = costs[DRAM_BYTE_O, COST_DRAM] * facts.whole[O]
+    moved_once = _priced(costs, COST_DRAM, floor.wires, WIO(facts.whole[W], positions, 0.0))
+    enough = best.cycles * (1.0 - best.near) if aim == FASTEST else np.inf
+    if n_r > 1.0 and aim == FASTEST:
+        # Sums that stay need so many tiles of pixels x K; W crosses once for each of the one, I of the other.
+        tiles = all_pixels * layer[K] * group.size * facts.word[O] * facts.copies[O] / facts.room[facts.buffer[O]]
+        stay = max(0.0, 2 * np.sqrt(again_w * again_i * max(1.0, tiles)) - again_w - again_i)
+        if (moved_once + min(stay, again_o * (n_r - 1))) * facts.per_bandwidth * ROOM >= enough:
+            return
+    ported = _port_cycles(costs, floor.wires, WIO(facts.whole[W], positions, 0.0)) > 0.4 * floor.busy
     for k in range(tables.n_k):
         kernels = tables.k[k]
         busy = max(max(steps * kernels.steps + facts.skew, facts.vector), floor.busy)
+        if (busy + ends_i * facts.per_bandwidth) * ROOM >= enough:
+            continue
         n_k = kernels.trips
         tile_w = group.size * kernels.size * channels.size * taps.taps * facts.word[W]
         held_w = tile_w * _copies(facts, W, whole_r and n_k == 1.0)
@@ -2306,7 +2324,19 @@ def _add_nodes(search, g, f, c, floor, aim):
         ends = facts.lead_w * tile_w + ends_i + last_o
         trips = Trips(n_p, n_k, n_r, group.trips)
         cycles, pj, moved = np.inf, np.inf, np.inf
+        if aim == FASTEST:
+            for order in range(N_ORDERS if n_r > 1.0 else 2):
+                once = _dram_times(order, facts.reload, trips)
+                moved = min(moved, again_w * (once.w - 1) + again_i * (once.i - 1) + again_o * (once.o - 1))
+            moved += moved_once
+            cycles = max(busy + ends * facts.per_bandwidth, moved * facts.per_bandwidth)
+            if cycles * ROOM >= enough:
+                continue
+            if ported:
+                cycles = np.inf
         for order in range(N_ORDERS):
+            if cycles < np.inf and aim == FASTEST and not ported:
+                break
             if order == 2 and n_r == 1.0:
                 break
             once = _dram_times(order, facts.reload, trips)
@@ -2322,7 +2352,7 @@ def _add_nodes(search, g, f, c, floor, aim):
             elif stationary == I:
                 wires = WIO(wires.w, max(wires.i, positions * (n_k if inside_r > 1 or group.inside > 1 else once.i)),
                             facts.whole[O] * (total_r - 1))  # fmt: skip
-            cost = _cost(tables, Work(busy, wires), link, ends)
+            cost = _cost(aim, tables, Work(busy, wires), link, ends)
             cycles, pj, moved = min(cycles, cost.cycles), min(pj, cost.pj), min(moved, cost.moved)
         cycles, pj, moved = cycles * ROOM, pj * ROOM, moved * ROOM
         if _hopeless(aim, best, cycles, pj, moved):
@@ -2395,9 +2425,14 @@ def _search_pixels(search, g, f, node, floor, aim):
             if once_only > 0 and _again(once_only, once):
                 continue
             link = WIO(facts.whole[W] * once.w, facts.whole[I] * p.fetched * once.i, facts.whole[O] * (once.o - 1))
-            least = _cost(tables, Work(floor.busy, floor.wires), link, ends)
-            if _hopeless(aim, best, least.cycles * ROOM, least.pj * ROOM, least.moved * ROOM):
-                continue
+            if aim == FASTEST:
+                moved = _priced(costs, COST_DRAM, floor.wires, link) * ROOM
+                if moved * facts.per_bandwidth >= best.cycles * (1.0 - best.near) or moved > best.most_moved:
+                    continue
+            else:
+                least = _cost(aim, tables, Work(floor.busy, floor.wires), link, ends)
+                if _hopeless(aim, best, least.cycles * ROOM, least.pj * ROOM, least.moved * ROOM):
+                    continue
             if stationary == RELAXED:
                 work = Work(cycles + facts.skew, WIO(0.0, 0.0, 0.0))
             else:
@@ -2410,7 +2445,7 @@ def _search_pixels(search, g, f, node, floor, aim):
                 inside = Trips(p.inside, kernels.inside, inside_r, group.inside)
                 total = Trips(p.total, kernels.total, total_r, group.total)
                 work = _work(design, facts, stationary, inside, total, trips, once, p.wires, cycles, stop)
-            cost = _cost(tables, work, link, ends)
+            cost = _cost(aim, tables, work, link, ends)
             if _better(aim, best, cost):
                 best.cycles, best.pj, best.moved = cost.cycles, cost.pj, cost.moved
                 _write_mapping(search, group, taps, channels, kernels, p, order, search.best_map)
@@ -2827,8 +2862,8 @@ def _port_cycles(costs, wires, link):
 
 
 @_inner
-def _cost(tables, work, link, ends):
-    """Cost of a mapping (as `_latency`), or lower bounds of it from lower bounds of everything.
+def _cost(aim, tables, work, link, ends):
+    """Cost of a mapping (as `_latency`), or lower bounds of it from lower bounds of everything; FASTEST without energy.
 
     `work`: of the array and its wires; `link`, `ends`: bytes over the DRAM link, and those that cannot overlap.
     """
@@ -2836,6 +2871,8 @@ def _cost(tables, work, link, ends):
     moved, serial = _priced(costs, COST_DRAM, work.wires, link), _priced(costs, COST_SERIAL, work.wires, link)
     steady = max(max(work.busy, facts.vector), _port_cycles(costs, work.wires, link))
     cycles = max(steady + (ends + serial) * facts.per_bandwidth, moved * facts.per_bandwidth)
+    if aim == FASTEST:
+        return Cost(cycles, 0.0, moved)
     return Cost(cycles, _priced(costs, COST_PJ, work.wires, link) + cycles * facts.leak, moved)
 
 
