@@ -1148,9 +1148,9 @@ PLACE = _record_type(
     ("factor", ()),
 )
 # Spatial factors, lanes included, of one option; array cycles of the layer; lower bound of cycles (infinite: done), and
-# whether it knows of the ports.
+# of the cycles of the ports (-1: not known yet).
 SPATIAL = _record_type(("s", (8,)), ("lanes", ()), ("option", (), np.int64), ("cycles", ()), ("floor", ()),
-                       ("bounded", ()))  # fmt: skip
+                       ("ports", ()))  # fmt: skip
 # A configuration; lower bounds: cycles that array, vector unit and ports are busy, cycles, energy, bytes over the DRAM link, bytes over the wires of the array; what is
 # looked for (infinite: done).
 CONFIGURATION = _record_type(
@@ -1464,6 +1464,14 @@ def map_layer(layer, design, options, lists, effort, mode, slack, variant, best_
         evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
     _start(best, out)
     aim = FASTEST if mode == LATENCY else (FRUGAL if mode == ENERGY else PRODUCT)
+    if effort.sizes == COMPLETE:  # a good mapping first: it lets more bounds end a search
+        tables.n_spatial = 0
+        for o in range(first, first + count):
+            _spatial_choices(Case(layer, design, options[o], variant), o, Effort(0.0, 2.0, 2.0, 0.0, QUICK), mode, tables)
+        _search_configurations(search, options, lists, aim, Effort(0.0, 2.0, 2.0, 0.0, QUICK), scratch.out)
+        tables.n_spatial = 0
+        for o in range(first, first + count):
+            _spatial_choices(Case(layer, design, options[o], variant), o, effort, mode, tables)
     _search_configurations(search, options, lists, aim, effort, scratch.out)
     proven = tables.proven
     if mode == LATENCY and slack >= 0:
@@ -1532,7 +1540,7 @@ def _search_configurations(search, options, lists, aim, effort, out):
     tables.n_configurations = 0
     floor = tables.truncated  # of all that is not searched completely
     for j in range(tables.n_spatial):
-        tables.spatial[j].floor, tables.spatial[j].bounded = _spatial_floor(search, options, j), 0.0
+        tables.spatial[j].floor, tables.spatial[j].ports = _spatial_floor(search, j), -1.0
     searched, expanded, wide = 0.0, 0.0, effort.most
     while True:
         j, q = _least_spatial(tables), _least_configuration(tables)
@@ -1555,9 +1563,9 @@ def _search_configurations(search, options, lists, aim, effort, out):
                 break
             if not expand and searched >= wide:
                 break
-        if expand and aim == FASTEST and tables.spatial[j].bounded == 0:
-            tables.spatial[j].bounded = 1.0
-            tables.spatial[j].floor = max(tables.spatial[j].floor, _port_floor(search, options, j, out) * ROOM)
+        if expand and aim == FASTEST and tables.spatial[j].ports < 0:
+            tables.spatial[j].ports = _port_floor(search, options, j, out) * ROOM
+            tables.spatial[j].floor = max(tables.spatial[j].floor, tables.spatial[j].ports)
             continue
         if expand:
             expanded += 1.0
@@ -1792,14 +1800,20 @@ def _append_cut(case, number, lanes, tables):
 
 
 @_inner
-def _spatial_floor(search, options, j):
+def _spatial_floor(search, j):
     """Lower bound of the cycles with spatial factors `j`: array, vector unit, compulsory DRAM traffic."""
-    layer, design, variant = search.case.layer, search.case.design, search.case.variant
+    return max(_array_floor(search, j), search.tables.compulsory * ROOM)
+
+
+@_inner
+def _array_floor(search, j):
+    """Cycles that array or vector unit are busy at least with spatial factors `j`."""
+    layer, design = search.case.layer, search.case.design
     spatial = search.tables.spatial[j]
     cycles = spatial.cycles
     if design[SYSTOLIC] > 0:
         cycles += 2 * design[ROWS] + design[COLS] - 2
-    return max(max(cycles, layer[VECTOR_OPERATIONS] / design[VECTOR_LANES]), search.tables.compulsory * ROOM)
+    return max(cycles, layer[VECTOR_OPERATIONS] / design[VECTOR_LANES])
 
 
 @_inner
@@ -1879,7 +1893,7 @@ def _expand(search, options, j, aim, effort, out):
     tables, mapping = search.tables, search.mapping
     case = _use_spatial(search, options, j)
     inside = Search(case, mapping, tables, search.best_map, search.trial)
-    floor = _spatial_floor(search, options, j)
+    floor = _spatial_floor(search, j)
     for bypass in range(8):
         if not _bypass_allowed(case.design, case.option, bypass):
             continue
@@ -2214,7 +2228,7 @@ def _search_relaxed(search, options, lists, j, effort, out):
     mapping[MAP_BYPASS], mapping[MAP_STATIONARY] = 0.0, RELAXED
     _facts(case, mapping, tables.facts)
     _coefficients(case, mapping, out, tables.costs)
-    floor = Work(tables.spatial[j].floor, WIO(0.0, 0.0, 0.0))
+    floor = Work(max(_array_floor(search, j), tables.spatial[j].ports), WIO(0.0, 0.0, 0.0))
     _search_tiles(Search(case, mapping, tables, search.trial, search.trial), lists, floor, FASTEST, effort.sizes)
     found, best.cycles = best.cycles, kept
     return found
