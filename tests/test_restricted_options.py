@@ -42,6 +42,7 @@ from dse.hardware.dataflow_file import dataflow_of_plain
 from dse.hardware.space import Category, DesignSpace, default_space
 from dse.networks.layers import LOOPS, MacLayer
 from dse.simultaneous.division import Division
+from dse.tuning.proposals import _steps
 from problems import GeomeanDNN, SimultaneousDNNs, SingleDNN
 
 ARRAY = SpatialOption(("K32", "C2"), ("OX4", "OY4"), ("O",))
@@ -349,6 +350,14 @@ def test_idle_places_are_told_with_the_limit(monkeypatch):
     monkeypatch.setattr("dse.analysis.explanation.evaluate", lambda *args, **options: base)
     idle = explain(base.design, base.network).layers["idle"][0]
     assert idle.startswith("K=16 on K32 C=2 on C2 leaves 32 of 64 rows idle")
+
+
+def test_channels_are_proposed_at_steps_of_the_sub_axis():
+    layer = MacLayer("small", K=16, C=2, OX=4, OY=4)
+    for option, step in ((ARRAY, 32), (replace(ARRAY, rows=("K<=8", "C2")), 8), (replace(ARRAY, rows=("K", "C2")), 64)):
+        mapping = Mapping({"K": 4}, {}, {"OX": 4, "OY": 4, "K": 4}, stationary="O")
+        found = dse.evaluate(replace(BIG, dataflow=Dataflow("array", (option,))), layer, mapping=mapping)
+        assert _steps(found, ["small"], "K") == {4, step}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -237,8 +237,8 @@ def _steps(found: Evaluation, names: Iterable[str], loop: str) -> set[int]:
             continue
         option, design = mapping.spatial_option(found.design), found.design
         wide = design.macs_per_pe if loop == "C" else 1
-        wide *= design.rows if loop in option.rows else 1
-        wide *= design.cols if loop in option.cols else 1
+        for loops, places in ((option.on_rows, design.rows), (option.on_cols, design.cols)):
+            wide *= next((int(min(places, u.most)) for u in loops if u.loop == loop), 1)
         steps |= {mapping.s(loop), wide}
     return {step for step in steps if step > 1}
 
