@@ -1561,7 +1561,7 @@ def _search_configurations(search, options, lists, aim, effort, out):
             expand = expand and least_s <= best.most_cycles
             if not expand and (q < 0 or _hopeless_configuration(aim, best, tables.configurations[q])):
                 break
-            if not expand and searched >= wide:
+            if not expand and (searched >= wide or (effort.sizes == QUICK and searched >= 3.0)):
                 break
         if expand and aim == FASTEST and tables.spatial[j].ports < 0:
             tables.spatial[j].ports = _port_floor(search, options, j, out) * ROOM
@@ -2308,11 +2308,22 @@ def _add_nodes(search, g, f, c, floor, aim):
     again_o = costs[DRAM_BYTE_O, COST_DRAM] * facts.whole[O]
     moved_once = _priced(costs, COST_DRAM, floor.wires, WIO(facts.whole[W], positions, 0.0))
     enough = best.cycles * (1.0 - best.near) if aim == FASTEST else np.inf
+    # Sums that stay need so many tiles of pixels x K; W crosses once for each of the one, I of the other.
+    tiles = all_pixels * layer[K] * group.size * facts.word[O] * facts.copies[O]
+    tiles = max(1.0, tiles / max(1e-9, facts.room[facts.buffer[O]]))
     if n_r > 1.0 and aim == FASTEST:
-        # Sums that stay need so many tiles of pixels x K; W crosses once for each of the one, I of the other.
-        tiles = all_pixels * layer[K] * group.size * facts.word[O] * facts.copies[O] / facts.room[facts.buffer[O]]
-        stay = max(0.0, 2 * np.sqrt(again_w * again_i * max(1.0, tiles)) - again_w - again_i)
+        stay = max(0.0, 2 * np.sqrt(again_w * again_i * tiles) - again_w - again_i)
         if (moved_once + min(stay, again_o * (n_r - 1))) * facts.per_bandwidth * ROOM >= enough:
+            return
+    pj_w, pj_i = costs[DRAM_BYTE_W, COST_PJ] * facts.whole[W], costs[DRAM_BYTE_I, COST_PJ] * positions
+    pj_o = costs[DRAM_BYTE_O, COST_PJ] * facts.whole[O]
+    pj_once = _priced(costs, COST_PJ, floor.wires, WIO(facts.whole[W], positions, 0.0)) + busy * facts.leak
+    if aim != FASTEST:
+        pj = pj_once
+        if n_r > 1.0:
+            stay = max(0.0, 2 * np.sqrt(pj_w * pj_i * tiles) - pj_w - pj_i)
+            pj += min(stay, pj_o * (n_r - 1))
+        if _hopeless(aim, best, busy * ROOM, pj * ROOM, moved_once * ROOM):
             return
     ported = _port_cycles(costs, floor.wires, WIO(facts.whole[W], positions, 0.0)) > 0.4 * floor.busy
     for k in range(tables.n_k):
@@ -2348,6 +2359,14 @@ def _add_nodes(search, g, f, c, floor, aim):
                 continue
             if ported:
                 cycles = np.inf
+        else:
+            for order in range(N_ORDERS if n_r > 1.0 else 2):
+                once = _dram_times(order, facts.reload, trips)
+                pj = min(pj, pj_w * (once.w - 1) + pj_i * (once.i - 1) + pj_o * (once.o - 1))
+            cycles = busy + ends * facts.per_bandwidth
+            if _hopeless(aim, best, cycles * ROOM, (pj_once + pj) * ROOM, moved_once * ROOM):
+                continue
+            cycles, pj = np.inf, np.inf
         for order in range(N_ORDERS):
             if cycles < np.inf and aim == FASTEST and not ported:
                 break
