@@ -14,7 +14,7 @@ import numpy as np
 import dse
 from dse.costs import kernels as k
 from dse.costs.batches import BatchEvaluator
-from dse.costs.kernel_rows import EFFORTS, design_rows, layer_row, mapper_mode, parameter_columns
+from dse.costs.kernel_rows import design_rows, effort_named, layer_row, mapper_mode, parameter_columns
 
 EFFORTS = ("default", "complete")
 LEAST_LATENCY = mapper_mode("latency", 0.0)
@@ -53,10 +53,10 @@ def best_mapping(
     """What the mapper finds for one layer; `variant`: residency bits of the kernel."""
     if not has(effort):
         raise ValueError(f"this version of the mapper has no setting {effort!r}")
-    rows, options = design_rows(parameter_columns(design), dse.Technology.at(45))
+    (rows, options), numbers = design_rows(parameter_columns(design), dse.Technology.at(45)), layer_row(layer)
     row, out, (mode, share) = np.zeros(k.N_MAP), np.zeros(k.N_RESULT), mapper_mode(objective, slack)
-    lists = k.lists_of(layer_row(layer)[None])[0]
-    k.map_layer(layer_row(layer), rows[0], options, lists, EFFORTS[effort], mode, share, variant, row, out, k.make_scratch())
+    lists, looks = k.lists_of(numbers[None])[0], effort_named(effort)
+    k.map_layer(numbers, rows[0], options, lists, looks, mode, share, variant, row, out, k.make_scratch())
     mapping = dse.Mapping.from_row(row) if out[k.OVERFLOW] == 0 else None
     return Found(float(out[k.CYCLES]), float(out[k.ENERGY_PJ]), float(out[k.OVERFLOW]), mapping)
 
@@ -85,7 +85,8 @@ def layer_cycles(
     row, out, scratch, (mode, slack) = np.zeros(k.N_MAP), np.zeros(k.N_RESULT), k.make_scratch(), LEAST_LATENCY
     found = np.zeros((2, len(layers)))
     for i, layer in enumerate(layers):
-        k.map_layer(layer_row(layer), rows[0], options, k.lists_of(layer_row(layer)[None])[0], EFFORTS[effort], mode, slack, 0, row, out,
-                    scratch)  # fmt: skip
+        numbers, looks = layer_row(layer), effort_named(effort)
+        lists = k.lists_of(numbers[None])[0]
+        k.map_layer(numbers, rows[0], options, lists, looks, mode, slack, 0, row, out, scratch)
         found[:, i] = out[k.CYCLES], out[k.OVERFLOW]
     return found[0], found[1]

@@ -67,18 +67,26 @@ def kernel_cost(layer: MacLayer, design: Accelerator, mapping: Mapping, resident
     return {name: float(out[column]) for name, column in RESULT_COLUMNS.items()} | {"bound": BOUNDS[int(out[k.BOUND])]}
 
 
-def best_cost(
-    layer: MacLayer, design: Accelerator, objective="latency", slack=0.0, resident=frozenset(), effort="default"
-):
-    """The mapper's choice: kernel result row."""
+def best_row(
+    layer: MacLayer, design: Accelerator, objective="latency", slack: float | None = 0.0, variant=0, effort="default"
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mapper's choice: mapping row and kernel result row."""
     layer_numbers, design_numbers, options = kernel_rows(layer, design)
     row, out = np.zeros(k.N_MAP), np.full(k.N_RESULT, np.nan)
     mode, slack = mapper_mode(objective, slack)
+    lists = k.lists_of(layer_numbers[None])[0]
     k.map_layer(
-        layer_numbers, design_numbers, options, k.lists_of(layer_numbers[None])[0], EFFORTS[effort], mode, slack,
-        variant_of(resident), row, out, k.make_scratch(),
-    )
-    return out
+        layer_numbers, design_numbers, options, lists, EFFORTS[effort], mode, slack, variant, row, out,
+        k.make_scratch(),
+    )  # fmt: skip
+    return row, out
+
+
+def best_cost(
+    layer: MacLayer, design: Accelerator, objective="latency", slack=0.0, resident=frozenset(), effort="default"
+) -> np.ndarray:
+    """The mapper's choice: kernel result row."""
+    return best_row(layer, design, objective, slack, variant_of(resident), effort)[1]
 
 
 @st.composite

@@ -27,7 +27,7 @@ from dse.costs import kernels as k
 from dse.costs.batches import BatchEvaluator
 from dse.costs.evaluation import evaluate
 from dse.costs.formulas import RESIDENT, dram_bytes_per_cycle
-from dse.costs.kernel_rows import TILE_SIZES
+from dse.costs.kernel_rows import EFFORTS
 from dse.costs.traffic import word_bytes
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.space import default_space
@@ -122,12 +122,14 @@ def test_more_of_a_resource_never_costs_time(layer, design, data):
 
 @settings(max_examples=120)
 @given(middle_layers, accelerators(least_bytes=100, most_bytes=20_000))
-def test_more_tile_candidates_are_never_worse(layer, design):
-    coarse = np.array([1.0, 4.0, 64.0])
-    fine = np.unique([*TILE_SIZES, 3.0, 6.0, 12.0, 5.0])
+def test_the_complete_search_is_never_worse(layer, design):
     for objective, column in (("latency", k.CYCLES), ("energy", k.ENERGY_PJ)):
-        values = [best_cost(layer, design, objective, sizes=sizes)[column] for sizes in (coarse, TILE_SIZES, fine)]
-        assert values[2] <= values[1] * ROUNDING <= values[0] * ROUNDING**2, (objective, values)
+        quick, complete = (best_cost(layer, design, objective, effort=effort) for effort in EFFORTS)
+        assert complete[k.OVERFLOW] == quick[k.OVERFLOW]
+        assert complete[column] <= quick[column] * ROUNDING, objective
+        if objective == "latency" and quick[k.OVERFLOW] == 0:
+            assert quick[k.LEAST] <= complete[k.CYCLES] * ROUNDING
+            assert complete[k.LEAST] == pytest.approx(complete[k.CYCLES], rel=1e-9)
 
 
 @settings(max_examples=150)

@@ -38,7 +38,8 @@ def evaluate(
     ] = None,
     mapping_slack: MappingSlack = None,
     mapping: Annotated[
-        str | None, typer.Option("--mapping", metavar="EFFORT", help="Search of mappings: default, or complete (slower).")
+        str | None,
+        typer.Option("--mapping", metavar="EFFORT", help="Search of mappings: default, or complete (slower)."),
     ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the per-layer table.")] = None,
     mappings: Annotated[bool, typer.Option("--mappings", help="Print each layer's mapping as a loop nest.")] = False,

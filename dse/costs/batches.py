@@ -74,7 +74,8 @@ def layer_cycles(
     *,
     technology: Technology | None = None,
     objective: str = "latency",
-    slack: float = DEFAULT_SLACK,
+    slack: float | None = DEFAULT_SLACK,
+    effort: str = "default",
     n_jobs: int = -1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cycles of every layer on several designs, all repeats together, and the kernel's totals.
@@ -84,8 +85,9 @@ def layer_cycles(
     """
     technology = technology_or_default(technology)
     mode, limit = mapper_mode(objective, slack)
+    looks = effort_named(effort)
     tables = network_tables(as_network(network_or_layers))
-    work = [(*design_rows(parameter_columns(design), technology), tables, mode, limit) for design in designs]
+    work = [(*design_rows(parameter_columns(design), technology), tables, mode, limit, looks) for design in designs]
     done = in_threads(_cycles_of, work, n_jobs)
     n = len(designs)
     cycles = np.array([row for row, _ in done]).reshape(n, len(tables.steps))
@@ -93,19 +95,24 @@ def layer_cycles(
 
 
 def _cycles_of(
-    row: np.ndarray, options: np.ndarray, tables: NetworkTables, mode: int, slack: float
+    row: np.ndarray, options: np.ndarray, tables: NetworkTables, mode: int, slack: float, effort: k.Effort
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cycles of each layer of one design (n_layers,), and its totals (N_RESULT,)."""
-    steps, totals = step_results(row, options, tables, mode, slack)
+    steps, totals = step_results(row, options, tables, mode, slack, effort)
     return steps[:, k.CYCLES] * tables.steps[:, k.STEP_REPEATS], totals
 
 
 def step_results(
-    row: np.ndarray, options: np.ndarray, tables: NetworkTables, mode: int, slack: float
+    row: np.ndarray,
+    options: np.ndarray,
+    tables: NetworkTables,
+    mode: int,
+    slack: float,
+    effort: k.Effort = EFFORTS["default"],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kernel results of every layer on one design, `row` (1, N_DESIGN): one repeat each, (n_steps, N_RESULT), and the
     totals (N_RESULT,)."""
-    totals, found = kernel_totals(row, options, tables.arguments, mode, slack)
+    totals, found = kernel_totals(row, options, tables.arguments, mode, slack, effort)
     return results_of_steps(row[0], tables, found), totals[0]
 
 

@@ -14,8 +14,8 @@ from dse.costs.batches import kernel_totals, results_of_steps
 from dse.costs.kernel_rows import (
     DEFAULT_SLACK,
     design_rows,
-    layer_row,
     effort_named,
+    layer_row,
     mapper_mode,
     network_tables,
     parameter_columns,
