@@ -1842,7 +1842,7 @@ def _least_port_cycles(search, stationary):
     One tile holds the layer.  The two groups that loop over the words of the stationary operand share its registers: the
     first takes each of its trip counts, the second what is then left, unrounded.
     """
-    tables, option, layer = search.tables, search.case.option, search.case.layer
+    tables = search.tables
     facts, costs, room = tables.facts, tables.costs, _register_room(search)
     if room.w < 1 or room.i < 1 or room.o < 1:
         return np.inf
@@ -2237,7 +2237,7 @@ def _search_relaxed(search, options, lists, j, effort, out):
 @_inner
 def _search_tiles(search, lists, floor, aim, sizes):
     """Search the buffer tiles of the configuration in the mapping; `floor`: its work if one tile holds the layer."""
-    case, mapping, tables = search.case, search.mapping, search.tables
+    case, tables = search.case, search.tables
     layer, option, best = case.layer, case.option, tables.best
     flat = option[OPT_FLATTEN] > 0
     taps = layer[FY] * layer[FX] if flat else 1.0
@@ -2692,7 +2692,7 @@ def _filter_tiles(search, sizes):
 @_inner
 def _add_filter(search, y, x):
     """Append a buffer tile of the filter that is not there yet."""
-    tables, layer, option = search.tables, search.case.layer, search.case.option
+    tables, option = search.tables, search.case.option
     n = tables.n_filters
     for f in range(n):
         if tables.filters[f].y == y and tables.filters[f].x == x:
