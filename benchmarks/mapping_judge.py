@@ -1,6 +1,6 @@
 """The outside judge: simulated annealing over all integer mappings of one layer on one design.
 
-Usage: python benchmarks/mapping_judge.py [pairs] [seed] [objective] [effort]     # 20 pairs: about a minute
+Usage: python benchmarks/mapping_judge.py [pairs] [seed] [objective] [effort]     # 20 pairs: half a minute
 
 It knows nothing of the mapper's candidates.  Searched are the spatial factor of every loop on each axis (any whole
 number from 1: idle PEs too), lanes, register and buffer tiles of all eight loops (any size), the DRAM order, the

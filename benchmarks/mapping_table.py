@@ -2,10 +2,11 @@
 
 Usage: python benchmarks/mapping_table.py FIGURE [--effort default|complete] [--size N] [--seed N] [--save LABEL]
 
-FIGURE is one of those below (`loss judged pairs doubling infeasible speed ranking`), or `all` at their own sizes: 45
-minutes.  Every docstring says how long it takes on one core (2.x GHz, the mapper of version 0.1).  Without `--effort`
-both settings are measured, as far as this version has them; what it lacks prints n/a.  Printed beside each value is
-what `benchmarks/data/mapping_table.csv` holds of it by label; `--save LABEL` writes what was measured there.
+FIGURE is one of those below (`loss judged pairs doubling infeasible speed ranking`), or `all` at their own sizes: 17
+minutes for the default setting.  Every docstring says how long it takes on one core with the mapper of version 0.1.
+Without `--effort` both settings are measured, as far as this version has them; what it lacks prints n/a.  Printed
+beside each value is what `benchmarks/data/mapping_table.csv` holds of it by label; `--save LABEL` writes what was
+measured there.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def loss(efforts: list[str], size: int, seed: int) -> Values:
 def judged(efforts: list[str], size: int, seed: int) -> Values:
     """Latency over that of mappings that the judge finds, less 1, on `size` designs evenly along the front.
 
-    MAC layers alone, and no activation stays on chip.  9 designs x 6 networks: 13 minutes a setting.
+    MAC layers alone, and no activation stays on chip.  9 designs x 6 networks: 9 minutes a setting.
     """
     columns = some(front_columns() | {"resident_activation_fraction": np.zeros(217)}, size)
     for name in LOSS_NETWORKS:
@@ -123,7 +124,7 @@ def judged(efforts: list[str], size: int, seed: int) -> Values:
 def pairs(efforts: list[str], size: int, seed: int) -> Values:
     """How often a legal mapping is faster: `size` random pairs of a design and a layer, half of them along the front.
 
-    300 pairs: 6 minutes a setting.
+    300 pairs: 4 minutes a setting.
     """
     half, names = size // 2, dse.networks.network_names()
     for case, columns in (("random", random_columns(half, seed)), ("front", front_columns())):
@@ -152,8 +153,8 @@ DOUBLED = {
 def doubling(efforts: list[str], size: int, seed: int) -> Values:
     """Layers that are slower on twice the rows, columns, lanes or registers: broadcast arrays of the default space.
 
-    `size` pairs of a design and a layer, 20 layers a design.  10,000 pairs: 15 s (default setting); the long run is
-    --size 100000.
+    `size` pairs of a design and a layer, 20 layers a design.  10,000 pairs: 5 s (default setting); the long run is
+    --size 100000: 90 s.
     """
     layers = [layer for name in dse.networks.network_names() for layer in shapes_of(dse.load_network(name))]
     columns = random_columns(max(1, size // 20), seed, interconnect="broadcast")
@@ -240,7 +241,7 @@ MACHINE = dse.Accelerator(
 def ranking(efforts: list[str], size: int, seed: int) -> Values:
     """Latency and rank of the seven dataflows on equal hardware (`MACHINE`): arrays of 16 x 16 and 32 x 32.
 
-    By the mapper, seconds; with --size above 0 also by the judge, `size` restarts a layer: 4: 8 minutes.
+    By the mapper, seconds; with --size above 0 also by the judge, `size` restarts a layer: 4: 3 minutes.
     """
     for name in ("resnet50", "mobilenet_v2", "bert_base"):
         network = dse.load_network(name)
