@@ -57,7 +57,7 @@ def evaluate(
     import dse
     from dse.commands.design_by_text import choose
     from dse.networks.layers import MacLayer
-    from dse.output.tables import design_table, evaluation_report, network_line
+    from dse.output.tables import design_table, distance_to_bound, evaluation_report, network_line
     from dse.runs.files import write_whole
 
     chosen = choose(design, settings or ())
@@ -81,7 +81,9 @@ def evaluate(
         for layer in graph.layers:
             if isinstance(layer, MacLayer) and layer.shape_key not in shown:
                 shown.add(layer.shape_key)
-                say(f"\n{done.mappings[layer.name].loop_nest(layer, chosen.design)}")
+                say(
+                    f"\n{done.mappings[layer.name].loop_nest(layer, chosen.design)}\n{distance_to_bound(done, layer.name)}"
+                )
     if csv is not None:
         say(f"\nwrote {csv}")
 

@@ -48,7 +48,8 @@ class Evaluation:
     latency_s, cycles, energy_j, area_mm2, power_w : [s], [cycles], [J], [mm2], [W].
     bound : what bounds most of the time: ``compute``, ``buffer_<operands>``, ``dram``, ``vector`` or ``fill``.
     latency_bound_s, energy_bound_j : no mapping can do better [s], [J].
-    overflow : 0 when every layer fits, else bytes over / capacity summed over layers.
+    overflow : 0 when every layer has a mapping that fits, else bytes over / capacity summed over layers.
+    misfits : by layer that no mapping fits: the store that overflows with the least mapping, and by how many bytes.
     layers : one row a layer (per repeat): operator, MACs, cycles and their waterfall, utilisation, bytes per
         operand and level, energy per level, bound and mapping.
     mappings : the best mapping of each MAC layer, by layer name.
@@ -67,6 +68,7 @@ class Evaluation:
     latency_bound_s: float
     energy_bound_j: float
     overflow: float
+    misfits: dict[str, str]
     layers: pd.DataFrame
     mappings: dict[str, Mapping]
     area: dict[str, float]
@@ -152,6 +154,11 @@ def evaluate(
         network=network,
         technology=technology,
         bound=bound_names(design)[int(np.argmax(by_bound))],
+        misfits={
+            layer.name: _misfit(layer, design, mappings[layer.name], int(found.variants[i]))
+            for i, layer in enumerate(network.layers)
+            if isinstance(layer, MacLayer) and steps[i, k.OVERFLOW] > 0
+        },
         layers=layers,
         mappings=mappings,
         area={name: float(metrics[f"area_{name}_mm2"][0]) for name in AREA_BLOCKS},
@@ -178,6 +185,18 @@ def _given_mappings(network: Network, mapping: Mapping | str | MappingType[str, 
     return {name: Mapping.from_text(value) if isinstance(value, str) else value for name, value in mapping.items()}
 
 
+def _misfit(layer: MacLayer, design: Accelerator, mapping: Mapping, variant: int) -> str:
+    """The store that a mapping overflows most, relative to its size, and by how much; empty if all fits."""
+    resident = frozenset(name for bit, name in _RESIDENT_BITS.items() if variant & bit)
+    levels = bytes_needed(layer, design, mapping, resident)
+    over = {level: need - capacity for level, (need, capacity) in levels.items() if need > capacity}
+    if not over:
+        return ""
+    worst = max(over, key=lambda level: over[level] / max(levels[level][1], 1e-9))
+    need, capacity = levels[worst]
+    return f"{worst}, {over[worst]:g} bytes over (needs {need:g} of {capacity:g})"
+
+
 def _cost_given(
     layer: MacLayer,
     design: Accelerator,
@@ -189,16 +208,24 @@ def _cost_given(
 ) -> None:
     """Cost of one layer under a given mapping into `out` (N_RESULT,); refuses what is not allowed or does not fit."""
     mapping.on_axes(design)
+    if mapping.lanes > design.macs_per_pe:
+        raise ValueError(
+            f"mapping of {layer.name!r}: {mapping.lanes} lanes, but a PE has {design.macs_per_pe:g} multipliers"
+        )
+    option = mapping.spatial_option(design)
+    tile = mapping.tile_of(layer)
+    if option.flatten_reduction and (tile["FY"] < layer.FY or tile["FX"] < layer.FX):
+        raise ValueError(
+            f"mapping of {layer.name!r}: the dataflow unrolls C, FY and FX as one loop, so a buffer tile holds the whole "
+            f"filter, FY={layer.FY} and FX={layer.FX}; got FY={tile['FY']}, FX={tile['FX']}"
+        )
     resident = frozenset(name for bit, name in _RESIDENT_BITS.items() if variant & bit)
     check_restrictions(layer, design, mapping, resident)
-    for level, (need, capacity) in bytes_needed(layer, design, mapping, resident).items():
-        if need > capacity:
-            raise ValueError(
-                f"mapping of {layer.name!r} does not fit: {level}, {need - capacity:g} bytes over "
-                f"(needs {need:g} of {capacity:g})"
-            )
-    option = options[int(design_row[k.OPTION_FIRST]) + mapping.option]
-    k.evaluate_mapping(layer_row(layer), design_row, option, mapping.to_row(), variant, out)
+    misfit = _misfit(layer, design, mapping, variant)
+    if misfit:
+        raise ValueError(f"mapping of {layer.name!r} does not fit: {misfit}")
+    option_row = options[int(design_row[k.OPTION_FIRST]) + mapping.option]
+    k.evaluate_mapping(layer_row(layer), design_row, option_row, mapping.to_row(), variant, out)
 
 
 def _layer_table(

@@ -289,8 +289,27 @@ def evaluation_report(evaluation: Evaluation, width: int = 132) -> RenderableTyp
     ]
     if not e.feasible:
         over = f"This design cannot run {e.network.name}: bytes over / capacity, all layers, is {number(e.overflow)}."
+        first = [f"{name}: {what}." for name, what in list(e.misfits.items())[:3]]
+        over = " ".join([over, *first])
         parts = [Text(f"{over} The numbers below are not those of a working design.", style="bold red"), "", *parts]
     return Group(*parts, "", layer_table(e, width))
+
+
+def distance_to_bound(evaluation: Evaluation, layer: str) -> str:
+    """How far the mapping of a MAC layer is from the lower bound of its cycles over all mappings, and what binds there.
+
+    What binds is the DRAM link where compulsory traffic alone takes that long, else the array or a port.
+    """
+    row = evaluation.layers.set_index("layer").loc[layer]
+    gap = row["cycles"] / row["least_cycles"] - 1
+    binds = (
+        "the DRAM link or peak arithmetic"
+        if row["least_cycles"] <= row["bound_cycles"] * (1 + 1e-9)
+        else ("the array, a port or the size of the buffers")
+    )
+    if gap < 1e-9:
+        return f"no mapping takes fewer than these {number(row['cycles'])} cycles"
+    return f"any mapping takes at least {number(row['least_cycles'])} cycles ({binds}); this one {100 * gap:.2g} % more"
 
 
 def design_table(design_parameters: Mapping[str, object]) -> Table:
