@@ -1478,6 +1478,9 @@ def map_layer(layer, design, options, lists, effort, mode, slack, variant, best_
         evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
         best.pj, best.moved = out[ENERGY_PJ], out[DRAM_BYTES]
         best.most_cycles = best.cycles * (1.0 + slack) / ROOM  # equal but for rounding is equal
+        tables.n_spatial = 0
+        for o in range(first, first + count):
+            _spatial_choices(Case(layer, design, options[o], variant), o, effort, ENERGY, tables)
         _search_configurations(search, options, lists, FRUGAL, effort, scratch.out)
     evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
     out[LEAST] = min(proven, out[CYCLES])
@@ -1542,6 +1545,9 @@ def _search_configurations(search, options, lists, aim, effort, out):
     for j in range(tables.n_spatial):
         tables.spatial[j].floor, tables.spatial[j].ports = _spatial_floor(search, j), -1.0
     searched, expanded, wide = 0.0, 0.0, effort.most
+    # Where latency says little of what is looked for, the quick search looks at more spatial factors.
+    limited = best.most_cycles < np.inf
+    most_expanded, most_searched = (2.0, 3.0) if limited else (32.0, effort.most)
     while True:
         j, q = _least_spatial(tables), _least_configuration(tables)
         least_s = tables.spatial[j].floor if j >= 0 else np.inf
@@ -1557,11 +1563,11 @@ def _search_configurations(search, options, lists, aim, effort, out):
                 break
             expand = least_s < least_c
         else:
-            expand = j >= 0 and (effort.sizes == COMPLETE or expanded < effort.configurations)
+            expand = j >= 0 and (effort.sizes == COMPLETE or expanded < most_expanded)
             expand = expand and least_s <= best.most_cycles
             if not expand and (q < 0 or _hopeless_configuration(aim, best, tables.configurations[q])):
                 break
-            if not expand and (searched >= wide or (effort.sizes == QUICK and searched >= 3.0)):
+            if not expand and (searched >= wide or (effort.sizes == QUICK and searched >= most_searched)):
                 break
         if expand and aim == FASTEST and tables.spatial[j].ports < 0:
             tables.spatial[j].ports = _port_floor(search, options, j, out) * ROOM
@@ -2153,7 +2159,7 @@ def _register_tiles(search, j, stationary, aim, sizes, limit):
 
 @_inner
 def _cut_sizes(steps, fine, sizes):
-    """Sizes of a register tile, smallest first, each the smallest of its trips; returns how many."""
+    """Sizes of a register tile, smallest first, each the smallest of its trips, of a short loop all; returns how many."""
     count, size = 0, 1.0
     while True:
         now = _ceil_div(steps, _ceil_div(steps, size))
@@ -2163,6 +2169,13 @@ def _cut_sizes(steps, fine, sizes):
             sizes[count] = now
             count += 1
         if now >= steps:
+            return count
+        if fine and steps <= 16.0:
+            steps_now = now + 1.0
+            while steps_now <= steps:
+                sizes[count] = steps_now
+                count += 1
+                steps_now += 1.0
             return count
         if fine:
             size = _ceil_div(steps, _ceil_div(steps, now) - 1.0)  # the smallest of one trip less
