@@ -372,6 +372,7 @@ WHOLE = dse.Network(
             inputs=("x", 'odd "name"'), fused_input="s", output="y", weight="w", fused=("relu", "add"),
         ),
         dse.VectorLayer("pool", "Pool", 0, 4, 5, 6, 7, ("y",), "z"),
+        dse.MacLayer("one MAC", repeats=3),
     ),
     parameters=24, tensor_elements={"x": 7, 'odd "name"': 8}, source="a test",
 )  # fmt: skip
@@ -428,7 +429,7 @@ SOFT = '[[layer]]\nname = "s"\noperator = "Softmax"\noperations = 4\ninput_eleme
         (f"[network]\ntensor_elements = 3\n{ONE}", "[network]: tensor_elements must be sizes by name"),
         (f"[network]\ntensor_elements = {{x = 'a'}}\n{ONE}", "[network.tensor_elements]: x must be a whole number"),
         (
-            f'{ONE}inputs = ["y"]\n[[layer]]\nname = "b"\noutput = "y"',
+            f'{ONE}inputs = ["y"]\n[[layer]]\nname = "b"\nK = 1\noutput = "y"',
             "layer 'a': inputs: 'y' is not written yet, layer 'b' writes it; put the layers in execution order",
         ),
     ],
@@ -438,6 +439,14 @@ def test_a_bad_file_of_layers_is_one_clear_line(text, message, tmp_path):
         dse.load_network(file_of(tmp_path, "bad.toml", text + "\n"))
     one_line(error, "bad.toml: ", message)
     assert str(error.value).count("bad.toml") == 1
+
+
+@pytest.mark.parametrize("keys", ["", 'operator = "Softmax"', "repeats = 4", "IX = 9"])
+def test_a_layer_without_sizes_is_no_layer_of_one_mac(keys, tmp_path):
+    """A table that lacked what makes a layer counted as one MAC."""
+    with pytest.raises(NetworkError) as error:
+        dse.load_network(file_of(tmp_path, "bad.toml", f'{ONE}[[layer]]\nname = "b"\n{keys}\n'))
+    one_line(error, "bad.toml: layer 'b': neither a loop bound of a MAC layer (B, G, ", "a vector layer (operations, ")
 
 
 def test_a_missing_file_of_layers_is_one_clear_line():
