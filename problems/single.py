@@ -132,7 +132,7 @@ class SingleDNN(AcceleratorProblem):
 
     def probe_values(self) -> dict[str, np.ndarray]:
         """What the model computes on the probe set with this technology."""
-        return model_probes(self.technology)
+        return dict(model_probes(self.technology))
 
     def describe(self) -> dict[str, Any]:
         """As the base class, with the content of the network and of the technology."""

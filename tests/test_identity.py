@@ -225,6 +225,22 @@ def test_a_run_of_version_0_1_is_one_clear_line(tmp_path, finished):
     assert len(warmed.designs) == ARGUMENTS["evaluations"]
 
 
+@pytest.mark.parametrize("probes", [probe_values, mix_probes])
+def test_cached_probe_values_cannot_be_changed(probes):
+    """Who changed what one problem got changed the identity of every later one."""
+    values = probes(BASE)
+    assert probes(BASE) is values
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        values["cycles"] = 0
+    for array in values.values():
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+    several = SimultaneousDNNs([SMALL, replace(SMALL, name="other")], space=dse.small_space())
+    for subject in (problem(), GeomeanDNN([SMALL], space=dse.small_space()), several):
+        subject.probe_values()["own"] = np.zeros(1)
+        assert "own" not in subject.probe_values()
+
+
 def test_a_probe_that_fails_is_named(monkeypatch):
     real = dse.costs.probes.step_results
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Unpack
 
 import numpy as np
@@ -156,8 +157,15 @@ def _in_given_order(layer: MacLayer, row: np.ndarray, option: np.ndarray, mappin
     return out
 
 
+def read_only(values: dict[str, np.ndarray]) -> MappingProxyType[str, np.ndarray]:
+    """The same values so that nobody changes what a cache gives to others."""
+    for array in values.values():
+        array.flags.writeable = False
+    return MappingProxyType(values)
+
+
 @functools.lru_cache(maxsize=8)
-def probe_values(technology: Technology, chosen: tuple[int, ...] | None = None) -> dict[str, np.ndarray]:
+def probe_values(technology: Technology, chosen: tuple[int, ...] | None = None) -> MappingProxyType[str, np.ndarray]:
     """What the model computes on the probe set with these constants, by name.
 
     Parameters
@@ -169,7 +177,8 @@ def probe_values(technology: Technology, chosen: tuple[int, ...] | None = None) 
     -------
     Metrics by the names of `dse.runs.column_dictionary.METRICS`, each (n_designs,); ``leakage_w`` likewise; of every
     layer ``layer_cycles`` and ``layer_energy_pj``, (n_designs, n_layers); ``frozen_...`` of the first designs under
-    frozen mappings; ``ordered_...`` of layers under given loop orders.  Some 5,000 numbers, 0.1 s.
+    frozen mappings; ``ordered_...`` of layers under given loop orders.  Some 5,000 numbers, 0.1 s; read-only, since
+    they are kept.
 
     Raises
     ------
@@ -198,7 +207,7 @@ def probe_values(technology: Technology, chosen: tuple[int, ...] | None = None) 
     ordered = np.array(_ordered(rows, options, technology))
     for name, column in (("cycles", k.CYCLES), ("energy_pj", k.ENERGY_PJ), ("overflow", k.OVERFLOW)):
         values[f"ordered_{name}"] = ordered[:, column]
-    return values
+    return read_only(values)
 
 
 def _ordered(rows: np.ndarray, options: np.ndarray, technology: Technology) -> list[np.ndarray]:
