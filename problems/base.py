@@ -29,7 +29,7 @@ from pymoo.core.problem import Problem
 
 from dse.hardware.space import DesignSpace
 from dse.hardware.technology import Technology
-from dse.runs.identity import of_technology
+from dse.runs.identity import of_technology, technology_of
 from dse.runs.problem_protocol import Evaluated
 
 from .checks import (
@@ -324,7 +324,7 @@ class AcceleratorProblem(Problem):
         """Arguments of the constructor from what `rebuild` gave."""
         found = dict(plain)
         if found.get("technology") is not None:
-            found["technology"] = Technology(**found["technology"])
+            found["technology"] = technology_of(found["technology"])
         if found.get("objectives") is not None:
             found["objectives"] = tuple(found["objectives"])
         return found

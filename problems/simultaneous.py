@@ -12,14 +12,14 @@ from dse.costs.kernel_rows import DEFAULT_SLACK
 from dse.costs.parallel import checked_jobs, in_threads, worker_count
 from dse.costs.probes import probe_values as model_probes
 from dse.hardware.accelerator import Accelerator
-from dse.hardware.dataflow import DATAFLOWS, Dataflow, dataflow_named, plain_dataflow
+from dse.hardware.dataflow import Dataflow, dataflow_named, is_built_in, plain_dataflow
 from dse.hardware.dataflow_file import dataflow_of_plain
 from dse.hardware.space import DesignSpace, ExtendedSpace, default_space
 from dse.hardware.technology import Technology
 from dse.hardware.variables import Variable
 from dse.runs.column_dictionary import Column
 from dse.runs.files import hash_of
-from dse.runs.identity import of_technology
+from dse.runs.identity import of_technology, told
 from dse.simultaneous.co_runs import CoRun, MixEvaluator
 from dse.simultaneous.co_runs import probe_values as mix_probes
 from dse.simultaneous.division import POLICIES, division_of, places_of
@@ -128,7 +128,7 @@ def _dataflows(hardware: DesignSpace) -> tuple[str | Dataflow, ...]:
     """What sub-arrays may have: the design's own, and every one that the space has for the design."""
     levels = next((v.levels for v in hardware.variables if v.name == "dataflow"), ())
     flows = [x for x in levels if isinstance(x, Dataflow)]
-    return ("same", *([flow.name if DATAFLOWS.get(flow.name) == flow else flow for flow in flows] or FEW_DATAFLOWS))
+    return ("same", *([flow.name if is_built_in(flow) else flow for flow in flows] or FEW_DATAFLOWS))
 
 
 class _Evaluator:
@@ -279,12 +279,12 @@ class SimultaneousDNNs(AcceleratorProblem):
 
     def describe(self) -> dict[str, Any]:
         """As the base class, with the content of the mix and of the technology."""
-        networks = [(repr(network), self.mix.streams[i].priority) for i, network in enumerate(self.networks)]
+        networks = [(told(network), self.mix.streams[i].priority) for i, network in enumerate(self.networks)]
         plain = super().describe()
         plain["attributes"]["dataflows"] = [plain_dataflow(flow) for flow in self.dataflows]
         return plain | {
             "network": self.mix.name,
-            "mix_sha256": hash_of(repr((networks, self.mix.requests())).encode()),
+            "mix_sha256": hash_of(told((networks, self.mix.requests())).encode()),
             "technology": of_technology(self.technology),
         }
 
