@@ -71,7 +71,8 @@ def explore(
         set up yet and asks and tells; its population is its own and real-valued genes are rounded to levels.
     out : directory of the run; None keeps everything in memory.  The same call with the same directory continues
         an interrupted run, and returns a finished one without work.
-    time_limit_s : end after the generation that passes it [s]; the same call continues.
+    time_limit_s : end after the generation, or the part of the sweep, that passes it [s]; one is evaluated in any
+        case, and the same call continues.
     random_twin : also evaluate as many uniform random designs, in step with the search, into `random_twin.csv`.
     exhaustive : afterwards evaluate the whole space for its exact front, into `exact_front.csv`.
     progress : called with a `Progress` after each generation.
@@ -202,15 +203,15 @@ class _Run:
                     log.close()
 
     def _search(self) -> tuple[str, bool]:
-        budget, generation = self.settings.evaluations, 0
+        budget, generation, is_new = self.settings.evaluations, 0, False
         while len(self.log) < budget:
             late = self.deadline is not None and time.perf_counter() >= self.deadline
-            if late and generation and not self._replaying():
+            if late and is_new:  # a generation at least, so that short limits come to an end
                 return f"the time limit was reached after {len(self.log)} of {budget} evaluations", False
             X = self.proposer.ask(budget - len(self.log))
             if len(X) == 0:
                 return self._exhausted(), True
-            generation += 1
+            generation, is_new = generation + 1, not self._replaying()
             rows = self.log.evaluate(X, generation)
             self.proposer.tell(rows)
             twin_rows = None
