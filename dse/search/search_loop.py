@@ -18,10 +18,10 @@ import numpy as np
 from pymoo.core.algorithm import Algorithm
 
 from dse.runs.design_log import RowFormat, RunLog
-from dse.runs.files import RunDirectoryError, checked_path, git_commit, hash_of, now, write_whole, writing
+from dse.runs.files import checked_path, git_commit, hash_of, now, write_whole
 from dse.runs.identity import source_sha256, versions
 from dse.runs.problem_protocol import Evaluated, SearchProblem
-from dse.runs.run_directory import RunDirectory
+from dse.runs.run_directory import RunDirectory, checked_tables
 from dse.runs.tables import columns_text, convergence_text, warm_start_genes
 from dse.search.exhaustive_sweep import Sweep, sweep
 from dse.search.exploration import (
@@ -107,10 +107,10 @@ def explore(
     RowFormat(problem)  # refuses names of levels before anything is written
     directory = RunDirectory(out, identity(problem, settings, first), overwrite)
     if directory.finished:
-        directory.check_files()
-        RunLog(problem, settings.source, directory.path / "designs.csv", directory.exact).check_again()
-        return load(directory.path)
+        return _checked(directory, problem, settings)
     with directory:
+        if directory.finished:  # by another process, since
+            return _checked(directory, problem, settings)
         try:
             _begin(directory, problem, settings, warm_start)
             return _Run(problem, settings, directory, first, progress, start, time_limit_s).run()
@@ -118,6 +118,13 @@ def explore(
             raise
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted; the same command continues in {directory.path}") from None
+
+
+def _checked(directory: RunDirectory, problem: SearchProblem, settings: Settings) -> Exploration:
+    """The finished run of a directory; RunDirectoryError where its files or numbers have changed."""
+    directory.check_files()
+    RunLog(problem, settings.source, directory.path / "designs.csv", directory.exact).check_again()
+    return load(directory.path)
 
 
 def _begin(
@@ -138,14 +145,10 @@ def _begin(
         warm_start=None if warm_start is None else str(Path(warm_start).resolve()),
     )
     try:
-        temporary = directory.path / ".space.toml.tmp"
-        with writing(directory.path / "space.toml"):
-            problem.space.to_toml(temporary)
-            os.replace(temporary, directory.path / "space.toml")
-    except RunDirectoryError:
-        raise
+        text = problem.space.toml_text()
     except (ValueError, AttributeError):  # a space of one's own that TOML cannot hold
-        pass
+        return
+    write_whole(directory.path / "space.toml", text.encode())
 
 
 class _Run:
@@ -280,7 +283,8 @@ class _Run:
         }
         if len(self.log) and hasattr(self.problem, "tables"):
             twin = points.get("random") if self.twin is not None else None
-            texts |= self.problem.tables(front_rows(self.log), points[self.log.source], twin)
+            found = self.problem.tables(front_rows(self.log), points[self.log.source], twin)
+            texts |= checked_tables(type(self.problem).__name__, found)
         if self.swept is not None:
             texts["exact_front.csv"] = self.swept.text(self.problem)
         hypervolume = {source: scale.hypervolume(F) if scale else 0.0 for source, F in fronts.items()}
@@ -326,7 +330,7 @@ class _Run:
             hypervolume=hypervolume,
             normalisation=None if scale is None else asdict(scale),
             notes=notes,
-            files={name: hash_of((path / name).read_bytes()) for name in names} if finished else {},
+            files={name: hash_of((path / name).read_bytes()) for name in names},
         )
         if finished:
             (path / "sweep.json").unlink(missing_ok=True)
@@ -345,7 +349,7 @@ class _Run:
             texts_of: dict[str, Callable[[], bytes]] = {name: partial(bytes, text) for name, text in texts.items()}
             texts_of |= {name: log.text for name, log in self._named_logs()}
         else:
-            texts_of = readers(directory.path)
+            texts_of = readers(directory.path, directory.manifest)
         return Exploration(
             objective_names=self.log.format.objectives,
             stopped_because=reason,
