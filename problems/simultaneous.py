@@ -131,6 +131,11 @@ def _dataflows(hardware: DesignSpace) -> tuple[str | Dataflow, ...]:
     return ("same", *([flow.name if is_built_in(flow) else flow for flow in flows] or FEW_DATAFLOWS))
 
 
+def most_by_default(streams: int) -> int:
+    """Most sub-arrays for as many streams, where none are given."""
+    return min(3, max(2, streams))
+
+
 class _Evaluator:
     """Metrics of divided designs from parameter columns; importable, so that any joblib backend can send it."""
 
@@ -225,7 +230,7 @@ class SimultaneousDNNs(AcceleratorProblem):
             if not (isinstance(flow, str) and flow == "same"):
                 dataflow_named(flow)
         names = tuple(stream.name for stream in self.mix.streams)
-        most = min(3, max(2, len(names))) if most_sub_arrays is None else most_sub_arrays
+        most = most_by_default(len(names)) if most_sub_arrays is None else most_sub_arrays
         widths = next((v.levels for v in hardware.variables if v.name == "cols"), (hardware.base.cols,))
         columns = max(width for width in widths if isinstance(width, int))
         if not (isinstance(most, int) and 2 <= most):
@@ -301,6 +306,7 @@ class SimultaneousDNNs(AcceleratorProblem):
     def arguments_of(cls, plain: dict[str, Any]) -> dict[str, Any]:
         """As the base class; the mix and tuples from JSON values."""
         found = super().arguments_of(plain)
-        found |= {name: tuple(found[name]) for name in ("policies", "shares")}
-        found["dataflows"] = tuple(dataflow_of_plain(flow) for flow in found["dataflows"])
-        return found | {"mix": Mix.from_plain(found["mix"])}
+        found |= {name: tuple(found[name]) for name in ("policies", "shares") if name in found}
+        if "dataflows" in found:
+            found["dataflows"] = tuple(dataflow_of_plain(flow) for flow in found["dataflows"])
+        return found | ({"mix": Mix.from_plain(found["mix"])} if "mix" in found else {})

@@ -168,7 +168,7 @@ def _told(path: Path, which: str, row: dict[str, Any], content: dict[str, Any]) 
     constants = rebuild.get("technology") or content["identity"].get("problem", {}).get("technology")
     technology = technology_of(constants) if constants else None
     label = "the knee" if which == "knee" else f"design {which}"
-    if rebuild.get("mapping") == "fixed":
+    if "fixed" in (rebuild.get("mapping"), told.get("mapping")):
         label = f"the hardware of {label}"  # its frozen mapping is left out: every layer gets its best
     mapped = told.get("mapping_objective"), told.get("mapping_slack")
     values = {name: _with_own(name, value, own) for name, value in ({**told, **row}).items()}
