@@ -84,9 +84,6 @@ FIELDS = {
     ),
     "dse/hardware/dataflow.py": ((r"(    forwards_inputs: bool = False\n)", r"\1    spare: bool = False\n"),),
     "dse/simultaneous/mixes.py": ((r"(    after: tuple\[int, \.\.\.\] = \(\)\n)", r"\1    spare: float = 1.0\n"),),
-    "dse/costs/probes.py": (
-        (r"(\nLATER: [^=]*= \{)", r'\1"spare": ({"spare": "W"}, {"spare": "IO", "rows": 3}), '),
-    ),
 }  # fmt: skip
 """What is changed in the copy: the first place that a pattern finds, and what comes there."""
 

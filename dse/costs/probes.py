@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 
@@ -31,9 +30,7 @@ from dse.networks.layers import LOOPS, MacLayer, Network, Sizes, VectorLayer
 N_DESIGNS = 64
 N_FROZEN = 16
 N_ORDERED = 24
-N_LATER = 8
-"""Designs of the probe set; those that also run frozen mappings; layers that also run in a given loop order; designs of
-each group of `LATER`."""
+"""Designs of the probe set; those that also run frozen mappings; layers that also run in a given loop order."""
 
 MODES = (("latency", 0.01), ("latency", 0.0), ("energy", 0.0), ("edp", 0.0))
 """What the mapper minimises, in turn over the designs: objective and slack."""
@@ -78,17 +75,7 @@ LEVELS: dict[str, tuple] = {
     "accumulator_bits": (32, 24, 16),
     "vector_lanes": (1, 4, 32),
 }  # fmt: skip
-"""Levels of every parameter in the probe set, but for what came `LATER`."""
-
-LATER: dict[str, tuple[dict[str, Any], ...]] = {}
-"""What came after runs had been written, by name: values of parameters by which some designs of the probe set differ.
-
-In all other probes these parameters have their defaults, so that runs from before still know their numbers.  A group is
-not changed once there are runs with it: what comes next is a group of its own.
-"""
-
-LATER_NAMES = "later_"
-"""How the names of their probe values begin."""
+"""Levels of every parameter in the probe set."""
 
 
 def _spread(i: int, j: int, levels: tuple) -> object:
@@ -190,8 +177,8 @@ def probe_values(technology: Technology, chosen: tuple[int, ...] | None = None) 
     -------
     Metrics by the names of `dse.runs.column_dictionary.METRICS`, each (n_designs,); ``leakage_w`` likewise; of every
     layer ``layer_cycles`` and ``layer_energy_pj``, (n_designs, n_layers); ``frozen_...`` of the first designs under
-    frozen mappings; ``ordered_...`` of layers under given loop orders; ``later_...`` of each group of `LATER`.  Some
-    5,000 numbers, 0.1 s; read-only, since they are kept.
+    frozen mappings; ``ordered_...`` of layers under given loop orders.  Some 5,000 numbers, 0.1 s; read-only, since
+    they are kept.
 
     Raises
     ------
@@ -199,41 +186,28 @@ def probe_values(technology: Technology, chosen: tuple[int, ...] | None = None) 
     """
     network = probe_network()
     every, numbers = columns_of(probe_designs()), range(N_DESIGNS) if chosen is None else chosen
+    columns = {name: values[list(numbers)] for name, values in every.items()}
+    tables = network_tables(network)
     rows, options = design_rows(every, technology)
-    values = _metrics(probe_designs(), numbers, technology)
-    for group, changes in LATER.items():
-        some = enumerate(probe_designs()[:N_LATER])
-        changed = [design.with_parameters(changes[i % len(changes)]) for i, design in some]
-        found = _metrics(changed, range(N_LATER), technology)
-        values |= {f"{LATER_NAMES}{group}_{name}": array for name, array in found.items()}
+    totals, steps = np.empty((len(numbers), k.N_RESULT)), []
+    for n, i in enumerate(numbers):
+        objective, slack = MODES[i % len(MODES)]
+        try:
+            each, totals[n] = step_results(rows[i : i + 1], options, tables, *mapper_mode(objective, slack))
+        except Exception as error:
+            raise RuntimeError(f"the cost model fails on probe {i}, {probe_designs()[i]}: {error}") from error
+        steps.append(each)
+    values = metric_columns(columns, totals, technology)
+    values = {"cycles": values["cycles"], **values, "area_mm2": area_mm2(columns, technology)}
+    values["leakage_w"] = leakage_w(columns, technology)
+    values["layer_cycles"] = np.array(steps)[:, :, k.CYCLES]
+    values["layer_energy_pj"] = np.array(steps)[:, :, k.ENERGY_PJ]
     frozen = FixedMappingEvaluator([network], technology)(_frozen_columns(every))[network.name]
     values |= {f"frozen_{name}": frozen[name] for name in ("cycles", "energy_j", "dram_bytes", "overflow")}
     ordered = np.array(_ordered(rows, options, technology))
     for name, column in (("cycles", k.CYCLES), ("energy_pj", k.ENERGY_PJ), ("overflow", k.OVERFLOW)):
         values[f"ordered_{name}"] = ordered[:, column]
     return read_only(values)
-
-
-def _metrics(designs: Sequence[Accelerator], numbers: Iterable[int], technology: Technology) -> dict[str, np.ndarray]:
-    """Metrics, leakage, and cycles and energy of every layer, of the designs of these numbers on the small network."""
-    every, tables = columns_of(designs), network_tables(probe_network())
-    rows, options = design_rows(every, technology)
-    columns = {name: values[list(numbers)] for name, values in every.items()}
-    totals, steps = [], []
-    for i in numbers:
-        objective, slack = MODES[i % len(MODES)]
-        try:
-            each, total = step_results(rows[i : i + 1], options, tables, *mapper_mode(objective, slack))
-        except Exception as error:
-            raise RuntimeError(f"the cost model fails on probe {i}, {designs[i]}: {error}") from error
-        totals.append(total)
-        steps.append(each)
-    values = metric_columns(columns, np.array(totals), technology)
-    values = {"cycles": values["cycles"], **values, "area_mm2": area_mm2(columns, technology)}
-    values["leakage_w"] = leakage_w(columns, technology)
-    values["layer_cycles"] = np.array(steps)[:, :, k.CYCLES]
-    values["layer_energy_pj"] = np.array(steps)[:, :, k.ENERGY_PJ]
-    return values
 
 
 def _ordered(rows: np.ndarray, options: np.ndarray, technology: Technology) -> list[np.ndarray]:

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from dse.costs.probes import LATER_NAMES
 from dse.hardware.dataflow import SpatialOption
 from dse.hardware.node_scaling import NODES_NM
 from dse.hardware.space import DesignSpace
@@ -281,8 +280,6 @@ def _probes(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     first, changed, total, worst = "", 0, 0, 0.0
     before = there.get("values", {})
     for name in [*here["values"], *(name for name in before if name not in here["values"])]:
-        if name not in before and name.startswith(LATER_NAMES):
-            continue
         now = np.array(here["values"].get(name, "").split(), dtype=float)
         try:
             was = np.array(before.get(name, "").split(), dtype=float)
