@@ -129,13 +129,15 @@ def _values(wanted: Wanted, kind: str | None) -> dict[str, Any]:
     values = {name: getattr(wanted, name) for name in (*same, "widths", "step", "least_capacity")}
     values["most_sub_arrays"] = wanted.sub_arrays
     mix = None if wanted.mix is None else load_mix(wanted.mix)
-    if kind == "simultaneous":
-        if mix is None and names:
-            mix = Mix.of(names, _subject(wanted), wanted.batch, wanted.dims)
-        return values | {"mix": mix}
+    named = wanted.network is not None or wanted.networks is not None
+    if kind == "simultaneous" and mix is None and named:
+        return values | {"mix": Mix.of(names, _subject(wanted), wanted.batch, wanted.dims)}
+    if kind == "simultaneous":  # which takes no sizes beside a mix: those that are given are refused
+        sizes = ({"batch": wanted.batch} if wanted.batch != 1 else {}) | ({"dims": wanted.dims} if wanted.dims else {})
+        return values | {"mix": mix} | sizes
     values |= {"batch": wanted.batch, "dims": dict(wanted.dims)}
     if kind == "geomean":
-        return values | {"networks": names or None}
+        return values | {"networks": names if named else None}
     if kind is None:  # of a class with an evaluator of its own: what its constructor does not take is refused
         values |= {"networks": names if wanted.networks is not None else None, "mix": mix}
     return values | {"network": wanted.network}

@@ -146,6 +146,13 @@ class Together(SimultaneousDNNs):
         super().__init__(mix, DesignSpace({"cols": [8, 16, 32, 64]}), policies=("partition",), n_jobs=n_jobs)
 
 
+class Passing(SimultaneousDNNs):
+    """Passes on whatever it is given."""
+
+    def __init__(self, mix, **more):
+        super().__init__(mix, DesignSpace({"cols": [8, 16, 32, 64]}), **more)
+
+
 class Mixed(AcceleratorProblem):
     """A mix in an evaluator of its own."""
 
@@ -276,6 +283,7 @@ NARROW = {
     "Layers": (),
     "Two": (),
     "Together": ("--networks", "mobilenet_v2,wide_deep"),
+    "Passing": ("--mix", "moca_light", "--node", 28),
     "Mixed": ("--mix", "vr_gaming"),
 }
 
@@ -381,9 +389,12 @@ def test_what_a_class_with_an_evaluator_of_its_own_does_not_take_is_refused(argu
     assert done.code == 1 and message in done.err and done.err.count("\n") == 1, done.err
 
 
-def test_a_batch_that_a_narrower_constructor_does_not_take_is_refused():
-    done = run("explore", "mobilenet_v2", "--batch", 4, "-n", 8, "--problem", "own_ones:Narrow")
-    assert done.code == 1 and "--problem own_ones:Narrow: it takes no batch" in done.err
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("Narrow", ("mobilenet_v2",)), ("Two", ()), ("Together", ()), ("Mixed", ())]
+)
+def test_a_batch_that_a_narrower_constructor_does_not_take_is_refused(name, arguments):
+    done = run("explore", *arguments, "--batch", 4, "-n", 8, "--problem", f"own_ones:{name}")
+    assert done.code == 1 and f"--problem own_ones:{name}: it takes no batch" in done.err
 
 
 def test_explore_tells_the_technology_of_the_problem():
