@@ -19,7 +19,8 @@ import pandas as pd
 import dse
 from dse.output.explanation_figures import gains, moves
 from dse.output.figure_style import save_figure
-from dse.runs.files import hash_of, write_whole
+from dse.runs.files import write_whole
+from dse.runs.identity import of_network
 from dse.tuning.accuracy_study import compare, load_images, study
 from dse.tuning.proposals import read_graph, tune, write_tuned
 
@@ -72,7 +73,8 @@ def measure(directory: str, epochs: int = 2) -> None:
         tuned = tune(graph, DESIGNS[MEASURED[name]])
         folder = OUT / name
         write_tuned(tuned, folder)
-        identity = f"{hash_of(repr(tuned.before.network).encode())} {tuned.edits} {training.identity}"
+        network = of_network(tuned.before.network)
+        identity = f"{network['sha256']} {tuned.edits} {training.identity}"
         modules = {"original": lambda m=tuned.original: GraphModule(m), "tuned": lambda m=tuned.model: GraphModule(m)}
         runs = study(modules, training, folder, identity=identity, progress=lambda line: print(line, flush=True))
         found = compare(runs)

@@ -29,7 +29,7 @@ from pymoo.core.problem import Problem
 
 from dse.hardware.space import DesignSpace
 from dse.hardware.technology import Technology
-from dse.runs.identity import of_technology
+from dse.runs.identity import of_technology, technology_of
 from dse.runs.problem_protocol import Evaluated
 
 from .checks import (
@@ -309,24 +309,25 @@ class AcceleratorProblem(Problem):
 
     kind: str = ""
     """Name of the class for ``--problem``; only classes that ship have one."""
-    made_by_name: str | None = None
-    """``module:Class`` where a command line made the problem, so that `resume` finds the class again."""
+    made_with: dict[str, Any] | None = None
+    """How a command line made an instance of a class of one's own, so that `resume` makes it again; JSON values."""
 
     def own_arguments(self) -> dict[str, Any] | None:
         """Arguments of the constructor that make this problem again, as JSON values; None where names do not suffice.
 
         Those that most constructors share are not among them: see `rebuild`.
         """
-        return None if self.made_by_name is None else {}
+        return None
 
     @classmethod
     def arguments_of(cls, plain: dict[str, Any]) -> dict[str, Any]:
         """Arguments of the constructor from what `rebuild` gave."""
         found = dict(plain)
         if found.get("technology") is not None:
-            found["technology"] = Technology(**found["technology"])
-        if found.get("objectives") is not None:
-            found["objectives"] = tuple(found["objectives"])
+            found["technology"] = technology_of(found["technology"])
+        for name in ("objectives", "weights", "widths"):
+            if found.get(name) is not None:
+                found[name] = tuple(found[name])
         return found
 
     def rebuild(self) -> dict[str, Any] | None:
@@ -334,7 +335,9 @@ class AcceleratorProblem(Problem):
 
         None for a class of one's own that no command line named, and for what is not known by name or path.
         """
-        name = self.made_by_name or vars(type(self)).get("kind")
+        if self.made_with is not None:
+            return dict(self.made_with)
+        name = vars(type(self)).get("kind")
         own = self.own_arguments() if name else None
         if own is None:
             return None
@@ -355,7 +358,7 @@ class AcceleratorProblem(Problem):
     def _attributes(self, classes: list[type]) -> dict[str, Any]:
         """Public plain values set by the subclasses or on the instance, such as a limit."""
         own = {name for c in classes for name in vars(c)} | set(vars(self))
-        own -= set(vars(Problem(n_var=1))) | {"objective_names", "constraint_names", "constraint_labels"}
+        own -= set(vars(Problem(n_var=1))) | {"objective_names", "constraint_names", "constraint_labels", "made_with"}
         values = {name: getattr(self, name) for name in sorted(own) if not name.startswith("_")}
         plain = {}
         for name, value in values.items():
@@ -365,7 +368,7 @@ class AcceleratorProblem(Problem):
                 plain[name] = list(value) if isinstance(value, tuple) else value
         return plain
 
-    unidentified: tuple[str, ...] = ("n_jobs", "unidentified", "kind", "made_by_name")
+    unidentified: tuple[str, ...] = ("n_jobs", "unidentified", "kind", "made_with")
     """Attributes that cannot change a number."""
 
 

@@ -6,32 +6,27 @@ names a class of one's own; it takes the options of the class that it is derived
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-import os
 import re
-import sys
-import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import dse
 from dse.hardware.space import DesignSpace
 from dse.hardware.technology import Technology
 from dse.networks import EIGHT, network_names
 from dse.runs.files import hash_of
+from dse.runs.identity import of_technology
 from dse.simultaneous.mixes import Mix, load_mix
 
 from .base import AcceleratorProblem
 from .checks import ProblemError
 from .codesign import Codesign
 from .geomean import GeomeanDNN
-from .simultaneous import SimultaneousDNNs
-from .single import SingleDNN
+from .own_modules import file_named, file_of, module_named, says_what_to_do, where_raised
+from .simultaneous import SimultaneousDNNs, most_by_default
+from .single import SingleDNN, findable
 
 KINDS: dict[str, type[AcceleratorProblem]] = {
     cls.kind: cls for cls in (SingleDNN, GeomeanDNN, SimultaneousDNNs, Codesign)
@@ -49,6 +44,9 @@ OPTIONS = {
     "least_capacity": ("codesign",),
 }
 """Kinds that take an option which not all of them take."""
+
+_AS_OPTIONS = {"most_sub_arrays": "sub_arrays", "dims": "dim", "technology": "node"}
+"""Arguments of constructors that an option of another name gives."""
 
 _HINTS = {
     "networks": "; for one network give its name alone",
@@ -104,10 +102,11 @@ def made(wanted: Wanted) -> tuple[AcceleratorProblem, str]:
         if getattr(wanted, option) is not None and kind is not None and kind not in kinds:
             needed = " or ".join(kinds)
             raise ValueError(f"--{option.replace('_', '-')} needs --problem {needed}{_HINTS.get(option, '')}")
-    values = _values(wanted, kind)
-    problem = _built(cls, _given(values), wanted.problem)
+    values = _given(_values(wanted, kind))
+    defaults = {"n_jobs"} | ({"batch"} if wanted.batch == 1 else set()) | (set() if wanted.dims else {"dims"})
+    problem, taken = _built(cls, values, wanted.problem, defaults)
     if ":" in wanted.problem:
-        problem.made_by_name = wanted.problem
+        problem.made_with = _plain(wanted.problem, taken)
     return problem, directory_name(wanted, problem)
 
 
@@ -129,13 +128,18 @@ def _values(wanted: Wanted, kind: str | None) -> dict[str, Any]:
     same = ("space", "technology", "objectives", "n_jobs", "mapping_objective", "mapping_slack", "weights", "mapping")
     values = {name: getattr(wanted, name) for name in (*same, "widths", "step", "least_capacity")}
     values["most_sub_arrays"] = wanted.sub_arrays
-    if kind == "simultaneous":
-        if wanted.mix is not None:
-            return values | {"mix": load_mix(wanted.mix)}
+    mix = None if wanted.mix is None else load_mix(wanted.mix)
+    named = wanted.network is not None or wanted.networks is not None
+    if kind == "simultaneous" and mix is None and named:
         return values | {"mix": Mix.of(names, _subject(wanted), wanted.batch, wanted.dims)}
+    if kind == "simultaneous":  # which takes no sizes beside a mix: those that are given are refused
+        sizes = ({"batch": wanted.batch} if wanted.batch != 1 else {}) | ({"dims": wanted.dims} if wanted.dims else {})
+        return values | {"mix": mix} | sizes
     values |= {"batch": wanted.batch, "dims": dict(wanted.dims)}
     if kind == "geomean":
-        return values | {"networks": names}
+        return values | {"networks": names if named else None}
+    if kind is None:  # of a class with an evaluator of its own: what its constructor does not take is refused
+        values |= {"networks": names if wanted.networks is not None else None, "mix": mix}
     return values | {"network": wanted.network}
 
 
@@ -165,13 +169,18 @@ def _subject(wanted: Wanted) -> str:
 def directory_name(wanted: Wanted, problem: AcceleratorProblem) -> str:
     """Name of the run's directory: what distinguishes it and is not the default, 80 characters at most.
 
-    Networks, batch and sizes, a frozen mapping, the space, the technology and the objectives; where it is too long
-    the end is a hash of the whole.
+    Networks, batch and sizes, weights, what moves in a network, sub-arrays, the mapping, the space, the technology and
+    the objectives; where it is too long the end is a hash of the whole.
     """
     parts = [_subject(wanted)]
     parts += [f"batch{wanted.batch or '_of_file'}"] if wanted.batch != 1 else []
     parts += [f"{name}{size}" for name, size in sorted(wanted.dims.items())]
     parts += [wanted.mapping] if wanted.mapping not in (None, "best") else []
+    for name, word in _IN_NAMES.items():
+        value = getattr(wanted, name)
+        if value is not None and value != _default_of(problem, name, wanted):
+            texts = [x if isinstance(x, str) else f"{x:g}" for x in (value if isinstance(value, tuple) else (value,))]
+            parts.append(word + "-".join(texts))
     space = wanted.space
     if space is not None and space.name != _default_space_name(problem):
         parts.append(space.name)
@@ -181,6 +190,32 @@ def directory_name(wanted: Wanted, problem: AcceleratorProblem) -> str:
         parts.append("_".join(wanted.objectives))
     name = re.sub(r"[^\w.=-]+", "_", "_".join(parts)).strip("._") or "run"
     return name if len(name) <= 80 else f"{name[:71]}_{hash_of(name)[:8]}"
+
+
+_IN_NAMES = {
+    "weights": "weights",
+    "widths": "widths",
+    "step": "step",
+    "least_capacity": "capacity",
+    "sub_arrays": "sub_arrays",
+    "mapping_objective": "mapped_",
+    "mapping_slack": "slack",
+}
+"""Options that stand in a directory's name where they are given and not the default, and the words before them."""
+
+
+def _default_of(problem: AcceleratorProblem, option: str, wanted: Wanted) -> Any:
+    """What a problem has where the option is not given."""
+    if option == "weights":
+        return (1.0,) * len(wanted.weights or ())
+    if option == "sub_arrays":
+        return most_by_default(len(problem.mix.streams)) if isinstance(problem, SimultaneousDNNs) else None
+    for cls in type(problem).__mro__:
+        made = vars(cls).get("__init__")
+        found = None if made is None else inspect.signature(made).parameters.get(option)
+        if found is not None and found.default is not found.empty:
+            return found.default
+    return None
 
 
 def _default_space_name(problem: AcceleratorProblem) -> str:
@@ -204,7 +239,7 @@ def problem_class(text: str) -> type[AcceleratorProblem]:
     home, _, name = text.rpartition(":")
     if not home or not name.isidentifier():
         raise ValueError(f"--problem {text!r}: expected module:Class or file.py:Class, such as mine:EnergyDelay")
-    module = _module(home)
+    module = module_named(home)
     found = getattr(module, name, None)
     if isinstance(found, type) and issubclass(found, AcceleratorProblem):
         return found
@@ -219,78 +254,22 @@ def problem_class(text: str) -> type[AcceleratorProblem]:
     )
 
 
-def _module(home: str) -> ModuleType:
-    """The module of that name, or the file; one of the current directory goes first."""
-    if not home.endswith(".py") and not all(part.isidentifier() for part in home.split(".")):
-        raise ValueError(f"--problem: {home!r} is no name of a module; give one, such as mine, or a file: mine.py")
-    path = Path(home) if home.endswith(".py") else Path(*home.split(".")).with_suffix(".py")
-    if home.endswith(".py") and not path.is_file():
-        raise ValueError(f"--problem: there is no file {home}; give the path of the file with your class")
-    try:
-        if path.is_file():
-            return _module_of_file(path.resolve())
-        return importlib.import_module(home)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (home == error.name or home.startswith(f"{error.name}.")):
-            raise ValueError(
-                f"--problem: there is no module {home}: neither {path} in {Path.cwd()} nor an installed one"
-            ) from None
-        raise ValueError(f"--problem: {home} cannot be imported: {where_raised(error)}") from error
-    except (Exception, SystemExit) as error:
-        raise ValueError(f"--problem: {home} cannot be imported: {where_raised(error)}") from error
-
-
-def _module_of_file(path: Path) -> ModuleType:
-    """A file as a module, under its own name where that is free; its folder is searched for what it imports."""
-    known = sys.modules.get(path.stem)
-    if known is not None and getattr(known, "__file__", None) == str(path):
-        return known
-    name = path.stem if known is None and path.stem not in sys.stdlib_module_names else f"own_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def where_raised(error: BaseException) -> str:
-    """An exception with the line of the user's file where it was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if f"{os.sep}importlib{os.sep}" not in f.filename and not f.filename.startswith("<frozen")
-           and Path(f.filename).resolve().parent != Path(__file__).resolve().parent]  # fmt: skip
-    place = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
-    return f"{type(error).__name__}: {error}{place}"
-
-
-def says_what_to_do(error: BaseException) -> bool:
-    """Whether an error is one of the library's own, whose message is for the user; not one of a user's class."""
-    if isinstance(error, OSError | MemoryError):
-        return True
-    last = traceback.extract_tb(error.__traceback__)[-1].filename
-    ours = [Path(__file__).resolve().parent, Path(dse.__file__).resolve().parent]
-    return isinstance(error, ValueError) and any(Path(last).resolve().is_relative_to(folder) for folder in ours)
-
-
 def _kind_of(cls: type[AcceleratorProblem]) -> str | None:
     """The kind that a class is derived from; None for one with an evaluator of its own."""
     return next((kind for kind, home in KINDS.items() if issubclass(cls, home)), None)
 
 
-def _built(cls: type[AcceleratorProblem], values: dict[str, Any], name: str) -> AcceleratorProblem:
-    """An instance from the values that its constructor takes."""
-    parameters = inspect.signature(cls).parameters
-    everything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+def _takes_everything(cls: type[AcceleratorProblem]) -> bool:
+    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(cls).parameters.values())
+
+
+def _built(
+    cls: type[AcceleratorProblem], values: dict[str, Any], name: str, defaults: Collection[str] = ()
+) -> tuple[AcceleratorProblem, dict[str, Any]]:
+    """An instance from the values that its constructor takes, and these; only `defaults` may be left out."""
+    parameters, everything = inspect.signature(cls).parameters, _takes_everything(cls)
     taken = {key: value for key, value in values.items() if everything or key in parameters}
-    always = ("n_jobs", "batch", "dims")
-    left = [key for key in values if key not in taken and key not in always]
+    left = [_AS_OPTIONS.get(key, key) for key in values if key not in taken and key not in defaults]
     if left:
         raise ValueError(f"--problem {name}: it takes no {', '.join(left).replace('_', ' ')}")
     several = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
@@ -309,11 +288,37 @@ def _built(cls: type[AcceleratorProblem], values: dict[str, Any], name: str) -> 
         raise ProblemError(f"--problem {name}: it cannot be made: {where_raised(error)}") from error
     if not hasattr(problem, "space"):
         raise ProblemError(f"--problem {name}: its constructor does not call super().__init__; add that")
-    return problem
+    return problem, taken
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Made again.
+
+
+def _plain(name: str, taken: Mapping[str, Any]) -> dict[str, Any]:
+    """How a command line made an instance of a class of one's own, as JSON values: its constructor was given `taken`.
+
+    The space is not among them: it lies in `space.toml`.
+    """
+    file = file_of(module_named(name.rpartition(":")[0]))
+    found: dict[str, Any] = {"problem": name, "file": None if file is None else str(file), "given": list(taken)}
+    for key, value in taken.items():
+        if key == "network":
+            found[key] = _elsewhere(value)
+        elif key == "networks":
+            found[key] = [_elsewhere(each) for each in value]
+        elif key == "mix":
+            found[key] = value.plain()
+        elif key == "technology":
+            found[key] = of_technology(value)
+        elif key != "space":
+            found[key] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def _elsewhere(network: str) -> str:
+    """A network as another directory finds it too; what is no file may be a name that the class knows."""
+    return findable(network) if Path(network).is_file() else network
 
 
 def rebuilt(arguments: dict[str, Any], space: DesignSpace, n_jobs: int | None = None) -> AcceleratorProblem:
@@ -326,20 +331,36 @@ def rebuilt(arguments: dict[str, Any], space: DesignSpace, n_jobs: int | None = 
     n_jobs : workers; default as in the run.
     """
     name = arguments["problem"]
-    home = name.rpartition(":")[0]
-    if home.endswith(".py") and not _is_here(home):
-        raise ValueError(
-            f"its problem is {name}, outside the current directory: nothing is imported from there. Run the command "
-            "that started the run again: it continues"
-        )
-    cls = problem_class(name)
-    values = cls.arguments_of({key: value for key, value in arguments.items() if key != "problem"})
-    values |= {"space": space} | ({} if n_jobs is None else {"n_jobs": n_jobs})
-    problem = _built(cls, _given(values), name)
     if ":" in name:
-        problem.made_by_name = name
+        _check_file(name, arguments)
+    cls = problem_class(name)
+    kept = {key: value for key, value in arguments.items() if key not in ("problem", "file", "given")}
+    values = cls.arguments_of(kept)
+    if isinstance(values.get("mix"), dict):  # of a class with an evaluator of its own
+        values["mix"] = Mix.from_plain(values["mix"])
+    values |= {"space": space} | ({} if n_jobs is None else {"n_jobs": n_jobs})
+    if ":" not in name:
+        return _built(cls, _given(values), name)[0]
+    given = arguments.get("given")
+    if given is None:  # of a run before these were written: what problems have, as far as the constructor takes it
+        given = values if _takes_everything(cls) else inspect.signature(cls).parameters
+    problem, taken = _built(cls, _given({key: x for key, x in values.items() if key in given}), name, {"n_jobs"})
+    problem.made_with = _plain(name, taken)
     return problem
 
 
-def _is_here(file: str) -> bool:
-    return Path(file).resolve().is_relative_to(Path.cwd())
+def _check_file(name: str, arguments: Mapping[str, Any]) -> None:
+    """ValueError where a class of one's own is not where it was when its run began; nothing is imported to find out."""
+    home, again = name.rpartition(":")[0], "Run the command that started the run again: it continues"
+    if home.endswith(".py") and not Path(home).resolve().is_relative_to(Path.cwd()):
+        raise ValueError(
+            f"its problem is {name}, outside the current directory: nothing is imported from there. {again}"
+        )
+    there = arguments.get("file")
+    here = None if there is None else file_named(home)
+    if there is not None and str(here) != there:
+        where = "no file" if here is None else str(here)
+        raise ValueError(
+            f"its problem is {name} of {there}, and in this directory that name means {where}: nothing is imported. "
+            f"Go to the directory where the run was started. {again}"
+        )

@@ -12,14 +12,14 @@ from dse.costs.kernel_rows import DEFAULT_SLACK
 from dse.costs.parallel import checked_jobs, in_threads, worker_count
 from dse.costs.probes import probe_values_of
 from dse.hardware.accelerator import Accelerator
-from dse.hardware.dataflow import DATAFLOWS, Dataflow, dataflow_named, plain_dataflow
+from dse.hardware.dataflow import Dataflow, dataflow_named, is_built_in, plain_dataflow
 from dse.hardware.dataflow_file import dataflow_of_plain
 from dse.hardware.space import DesignSpace, ExtendedSpace, default_space
 from dse.hardware.technology import Technology
 from dse.hardware.variables import Variable, check_dataflows
 from dse.runs.column_dictionary import Column
 from dse.runs.files import hash_of
-from dse.runs.identity import of_technology
+from dse.runs.identity import of_technology, told
 from dse.simultaneous.co_runs import CoRun, MixEvaluator
 from dse.simultaneous.co_runs import probe_values as mix_probes
 from dse.simultaneous.division import POLICIES, division_of, places_of
@@ -127,7 +127,12 @@ def _levels(values: Any, what: str) -> tuple:
 def _dataflows(hardware: DesignSpace) -> tuple[str | Dataflow, ...]:
     """What sub-arrays may have: the design's own, and every one that the space has for the design."""
     flows = hardware.dataflows if "dataflow" in hardware.names else ()
-    return ("same", *([flow.name if DATAFLOWS.get(flow.name) == flow else flow for flow in flows] or FEW_DATAFLOWS))
+    return ("same", *([flow.name if is_built_in(flow) else flow for flow in flows] or FEW_DATAFLOWS))
+
+
+def most_by_default(streams: int) -> int:
+    """Most sub-arrays for as many streams, where none are given."""
+    return min(3, max(2, streams))
 
 
 class _Evaluator:
@@ -224,7 +229,7 @@ class SimultaneousDNNs(AcceleratorProblem):
         levels_of = {v.name: v.levels for v in hardware.variables}
         check_dataflows(own_flows, levels_of, hardware.base, parts=True)
         names = tuple(stream.name for stream in self.mix.streams)
-        most = min(3, max(2, len(names))) if most_sub_arrays is None else most_sub_arrays
+        most = most_by_default(len(names)) if most_sub_arrays is None else most_sub_arrays
         widths = levels_of.get("cols", (hardware.base.cols,))
         columns = max(width for width in widths if isinstance(width, int))
         if not (isinstance(most, int) and 2 <= most):
@@ -278,12 +283,12 @@ class SimultaneousDNNs(AcceleratorProblem):
 
     def describe(self) -> dict[str, Any]:
         """As the base class, with the content of the mix and of the technology."""
-        networks = [(repr(network), self.mix.streams[i].priority) for i, network in enumerate(self.networks)]
+        networks = [(told(network), self.mix.streams[i].priority) for i, network in enumerate(self.networks)]
         plain = super().describe()
         plain["attributes"]["dataflows"] = [plain_dataflow(flow) for flow in self.dataflows]
         return plain | {
             "network": self.mix.name,
-            "mix_sha256": hash_of(repr((networks, self.mix.requests())).encode()),
+            "mix_sha256": hash_of(told((networks, self.mix.requests())).encode()),
             "technology": of_technology(self.technology),
         }
 
@@ -300,6 +305,7 @@ class SimultaneousDNNs(AcceleratorProblem):
     def arguments_of(cls, plain: dict[str, Any]) -> dict[str, Any]:
         """As the base class; the mix and tuples from JSON values."""
         found = super().arguments_of(plain)
-        found |= {name: tuple(found[name]) for name in ("policies", "shares")}
-        found["dataflows"] = tuple(dataflow_of_plain(flow) for flow in found["dataflows"])
-        return found | {"mix": Mix.from_plain(found["mix"])}
+        found |= {name: tuple(found[name]) for name in ("policies", "shares") if name in found}
+        if "dataflows" in found:
+            found["dataflows"] = tuple(dataflow_of_plain(flow) for flow in found["dataflows"])
+        return found | ({"mix": Mix.from_plain(found["mix"])} if "mix" in found else {})

@@ -165,7 +165,7 @@ def test_several_networks_and_the_price_of_generality(dse_command, files):
     assert code == 0 and "small: " in out and "wide: " in out
     for text in ("Price of generality", "Leave one out", "knee", "latency ["):
         assert text in out, text
-    path = files / "results" / "geomean_small_wide_tiny"
+    path = files / "results" / "geomean_small_wide_weights2-1_tiny"
     assert (path / "price_of_generality.csv").read_text().startswith("shared,area_mm2,network,latency_s,")
     assert "latency_s_wide,s,wide: time of one inference" in (path / "columns.csv").read_text()
     for command in ("resume", "front"):

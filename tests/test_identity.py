@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import fields, make_dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,22 @@ from dse.costs import kernel_rows, kernels
 from dse.costs.probes import N_DESIGNS, N_LATER, later_values, probe_designs, probe_network, probe_values
 from dse.hardware import area
 from dse.hardware.technology import Technology
+from dse.networks import EIGHT
 from dse.networks.layers import MacLayer, Network
 from dse.runs.files import RunDirectoryError
-from dse.runs.identity import ELSEWHERE, differences, of_model
+from dse.runs.identity import (
+    ELSEWHERE,
+    differences,
+    of_model,
+    of_network,
+    of_space,
+    of_technology,
+    technology_of,
+    told,
+)
 from dse.search.search_loop import explore
 from dse.simultaneous.co_runs import probe_values as mix_probes
+from dse.simultaneous.mixes import Request
 from problems import GeomeanDNN, SimultaneousDNNs, SingleDNN
 
 BASE = Technology.at(45)
@@ -139,15 +150,6 @@ def test_numbers_of_another_machine_may_differ_in_the_last_digits(identity):
     assert "cycles of probe 12 was" in differences(nudged(ELSEWHERE * 4, "another"), identity)[0]
 
 
-def test_changed_words_keep_a_finished_run(finished, monkeypatch):
-    """A docstring is not what a run computes: the same command says finished and does no work."""
-    before = {path.name: path.read_bytes() for path in finished.iterdir()}
-    monkeypatch.setattr("dse.search.search_loop.source_sha256", lambda *files: "another text")
-    monkeypatch.setattr(area.area_blocks_mm2, "__doc__", "Another word.")
-    run = explore(problem(), out=finished, **ARGUMENTS)
-    assert run.finished and {path.name: path.read_bytes() for path in finished.iterdir()} == before
-
-
 def test_changed_numbers_refuse_a_finished_run(finished, monkeypatch):
     text = refused(finished, problem(replace(BASE, dram_pj_per_bit=9.0)), "dram_pj_per_bit of the technology 8.0 there")
     assert "warm_start=" in text and "overwrite=True" in text
@@ -225,6 +227,65 @@ def test_a_run_of_version_0_1_is_one_clear_line(tmp_path, finished):
     assert len(warmed.designs) == ARGUMENTS["evaluations"]
 
 
+def test_a_probe_that_disappears_is_a_difference(identity):
+    """Only the names of the probes of now were compared."""
+    fewer = json.loads(json.dumps(identity))
+    del fewer["probes"]["values"]["leakage_w"]
+    assert differences(identity, fewer) == [f"the model's leakage_w was of {N_DESIGNS} probes, is of 0"]
+    assert differences(fewer, identity) == [f"the model's leakage_w was of 0 probes, is of {N_DESIGNS}"]
+
+
+@pytest.mark.parametrize("value", [probe_network(), (probe_network(),), [Request(0, 0.5, 1.0, (2,))], ("a", 1.0, None)])
+def test_layers_are_told_as_the_first_runs_told_them(value):
+    assert told(value) == repr(value)
+
+
+def test_a_new_field_with_its_default_changes_no_hash():
+    """The hash was that of all fields: every run became foreign with a new one."""
+    old = dse.MacLayer("a", K=8, C=8, OX=4)
+    new = make_dataclass("MacLayer", [("sparsity", float, 0.0)], bases=(dse.MacLayer,), frozen=True)
+    plain, sparse = new("a", K=8, C=8, OX=4), new("a", K=8, C=8, OX=4, sparsity=0.5)
+    assert told(plain) == told(old) and told(sparse) == told(old).removesuffix(")") + ", sparsity=0.5)"
+
+
+def test_a_constant_that_came_later_is_as_it_ships_at_the_node(identity):
+    """A manifest lists the constants of its time."""
+    for technology in (BASE, Technology.at(28), replace(BASE, name="mine", node_nm=40.0)):
+        there, here = of_technology(technology), of_technology(technology)
+        del there["dram_pj_per_bit"], there["sram_macro_um2"]
+        assert technology_of(there) == replace(technology, notes=())
+        assert differences({"problem": {"technology": there}}, {"problem": {"technology": here}}) == []
+        here["dram_pj_per_bit"] = 9.0
+        lines = differences({"problem": {"technology": there}}, {"problem": {"technology": here}})
+        assert lines == ["dram_pj_per_bit of the technology 8.0 there, 9.0 now"]
+
+
+def test_the_runs_in_results_are_known():
+    """Their networks, technology and spaces are told as those of now."""
+    for path, networks in {"exact_fronts": EIGHT, "reference/resnet50_small_space": ("resnet50",)}.items():
+        manifest = json.loads((Path(__file__).parents[1] / "results" / path / "manifest.json").read_text())["identity"]
+        there = {key: manifest["problem"][key] for key in ("networks", "technology")}
+        here = [of_network(dse.load_network(name)) for name in networks], of_technology(BASE)
+        assert differences({"problem": there}, {"problem": dict(zip(there, here, strict=True))}) == []
+    assert differences({"space": manifest["space"]}, {"space": of_space(dse.small_space())}) == []
+
+
+@pytest.mark.parametrize("probes", [probe_values, mix_probes])
+def test_cached_probe_values_cannot_be_changed(probes):
+    """Who changed what one problem got changed the identity of every later one."""
+    values = probes(BASE)
+    assert probes(BASE) is values
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        values["cycles"] = 0
+    for array in values.values():
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+    several = SimultaneousDNNs([SMALL, replace(SMALL, name="other")], space=dse.small_space())
+    for subject in (problem(), GeomeanDNN([SMALL], space=dse.small_space()), several):
+        subject.probe_values()["own"] = np.zeros(1)
+        assert "own" not in subject.probe_values()
+
+
 def test_a_probe_that_fails_is_named(monkeypatch):
     real = dse.costs.probes.step_results
 
@@ -299,4 +360,5 @@ def test_the_smallest_probes_reach_every_line_of_the_kernel_and_notice_its_chang
     unreached = [line.split(" ", 3)[3] for line in lines if line.startswith("unreached")]
     assert len(unreached) == 4 and all(line.startswith(("raise ", "unknown = ")) for line in unreached), unreached
     changed = [line.split(" ", 2) for line in lines if line.startswith("changed")]
-    assert len(changed) == 15 and not [name for _, name, noticed in changed if noticed == "nothing"], changed
+    known = probe_values(BASE) | later_values(BASE)
+    assert len(changed) == 15 and all(noticed in known for *_, noticed in changed), changed

@@ -385,6 +385,94 @@ def test_overwrite_waits_for_the_lock_before_it_removes_anything(run):
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
+def test_a_run_that_began_before_the_lock_was_had_is_seen(tmp_path, finished):
+    """The manifest was read before the lock: a run that another process had made meanwhile was written over."""
+    identity = json.loads(finished["manifest.json"])["identity"]
+    same, other = RunDirectory(tmp_path, identity), RunDirectory(tmp_path, identity | {"seed": 2})
+    for name, data in finished.items():
+        (tmp_path / name).write_bytes(data)
+    for _twice in range(2):  # the lock is free again after a refusal
+        with pytest.raises(RunDirectoryError, match="holds another run: seed 1 there, 2 now"):
+            other.__enter__()
+    with same:
+        assert same.finished and same.manifest["evaluations"] == 100
+    late = RunDirectory(tmp_path / "late", identity)
+    (tmp_path / "late" / "thesis.tex").write_text("years of work")
+    with pytest.raises(RunDirectoryError, match=r"holds files but no run \(thesis.tex\)"):
+        late.__enter__()
+
+
+def test_a_run_that_another_process_finished_before_the_lock_was_had_is_not_run_again(tmp_path, finished, monkeypatch):
+    if dse.runs.run_directory.fcntl is None:
+        pytest.skip("no locks here")
+    real = dse.runs.run_directory.fcntl.flock
+
+    def late(*arguments):
+        for name, data in finished.items():
+            (tmp_path / name).write_bytes(data)
+        return real(*arguments)
+
+    monkeypatch.setattr(dse.runs.run_directory.fcntl, "flock", late)
+    problem = UnderPower()
+    assert explore(problem, out=tmp_path, **ARGUMENTS).finished
+    assert problem.evaluator.designs == dse.runs.design_log.VERIFIED
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == finished
+
+
+class WithTables(UnderPower):
+    """Leaves a table of its own."""
+
+    given = {"mine.csv": b"a\n1\n"}  # noqa: RUF012
+    unidentified = (*UnderPower.unidentified, "given")
+
+    def tables(self, front, search, twin):
+        """A table, and what a test wants."""
+        return self.given
+
+
+def test_tables_of_ones_own_are_read_and_removed_with_the_run(tmp_path):
+    """Their names stood in the manifest alone: `load` did not give them, and `overwrite` left them behind."""
+    (tmp_path / "notes.txt").write_text("mine")
+    run = explore(WithTables(), out=tmp_path / "run", **ARGUMENTS)
+    assert run.texts["mine.csv"]() == load(run.directory).texts["mine.csv"]() == b"a\n1\n"
+    path = run.directory / "manifest.json"
+    content = json.loads(path.read_text())
+    outside = ("../notes.txt", str(tmp_path / "notes.txt"), "..", ".", "", ".hidden", "a\\b")
+    (run.directory / ".hidden").write_text("mine")
+    path.write_text(json.dumps(content | {"files": content["files"] | dict.fromkeys(outside, "")}))
+    assert not set(load(run.directory).texts) & set(outside)
+    assert explore(WithTables(), out=run.directory, **ARGUMENTS).finished
+    explore(StandIn(), out=run.directory, overwrite=True, **ARGUMENTS)
+    assert not (run.directory / "mine.csv").exists() and (run.directory / ".hidden").exists()
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_tables_of_a_run_that_a_time_limit_stopped_are_read_too(tmp_path):
+    run = explore(WithTables(), out=tmp_path, time_limit_s=1e-9, **ARGUMENTS)
+    assert not run.finished and "mine.csv" in run.texts and "mine.csv" in load(tmp_path).texts
+    assert explore(WithTables(), out=tmp_path, **ARGUMENTS).finished
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"../mine.csv": b""}, r"WithTables.tables\(\): '../mine.csv' is no plain name of a file"),
+        ({".mine": b""}, "'.mine' is no plain name of a file"),
+        ({3: b""}, "3 is no plain name of a file"),
+        ({"designs.csv": b""}, "designs.csv is a file that every run has; choose another name"),
+        ({"front.png": b""}, "front.png is a file that every run has"),
+        ({"mine.csv": "a"}, r"mine.csv is str, expected bytes: a text's .encode\(\)"),
+        (None, r"WithTables.tables\(\) returned NoneType, expected texts as bytes by name of a file"),
+    ],
+)
+def test_tables_of_ones_own_write_over_no_other_file(tmp_path, given, message):
+    problem = WithTables()
+    problem.given = given
+    with pytest.raises(ValueError, match=message):
+        explore(problem, out=tmp_path / "run", **ARGUMENTS)
+    assert not list(tmp_path.glob("*.csv"))
+
+
 def test_only_regular_files_are_replaced(tmp_path):
     """A device or a folder under the name of a file is refused, not renamed over."""
     (tmp_path / "folder").mkdir()

@@ -1,5 +1,6 @@
 """The search: exact budgets, equal bits, its twin, the whole space, limits, and continuing after every bad end."""
 
+import json
 import subprocess
 import sys
 from itertools import pairwise
@@ -153,6 +154,51 @@ def test_sweep_continues_from_its_checkpoint(tmp_path, exact, monkeypatch):
     state.write_text("{")
     with pytest.raises(RunDirectoryError, match=r"sweep.json is not the state of a sweep .* delete it"):
         sweep(problem, checkpoint=state)
+
+
+def test_a_sweep_under_a_short_limit_comes_to_an_end(tmp_path, exact):
+    """The state was written every two seconds: with less time a call began where the one before had."""
+    problem, state, before = StandIn(small=True), tmp_path / "sweep.json", 0
+    for _calls in range(100):
+        found = sweep(problem, chunk=100, checkpoint=state, deadline=0.0)
+        assert found.evaluated == min(before + 100, 1296)
+        before = found.evaluated
+        if found.complete:
+            break
+    assert found.text(problem) == exact.text(problem) and problem.evaluator.designs < 1296 + 14 * 2 * len(found.X)
+
+
+def test_an_interrupted_sweep_keeps_what_it_evaluated(tmp_path, exact):
+    """Ctrl-C lost up to two seconds."""
+    problem, state = StandIn(small=True), tmp_path / "sweep.json"
+    given = []
+
+    def interrupt(first, rows):
+        if len(given) == 5:
+            raise KeyboardInterrupt
+        given.append(first)
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(problem, chunk=100, checkpoint=state, each=interrupt)
+    assert json.loads(state.read_bytes())["next"] == 500
+    assert sweep(problem, checkpoint=state, each=lambda first, rows: given.append(first)).text(problem) == exact.text(
+        problem
+    )
+    assert given[:6] == [0, 100, 200, 300, 400, 500]  # a part that was not handed over comes again
+
+
+@pytest.mark.parametrize("changes", [{"exhaustive": True}, {"random_twin": False}])
+def test_a_run_under_a_short_limit_comes_to_an_end(tmp_path, changes):
+    """Replaying the log took longer than the limit: no generation was added, and no part of the sweep."""
+    arguments = {"evaluations": 60, "population": 10, "seed": 1, **changes}
+    runs = []
+    while len(runs) < 30 and not (runs and runs[-1].finished):
+        runs.append(explore(StandIn(small=True), out=tmp_path / "short", time_limit_s=1e-9, **arguments))
+    run = runs[-1]
+    whole = explore(StandIn(small=True), out=tmp_path / "whole", **arguments)
+    assert len(runs) > 4 and run.finished
+    for path in whole.directory.glob("*.csv"):
+        assert (run.directory / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_pymoo_objects_are_accepted_and_not_used_up():

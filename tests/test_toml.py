@@ -2,7 +2,8 @@
 
 import json
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from dse.hardware.accelerator import PARAMETERS, Accelerator
 from dse.hardware.dataflow import DATAFLOWS, Dataflow, SpatialOption, own_dataflows, plain_dataflow
 from dse.hardware.dataflow_file import dataflow_of_plain
 from dse.hardware.space import DesignSpace, default_space
+from dse.hardware.technology import Technology
 from dse.networks.errors import NetworkError
 from dse.networks.layer_file import EXPECTED
 from dse.runs.identity import of_network
@@ -117,6 +119,39 @@ def replace_levels(flow):
 def test_a_design_with_a_dataflow_of_ones_own_is_read_back_equal(flow, tmp_path):
     design = Accelerator(rows=32, dataflow=flow)
     assert from_toml(file_of(tmp_path, "chip.toml", toml_text(design))) == design
+
+
+NUMPYS = {
+    "rows": np.int64(8),
+    "dram_gbps": np.float64(32),
+    "clock_ghz": np.float32(0.5),
+    "feature_map_compression": Fraction(1, 2),
+    "resident_activation_fraction": np.float64(0.25),
+    "overlap_skew": 1.0,
+    "overlap_load": np.bool_(False),
+    "resident_weights": np.float64(1),
+    "buffers": np.str_("W+I/O"),
+}
+
+
+def test_a_design_made_of_numpy_s_scalars_is_read_back_equal(tmp_path):
+    """TOML held np.float64(32.0), or 1.0 for a flag, and could not be read back."""
+    design, plain = Accelerator(**NUMPYS), (bool, int, float, str, Dataflow)
+    assert all(type(getattr(design, name)) in plain for name in PARAMETERS), design
+    assert design.overlap_skew is True and design.overlap_load is False and design.resident_weights is True
+    assert from_toml(file_of(tmp_path, "chip.toml", toml_text(design))) == design
+    space = DesignSpace({"rows": [4, 8]}, design)
+    space.to_toml(tmp_path / "space.toml")
+    assert DesignSpace.from_toml(tmp_path / "space.toml") == space
+    constants = replace(Technology.at(28), dram_pj_per_bit=np.float64(5))
+    constants.to_toml(tmp_path / "technology.toml")
+    assert Technology.from_toml(tmp_path / "technology.toml").hash == constants.hash
+
+
+@pytest.mark.parametrize("value", ["no", 2, 0.5, None, [True], np.array([True, False])], ids=repr)
+def test_a_flag_that_is_neither_true_nor_false_is_refused(value):
+    with pytest.raises(ValueError, match="overlap_skew must be True or False, got"):
+        Accelerator(overlap_skew=value)
 
 
 @pytest.mark.parametrize("flow", [MINE, ODD, DATAFLOWS["flexible"], "same"], ids=str)
@@ -337,6 +372,7 @@ WHOLE = dse.Network(
             inputs=("x", 'odd "name"'), fused_input="s", output="y", weight="w", fused=("relu", "add"),
         ),
         dse.VectorLayer("pool", "Pool", 0, 4, 5, 6, 7, ("y",), "z"),
+        dse.MacLayer("one MAC", repeats=3),
     ),
     parameters=24, tensor_elements={"x": 7, 'odd "name"': 8}, source="a test",
 )  # fmt: skip
@@ -393,7 +429,7 @@ SOFT = '[[layer]]\nname = "s"\noperator = "Softmax"\noperations = 4\ninput_eleme
         (f"[network]\ntensor_elements = 3\n{ONE}", "[network]: tensor_elements must be sizes by name"),
         (f"[network]\ntensor_elements = {{x = 'a'}}\n{ONE}", "[network.tensor_elements]: x must be a whole number"),
         (
-            f'{ONE}inputs = ["y"]\n[[layer]]\nname = "b"\noutput = "y"',
+            f'{ONE}inputs = ["y"]\n[[layer]]\nname = "b"\nK = 1\noutput = "y"',
             "layer 'a': inputs: 'y' is not written yet, layer 'b' writes it; put the layers in execution order",
         ),
     ],
@@ -403,6 +439,14 @@ def test_a_bad_file_of_layers_is_one_clear_line(text, message, tmp_path):
         dse.load_network(file_of(tmp_path, "bad.toml", text + "\n"))
     one_line(error, "bad.toml: ", message)
     assert str(error.value).count("bad.toml") == 1
+
+
+@pytest.mark.parametrize("keys", ["", 'operator = "Softmax"', "repeats = 4", "IX = 9"])
+def test_a_layer_without_sizes_is_no_layer_of_one_mac(keys, tmp_path):
+    """A table that lacked what makes a layer counted as one MAC."""
+    with pytest.raises(NetworkError) as error:
+        dse.load_network(file_of(tmp_path, "bad.toml", f'{ONE}[[layer]]\nname = "b"\n{keys}\n'))
+    one_line(error, "bad.toml: layer 'b': neither a loop bound of a MAC layer (B, G, ", "a vector layer (operations, ")
 
 
 def test_a_missing_file_of_layers_is_one_clear_line():

@@ -28,6 +28,7 @@ from dse.hardware.technology import Technology
 from dse.hardware.variables import check_kind
 from dse.networks.toml_file import check_known, read_toml, toml_value
 from dse.runs.files import RunDirectoryError
+from dse.runs.identity import technology_of
 from dse.runs.run_directory import as_written, read_manifest
 from dse.runs.tables import Table, read_table
 from dse.search.exploration import load
@@ -160,14 +161,14 @@ def _told(path: Path, which: str, row: dict[str, Any], content: dict[str, Any]) 
     values = {**content.get("fixed_parameters", {}), **row}
     known = {name: _as_parameter(name, values[name]) for name in PARAMETERS if name in values}
     missing = [name for name in PARAMETERS if name not in values]
-    if missing:
+    if missing and not content.get("fixed_parameters"):  # else they came after the run, which had their defaults
         raise RunDirectoryError(
             f"{path} does not tell the value of {', '.join(missing)}: it was not written by explore"
         )
     constants = rebuild.get("technology") or content["identity"].get("problem", {}).get("technology")
-    technology = Technology(**constants) if constants else None
+    technology = technology_of(constants) if constants else None
     label = "the knee" if which == "knee" else f"design {which}"
-    if rebuild.get("mapping") == "fixed":
+    if "fixed" in (rebuild.get("mapping"), told.get("mapping")):
         label = f"the hardware of {label}"  # its frozen mapping is left out: every layer gets its best
     mapped = told.get("mapping_objective"), told.get("mapping_slack")
     values = {name: _with_own(name, value, own) for name, value in ({**told, **row}).items()}

@@ -9,9 +9,11 @@ import typer
 
 from dse.commands.options import (
     Batch,
+    Design,
     Dims,
     MappingSlack,
     NetworkArgument,
+    Settings,
     sizes,
     technology_named,
 )
@@ -20,13 +22,8 @@ from dse.commands.terminal import console, say
 
 def evaluate(
     network: NetworkArgument,
-    design: Annotated[
-        str | None,
-        typer.Option(metavar="PRESET|FILE.toml|DIR:INDEX|DIR:knee", help="The design; default Accelerator()."),
-    ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a parameter, such as rows=32.")
-    ] = None,
+    design: Design = None,
+    settings: Settings = None,
     batch: Batch = 1,
     dim: Dims = None,
     node: Annotated[
@@ -81,9 +78,8 @@ def evaluate(
         for layer in graph.layers:
             if isinstance(layer, MacLayer) and layer.shape_key not in shown:
                 shown.add(layer.shape_key)
-                say(
-                    f"\n{done.mappings[layer.name].loop_nest(layer, chosen.design)}\n{distance_to_bound(done, layer.name)}"
-                )
+                nest = done.mappings[layer.name].loop_nest(layer, chosen.design)
+                say(f"\n{nest}\n{distance_to_bound(done, layer.name)}")
     if csv is not None:
         say(f"\nwrote {csv}")
 

@@ -132,6 +132,8 @@ def explore(
       dse explore resnet50 --problem codesign -n 2000
       dse explore resnet50 --problem mine.py:EnergyDelay
     """
+    from dse.hardware.technology import Technology
+    from dse.networks.layers import Network
     from dse.output.tables import network_line
     from dse.output.units import duration_s, number
     from dse.problems.registry import UsageError, Wanted, made
@@ -163,11 +165,15 @@ def explore(
     except UsageError as error:
         raise typer.BadParameter(str(error)) from None
     directory = out if out is not None else Path("results") / label
-    for each in getattr(chosen, "networks", None) or [x for x in [getattr(chosen, "network", None)] if x is not None]:
-        say(network_line(each))
+    networks = getattr(chosen, "networks", None) or getattr(chosen, "network", None)
+    for each in networks if isinstance(networks, tuple | list) else [networks]:
+        if isinstance(each, Network):  # a class of one's own may mean something else by these names
+            say(network_line(each))
+    constants = getattr(chosen, "technology", None)
+    told = f", {constants.name}" if isinstance(constants, Technology) else ""
     say(
         f"space {chosen.space.name}: {chosen.space.n_var} variables, {number(chosen.space.size)} designs; "
-        f"{algorithm}, {evaluations:,} designs, seed {seed}, {technology_named(node or '45').name}; writing {directory}"
+        f"{algorithm}, {evaluations:,} designs, seed {seed}{told}; writing {directory}"
     )
     _run(
         directory,
@@ -233,12 +239,12 @@ def _run(directory: Path, search: Any, overwritten: bool = False, own: str = "")
 
 def _searched(search: Any, progress: Any, own: str) -> Any:
     """The run; what a class of the user's raises is one line that says where."""
-    from dse.problems.registry import says_what_to_do, where_raised
+    from dse.problems.own_modules import says_what_to_do, where_raised
 
     try:
         return search(progress)
     except (Exception, SystemExit) as error:
-        if not own or os.environ.get("DSE_TRACEBACK") or says_what_to_do(error):
+        if not own or os.environ.get("DSE_TRACEBACK") or says_what_to_do(error, hooks=True):
             raise
         fail(
             f"{own} failed while designs were evaluated: {where_raised(error)}; DSE_TRACEBACK=1 shows more", EXIT_ERROR

@@ -216,8 +216,8 @@ def _cost_given(
     tile = mapping.tile_of(layer)
     if option.flatten_reduction and (tile["FY"] < layer.FY or tile["FX"] < layer.FX):
         raise ValueError(
-            f"mapping of {layer.name!r}: the dataflow unrolls C, FY and FX as one loop, so a buffer tile holds the whole "
-            f"filter, FY={layer.FY} and FX={layer.FX}; got FY={tile['FY']}, FX={tile['FX']}"
+            f"mapping of {layer.name!r}: the dataflow unrolls C, FY and FX as one loop, so a buffer tile holds the "
+            f"whole filter, FY={layer.FY} and FX={layer.FX}; got FY={tile['FY']}, FX={tile['FX']}"
         )
     resident = frozenset(name for bit, name in _RESIDENT_BITS.items() if variant & bit)
     check_restrictions(layer, design, mapping, resident)

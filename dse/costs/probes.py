@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Unpack
 
 import numpy as np
@@ -164,8 +165,15 @@ def _in_given_order(layer: MacLayer, row: np.ndarray, option: np.ndarray, mappin
     return out
 
 
+def read_only(values: dict[str, np.ndarray]) -> MappingProxyType[str, np.ndarray]:
+    """The same values so that nobody changes what a cache gives to others."""
+    for array in values.values():
+        array.flags.writeable = False
+    return MappingProxyType(values)
+
+
 @functools.lru_cache(maxsize=8)
-def probe_values(technology: Technology, chosen: tuple[int, ...] | None = None) -> dict[str, np.ndarray]:
+def probe_values(technology: Technology, chosen: tuple[int, ...] | None = None) -> MappingProxyType[str, np.ndarray]:
     """What the model computes on the probe set with these constants, by name.
 
     Parameters
@@ -177,7 +185,8 @@ def probe_values(technology: Technology, chosen: tuple[int, ...] | None = None) 
     -------
     Metrics by the names of `dse.runs.column_dictionary.METRICS`, each (n_designs,); ``leakage_w`` likewise; of every
     layer ``layer_cycles`` and ``layer_energy_pj``, (n_designs, n_layers); ``frozen_...`` of the first designs under
-    frozen mappings; ``ordered_...`` of layers under given loop orders.  Some 5,000 numbers, 0.1 s.
+    frozen mappings; ``ordered_...`` of layers under given loop orders.  Some 5,000 numbers, 0.1 s; read-only, since
+    they are kept.
 
     Raises
     ------
@@ -206,12 +215,12 @@ def probe_values(technology: Technology, chosen: tuple[int, ...] | None = None) 
     ordered = np.array(_ordered(rows, options, technology))
     for name, column in (("cycles", k.CYCLES), ("energy_pj", k.ENERGY_PJ), ("overflow", k.OVERFLOW)):
         values[f"ordered_{name}"] = ordered[:, column]
-    return values
+    return read_only(values)
 
 
 @functools.lru_cache(maxsize=8)
-def later_values(technology: Technology, count: int = N_LATER) -> dict[str, np.ndarray]:
-    """As `probe_values`, of the first `count` designs that `LATER_LEVELS` change, as ``later_...``."""
+def later_values(technology: Technology, count: int = N_LATER) -> MappingProxyType[str, np.ndarray]:
+    """As `probe_values`, read-only too, of the first `count` designs that `LATER_LEVELS` change, as ``later_...``."""
     designs = [
         design.with_parameters({name: _spread(i, j, levels) for j, (name, levels) in enumerate(LATER_LEVELS.items())})
         for i, design in enumerate(probe_designs()[1 : 1 + count])
@@ -224,15 +233,15 @@ def later_values(technology: Technology, count: int = N_LATER) -> dict[str, np.n
         steps.append(step_results(rows[i : i + 1], options, tables, *mapper_mode(objective, slack))[0])
     found = {"layer_cycles": k.CYCLES, "layer_energy_pj": k.ENERGY_PJ}
     values = {f"later_{name}": np.array(steps)[:, :, column] for name, column in found.items()}
-    return values | {"later_area_mm2": area_mm2(columns, technology)}
+    return read_only(values | {"later_area_mm2": area_mm2(columns, technology)})
 
 
 def probe_values_of(space: DesignSpace, technology: Technology) -> dict[str, np.ndarray]:
     """`probe_values`, and `later_values` where a design of the space may differ from a default of `LATER_LEVELS`."""
     levels = {v.name: v.levels for v in space.variables}
-    values = probe_values(technology)
+    values = dict(probe_values(technology))
     if any(set(levels.get(p, (getattr(space.base, p),))) != {PARAMETERS[p].default} for p in LATER_LEVELS):
-        values = values | later_values(technology)
+        values |= later_values(technology)
     return values
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, fields, replace
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from dse.hardware.dataflow import DEFAULT_DATAFLOWS, Dataflow, check_fits, dataflow_named
 from dse.networks.layers import OPERANDS
 
@@ -188,7 +190,6 @@ class Accelerator:
     accumulator_bits: int = _parameter(32, "bit", "width of a partial sum", "count")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dataflow", dataflow_named(self.dataflow))
         for name, told in PARAMETERS.items():
             object.__setattr__(self, name, _checked(name, told.kind, getattr(self, name)))
         try:
@@ -252,8 +253,10 @@ Accelerator.__doc__ = (Accelerator.__doc__ or "").rstrip() + "".join(
 
 
 def _checked(name: str, kind: str, value: Any) -> Any:
-    """The value of a parameter as a design holds it; a ValueError says what it must be."""
+    """The value of a parameter as a design holds it, so that TOML can hold it; a ValueError says what it must be."""
     wrong = None
+    if isinstance(value, np.generic):
+        value = value.item()
     if kind == "dataflow":
         return dataflow_named(value)
     if kind == "count":
@@ -264,7 +267,9 @@ def _checked(name: str, kind: str, value: Any) -> Any:
         wrong = "must be a positive number"
     elif kind == "share" and not (_is_number(value) and 0 <= value < 1):
         wrong = "must be at least 0 and below 1"
-    elif kind == "flag" and value not in (True, False):  # 1.0 and 0.0 of a batch's columns too
+    elif kind == "flag":
+        if isinstance(value, Real) and value in (True, False):  # 1.0 and 0.0 of a batch's columns too
+            return bool(value)
         wrong = "must be True or False"
     elif kind == "choice" and value not in _CHOICES[name]:
         wrong = f"must be one of {', '.join(_CHOICES[name])}"
@@ -272,4 +277,4 @@ def _checked(name: str, kind: str, value: Any) -> Any:
         wrong = "is a subset of 'WIO'"
     if wrong:
         raise ValueError(f"Accelerator: {name} {wrong}, got {value!r}")
-    return value
+    return float(value) if isinstance(value, Real) and not isinstance(value, int | float) else value

@@ -7,7 +7,7 @@ name = "attention block"  # default: the file's name; also source, parameters
 name = "query"
 K = 768
 C = 768
-OX = 128                  # loop bounds that are not named are 1
+OX = 128                  # loop bounds that are not named are 1; at least one is named
 inputs = ["x"]            # tensors; optional
 output = "q"
 
@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from dse.networks.errors import NetworkError
-from dse.networks.layers import Layer, MacLayer, Network, VectorLayer
+from dse.networks.layers import LOOPS, Layer, MacLayer, Network, VectorLayer
 from dse.networks.toml_file import check_known, read_toml
 
 HEAD = ("name", "source", "parameters", "tensor_elements")
@@ -116,6 +116,11 @@ def _layer(entries: dict[str, Any], number: int) -> Layer:
             raise ValueError(f"{where}: {key} must be {EXPECTED[kind]}, got {value!r}")
         if isinstance(value, int) and value > LARGEST:
             raise ValueError(f"{where}: {key} must be at most 2^52 = {LARGEST}, got {value}")
+    if not is_vector and not any(key in LOOPS for key in entries):
+        raise ValueError(
+            f"{where}: neither a loop bound of a MAC layer ({', '.join(LOOPS)}) nor a key of a vector layer "
+            f"({', '.join(key for key in vector if key not in mac)}); give at least one"
+        )
     missing = [f.name for f in known.values() if f.default is MISSING and f.name not in entries]
     if missing:
         raise ValueError(f"{where}: {_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing")

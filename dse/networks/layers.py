@@ -312,6 +312,8 @@ def _told(layer: Layer) -> dict[str, object]:
         for axis in "yx":
             if getattr(layer, f"I{axis.upper()}") == layer.input_span(axis):
                 del told[f"I{axis.upper()}"]
+        if not any(name in told for name in LOOPS):
+            told["K"] = layer.K  # what tells a MAC layer from a vector layer
     return {f.name: told[f.name] for f in fields(layer) if f.name in told}
 
 

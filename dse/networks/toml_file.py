@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 DEEPEST = 50
 """Levels of tables and lists that a file may have."""
 
@@ -70,7 +72,9 @@ def check_known(name: str, known: Iterable[str], where: str) -> None:
 
 
 def toml_value(value: object) -> str:
-    """A bool, number, string, or list or dict of them, as TOML text in one line."""
+    """A bool, number, string, or list or dict of them, as TOML text in one line; scalars of numpy as their value."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):

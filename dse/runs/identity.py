@@ -3,6 +3,8 @@
 Settings, space, technology and networks are compared by their content.  The model is known by its numbers: what it
 computes on the probe set (`dse.costs.probes`) stands in the manifest.  On the machine that wrote them the bits must be
 equal; elsewhere a relative difference of `ELSEWHERE` is the same run.
+
+A field that a later version adds makes no old run foreign: where a manifest lacks it, it has its default.
 """
 
 from __future__ import annotations
@@ -11,12 +13,14 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dse.hardware.dataflow import SpatialOption
+from dse.hardware.node_scaling import NODES_NM
 from dse.hardware.space import DesignSpace
 from dse.hardware.technology import Technology
 from dse.networks.layers import Network
@@ -27,6 +31,15 @@ ELSEWHERE = 1e-12
 """Relative difference of numbers that another processor or library may make [1]."""
 
 LIBRARIES = ("numpy", "numba", "llvmlite", "pymoo", "moocore")
+
+FIRST = {
+    "Network": "name layers parameters tensor_elements source",
+    "MacLayer": "name operator B G K C OY OX FY FX stride_y stride_x dilation_y dilation_x pad_y pad_x IY IX "
+    "static_weights repeats vector_operations fused_input_elements inputs fused_input output weight fused",
+    "VectorLayer": "name operator operations input_elements output_elements weight_elements repeats inputs output",
+    "Request": "stream arrival_s deadline_s after",
+}
+"""Fields that the first runs told of layers, networks and requests; `told` tells others where they are not default."""
 
 _WORDS = {
     "random_twin": "random twin",
@@ -69,6 +82,28 @@ def source_sha256(*files: str | None) -> str:
     return hash_of(b"\0".join(texts))
 
 
+def told(value: object) -> str:
+    """What distinguishes layers, networks and requests: `repr`, without fields beyond `FIRST` that have their default.
+
+    So a new field does not change the hash of what does not use it.
+    """
+    if isinstance(value, tuple):
+        return f"({', '.join(map(told, value))}{',' if len(value) == 1 else ''})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(told, value))}]"
+    if not is_dataclass(value) or isinstance(value, type):
+        return repr(value)
+    name = type(value).__qualname__
+    first = FIRST.get(name, " ".join(f.name for f in fields(value))).split()
+    values = {f.name: getattr(value, f.name) for f in fields(value)
+              if f.name in first or getattr(value, f.name) != _default(f)}  # fmt: skip
+    return f"{name}({', '.join(f'{key}={told(x)}' for key, x in values.items())})"
+
+
+def _default(of: Field) -> Any:
+    return of.default if of.default_factory is MISSING else of.default_factory()
+
+
 def of_network(network: Network) -> dict[str, Any]:
     """What distinguishes a network: its name, counts for people, and a hash of its layers."""
     return {
@@ -76,13 +111,25 @@ def of_network(network: Network) -> dict[str, Any]:
         "layers": len(network.layers),
         "macs": network.macs,
         "weight_elements": network.weight_elements,
-        "sha256": hash_of(repr(network).encode()),
+        "sha256": hash_of(told(network).encode()),
     }
 
 
 def of_technology(technology: Technology) -> dict[str, Any]:
     """Every constant by its name, notes on sources aside."""
     return {f.name: getattr(technology, f.name) for f in fields(technology) if f.name != "notes"}
+
+
+def technology_of(constants: Mapping[str, Any]) -> Technology:
+    """The technology of what `of_technology` gave; a constant that came later is as it ships at that node."""
+    return replace(_as_shipped(constants), **constants)
+
+
+def _as_shipped(constants: Mapping[str, Any]) -> Technology:
+    """The technology that ships at the node of these constants; at 45 nm where none does."""
+    node_nm = constants.get("node_nm")
+    shipped = Technology.at(node_nm) if node_nm in NODES_NM else Technology()
+    return replace(shipped, notes=())
 
 
 def of_space(space: DesignSpace) -> dict[str, Any]:
@@ -119,12 +166,28 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """What distinguishes two identities, a few words each: ``seed 1 there, 2 now``; empty for the same run."""
     special = {"problem": _problem, "space": _space, "probes": _probes}
     lines = []
+    there, here = ({key: x if key == "probes" else _whole(x) for key, x in each.items()} for each in (there, here))
     for key in [*there, *(k for k in here if k not in there)]:
         if key in special and key in there and key in here:
             lines += special[key](there[key], here[key])
         elif there.get(key) != here.get(key):
             lines.append(_both(_WORDS.get(key, key), there.get(key), here.get(key)))
     return lines
+
+
+def _whole(value: Any) -> Any:
+    """The value with the fields of dataflows' options that it lacks, as their defaults."""
+    if isinstance(value, list):
+        return [_whole(x) for x in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"name", "options"} and isinstance(value["options"], list):
+        return value | {"options": [_OPTION | x if isinstance(x, dict) else x for x in value["options"]]}
+    return {key: _whole(x) for key, x in value.items()}
+
+
+_OPTION = json.loads(json.dumps({f.name: f.default for f in fields(SpatialOption) if f.default is not MISSING}))
+"""Defaults of an option of a dataflow, as JSON values."""
 
 
 def _both(what: str, there: Any, here: Any) -> str:
@@ -173,6 +236,7 @@ def _problem(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
 def _technology(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     if there.get("name") != here.get("name"):
         return [_both("technology", there.get("name"), here.get("name"))]
+    there, here = (of_technology(_as_shipped(each)) | {**each} for each in (there, here))
     changed = [name for name in {**there, **here} if there.get(name) != here.get(name)]
     more = [f"{len(changed) - 2} more constants of the technology"] if len(changed) > 2 else []
     return [_both(f"{name} of the technology", there.get(name), here.get(name)) for name in changed[:2]] + more
@@ -214,10 +278,11 @@ def _probes(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """The first number of the model that changed, and how many did."""
     room = 0.0 if there.get("environment") == here["environment"] else ELSEWHERE
     first, changed, total, worst = "", 0, 0, 0.0
-    for name, text in here["values"].items():
-        now = np.array(text.split(), dtype=float)
+    before = there.get("values", {})
+    for name in [*here["values"], *(name for name in before if name not in here["values"])]:
+        now = np.array(here["values"].get(name, "").split(), dtype=float)
         try:
-            was = np.array(there.get("values", {}).get(name, "").split(), dtype=float)
+            was = np.array(before.get(name, "").split(), dtype=float)
         except ValueError:
             return [f"the model's {name} are no numbers there"]
         if was.shape != now.shape:

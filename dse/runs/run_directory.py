@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,44 @@ except ImportError:  # not on Windows
 MANIFEST = "manifest.json"
 RUN_FILES = (
     MANIFEST, "designs.csv", "random_twin.csv", "front.csv", "exact_front.csv", "convergence.csv", "columns.csv",
-    "space.toml", "sweep.json", "price_of_generality.csv",
+    "space.toml", "sweep.json",
 )  # fmt: skip
 FIGURE_FILES = ("front.pdf", "front.png", "convergence.png", "breakdown.png")
-"""Files that a run and its figures own; `overwrite=True` removes these and no other."""
+TABLE_FILES = ("price_of_generality.csv",)
+"""Files that a run, its figures and the problems that ship own; `overwrite=True` removes these and `tables_of`, and no
+other."""
+
+
+def is_plain_name(name: object) -> bool:
+    """Whether a text is the name of a file that is not hidden, and no path."""
+    return isinstance(name, str) and re.fullmatch(r"[^./\\\0][^/\\\0]*", name) is not None
+
+
+def tables_of(content: Mapping[str, Any]) -> list[str]:
+    """Names of the tables that a manifest lists, those of the `tables` of a problem of one's own among them.
+
+    Plain names only: a manifest names no file of another directory.
+    """
+    return [name for name in content.get("files", {}) if is_plain_name(name)]
+
+
+def checked_tables(owner: str, tables: Any) -> dict[str, bytes]:
+    """What `tables` of a problem of the class `owner` gave: texts by names of files that no run has itself.
+
+    Raises ValueError that says what to write instead.
+    """
+    if not isinstance(tables, Mapping):
+        raise ValueError(
+            f"{owner}.tables() returned {type(tables).__name__}, expected texts as bytes by name of a file"
+        )
+    for name, text in tables.items():
+        if not is_plain_name(name):
+            raise ValueError(f"{owner}.tables(): {name!r} is no plain name of a file; write it as 'mine.csv'")
+        if name in (*RUN_FILES, *FIGURE_FILES):
+            raise ValueError(f"{owner}.tables(): {name} is a file that every run has; choose another name")
+        if not isinstance(text, bytes):
+            raise ValueError(f"{owner}.tables(): {name} is {type(text).__name__}, expected bytes: a text's .encode()")
+    return dict(tables)
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -101,20 +136,25 @@ class RunDirectory:
     overwrite : throw away another run found there.
 
     After construction `manifest` is what was found there (empty for a new run).  Use it as a context: inside,
-    a lock keeps a second process out.
+    a lock keeps a second process out, and what is there is read and checked again.
     """
 
     def __init__(self, path: str | os.PathLike, identity: dict[str, Any], overwrite: bool = False) -> None:
         self.path = checked_path(path, "out")
-        self.identity = identity
+        self.identity = self._wanted = identity
         self.manifest: dict[str, Any] = {}
         self._lock: int | None = None
+        self._overwrite = overwrite
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
+        if not overwrite:
+            self._look()
+
+    def _look(self) -> None:
+        """Take over the run that is there; refuse another one, and files that are no run's."""
+        self.identity, self.manifest = self._wanted, {}
+        with writing(self.path):
             found = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
-        self._overwrite = overwrite
-        if overwrite:
-            return
         if MANIFEST in found:
             self.manifest = read_manifest(self.path)
             self._check_identity()
@@ -151,9 +191,13 @@ class RunDirectory:
         return same_environment(self.identity)
 
     def _remove_run(self) -> None:
+        try:
+            tables = tables_of(read_manifest(self.path))
+        except RunDirectoryError:  # none, or none that can be read
+            tables = []
         with writing(self.path):
             # the manifest last: what is left of a killed overwrite is a run
-            for name in (*FIGURE_FILES, *RUN_FILES[1:], MANIFEST):
+            for name in (*FIGURE_FILES, *TABLE_FILES, *tables, *RUN_FILES[1:], MANIFEST):
                 (self.path / name).unlink(missing_ok=True)
 
     @property
@@ -161,12 +205,12 @@ class RunDirectory:
         """Whether a whole run with this identity is there."""
         if self.manifest.get("status") != "finished":
             return False
-        return all((self.path / name).is_file() for name in self.manifest.get("files", {}))
+        return all((self.path / name).is_file() for name in tables_of(self.manifest))
 
     def check_files(self) -> None:
         """Refuse a finished run whose files were changed afterwards."""
-        for name, recorded in self.manifest.get("files", {}).items():
-            if hash_of((self.path / name).read_bytes()) != recorded:
+        for name in tables_of(self.manifest):
+            if hash_of((self.path / name).read_bytes()) != self.manifest["files"][name]:
                 raise RunDirectoryError(
                     f"{self.path / name} was changed after the run had finished; restore it, delete it to have it "
                     "made again, or start anew with overwrite=True"
@@ -186,8 +230,14 @@ class RunDirectory:
             except OSError:
                 os.close(self._lock)
                 raise RunDirectoryError(f"another process is running in {self.path}; wait for it or end it") from None
-        if self._overwrite:  # only now: the run may be another process's, at work
-            self._remove_run()
+        try:  # only now: what was there before the lock may be another process's, at work
+            if self._overwrite:
+                self._remove_run()
+            else:
+                self._look()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -129,10 +129,12 @@ def genes_of(table: pd.DataFrame, space: DesignSpace) -> np.ndarray:
 def warm_start_genes(directory: str | os.PathLike, space: DesignSpace) -> np.ndarray:
     """Designs of another run as genes in `space`: its front first, then its other designs, (k, n_var).
 
-    A parameter that the other run did not vary has the value that its manifest records.
+    A parameter that the other run did not vary has the value that its manifest records; one that came after that run
+    has its default.
     """
     directory = checked_path(directory, "warm_start")
     fixed = read_manifest(directory).get("fixed_parameters", {})
+    fixed = Accelerator().parameters() | fixed if fixed else {}
     tables = [read_table(directory / name) for name in ("front.csv", "designs.csv") if (directory / name).is_file()]
     if not tables or not sum(len(table) for table in tables):
         raise RunDirectoryError(f"warm start: {directory} holds no designs")

@@ -83,7 +83,7 @@ def sweep(
     problem : a `SearchProblem`.
     chunk : designs evaluated at once at most.
     checkpoint : file in which the state is kept while the sweep runs; read when it exists.
-    deadline : `time.perf_counter()` value at which to stop after a chunk.
+    deadline : `time.perf_counter()` value at which to stop after a chunk; one is evaluated in any case.
     progress : called with (evaluated, size, front size) after each chunk.
     each : called with the numbers of each chunk and the number of its first design in the space's enumeration,
         before the state is saved: what a sweep that continues does not evaluate again was handed over.
@@ -93,23 +93,31 @@ def sweep(
     of = {} if checkpoint is None else of_model(problem)
     start, feasible = _restore(problem, front, checkpoint, of)
     saved = begun = time.perf_counter()
+    saved_at, state = start, _state(of, start, feasible, front)
     n = min(FIRST_CHUNK, chunk)
-    while start < size and (deadline is None or begun < deadline):
-        stop = min(start + n, size)
-        rows = problem.evaluate_designs(_designs(problem, start, stop))
-        if each is not None:
-            each(start, rows)
-        keep = np.flatnonzero(rows.feasible)
-        feasible += len(keep)
-        front.update(rows.objectives[keep], start + keep)
-        start = stop
-        if checkpoint is not None and (time.perf_counter() - saved > SAVE_EVERY_S or start == size):
-            write_whole(checkpoint, _state(of, start, feasible, front))
-            saved = time.perf_counter()
-        if progress is not None:
-            progress(start, size, len(front.points))
-        begun, before = time.perf_counter(), begun
-        n = _next_chunk(n, begun - before, chunk)
+    try:
+        while start < size:
+            stop = min(start + n, size)
+            rows = problem.evaluate_designs(_designs(problem, start, stop))
+            if each is not None:
+                each(start, rows)
+            keep = np.flatnonzero(rows.feasible)
+            front.update(rows.objectives[keep], start + keep)
+            feasible += len(keep)
+            start = stop
+            state = _state(of, start, feasible, front)
+            if checkpoint is not None and time.perf_counter() - saved > SAVE_EVERY_S:
+                write_whole(checkpoint, _text(state))
+                saved, saved_at = time.perf_counter(), start
+            if progress is not None:
+                progress(start, size, len(front.points))
+            begun, before = time.perf_counter(), begun
+            n = _next_chunk(n, begun - before, chunk)
+            if deadline is not None and begun >= deadline:
+                break
+    finally:  # also after Ctrl-C: what is evaluated stays so
+        if checkpoint is not None and state["next"] > saved_at:
+            write_whole(checkpoint, _text(state))
     return _result(problem, front, start, feasible, start == size)
 
 
@@ -136,15 +144,13 @@ def _result(problem: SearchProblem, front: RunningFront, evaluated: int, feasibl
     return Sweep(X, numbers, problem.evaluate_designs(X), evaluated, feasible, complete)
 
 
-def _state(of: dict[str, Any], start: int, feasible: int, front: RunningFront) -> bytes:
-    state = {
-        "of": of,
-        "next": start,
-        "feasible": feasible,
-        "numbers": front.numbers.tolist(),
-        "points": front.points.tolist(),
-    }
-    return json.dumps(state).encode()
+def _state(of: dict[str, Any], start: int, feasible: int, front: RunningFront) -> dict[str, Any]:
+    """What a sweep that continues needs; the arrays of the front, which are never changed in place."""
+    return {"of": of, "next": start, "feasible": feasible, "numbers": front.numbers, "points": front.points}
+
+
+def _text(state: dict[str, Any]) -> bytes:
+    return json.dumps(state | {name: state[name].tolist() for name in ("numbers", "points")}).encode()
 
 
 def _restore(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from dse.runs.design_log import RunLog
 from dse.runs.files import RunDirectoryError, checked_path
 from dse.runs.problem_protocol import Evaluated
-from dse.runs.run_directory import RUN_FILES, as_written, read_manifest
+from dse.runs.run_directory import RUN_FILES, TABLE_FILES, as_written, read_manifest, tables_of
 from dse.runs.tables import Table, frame
 from dse.search.pareto import Normalisation, RunningFront, non_dominated
 
@@ -175,9 +175,10 @@ class Meter:
         return len(self.fronts[0].points), values[0], values[1]
 
 
-def readers(path: Path) -> dict[str, Callable[[], bytes]]:
-    """What gives the text of each table in a run's directory."""
-    return {name: (path / name).read_bytes for name in RUN_FILES if (path / name).is_file()}
+def readers(path: Path, manifest: Mapping[str, Any]) -> dict[str, Callable[[], bytes]]:
+    """What gives the text of each table in a run's directory, tables of a problem of one's own too."""
+    names = dict.fromkeys((*RUN_FILES, *TABLE_FILES, *tables_of(manifest)))
+    return {name: (path / name).read_bytes for name in names if (path / name).is_file()}
 
 
 def load(directory: str | os.PathLike) -> Exploration:
@@ -204,5 +205,5 @@ def load(directory: str | os.PathLike) -> Exploration:
             directory=path,
             manifest=content,
             notes=tuple(content["notes"]),
-            texts=readers(path),
+            texts=readers(path, content),
         )

@@ -18,10 +18,10 @@ import numpy as np
 from pymoo.core.algorithm import Algorithm
 
 from dse.runs.design_log import RowFormat, RunLog
-from dse.runs.files import RunDirectoryError, checked_path, git_commit, hash_of, now, write_whole, writing
+from dse.runs.files import checked_path, git_commit, hash_of, now, write_whole
 from dse.runs.identity import source_sha256, versions
 from dse.runs.problem_protocol import Evaluated, SearchProblem
-from dse.runs.run_directory import RunDirectory
+from dse.runs.run_directory import RunDirectory, checked_tables
 from dse.runs.tables import columns_text, convergence_text, warm_start_genes
 from dse.search.exhaustive_sweep import Sweep, sweep
 from dse.search.exploration import (
@@ -71,7 +71,8 @@ def explore(
         set up yet and asks and tells; its population is its own and real-valued genes are rounded to levels.
     out : directory of the run; None keeps everything in memory.  The same call with the same directory continues
         an interrupted run, and returns a finished one without work.
-    time_limit_s : end after the generation that passes it [s]; the same call continues.
+    time_limit_s : end after the generation, or the part of the sweep, that passes it [s]; one is evaluated in any
+        case, and the same call continues.
     random_twin : also evaluate as many uniform random designs, in step with the search, into `random_twin.csv`.
     exhaustive : afterwards evaluate the whole space for its exact front, into `exact_front.csv`.
     progress : called with a `Progress` after each generation.
@@ -106,10 +107,10 @@ def explore(
     RowFormat(problem)  # refuses names of levels before anything is written
     directory = RunDirectory(out, identity(problem, settings, first), overwrite)
     if directory.finished:
-        directory.check_files()
-        RunLog(problem, settings.source, directory.path / "designs.csv", directory.exact).check_again()
-        return load(directory.path)
+        return _checked(directory, problem, settings)
     with directory:
+        if directory.finished:  # by another process, since
+            return _checked(directory, problem, settings)
         try:
             _begin(directory, problem, settings, warm_start)
             return _Run(problem, settings, directory, first, progress, start, time_limit_s).run()
@@ -117,6 +118,13 @@ def explore(
             raise
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted; the same command continues in {directory.path}") from None
+
+
+def _checked(directory: RunDirectory, problem: SearchProblem, settings: Settings) -> Exploration:
+    """The finished run of a directory; RunDirectoryError where its files or numbers have changed."""
+    directory.check_files()
+    RunLog(problem, settings.source, directory.path / "designs.csv", directory.exact).check_again()
+    return load(directory.path)
 
 
 def _begin(
@@ -137,14 +145,10 @@ def _begin(
         warm_start=None if warm_start is None else str(Path(warm_start).resolve()),
     )
     try:
-        temporary = directory.path / ".space.toml.tmp"
-        with writing(directory.path / "space.toml"):
-            problem.space.to_toml(temporary)
-            os.replace(temporary, directory.path / "space.toml")
-    except RunDirectoryError:
-        raise
+        text = problem.space.toml_text()
     except (ValueError, AttributeError):  # a space of one's own that TOML cannot hold
-        pass
+        return
+    write_whole(directory.path / "space.toml", text.encode())
 
 
 class _Run:
@@ -202,15 +206,15 @@ class _Run:
                     log.close()
 
     def _search(self) -> tuple[str, bool]:
-        budget, generation = self.settings.evaluations, 0
+        budget, generation, is_new = self.settings.evaluations, 0, False
         while len(self.log) < budget:
             late = self.deadline is not None and time.perf_counter() >= self.deadline
-            if late and generation and not self._replaying():
+            if late and is_new:  # a generation at least, so that short limits come to an end
                 return f"the time limit was reached after {len(self.log)} of {budget} evaluations", False
             X = self.proposer.ask(budget - len(self.log))
             if len(X) == 0:
                 return self._exhausted(), True
-            generation += 1
+            generation, is_new = generation + 1, not self._replaying()
             rows = self.log.evaluate(X, generation)
             self.proposer.tell(rows)
             twin_rows = None
@@ -279,7 +283,8 @@ class _Run:
         }
         if len(self.log) and hasattr(self.problem, "tables"):
             twin = points.get("random") if self.twin is not None else None
-            texts |= self.problem.tables(front_rows(self.log), points[self.log.source], twin)
+            found = self.problem.tables(front_rows(self.log), points[self.log.source], twin)
+            texts |= checked_tables(type(self.problem).__name__, found)
         if self.swept is not None:
             texts["exact_front.csv"] = self.swept.text(self.problem)
         hypervolume = {source: scale.hypervolume(F) if scale else 0.0 for source, F in fronts.items()}
@@ -325,7 +330,7 @@ class _Run:
             hypervolume=hypervolume,
             normalisation=None if scale is None else asdict(scale),
             notes=notes,
-            files={name: hash_of((path / name).read_bytes()) for name in names} if finished else {},
+            files={name: hash_of((path / name).read_bytes()) for name in names},
         )
         if finished:
             (path / "sweep.json").unlink(missing_ok=True)
@@ -344,7 +349,7 @@ class _Run:
             texts_of: dict[str, Callable[[], bytes]] = {name: partial(bytes, text) for name, text in texts.items()}
             texts_of |= {name: log.text for name, log in self._named_logs()}
         else:
-            texts_of = readers(directory.path)
+            texts_of = readers(directory.path, directory.manifest)
         return Exploration(
             objective_names=self.log.format.objectives,
             stopped_because=reason,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
 from dse.costs import kernels as k
 from dse.costs.batches import step_results
 from dse.costs.kernel_rows import DEFAULT_SLACK, columns_of, design_rows, mapper_mode, network_tables
-from dse.costs.probes import probe_designs, probe_network
+from dse.costs.probes import probe_designs, probe_network, read_only
 from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.area import AREA_BLOCKS, leakage_of_blocks_w, sum_blocks
@@ -181,7 +183,8 @@ class MixEvaluator:
         return CoRun(done, metrics, alone_s, overflows, division, design)
 
 
-def probe_values(technology: Technology) -> dict[str, np.ndarray]:
+@functools.lru_cache(maxsize=8)
+def probe_values(technology: Technology) -> MappingProxyType[str, np.ndarray]:
     """What the model computes of a small mix on divided designs with these constants: metrics by name, each (12,).
 
     They stand in the manifest of runs of several networks beside those of `dse.costs.probes`.
@@ -200,7 +203,7 @@ def probe_values(technology: Technology) -> dict[str, np.ndarray]:
         runs_on = [s % division.sub_arrays for s in range(len(streams))]
         evaluator = MixEvaluator(mix, technology, order=ORDERS[i % len(ORDERS)])
         found.append(evaluator([design], [division], [runs_on])[0].metrics)
-    return {f"mix_{name}": np.array([metrics[name] for metrics in found]) for name in found[0]}
+    return read_only({f"mix_{name}": np.array([metrics[name] for metrics in found]) for name in found[0]})
 
 
 def co_run(

@@ -1,0 +1,156 @@
+"""Runs of an older source: what has changed in a copy of the package, and whether it knows the runs from before."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dse
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.dataflow import Dataflow, SpatialOption
+from dse.hardware.space import DesignSpace
+from dse.hardware.technology import Technology
+from dse.search.search_loop import explore
+from problems import SimultaneousDNNs, SingleDNN
+
+ROOT = Path(__file__).parents[1]
+MINE = Dataflow("rows_of_pixels", (SpatialOption(("C", "FY"), ("OX", "K"), ("W", "O")),))
+LAYERS = """
+[[layer]]
+name = "a"
+K = 8
+C = 8
+OX = 4
+output = "x"
+
+[[layer]]
+name = "b"
+operator = "Softmax"
+operations = 64
+input_elements = 32
+output_elements = 32
+inputs = ["x"]
+"""
+
+SCRIPT = """
+import sys
+from pathlib import Path
+
+import dse
+from dse.commands.design_by_text import choose
+from dse.hardware.accelerator import Accelerator
+from dse.runs.identity import source_sha256
+from dse.search.search_loop import explore
+from problems import rebuild, resume
+
+copy, base = Path(sys.argv[1]), Path(sys.argv[2])
+assert Path(dse.__file__).is_relative_to(copy), dse.__file__
+print(source_sha256())
+for name in ("single", "simultaneous"):
+    before = {path.name: path.read_bytes() for path in (base / name).iterdir()}
+    assert resume(base / name).finished
+    assert {path.name: path.read_bytes() for path in (base / name).iterdir()} == before, name
+    torn = base / f"{name}_torn"
+    resume(torn)
+    assert all((torn / n).read_bytes() == x for n, x in before.items() if n != "manifest.json"), name
+    design = choose(f"{base / name}:3")
+    assert design.technology.node_nm == 28 and design.design.rows in (8, 16)
+    fresh = rebuild(base / name)
+    explore(fresh, evaluations=8, population=4, random_twin=False, warm_start=base / name)
+print(getattr(Accelerator(), "spare", None), getattr(dse.Technology.at(28), "spare_pj", None))
+"""
+
+WORDS = {
+    "dse/hardware/area.py": (r'\A"""', '"""Another word. '),
+    "dse/costs/kernels.py": (r'\A"""', '"""Another word. '),
+    "dse/costs/formulas.py": (r'(def \w+\([^"]*?\) -> [^"]*?:\n    """)', r"\1Another word. "),
+}
+FIELDS = {
+    "dse/networks/layers.py": (
+        (r"(    fused: tuple\[str, \.\.\.\] = \(\)\n)", r'\1    spare: str = ""\n'),
+        (r'(    output: str = ""\n\n    macs = 0)', r'    spare: int = 3\n\1'),
+        (r'(    source: str = ""\n)', r'\1    spare: str = "none"\n'),
+    ),
+    "dse/hardware/accelerator.py": (
+        (r"(    accumulator_bits: .*\n)", r'\1    spare: str = _operands("", "of a test")\n'),
+    ),
+    "dse/hardware/technology.py": (
+        (r"(    adder_8bit_pj: .*\n)", r'\1    spare_pj: float = _constant(0.5, "a test", "energy")\n'),
+    ),
+    "dse/hardware/dataflow.py": ((r"(    forwards_inputs: bool = False\n)", r"\1    spare: bool = False\n"),),
+    "dse/simultaneous/mixes.py": ((r"(    after: tuple\[int, \.\.\.\] = \(\)\n)", r"\1    spare: float = 1.0\n"),),
+}  # fmt: skip
+"""What is changed in the copy: the first place that a pattern finds, and what comes there."""
+
+
+def edited(path, *changes):
+    text = path.read_text()
+    for pattern, new in changes:
+        text, count = re.subn(pattern, new, text, count=1)
+        assert count == 1, (path, pattern)
+    path.write_text(text)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Finished runs of the source as it is, and copies of them that look interrupted."""
+    base = tmp_path_factory.mktemp("runs")
+    for name in ("one", "two"):
+        (base / f"{name}.toml").write_text(LAYERS)
+    files = [str(base / "one.toml"), str(base / "two.toml")]
+    space = DesignSpace({"rows": [8, 16], "cols": [8, 16], "dataflow": [MINE, "row_stationary"], "dram_gbps": [4, 16]},
+                        Accelerator(weight_register_bytes=16), "mine")  # fmt: skip
+    made = {
+        "single": SingleDNN(files[0], space, Technology.at(28)),
+        "simultaneous": SimultaneousDNNs(files, space, Technology.at(28), dataflows=("same", MINE)),
+    }
+    for name, problem in made.items():
+        explore(problem, evaluations=12, population=6, seed=1, out=base / name)
+        torn = base / f"{name}_torn"
+        shutil.copytree(base / name, torn)
+        content = json.loads((torn / "manifest.json").read_text())
+        (torn / "manifest.json").write_text(json.dumps(content | {"status": "running"}))
+        (torn / "designs.csv").write_bytes(b"".join((torn / "designs.csv").read_bytes().splitlines(True)[:6]))
+    return base
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the package with other words in its docstrings."""
+    root = tmp_path_factory.mktemp("copy")
+    for name in ("dse", "problems"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, change in WORDS.items():
+        edited(root / name, change)
+    return root
+
+
+def known_by(copy, runs, tmp_path):
+    """What the copy prints after it has finished all runs of before and found them equal."""
+    done = tmp_path / "runs"
+    shutil.copytree(runs, done)
+    environment = {**os.environ, "PYTHONPATH": str(copy), "NUMBA_CACHE_DIR": str(copy / "numba")}
+    command = [sys.executable, "-c", SCRIPT, str(copy), str(done)]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.split()
+
+
+def test_changed_words_keep_a_finished_run(copy, runs, tmp_path):
+    """A docstring is not what a run computes: `resume` says finished and does no work."""
+    source, *_ = known_by(copy, runs, tmp_path)
+    assert source != json.loads((runs / "single" / "manifest.json").read_text())["source_sha256"]
+
+
+def test_a_new_field_with_a_default_keeps_a_run(copy, runs, tmp_path):
+    """Of layers, networks, requests, designs, options of a dataflow, constants: each made every run a foreign one."""
+    for name, changes in FIELDS.items():
+        edited(copy / name, *changes)
+    *_, spare_pj = known_by(copy, runs, tmp_path)
+    assert 0 < float(spare_pj) < 0.5  # scaled to 28 nm
+    assert not hasattr(dse.Technology(), "spare_pj")
