@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-NetworkArgument = Annotated[str, typer.Argument(help="Name (see: dse networks), or an .onnx or .toml file.")]
+NETWORK = typer.Argument(help="Name (see: dse networks), or an .onnx or .toml file.")
+NetworkArgument = Annotated[str, NETWORK]
 
 
 def batch_of(text: str | int) -> int | None:

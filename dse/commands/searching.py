@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from dse.commands.options import (
+    NETWORK,
     Batch,
     Dims,
     Jobs,
@@ -27,7 +28,7 @@ from dse.commands.terminal import EXIT_ERROR, EXIT_INTERRUPTED, console, fail, s
 
 
 def explore(
-    network: Annotated[str | None, typer.Argument(help="Name (see: dse networks), or an .onnx or .toml file.")] = None,
+    network: Annotated[str | None, NETWORK] = None,
     networks: Annotated[
         str | None,
         typer.Option(
