@@ -88,10 +88,6 @@ def option_rows(dataflow: Dataflow) -> np.ndarray:
         row[k.OPT_W : k.OPT_W + 3] = [x in option.stationary for x in OPERANDS]
         row[k.OPT_FLATTEN] = option.flatten_reduction
         row[k.OPT_FORWARDS] = option.forwards_inputs
-        row[k.OPT_CAP : k.OPT_CAP + 8] = np.inf
-        row[k.OPT_FIXED : k.OPT_FIXED + 8] = 0.0
-        row[k.OPT_WHOLE_ROWS], row[k.OPT_ORDERS], row[k.OPT_ONCE] = 0.0, 7.0, 0.0
-        row[k.OPT_BYPASS], row[k.OPT_LEAST_DRAM] = -1.0, 0.0
     return rows
 
 

@@ -69,13 +69,9 @@ N_VECTOR = 4
  PJ_WRITE_O, PJ_DRAM, PJ_BUS, PJ_HOP, PJ_VECTOR, PJ_LEAK_CYCLE, PJ_MAC_DYNAMIC, OVERLAP_LOAD, LINK_W, LINK_I, LINK_O,
  PADDED_W, PADDED_I, PADDED_O, COMPRESSION, TWICE_W, TWICE_I, TWICE_O, RELOAD) = range(58)  # fmt: skip
 N_DESIGN = 58
-# Columns of a spatial-option row: up to four loops an axis (-1 = none), allowed stationary operands, flags; the largest
-# factor of each loop of each axis (infinite = none) and whether it is a sub-axis of its own; the mapping family: buffer
-# tiles of whole rows, allowed orders of the DRAM loops (bits by row of ORDERS), operands that cross the DRAM link once
-# (bits), the set of bypasses (-1 = any that the design allows), whether least DRAM traffic comes first.
+# Columns of a spatial-option row: up to four loops an axis (-1 = none), allowed stationary operands, flags.
 OPT_ROWS, OPT_COLS, OPT_W, OPT_I, OPT_O, OPT_FLATTEN, OPT_FORWARDS = 0, 4, 8, 9, 10, 11, 12
-OPT_CAP, OPT_FIXED, OPT_WHOLE_ROWS, OPT_ORDERS, OPT_ONCE, OPT_BYPASS, OPT_LEAST_DRAM = 13, 21, 29, 30, 31, 32, 33
-N_OPTION = 34
+N_OPTION = 13
 # Columns of a mapping row: spatial factors, register tile, buffer tile of each loop; choices; loops in a given order
 # (outer to inner, where the number of the order is -1; the search never does that).
 MAP_S, MAP_R, MAP_T, MAP_LANES, MAP_DRAM_ORDER, MAP_STATIONARY, MAP_BYPASS, MAP_OPTION = 0, 8, 16, 24, 25, 26, 27, 28
