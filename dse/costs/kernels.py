@@ -1581,7 +1581,9 @@ def _search_configurations(search, options, lists, aim, effort, out):
                     tables.spatial[j].floor = np.inf
                     continue
             tables.spatial[j].floor = np.inf
-            _expand(search, options, j, aim, effort, out)
+            ideal = _expand(search, options, j, aim, effort, out)
+            if effort.sizes == QUICK:
+                floor = min(floor, ideal)
         else:
             configuration = tables.configurations[q]
             if effort.sizes == QUICK:
@@ -1895,11 +1897,11 @@ def _use_spatial(search, options, j):
 
 @_inner
 def _expand(search, options, j, aim, effort, out):
-    """Append the configurations of spatial factors `j`."""
+    """Append the configurations of spatial factors `j`; returns the least cycles of those that are left out."""
     tables, mapping = search.tables, search.mapping
     case = _use_spatial(search, options, j)
     inside = Search(case, mapping, tables, search.best_map, search.trial)
-    floor = _spatial_floor(search, j)
+    floor, left_out = _spatial_floor(search, j), np.inf
     for bypass in range(8):
         if not _bypass_allowed(case.design, case.option, bypass):
             continue
@@ -1913,12 +1915,14 @@ def _expand(search, options, j, aim, effort, out):
             if effort.sizes == QUICK and aim == FASTEST:
                 if not _pick_registers(inside, stationary):
                     continue
-                ideal = max(floor, _least_port_cycles(inside, stationary))
+                ideal = max(floor, _least_port_cycles(inside, stationary) * ROOM)
+                left_out = min(left_out, ideal)
                 picked = _append_configuration(inside, j, aim, np.inf)
                 if picked > ideal * (1.0 + 0.5 * effort.near):
                     _register_tiles(inside, j, stationary, aim, QUICK, picked)
             else:
                 _register_tiles(inside, j, stationary, aim, effort.sizes, np.inf)
+    return left_out
 
 
 @_inner
@@ -2322,8 +2326,10 @@ def _add_nodes(search, g, f, c, floor, aim):
     moved_once = _priced(costs, COST_DRAM, floor.wires, WIO(facts.whole[W], positions, 0.0))
     enough = best.cycles * (1.0 - best.near) if aim == FASTEST else np.inf
     # Sums that stay need so many tiles of pixels x K; W crosses once for each of the one, I of the other.
-    tiles = all_pixels * layer[K] * group.size * facts.word[O] * facts.copies[O]
-    tiles = max(1.0, tiles / max(1e-9, facts.room[facts.buffer[O]]))
+    all_sums = all_pixels * layer[K] * group.size * facts.word[O]
+    tiles, room_o = 1.0, facts.room[facts.buffer[O]]
+    if all_sums * _copies(facts, O, True) > room_o:  # all of them at once need no second copy
+        tiles = max(1.0, all_sums * facts.copies[O] / max(1e-9, room_o))
     if n_r > 1.0 and aim == FASTEST:
         stay = max(0.0, 2 * np.sqrt(again_w * again_i * tiles) - again_w - again_i)
         if (moved_once + min(stay, again_o * (n_r - 1))) * facts.per_bandwidth * ROOM >= enough:
