@@ -22,11 +22,15 @@ LEAST_LATENCY = mapper_mode("latency", 0.0)
 
 @dataclass(frozen=True)
 class Found:
-    """A mapping and its cost; where nothing fits `overflow` > 0, and the mapping is none."""
+    """A mapping and its cost; where nothing fits `overflow` > 0, and the mapping is none.
+
+    `least_cycles`: no mapping is faster, where the objective is latency.
+    """
 
     cycles: float
     energy_pj: float
     overflow: float
+    least_cycles: float
     mapping: dse.Mapping | None
 
 
@@ -58,7 +62,7 @@ def best_mapping(
     lists, looks = k.lists_of(numbers[None])[0], effort_named(effort)
     k.map_layer(numbers, rows[0], options, lists, looks, mode, share, variant, row, out, k.make_scratch())
     mapping = dse.Mapping.from_row(row) if out[k.OVERFLOW] == 0 else None
-    return Found(float(out[k.CYCLES]), float(out[k.ENERGY_PJ]), float(out[k.OVERFLOW]), mapping)
+    return Found(float(out[k.CYCLES]), float(out[k.ENERGY_PJ]), float(out[k.OVERFLOW]), float(out[k.LEAST]), mapping)
 
 
 def network_metrics(

@@ -46,6 +46,8 @@ def checked_technology(technology: Technology | None) -> Technology:
 def check_mapping_arguments(n_jobs: int, mapping_objective: str, mapping_slack: float) -> None:
     """ProblemError where workers, what the mapper minimises, or its slack is not what a problem takes."""
     _as_problem_error(checked_jobs, n_jobs)
+    if mapping_slack is None:  # the mapper's word for latency alone: then energy means nothing
+        raise ProblemError("mapping_slack must be a number, at least 0, got None")
     _as_problem_error(mapper_mode, mapping_objective, mapping_slack, "mapping_slack")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from dse.analysis.price_of_generality import PRICES, price_of_run
 from dse.costs.fixed_mapping import MEANINGS, FixedMappingEvaluator, FixedMappingSpace
 from dse.costs.kernel_rows import DEFAULT_SLACK
-from dse.costs.probes import probe_values_of
+from dse.costs.probes import probe_values as model_probes
 from dse.costs.several_networks import SeveralEvaluator, distinct_networks
 from dse.hardware.space import DesignSpace, default_space
 from dse.hardware.technology import Technology
@@ -191,7 +191,7 @@ class GeomeanDNN(AcceleratorProblem):
 
     def probe_values(self) -> dict[str, np.ndarray]:
         """What the model computes on the probe set with this technology."""
-        return probe_values_of(self.space, self.technology)
+        return dict(model_probes(self.technology))
 
     def describe(self) -> dict[str, Any]:
         """As the base class, with the content of the networks and of the technology."""

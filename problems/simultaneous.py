@@ -10,7 +10,7 @@ import numpy as np
 
 from dse.costs.kernel_rows import DEFAULT_SLACK
 from dse.costs.parallel import checked_jobs, in_threads, worker_count
-from dse.costs.probes import probe_values_of
+from dse.costs.probes import probe_values as model_probes
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.dataflow import Dataflow, dataflow_named, is_built_in, plain_dataflow
 from dse.hardware.dataflow_file import dataflow_of_plain
@@ -279,7 +279,7 @@ class SimultaneousDNNs(AcceleratorProblem):
 
     def probe_values(self) -> dict[str, np.ndarray]:
         """What the model computes on the probe set, and of a small mix, with this technology."""
-        return probe_values_of(self.space, self.technology) | mix_probes(self.technology)
+        return model_probes(self.technology) | mix_probes(self.technology)
 
     def describe(self) -> dict[str, Any]:
         """As the base class, with the content of the mix and of the technology."""

@@ -282,7 +282,7 @@ def test_search_finds_the_best_assignment_of_small_cases(seed):
         most_sub_arrays=3,
     )
     run = dse.explore(
-        simultaneous, evaluations=min(400, simultaneous.space.size), population=40, seed=seed, random_twin=False
+        simultaneous, evaluations=min(800, simultaneous.space.size), population=40, seed=seed, random_twin=False
     )
     columns, mix = run.front.iloc[0], simultaneous.mix
     evaluator = MixEvaluator(mix)

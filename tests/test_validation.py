@@ -18,7 +18,7 @@ ERRORS = {
     ("eyeriss", "DRAM traffic"): {"worst": (0.127, 0.005)},
     ("tpu", "throughput"): {"mean": (0.065, 0.005), "worst": (0.102, 0.005)},
     ("gemmini", "cycles, given mapping"): {"median": (0.112, 0.003), "mean": (0.173, 0.005), "rank": (0.9802, 0.0002)},
-    ("nvdla", "frame rate"): {"median": (0.060, 0.01), "worst": (0.40, 0.02)},
+    ("nvdla", "frame rate"): {"median": (0.055, 0.01), "worst": (0.514, 0.02)},
     ("nvdla", "layer MAC cycles"): {"median": (0, 0), "worst": (0.306, 0.005)},
     ("scalesim", "cycles"): {"worst": (0, 1e-9)},
     ("scalesim", "SRAM input reads"): {"worst": (0, 0)},
@@ -44,11 +44,12 @@ def test_errors_have_not_drifted(reference):
 
 
 def test_eyeriss_best_mapping_moves_no_more_than_the_chip():
-    """But for CONV1's global buffer, which buys less of DRAM."""
+    """But for CONV1's global buffer, which buys less of DRAM, and CONV5's DRAM, which buys less of the buffer."""
     rows = reference_rows("eyeriss").set_index(["quantity", "row"])
     for what in ("global-buffer traffic, best mapping", "DRAM traffic, best mapping"):
         above = rows.loc[what][lambda t: t["predicted"] > t["measured"]]
-        assert list(above.index) == (["CONV1"] if what.startswith("global") else [])
+        assert list(above.index) == (["CONV1"] if what.startswith("global") else ["CONV5"])
+        assert above["note"].str.contains("more of").all()
     best, ideal = rows.loc["processing latency, best mapping"], rows.loc["processing latency"]
     assert (best["predicted"] >= ideal["roofline"]).all()
 

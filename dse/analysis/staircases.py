@@ -89,8 +89,8 @@ def staircase(
     """Cycles of one layer alone, all repeats, at each size.
 
     Returns columns ``size, value, cycles, macs, utilisation, bound, step`` and ``is_step``: the largest value before
-    the cycles rise by more than 2 %.  ``step``: lanes of that loop side by side in the mapping (1 where it is not
-    unrolled) [elements]; for other sizes than channels 0.
+    the cycles rise by more than 2 %.  ``step``: the most of that loop side by side in any of the mappings (1 where it is
+    not unrolled) [elements]; for other sizes than channels 0.
     """
     if what not in SIZES:
         raise ValueError(f"size {what!r} is unknown; choose among {', '.join(SIZES)}")
@@ -105,7 +105,10 @@ def staircase(
         raise ValueError(f"sizes of {what} must be whole numbers >= 1, got {chosen}")
     layers = [replace(varied(layer, what, value), name=f"{what}={value}") for value in chosen]
     cycles, _ = layer_cycles([design], Network.from_layers(layers), **options)
-    table = evaluate(design, Network.from_layers(layers), **options).layers
+    done = evaluate(design, Network.from_layers(layers), **options)
+    table = done.layers
+    if lanes > 0:
+        lanes = max(mapping.s(what) for mapping in done.mappings.values())
     rises = np.append(cycles[0][1:] > 1.02 * cycles[0][:-1], False)
     if what == "groups" or what == "stride":
         rises[:] = False  # fewer cycles with every value: no stairs to mark

@@ -18,13 +18,14 @@ import numpy as np
 from dse.costs import kernels as k
 from dse.costs.batches import step_results
 from dse.costs.fixed_mapping import FIXED, FixedMappingEvaluator
-from dse.costs.kernel_rows import columns_of, design_rows, layer_row, mapper_mode, network_tables
+from dse.costs.kernel_rows import (
+    EFFORTS, columns_of, design_rows, layer_row, mapper_mode, network_tables,
+)  # fmt: skip
 from dse.costs.mapping import Mapping
 from dse.costs.results import metric_columns
-from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, INTERCONNECTS, PARAMETERS, PORT_MODELS, Accelerator
+from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, INTERCONNECTS, PORT_MODELS, Accelerator
 from dse.hardware.area import area_mm2, leakage_w
-from dse.hardware.dataflow import dataflow_named
-from dse.hardware.space import DesignSpace
+from dse.hardware.dataflow import Dataflow, SpatialOption, dataflow_named
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, MacLayer, Network, Sizes, VectorLayer
 
@@ -33,8 +34,17 @@ N_FROZEN = 16
 N_ORDERED = 24
 """Designs of the probe set; those that also run frozen mappings; layers that also run in a given loop order."""
 
+COMPLETE_DESIGNS = (1, 5, 28, 57)
+"""Numbers of the designs whose mappings of small layers are also searched completely."""
+
 MODES = (("latency", 0.01), ("latency", 0.0), ("energy", 0.0), ("edp", 0.0))
 """What the mapper minimises, in turn over the designs: objective and slack."""
+
+RESTRICTED = Dataflow("restricted", (
+    SpatialOption(("C", "K<=2"), ("OX2", "OY"), ("W", "O"), whole_rows=True, least_dram=True, bypass=""),
+    SpatialOption((), ("K",), ("O",), dram_orders=("PRK", "KPR"), once="O"),
+))  # fmt: skip
+"""A dataflow whose options leave few mappings: sub-axes, caps and every kind of restriction."""
 
 _REGISTER_BYTES, _KIB, _WIDTHS = (1, 2, 4, 16, 64, 300), (1, 2, 6, 32, 256), (1, 8, 32, 100)
 LEVELS: dict[str, tuple] = {
@@ -43,7 +53,7 @@ LEVELS: dict[str, tuple] = {
     "macs_per_pe": (1, 2, 4, 9, 16),
     "dataflow": (
         "weight_stationary", "weight_stationary_im2col", "output_stationary", "input_stationary", "row_stationary",
-        "channel_vector", "output_pixels", "row_stationary_sets", "flexible",
+        "channel_vector", "output_pixels", "row_stationary_sets", "flexible", RESTRICTED,
     ),
     "interconnect": INTERCONNECTS,
     "overlap_skew": (True, False),
@@ -75,15 +85,10 @@ LEVELS: dict[str, tuple] = {
     "activation_bits": (8, 16, 12),
     "accumulator_bits": (32, 24, 16),
     "vector_lanes": (1, 4, 32),
+    "port_model": PORT_MODELS,
+    "separate_ports": ("", "", "O", "WI", "WIO"),
 }  # fmt: skip
-"""Levels of every parameter in the probe set, but for those of `LATER_LEVELS`."""
-
-N_LATER = 24
-LATER_LEVELS: dict[str, tuple] = {"port_model": PORT_MODELS[::-1], "separate_ports": ("", "O", "WI", "WIO")}
-"""Parameters that came when runs existed, and their levels in `N_LATER` probes of their own.
-
-A space that leaves them at their defaults needs no such probes: its runs are still known by the numbers of before.
-"""
+"""Levels of every parameter in the probe set."""
 
 
 def _spread(i: int, j: int, levels: tuple) -> object:
@@ -145,6 +150,16 @@ def probe_network() -> Network:
     sizes = {"image": 3072, "query": 1024}
     sizes |= {layer.output: layer.output_elements for layer in layers if layer.output}
     return Network("probe", layers, tensor_elements=sizes)
+
+
+def _small_network() -> Network:
+    """Layers that a complete search is quick with."""
+    layers = (
+        MacLayer("conv", "Conv", K=5, C=6, OY=3, OX=20, FY=2, FX=2, pad_x=1, IY=4, IX=19),
+        MacLayer("depthwise", "Conv", G=6, OY=4, OX=3, FY=3, FX=1, stride_y=2, IY=9, IX=3),
+        MacLayer("product", "MatMul", B=2, K=7, C=40, OX=3),
+    )
+    return Network("small", layers)
 
 
 def _frozen_columns(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -215,34 +230,13 @@ def probe_values(technology: Technology, chosen: tuple[int, ...] | None = None) 
     ordered = np.array(_ordered(rows, options, technology))
     for name, column in (("cycles", k.CYCLES), ("energy_pj", k.ENERGY_PJ), ("overflow", k.OVERFLOW)):
         values[f"ordered_{name}"] = ordered[:, column]
+    whole, complete = network_tables(_small_network()), []
+    for i in COMPLETE_DESIGNS if chosen is None else sorted(set(COMPLETE_DESIGNS) & set(chosen)):
+        mode = mapper_mode(*MODES[i % len(MODES)])
+        complete.append(step_results(rows[i : i + 1], options, whole, *mode, EFFORTS["complete"])[0])
+    for name, column in (("cycles", k.CYCLES), ("energy_pj", k.ENERGY_PJ)):
+        values[f"complete_{name}"] = np.array(complete).reshape(len(complete), -1, k.N_RESULT)[:, :, column]
     return read_only(values)
-
-
-@functools.lru_cache(maxsize=8)
-def later_values(technology: Technology, count: int = N_LATER) -> MappingProxyType[str, np.ndarray]:
-    """As `probe_values`, read-only too, of the first `count` designs that `LATER_LEVELS` change, as ``later_...``."""
-    designs = [
-        design.with_parameters({name: _spread(i, j, levels) for j, (name, levels) in enumerate(LATER_LEVELS.items())})
-        for i, design in enumerate(probe_designs()[1 : 1 + count])
-    ]
-    columns, tables = columns_of(designs), network_tables(probe_network())
-    rows, options = design_rows(columns, technology)
-    steps = []
-    for i in range(count):
-        objective, slack = MODES[i % len(MODES)]
-        steps.append(step_results(rows[i : i + 1], options, tables, *mapper_mode(objective, slack))[0])
-    found = {"layer_cycles": k.CYCLES, "layer_energy_pj": k.ENERGY_PJ}
-    values = {f"later_{name}": np.array(steps)[:, :, column] for name, column in found.items()}
-    return read_only(values | {"later_area_mm2": area_mm2(columns, technology)})
-
-
-def probe_values_of(space: DesignSpace, technology: Technology) -> dict[str, np.ndarray]:
-    """`probe_values`, and `later_values` where a design of the space may differ from a default of `LATER_LEVELS`."""
-    levels = {v.name: v.levels for v in space.variables}
-    values = dict(probe_values(technology))
-    if any(set(levels.get(p, (getattr(space.base, p),))) != {PARAMETERS[p].default} for p in LATER_LEVELS):
-        values |= later_values(technology)
-    return values
 
 
 def _ordered(rows: np.ndarray, options: np.ndarray, technology: Technology) -> list[np.ndarray]:
