@@ -12,7 +12,7 @@ from pathlib import Path
 import coverage
 import numpy as np
 
-DESIGNS = (19, 48, 12, 0, 59, 15, 55, 30, 51, 54, 11)
+DESIGNS = (19, 10, 2, 48, 4, 55, 59, 27, 3, 54, 11, 51)
 """Numbers of probe designs that reach every line together, the quickest of those that do; found greedily."""
 
 NOTICING = DESIGNS[:3]
@@ -28,7 +28,7 @@ from dse.hardware.technology import Technology  # noqa: E402
 
 def values_of(designs):
     """What the probes of some designs compute."""
-    return probes.probe_values(Technology.at(45), designs)
+    return probes.probe_values(Technology.at(45), designs, probes.COMPLETE_DESIGNS if designs == DESIGNS else ())
 
 
 values_of(DESIGNS)

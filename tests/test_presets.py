@@ -118,6 +118,8 @@ def test_presets_are_never_slower_with_more(name, parameter):
 @pytest.mark.parametrize("name", ["diannao", "shidiannao", "systolic"])
 def test_presets_are_never_slower_with_more_in_the_complete_search(name):
     design, network = dse.preset(name), dse.load_network("resnet50")
-    more = replace(design, **{f"{x}_buffer_kib": 2 * getattr(design, f"{x}_buffer_kib") for x in ("weight", "input", "output")})
+    more = replace(
+        design, **{f"{x}_buffer_kib": 2 * getattr(design, f"{x}_buffer_kib") for x in ("weight", "input", "output")}
+    )
     before, after = (dse.evaluate(x, network, slack=None, effort="complete").layers["cycles"] for x in (design, more))
     assert (after <= before * (1 + 1e-12)).all()

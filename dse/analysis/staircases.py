@@ -89,8 +89,8 @@ def staircase(
     """Cycles of one layer alone, all repeats, at each size.
 
     Returns columns ``size, value, cycles, macs, utilisation, bound, step`` and ``is_step``: the largest value before
-    the cycles rise by more than 2 %.  ``step``: the most of that loop side by side in any of the mappings (1 where it is
-    not unrolled) [elements]; for other sizes than channels 0.
+    the cycles rise by more than 2 %.  ``step``: the most of that loop side by side in any of the mappings (1 where it
+    is not unrolled) [elements]; for other sizes than channels 0.
     """
     if what not in SIZES:
         raise ValueError(f"size {what!r} is unknown; choose among {', '.join(SIZES)}")

@@ -1052,7 +1052,7 @@ def _fold_size(case, mapping, d):
 #   energy may want smaller factors: `_spatial_choices` adds those cut to the same trips.)
 # - Register tiles that can grow are not needed either: pieces merge.
 # - Between two trip counts, costs are linear in the size of a tile but for steps of the array; so the ends of each trip
-#   count and the multiples of a step are enough, and the largest that fits (`_critical_sizes`, `_widen`).
+#   count and the multiples of a step are enough, and the largest that fits (`_critical_sizes`).
 # - Everything but the time of the array is linear in six traffic numbers (`_account`), so the search reads the
 #   coefficients off the model (`_coefficients`); and lower bounds of the traffic bound cycles and energy.
 #

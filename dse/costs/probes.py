@@ -19,7 +19,12 @@ from dse.costs import kernels as k
 from dse.costs.batches import step_results
 from dse.costs.fixed_mapping import FIXED, FixedMappingEvaluator
 from dse.costs.kernel_rows import (
-    EFFORTS, columns_of, design_rows, layer_row, mapper_mode, network_tables,
+    EFFORTS,
+    columns_of,
+    design_rows,
+    layer_row,
+    mapper_mode,
+    network_tables,
 )  # fmt: skip
 from dse.costs.mapping import Mapping
 from dse.costs.results import metric_columns
@@ -34,7 +39,7 @@ N_FROZEN = 16
 N_ORDERED = 24
 """Designs of the probe set; those that also run frozen mappings; layers that also run in a given loop order."""
 
-COMPLETE_DESIGNS = (1, 5, 28, 57)
+COMPLETE_DESIGNS = (1, 28, 41)
 """Numbers of the designs whose mappings of small layers are also searched completely."""
 
 MODES = (("latency", 0.01), ("latency", 0.0), ("energy", 0.0), ("edp", 0.0))
@@ -99,12 +104,19 @@ def _spread(i: int, j: int, levels: tuple) -> object:
 
 @functools.cache
 def probe_designs() -> tuple[Accelerator, ...]:
-    """The designs of the probe set, `N_DESIGNS` of them: two as written here, the others spread over `LEVELS`."""
+    """The designs of the probe set, `N_DESIGNS` of them: three as written here, the others spread over `LEVELS`."""
     roomy = dict.fromkeys(("weight_register_bytes", "input_register_bytes", "output_register_bytes"), 512)
-    written = (Accelerator(dataflow="flexible", rows=8, cols=8, dram_gbps=400).with_parameters(roomy), Accelerator())
+    stopped = Accelerator(rows=32, cols=32, dataflow="weight_stationary_im2col", overlap_load=False, dram_gbps=400)
+    written = (
+        Accelerator(dataflow="flexible", rows=8, cols=8, dram_gbps=400).with_parameters(roomy),
+        Accelerator(),
+        stopped.with_parameters(
+            {"vector_lanes": 1} | {f"{x}_buffer_width_bytes": 256 for x in ("weight", "input", "output")}
+        ),
+    )
     return written + tuple(
         Accelerator().with_parameters({name: _spread(i, j, levels) for j, (name, levels) in enumerate(LEVELS.items())})
-        for i in range(N_DESIGNS - len(written))
+        for i in range(1, N_DESIGNS - 2)
     )
 
 
@@ -188,32 +200,37 @@ def read_only(values: dict[str, np.ndarray]) -> MappingProxyType[str, np.ndarray
 
 
 @functools.lru_cache(maxsize=8)
-def probe_values(technology: Technology, chosen: tuple[int, ...] | None = None) -> MappingProxyType[str, np.ndarray]:
+def probe_values(
+    technology: Technology,
+    chosen: tuple[int, ...] = tuple(range(N_DESIGNS)),
+    complete: tuple[int, ...] = COMPLETE_DESIGNS,
+) -> MappingProxyType[str, np.ndarray]:
     """What the model computes on the probe set with these constants, by name.
 
     Parameters
     ----------
     technology : the constants.
-    chosen : numbers of the designs whose mappings are searched; default all `N_DESIGNS` of them.
+    chosen : numbers of the designs whose mappings are searched.
+    complete : numbers of those whose mappings of three small layers are searched completely.
 
     Returns
     -------
     Metrics by the names of `dse.runs.column_dictionary.METRICS`, each (n_designs,); ``leakage_w`` likewise; of every
     layer ``layer_cycles`` and ``layer_energy_pj``, (n_designs, n_layers); ``frozen_...`` of the first designs under
-    frozen mappings; ``ordered_...`` of layers under given loop orders.  Some 5,000 numbers, 0.1 s; read-only, since
-    they are kept.
+    frozen mappings; ``ordered_...`` of layers under given loop orders; ``complete_...`` of small layers.  Some 5,000
+    numbers, 0.1 s; read-only, since they are kept.
 
     Raises
     ------
     RuntimeError : the model fails on a probe; the message names it.
     """
     network = probe_network()
-    every, numbers = columns_of(probe_designs()), range(N_DESIGNS) if chosen is None else chosen
-    columns = {name: values[list(numbers)] for name, values in every.items()}
+    every = columns_of(probe_designs())
+    columns = {name: values[list(chosen)] for name, values in every.items()}
     tables = network_tables(network)
     rows, options = design_rows(every, technology)
-    totals, steps = np.empty((len(numbers), k.N_RESULT)), []
-    for n, i in enumerate(numbers):
+    totals, steps = np.empty((len(chosen), k.N_RESULT)), []
+    for n, i in enumerate(chosen):
         objective, slack = MODES[i % len(MODES)]
         try:
             each, totals[n] = step_results(rows[i : i + 1], options, tables, *mapper_mode(objective, slack))
@@ -230,12 +247,12 @@ def probe_values(technology: Technology, chosen: tuple[int, ...] | None = None) 
     ordered = np.array(_ordered(rows, options, technology))
     for name, column in (("cycles", k.CYCLES), ("energy_pj", k.ENERGY_PJ), ("overflow", k.OVERFLOW)):
         values[f"ordered_{name}"] = ordered[:, column]
-    whole, complete = network_tables(_small_network()), []
-    for i in COMPLETE_DESIGNS if chosen is None else sorted(set(COMPLETE_DESIGNS) & set(chosen)):
+    small, best = network_tables(_small_network()), []
+    for i in complete:
         mode = mapper_mode(*MODES[i % len(MODES)])
-        complete.append(step_results(rows[i : i + 1], options, whole, *mode, EFFORTS["complete"])[0])
+        best.append(step_results(rows[i : i + 1], options, small, *mode, EFFORTS["complete"])[0])
     for name, column in (("cycles", k.CYCLES), ("energy_pj", k.ENERGY_PJ)):
-        values[f"complete_{name}"] = np.array(complete).reshape(len(complete), -1, k.N_RESULT)[:, :, column]
+        values[f"complete_{name}"] = np.array(best).reshape(len(complete), len(small.steps), k.N_RESULT)[:, :, column]
     return read_only(values)
 
 
