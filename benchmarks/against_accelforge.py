@@ -8,7 +8,7 @@ project, with one environment for both tools:
     accelforge-venv/bin/python benchmarks/against_accelforge.py
 
 This maps every layer of `LAYERS` on every array of `ARRAYS` with both tools and writes
-`benchmarks/data/accelforge.csv`, in about a quarter of an hour on one core.  Arguments `LAYER ARRAY` print one pair and
+`benchmarks/data/accelforge.csv`, in about 11 minutes on one core.  Arguments `LAYER ARRAY` print one pair and
 write nothing.
 
 Both tools get the same hardware: `architecture` writes the array in AccelForge's words, and every energy in it is what
