@@ -20,9 +20,10 @@ so convergence can be compared on a log scale) or its negative.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from pymoo.core.problem import Problem
@@ -178,6 +179,25 @@ class AcceleratorProblem(Problem):
             self._check_rows_alone(X, rows)
             self._rows_are_alone = True
         return rows
+
+    def with_effort(self, effort: str) -> Self:
+        """The same problem, its evaluator with another effort of the mapper: ``"complete"``, see `dse.evaluate`.
+
+        ProblemError where there is no mapper to ask: the mapping is frozen, or the evaluator is of one's own and has no
+        `with_effort`.
+        """
+        change = getattr(self.evaluator, "with_effort", None)
+        if change is None:
+            raise ProblemError(
+                f"the evaluator of {type(self).__name__} knows no effort of the mapper: give it a method "
+                "with_effort(effort) that returns such an evaluator, or use dse.BatchEvaluator, which has one"
+            )
+        other = copy.copy(self)
+        try:
+            other.evaluator = change(effort)
+        except ValueError as error:
+            raise ProblemError(f"{type(self).__name__}: {error}") from None
+        return other
 
     def judge(self, X: np.ndarray, metrics: dict[str, np.ndarray]) -> Evaluated:
         """Objectives and constraints of designs X (n, n_var) whose metrics are known."""

@@ -132,6 +132,10 @@ class _Evaluator:
     def __init__(self, scaled: ScaledNetwork, make: Callable[[Network], BatchEvaluator], names: list[str]) -> None:
         self.scaled, self.make, self.names = scaled, make, names
 
+    def with_effort(self, effort: str) -> _Evaluator:
+        """The same evaluator with another effort of the mapper."""
+        return _Evaluator(self.scaled, lambda network: self.make(network).with_effort(effort), self.names)
+
     def __call__(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         widths = np.column_stack([columns[name] for name in self.names])
         hardware = {name: values for name, values in columns.items() if name not in self.names}

@@ -82,6 +82,10 @@ class GeomeanEvaluator:
     def __init__(self, several: SeveralEvaluator, weights: tuple[float, ...]) -> None:
         self.several, self.weights = several, weights
 
+    def with_effort(self, effort: str) -> GeomeanEvaluator:
+        """The same evaluator with another effort of the mapper."""
+        return GeomeanEvaluator(self.several.with_effort(effort), self.weights)
+
     def __call__(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         found = self.several(columns)
         each = list(found.values())

@@ -149,6 +149,10 @@ class _Evaluator:
         done = in_threads(self.chunk, pieces, self.n_jobs)
         return {name: np.concatenate([piece[name] for piece in done]) for name in done[0]}
 
+    def with_effort(self, effort: str) -> _Evaluator:
+        """The same evaluator with another effort of the mapper."""
+        return _Evaluator(self.mix_evaluator.with_effort(effort), self.fixed, self.n_jobs)
+
     def chunk(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Metrics of a chunk, each (n,)."""
         found, too_many = self.co_runs(columns)

@@ -5,8 +5,11 @@ The bits are the same whatever the batch split or the number of workers.
 
 from __future__ import annotations
 
+import copy
+import math
 import time
 from collections.abc import Iterable, Sequence
+from typing import Self
 
 import joblib
 import numpy as np
@@ -163,6 +166,13 @@ class TotalsEvaluator:
         self._arguments = tables.arguments
         self._seconds_a_design = 0.0
         self._compiled = False
+
+    def with_effort(self, effort: str) -> Self:
+        """The same evaluator with another effort of the mapper, see `dse.evaluate`."""
+        other = copy.copy(self)
+        other._effort = effort_named(effort)
+        other._seconds_a_design = math.inf  # not known: the first batch is shared out
+        return other
 
     def kernel_rows(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
         """What `network_totals` takes: a row a design, and the spatial options of them all."""
