@@ -57,6 +57,13 @@ MappingSlack = Annotated[
     typer.Option("--mapping-slack", metavar="SHARE", help="Latency a mapping may give up for energy; default 0.01."),
 ]
 
+RemapFront = Annotated[
+    bool,
+    typer.Option(
+        "--remap-front", help="Afterwards map the front's designs again, completely: front_complete.csv (slow)."
+    ),
+]
+
 Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, metavar="N", help="Workers; default all cores.")]
 
 TimeLimit = Annotated[

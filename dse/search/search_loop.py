@@ -21,7 +21,7 @@ from dse.runs.design_log import RowFormat, RunLog
 from dse.runs.files import checked_path, git_commit, hash_of, now, write_whole
 from dse.runs.identity import source_sha256, versions
 from dse.runs.problem_protocol import Evaluated, SearchProblem
-from dse.runs.run_directory import RunDirectory, checked_tables
+from dse.runs.run_directory import FRONT_COMPLETE, RunDirectory, checked_tables
 from dse.runs.tables import columns_text, convergence_text, warm_start_genes
 from dse.search.exhaustive_sweep import Sweep, sweep
 from dse.search.exploration import (
@@ -319,6 +319,12 @@ class _Run:
         for name, text in texts.items():
             write_whole(path / name, text)
         names = [*texts, *(name for name, _ in self._named_logs())]
+        again = directory.manifest.get("remap") or {}
+        if again.get("front_sha256") == hash_of(texts["front.csv"]) and (path / FRONT_COMPLETE).is_file():
+            names.append(FRONT_COMPLETE)
+        else:  # it is of a front that the run has left behind
+            (path / FRONT_COMPLETE).unlink(missing_ok=True)
+            directory.manifest.pop("remap", None)
         directory.write(
             status="finished" if finished else "stopped",
             stopped_because=reason,
