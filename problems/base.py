@@ -28,6 +28,8 @@ from typing import Any, Self
 import numpy as np
 from pymoo.core.problem import Problem
 
+from dse.costs.kernel_rows import DEFAULT_SLACK
+from dse.costs.results import OF_ENERGY
 from dse.hardware.space import DesignSpace
 from dse.hardware.technology import Technology
 from dse.runs.identity import of_technology, technology_of
@@ -79,6 +81,8 @@ class Columns:
             raise AttributeError(name)
         columns = self._metrics if name in self._metrics else self._all()
         if name not in columns:
+            if name in OF_ENERGY:
+                raise AttributeError(f"no column {name!r}: with mapping_slack 'none' the mapper looks for no energy")
             raise AttributeError(f"no column {name!r}; the columns are {', '.join(sorted(columns))}")
         return read_only(columns[name])
 
@@ -197,6 +201,18 @@ class AcceleratorProblem(Problem):
             other.evaluator = change(effort)
         except ValueError as error:
             raise ProblemError(f"{type(self).__name__}: {error}") from None
+        return other
+
+    def with_energy(self) -> Self | None:
+        """The same problem with energies, where ``mapping_slack="none"`` leaves them out; else None.
+
+        Its mappings are those of least energy within `DEFAULT_SLACK` of the least latency, so their latency is another,
+        mostly by less than that; the default effort may find a shorter one where it looks for energy too.
+        """
+        if getattr(self, "mapping_slack", None) != "none" or not hasattr(self.evaluator, "with_slack"):
+            return None
+        other = copy.copy(self)
+        other.evaluator = self.evaluator.with_slack(DEFAULT_SLACK)
         return other
 
     def judge(self, X: np.ndarray, metrics: dict[str, np.ndarray]) -> Evaluated:

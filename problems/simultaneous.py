@@ -213,7 +213,8 @@ class SimultaneousDNNs(AcceleratorProblem):
         dataflows: tuple[str | Dataflow, ...] | None = None,
         order: str = "deadline",
     ) -> None:
-        check_mapping_arguments(n_jobs, mapping_objective, mapping_slack)
+        shared = "traffic decides how networks share the bandwidth, so it has to be the least"
+        check_mapping_arguments(n_jobs, mapping_objective, mapping_slack, shared)
         hardware, technology = checked_space(space, default_space), checked_technology(technology)
         self.mix = mix if isinstance(mix, Mix) else load_mix(mix) if isinstance(mix, str | Path) else Mix.of(mix)
         self.networks = self.mix.networks()

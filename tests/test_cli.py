@@ -191,6 +191,17 @@ def test_a_front_is_mapped_again_after_a_run_and_on_a_finished_one(dse_command, 
     assert code == 0 and "moved by more than" not in out
 
 
+def test_a_search_for_latency_alone(dse_command, files):
+    explore = ("explore", "small.onnx", "-n", 30, "--space", "large.toml", "--mapping-slack", "none", "--jobs", 1)
+    code, out, _ = dse_command(*explore)
+    path = files / "results" / "small_slacknone_tiny"
+    assert code == 0 and "Note: mapping_slack is none" in out and "front_energy.csv" in out
+    assert "energy_j" not in (path / "front.csv").read_text().split("\n")[0]
+    assert "energy_j" in (path / "front_energy.csv").read_text().split("\n")[0]
+    assert dse_command("resume", path.relative_to(files))[0] == 0
+    assert dse_command("front", path.relative_to(files))[0] == 0
+
+
 def test_an_interrupted_remap_says_what_was_done_and_keeps_the_run(files, finished):
     explore = ["explore", "small.onnx", "-n", "40", "--space", "large.toml", "--out", "remap_stopped", "--jobs", "2"]
     code = (
@@ -289,6 +300,9 @@ SMALL = ("explore", "small.onnx", "--space", "tiny.toml")
 PAIR = ("explore", "--problem", "simultaneous", "--space", "tiny.toml", "--networks", "small.onnx,wide.onnx")
 MEAN = ("explore", "--problem", "geomean", "--space", "tiny.toml", "--networks")
 BAD = {
+    "slack that is no share": ((*SMALL, "--mapping-slack", "some"), "expected a share such as 0.01, or none"),
+    "energy without its search": ((*SMALL, "--mapping-slack", "none", "--objectives", "latency_s,energy_j"),
+                                  "'energy_j' needs energy or traffic"),
     "front of frozen mappings": ((*MEAN, "small.onnx,wide.onnx", "--mapping", "fixed", "--remap-front", "--out", "fr"),
                                  "explore with --mapping best; or leave out --remap-front"),
     "not an ONNX file": (("explore", "text.onnx"), "text.onnx is not an ONNX file"),

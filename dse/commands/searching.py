@@ -15,13 +15,14 @@ from dse.commands.options import (
     Dims,
     Jobs,
     MappingObjective,
-    MappingSlack,
     Node,
     RemapFront,
     RunDirectory,
+    SearchSlack,
     TimeLimit,
     numbers,
     sizes,
+    slack_of,
     space_named,
     technology_named,
 )
@@ -105,7 +106,7 @@ def explore(
         typer.Option(metavar="best|fixed", help="Best of every layer; or frozen in hardware (--problem geomean)."),
     ] = None,
     mapping_objective: MappingObjective = None,
-    mapping_slack: MappingSlack = None,
+    mapping_slack: SearchSlack = None,
     exhaustive: Annotated[
         bool, typer.Option("--exhaustive", help="Afterwards evaluate the whole space: its exact front.")
     ] = False,
@@ -159,7 +160,7 @@ def explore(
         technology=None if node is None else technology_named(node),
         n_jobs=-1 if jobs is None else jobs,
         mapping_objective=mapping_objective,
-        mapping_slack=mapping_slack,
+        mapping_slack=slack_of(mapping_slack),
         batch=batch,
         dims=sizes(dim),
     )

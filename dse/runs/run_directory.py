@@ -25,7 +25,7 @@ except ImportError:  # not on Windows
 MANIFEST = "manifest.json"
 RUN_FILES = (
     MANIFEST, "designs.csv", "random_twin.csv", "front.csv", "exact_front.csv", "convergence.csv", "columns.csv",
-    "space.toml", "sweep.json",
+    "space.toml", "sweep.json", "front_energy.csv",
 )  # fmt: skip
 FIGURE_FILES = ("front.pdf", "front.png", "convergence.png", "breakdown.png")
 FRONT_COMPLETE = "front_complete.csv"
