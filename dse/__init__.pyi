@@ -43,6 +43,7 @@ from .networks.layers import VectorLayer as VectorLayer
 from .runs.column_dictionary import COLUMNS as COLUMNS
 from .search.exploration import Exploration as Exploration
 from .search.exploration import load as load
+from .search.remapping import remap_front as remap_front
 from .search.search_loop import explore as explore
 from .simultaneous.co_runs import CoRun as CoRun
 from .simultaneous.co_runs import co_run as co_run

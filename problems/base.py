@@ -20,13 +20,16 @@ so convergence can be compared on a log scale) or its negative.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from pymoo.core.problem import Problem
 
+from dse.costs.kernel_rows import DEFAULT_SLACK
+from dse.costs.results import OF_ENERGY
 from dse.hardware.space import DesignSpace
 from dse.hardware.technology import Technology
 from dse.runs.identity import of_technology, technology_of
@@ -78,6 +81,8 @@ class Columns:
             raise AttributeError(name)
         columns = self._metrics if name in self._metrics else self._all()
         if name not in columns:
+            if name in OF_ENERGY:
+                raise AttributeError(f"no column {name!r}: with mapping_slack 'none' the mapper looks for no energy")
             raise AttributeError(f"no column {name!r}; the columns are {', '.join(sorted(columns))}")
         return read_only(columns[name])
 
@@ -178,6 +183,37 @@ class AcceleratorProblem(Problem):
             self._check_rows_alone(X, rows)
             self._rows_are_alone = True
         return rows
+
+    def with_effort(self, effort: str) -> Self:
+        """The same problem, its evaluator with another effort of the mapper: ``"complete"``, see `dse.evaluate`.
+
+        ProblemError where there is no mapper to ask: the mapping is frozen, or the evaluator is of one's own and has no
+        `with_effort`.
+        """
+        change = getattr(self.evaluator, "with_effort", None)
+        if change is None:
+            raise ProblemError(
+                f"the evaluator of {type(self).__name__} knows no effort of the mapper: give it a method "
+                "with_effort(effort) that returns such an evaluator, or use dse.BatchEvaluator, which has one"
+            )
+        other = copy.copy(self)
+        try:
+            other.evaluator = change(effort)
+        except ValueError as error:
+            raise ProblemError(f"{type(self).__name__}: {error}") from None
+        return other
+
+    def with_energy(self) -> Self | None:
+        """The same problem with energies, where ``mapping_slack="none"`` leaves them out; else None.
+
+        Its mappings are those of least energy within `DEFAULT_SLACK` of the least latency, so their latency is another,
+        mostly by less than that; the default effort may find a shorter one where it looks for energy too.
+        """
+        if getattr(self, "mapping_slack", None) != "none" or not hasattr(self.evaluator, "with_slack"):
+            return None
+        other = copy.copy(self)
+        other.evaluator = self.evaluator.with_slack(DEFAULT_SLACK)
+        return other
 
     def judge(self, X: np.ndarray, metrics: dict[str, np.ndarray]) -> Evaluated:
         """Objectives and constraints of designs X (n, n_var) whose metrics are known."""

@@ -43,12 +43,24 @@ def checked_technology(technology: Technology | None) -> Technology:
     return _as_problem_error(technology_or_default, technology)
 
 
-def check_mapping_arguments(n_jobs: int, mapping_objective: str, mapping_slack: float) -> None:
-    """ProblemError where workers, what the mapper minimises, or its slack is not what a problem takes."""
+def check_mapping_arguments(
+    n_jobs: int, mapping_objective: str, mapping_slack: float | str, latency_alone: str = ""
+) -> None:
+    """ProblemError where workers, what the mapper minimises, or its slack is not what a problem takes.
+
+    `latency_alone` says why a problem takes no ``mapping_slack="none"``.
+    """
     _as_problem_error(checked_jobs, n_jobs)
-    if mapping_slack is None:  # the mapper's word for latency alone: then energy means nothing
-        raise ProblemError("mapping_slack must be a number, at least 0, got None")
-    _as_problem_error(mapper_mode, mapping_objective, mapping_slack, "mapping_slack")
+    if not (isinstance(mapping_slack, str) and mapping_slack == "none"):
+        if mapping_slack is None:
+            raise ProblemError("mapping_slack must be a number, at least 0, got None; 'none' looks for no energy")
+        _as_problem_error(mapper_mode, mapping_objective, mapping_slack, "mapping_slack")
+        return
+    _as_problem_error(mapper_mode, mapping_objective, None)
+    if mapping_objective != "latency":
+        latency_alone = f"it looks for the least latency alone, and mapping_objective is {mapping_objective!r}"
+    if latency_alone:
+        raise ProblemError(f"mapping_slack='none': {latency_alone}; give a share, such as 0.01")
 
 
 def _as_problem_error(function: Callable, *arguments: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dse.costs.batches import BatchEvaluator
-from dse.costs.kernel_rows import DEFAULT_SLACK
+from dse.costs.kernel_rows import DEFAULT_SLACK, slack_named
 from dse.costs.probes import probe_values as model_probes
 from dse.hardware.space import DesignSpace, ExtendedSpace, small_space
 from dse.hardware.technology import Technology
@@ -132,6 +132,14 @@ class _Evaluator:
     def __init__(self, scaled: ScaledNetwork, make: Callable[[Network], BatchEvaluator], names: list[str]) -> None:
         self.scaled, self.make, self.names = scaled, make, names
 
+    def with_effort(self, effort: str) -> _Evaluator:
+        """The same evaluator with another effort of the mapper."""
+        return _Evaluator(self.scaled, lambda network: self.make(network).with_effort(effort), self.names)
+
+    def with_slack(self, slack: float | None) -> _Evaluator:
+        """The same evaluator with another slack of the mapper."""
+        return _Evaluator(self.scaled, lambda network: self.make(network).with_slack(slack), self.names)
+
     def __call__(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         widths = np.column_stack([columns[name] for name in self.names])
         hardware = {name: values for name, values in columns.items() if name not in self.names}
@@ -186,7 +194,7 @@ class Codesign(AcceleratorProblem):
         technology: Technology | None = None,
         n_jobs: int = 1,
         mapping_objective: str = "latency",
-        mapping_slack: float = DEFAULT_SLACK,
+        mapping_slack: float | str = DEFAULT_SLACK,
         batch: int | None = 1,
         dims: Mapping[str, int] | None = None,
     ) -> None:
@@ -203,7 +211,8 @@ class Codesign(AcceleratorProblem):
         self.mapping_objective, self.mapping_slack, self.n_jobs = mapping_objective, mapping_slack, n_jobs
 
         def make(found: Network) -> BatchEvaluator:
-            return BatchEvaluator(found, technology, objective=mapping_objective, slack=mapping_slack, n_jobs=n_jobs)
+            slack = slack_named(mapping_slack)
+            return BatchEvaluator(found, technology, objective=mapping_objective, slack=slack, n_jobs=n_jobs)
 
         together = CodesignSpace(space, len(self.scaled.stages), widths)
         names = [v.name for v in together.variables[together.hardware.n_var :]]

@@ -11,7 +11,7 @@ import numpy as np
 
 from dse.analysis.price_of_generality import PRICES, price_of_run
 from dse.costs.fixed_mapping import MEANINGS, FixedMappingEvaluator, FixedMappingSpace
-from dse.costs.kernel_rows import DEFAULT_SLACK
+from dse.costs.kernel_rows import DEFAULT_SLACK, slack_named
 from dse.costs.probes import probe_values as model_probes
 from dse.costs.several_networks import SeveralEvaluator, distinct_networks
 from dse.hardware.space import DesignSpace, default_space
@@ -82,14 +82,27 @@ class GeomeanEvaluator:
     def __init__(self, several: SeveralEvaluator, weights: tuple[float, ...]) -> None:
         self.several, self.weights = several, weights
 
+    def with_effort(self, effort: str) -> GeomeanEvaluator:
+        """The same evaluator with another effort of the mapper."""
+        return GeomeanEvaluator(self.several.with_effort(effort), self.weights)
+
+    def with_slack(self, slack: float | None) -> GeomeanEvaluator:
+        """The same evaluator with another slack of the mapper."""
+        return GeomeanEvaluator(self.several.with_slack(slack), self.weights)
+
     def __call__(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         found = self.several(columns)
         each = list(found.values())
-        metrics = {name: geometric_mean([own[name] for own in each], self.weights) for name in AVERAGED}
+        metrics = {
+            name: geometric_mean([own[name] for own in each], self.weights) for name in AVERAGED if name in each[0]
+        }
         metrics["overflow"] = sum((own["overflow"] for own in each), start=np.zeros_like(each[0]["overflow"]))
         metrics |= {name: values for name, values in each[0].items() if name.startswith("area_")}
         return metrics | {
-            f"{metric}_{network}": own[metric] for network, own in found.items() for metric in PER_NETWORK
+            f"{metric}_{network}": own[metric]
+            for network, own in found.items()
+            for metric in PER_NETWORK
+            if metric in own
         }
 
 
@@ -129,10 +142,11 @@ class GeomeanDNN(AcceleratorProblem):
         mapping_objective: str = "latency",
         batch: int | None = 1,
         dims: Mapping[str, int] | None = None,
-        mapping_slack: float = DEFAULT_SLACK,
+        mapping_slack: float | str = DEFAULT_SLACK,
         mapping: str = "best",
     ) -> None:
-        check_mapping_arguments(n_jobs, mapping_objective, mapping_slack)
+        frozen = "the mapping is frozen, nothing is looked for" if mapping == "fixed" else ""
+        check_mapping_arguments(n_jobs, mapping_objective, mapping_slack, frozen)
         space, technology = checked_space(space, default_space), checked_technology(technology)
         if mapping not in ("best", "fixed"):
             raise ProblemError(f"mapping {mapping!r}: give best (of every layer) or fixed (frozen in hardware)")
@@ -159,7 +173,9 @@ class GeomeanDNN(AcceleratorProblem):
         make = SeveralEvaluator
         if mapping == "fixed":
             make, space = FixedMappingEvaluator, FixedMappingSpace(space)
-        several = make(self.networks, self.technology, objective=mapping_objective, slack=mapping_slack, n_jobs=n_jobs)
+        several = make(
+            self.networks, self.technology, objective=mapping_objective, slack=slack_named(mapping_slack), n_jobs=n_jobs
+        )
         super().__init__(GeomeanEvaluator(several, self.weights), space)
 
     def known_objectives(self) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ class Wanted:
     technology: Technology | None = None
     n_jobs: int = -1
     mapping_objective: str | None = None
-    mapping_slack: float | None = None
+    mapping_slack: float | str | None = None
     batch: int | None = 1
     dims: Mapping[str, int] = field(default_factory=dict)
 

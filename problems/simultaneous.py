@@ -149,6 +149,10 @@ class _Evaluator:
         done = in_threads(self.chunk, pieces, self.n_jobs)
         return {name: np.concatenate([piece[name] for piece in done]) for name in done[0]}
 
+    def with_effort(self, effort: str) -> _Evaluator:
+        """The same evaluator with another effort of the mapper."""
+        return _Evaluator(self.mix_evaluator.with_effort(effort), self.fixed, self.n_jobs)
+
     def chunk(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Metrics of a chunk, each (n,)."""
         found, too_many = self.co_runs(columns)
@@ -209,7 +213,8 @@ class SimultaneousDNNs(AcceleratorProblem):
         dataflows: tuple[str | Dataflow, ...] | None = None,
         order: str = "deadline",
     ) -> None:
-        check_mapping_arguments(n_jobs, mapping_objective, mapping_slack)
+        shared = "traffic decides how networks share the bandwidth, so it has to be the least"
+        check_mapping_arguments(n_jobs, mapping_objective, mapping_slack, shared)
         hardware, technology = checked_space(space, default_space), checked_technology(technology)
         self.mix = mix if isinstance(mix, Mix) else load_mix(mix) if isinstance(mix, str | Path) else Mix.of(mix)
         self.networks = self.mix.networks()

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from dse.costs.batches import BatchEvaluator
-from dse.costs.kernel_rows import DEFAULT_SLACK
+from dse.costs.kernel_rows import DEFAULT_SLACK, slack_named
 from dse.costs.probes import probe_values as model_probes
+from dse.costs.results import OF_ENERGY
 from dse.hardware.space import DesignSpace, default_space
 from dse.hardware.technology import Technology
 from dse.networks import load_network, network_names
 from dse.networks.layers import Network, as_network
 from dse.runs.column_dictionary import DERIVED, METRICS
+from dse.runs.column_dictionary import of_network as of_column
 from dse.runs.identity import of_network, of_technology
 
 from .base import AcceleratorProblem, Columns, ProblemError
@@ -60,7 +62,19 @@ def chosen_objectives(
             f"unknown objective {unknown[0]!r}; the known ones are {', '.join(known)}. "
             "For another one override objectives() in a subclass"
         )
+    needy = [name for name in names if _needs_energy(name)] if getattr(problem, "mapping_slack", 0) == "none" else []
+    if needy and not own:
+        raise ProblemError(
+            f"objective {needy[0]!r} needs energy or traffic, and mapping_slack='none' looks for neither; give a "
+            "share, such as 0.01"
+        )
     return names
+
+
+def _needs_energy(name: str) -> bool:
+    """Whether an objective is known only where the mapper looks for the least energy."""
+    metric, _ = of_column(name) or (name, "")
+    return metric in (*OF_ENERGY, "edp_js", "ed2p_js2", "energy_gap")
 
 
 def findable(network: str) -> str:
@@ -86,7 +100,8 @@ class SingleDNN(AcceleratorProblem):
         area_mm2``.
     n_jobs : workers of the evaluator; does not change a bit of the result.
     mapping_objective, mapping_slack : `objective` and `slack` of `dse.evaluate`: what the mapper minimises in each
-        layer (``"latency"``, ``"energy"``, ``"edp"``), and the share of latency it may give up for energy.
+        layer (``"latency"``, ``"energy"``, ``"edp"``), and the share of latency it may give up for energy;
+        ``"none"`` looks for no energy, in about half of the time: see `AcceleratorProblem.with_energy`.
 
     A subclass that overrides `objectives` sets `objective_names` itself.
     """
@@ -105,10 +120,11 @@ class SingleDNN(AcceleratorProblem):
         mapping_objective: str = "latency",
         batch: int | None = 1,
         dims: Mapping[str, int] | None = None,
-        mapping_slack: float = DEFAULT_SLACK,
+        mapping_slack: float | str = DEFAULT_SLACK,
     ) -> None:
         check_mapping_arguments(n_jobs, mapping_objective, mapping_slack)
         space, technology = checked_space(space, default_space), checked_technology(technology)
+        self.mapping_objective, self.mapping_slack = mapping_objective, mapping_slack
         self.objective_names = chosen_objectives(self, SingleDNN, objectives, known_objectives())
         named = isinstance(network, str | Path)
         if not named and (batch != 1 or dims):
@@ -119,10 +135,9 @@ class SingleDNN(AcceleratorProblem):
         self.network_name = str(network) if named else None
         self.batch, self.dims = batch, dict(dims or {})
         self.technology = technology
-        self.mapping_objective, self.mapping_slack = mapping_objective, mapping_slack
         self.n_jobs = n_jobs
         evaluator = BatchEvaluator(
-            self.network, self.technology, objective=mapping_objective, slack=mapping_slack, n_jobs=n_jobs
+            self.network, self.technology, objective=mapping_objective, slack=slack_named(mapping_slack), n_jobs=n_jobs
         )
         super().__init__(evaluator, space)
 

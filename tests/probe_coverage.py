@@ -15,7 +15,7 @@ import numpy as np
 DESIGNS = (19, 10, 2, 48, 4, 55, 59, 27, 3, 54, 11, 51)
 """Numbers of probe designs that reach every line together, the quickest of those that do; found greedily."""
 
-NOTICING = DESIGNS[:3]
+NOTICING = DESIGNS[:2]
 """Those that notice a change of the model."""
 
 watched = coverage.Coverage(include=["*/dse/costs/kernels.py", "*/dse/hardware/area.py"], data_file=None)
@@ -39,7 +39,7 @@ for module in (kernels, area):
         print("unreached", Path(module.__file__).name, number, source[number - 1].strip())
 
 CHANGES = (
-    "_ceil_div", "_extent", "_outside", "axis_sum", "_padding", "tile_capacity", "_stop_cycles", "_edge", "_skew",
+    "_extent", "_outside", "axis_sum", "_padding", "tile_capacity", "_stop_cycles", "_edge", "_skew",
     "register_overflow", "buffer_overflow", "array_axis_sum", "dram_axis_sum", "_access_padding", "_step_words",
 )  # fmt: skip
 before = values_of(NOTICING)

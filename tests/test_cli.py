@@ -173,6 +173,65 @@ def test_several_networks_and_the_price_of_generality(dse_command, files):
         assert again[0] == 0 and "Price of generality" in again[1]
 
 
+def test_a_front_is_mapped_again_after_a_run_and_on_a_finished_one(dse_command, files, finished):
+    explore = ("explore", "small.onnx", "-n", 40, "--space", "large.toml", "--out", "again", "--jobs", 2)
+    code, out, err = dse_command(*explore, "--remap-front")
+    assert code == 0 and "designs moved by more than 0.1 %" in out and "complete mapping of the front: " in err
+    assert "latency: " in out and "front_complete.csv" in out.split("Wrote again/")[1]
+    for name in ("designs.csv", "front.csv", "random_twin.csv", "columns.csv"):
+        assert (files / "again" / name).read_bytes() == (files / "finished" / name).read_bytes()
+    whole = (files / "again" / "front_complete.csv").read_bytes()
+    (files / "again" / "front_complete.csv").unlink()
+    for command in ((*explore, "--remap-front"), ("resume", "again", "--remap-front")):
+        code, out, _ = dse_command(*command)
+        assert code == 0 and "holds this run, finished" in out and "designs moved by more than" in out
+        assert (files / "again" / "front_complete.csv").read_bytes() == whole
+    assert "It was done before, and took" in out
+    code, out, _ = dse_command(*explore)
+    assert code == 0 and "moved by more than" not in out
+
+
+def test_a_search_for_latency_alone(dse_command, files):
+    explore = ("explore", "small.onnx", "-n", 30, "--space", "large.toml", "--mapping-slack", "none", "--jobs", 1)
+    code, out, _ = dse_command(*explore)
+    path = files / "results" / "small_slacknone_tiny"
+    assert code == 0 and "Note: mapping_slack is none" in out and "front_energy.csv" in out
+    assert "energy_j" not in (path / "front.csv").read_text().split("\n")[0]
+    assert "energy_j" in (path / "front_energy.csv").read_text().split("\n")[0]
+    assert dse_command("resume", path.relative_to(files))[0] == 0
+    assert dse_command("front", path.relative_to(files))[0] == 0
+
+
+def test_an_interrupted_remap_says_what_was_done_and_keeps_the_run(files, finished):
+    explore = ["explore", "small.onnx", "-n", "40", "--space", "large.toml", "--out", "remap_stopped", "--jobs", "2"]
+    code = (
+        "import os, signal, dse.search.remapping as r; each = r.each_in_threads\n"
+        "def stopped(*a):\n    for i, x in enumerate(each(*a)):\n        yield x\n"
+        "        if i == 1: os.kill(os.getpid(), signal.SIGINT)\n"
+        "r.each_in_threads = stopped; import dse.commands.main; dse.commands.main.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *explore, "--remap-front"], cwd=files, capture_output=True,
+                          text=True, timeout=120)  # fmt: skip
+    assert done.returncode == 130 and "Traceback" not in done.stderr, done.stderr
+    last = done.stderr.strip().split("\n")[-1]
+    assert "interrupted after 2 of" in last and "the files of remap_stopped are as before" in last
+    assert "--remap-front maps them again" in last
+    assert dse.load(files / "remap_stopped").finished
+    assert (files / "remap_stopped" / "front.csv").read_bytes() == (files / "finished" / "front.csv").read_bytes()
+    assert not (files / "remap_stopped" / "front_complete.csv").exists()
+
+
+def test_a_class_of_ones_own_is_mapped_again(dse_command, files):
+    (files / "mine_again.py").write_text(
+        "from problems import SingleDNN\n\nclass Edp(SingleDNN):\n    'EDP [J s] and area [mm2].'\n"
+        "    objective_names = ('own_js', 'area_mm2')\n\n    def objectives(self, m):\n"
+        "        return m.energy_j * m.latency_s, m.area_mm2\n"
+    )
+    code, out, _ = dse_command("explore", "small.onnx", "--problem", "mine_again.py:Edp", "--space", "tiny.toml",
+                               "--remap-front")  # fmt: skip
+    assert code == 0 and "own: " in out and "moved by more than" in out
+
+
 def test_evaluate(dse_command, files, finished):
     code, out, _ = dse_command(
         "evaluate", "small.onnx", "--design", "finished:knee", "--csv", "layers.csv", "--mappings"
@@ -241,6 +300,11 @@ SMALL = ("explore", "small.onnx", "--space", "tiny.toml")
 PAIR = ("explore", "--problem", "simultaneous", "--space", "tiny.toml", "--networks", "small.onnx,wide.onnx")
 MEAN = ("explore", "--problem", "geomean", "--space", "tiny.toml", "--networks")
 BAD = {
+    "slack that is no share": ((*SMALL, "--mapping-slack", "some"), "expected a share such as 0.01, or none"),
+    "energy without its search": ((*SMALL, "--mapping-slack", "none", "--objectives", "latency_s,energy_j"),
+                                  "'energy_j' needs energy or traffic"),
+    "front of frozen mappings": ((*MEAN, "small.onnx,wide.onnx", "--mapping", "fixed", "--remap-front", "--out", "fr"),
+                                 "explore with --mapping best; or leave out --remap-front"),
     "not an ONNX file": (("explore", "text.onnx"), "text.onnx is not an ONNX file"),
     "truncated ONNX": (("explore", "truncated.onnx"), "truncated.onnx"),
     "no such file": (("evaluate", "absent.onnx"), "absent.onnx does not exist"),

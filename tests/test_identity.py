@@ -77,7 +77,7 @@ def test_the_probe_set_is_small_and_of_every_kind(identity):
     assert all(np.isfinite(array).all() for array in values.values())
     texts = identity["probes"]["values"]
     assert all((np.array(texts[name].split(), float) == values[name].ravel()).all() for name in texts)
-    assert {design.dataflow.name for design in probe_designs()} == set(dse.hardware.dataflow.DATAFLOWS)
+    assert {design.dataflow.name for design in probe_designs()} == {*dse.hardware.dataflow.DATAFLOWS, "restricted"}
 
 
 def test_equal_identities_have_no_differences(identity):
@@ -158,7 +158,7 @@ def test_changed_numbers_refuse_a_finished_run(finished, monkeypatch):
     monkeypatch.setattr(
         dse.hardware.area, "leakage_of_blocks_w", lambda blocks, technology: 2 * leak(blocks, technology)
     )
-    refused(finished, problem(), r"model computes other numbers: cycles of probe 2 was 2,589,\d\d\d, is 2,588,\d\d\d")
+    refused(finished, problem(), r"model computes other numbers: cycles of probe 3 was 259,\d\d\d, is 259,\d\d\d")
     monkeypatch.undo()
     probe_values.cache_clear()
 
@@ -351,7 +351,7 @@ def test_the_smallest_probes_reach_every_line_of_the_kernel_and_notice_its_chang
     of_mapper = [text for name, number, text in unreached if name == "kernels.py" and int(number) > mapper]
     others = [text for name, number, text in unreached if name != "kernels.py" or int(number) <= mapper]
     assert len(others) == 4 and all(text.startswith(("raise ", "unknown = ")) for text in others), others
-    assert len(of_mapper) < 40, of_mapper
+    assert len(of_mapper) < 45, of_mapper
     changed = [line.split(" ", 2) for line in lines if line.startswith("changed")]
     known = probe_values(BASE)
-    assert len(changed) == 15 and all(noticed in known for *_, noticed in changed), changed
+    assert len(changed) == 14 and all(noticed in known for *_, noticed in changed), changed

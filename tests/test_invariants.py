@@ -100,7 +100,7 @@ def larger_registers_help(layer, design) -> bool:
     return min(held) >= design.macs_per_pe
 
 
-@settings(max_examples=120)
+@settings(max_examples=50)
 @given(middle_layers, accelerators(least_bytes=100, most_bytes=20_000), st.data())
 def test_more_of_a_resource_never_costs_time(layer, design, data):
     """In the complete search; in the default one by no more than the gap that it prints."""
@@ -135,12 +135,12 @@ def test_the_complete_search_is_never_worse(layer, design):
             assert complete[k.LEAST] == pytest.approx(complete[k.CYCLES], rel=1e-9)
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(middle_layers, accelerators(least_bytes=100, most_bytes=20_000), st.sampled_from((0.01, 0.1, 0.5)))
 def test_objectives_and_slack(layer, design, slack):
     latency, energy, edp, within = (
         best_cost(layer, design, *objective, effort="complete")
-        for objective in (("latency", 0.0), ("energy", 0.0), ("edp", 0.0), ("latency", slack))
+        for objective in (("latency", None), ("energy", 0.0), ("edp", 0.0), ("latency", slack))
     )
     assume(latency[k.OVERFLOW] == 0)
     assert energy[k.ENERGY_PJ] <= within[k.ENERGY_PJ] * ROUNDING <= latency[k.ENERGY_PJ] * ROUNDING**2

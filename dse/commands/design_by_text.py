@@ -47,7 +47,7 @@ class Chosen:
     origin: str
     technology: Technology | None = None
     mapping_objective: str | None = None
-    mapping_slack: float | None = None
+    mapping_slack: float | str | None = None
     values: dict[str, Any] = field(default_factory=dict)
     dataflows: dict[str, Dataflow] = field(default_factory=dict)
 
@@ -56,7 +56,7 @@ class Chosen:
         return {
             "technology": self.technology or Technology.at(45),
             "objective": self.mapping_objective or "latency",
-            "slack": DEFAULT_SLACK if self.mapping_slack is None else self.mapping_slack,
+            "slack": DEFAULT_SLACK if self.mapping_slack in (None, "none") else self.mapping_slack,
         }
 
 

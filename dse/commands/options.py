@@ -57,6 +57,23 @@ MappingSlack = Annotated[
     typer.Option("--mapping-slack", metavar="SHARE", help="Latency a mapping may give up for energy; default 0.01."),
 ]
 
+SearchSlack = Annotated[
+    str | None,
+    typer.Option(
+        "--mapping-slack",
+        metavar="SHARE|none",
+        help="Latency a mapping may give up for energy; default 0.01. none: the least latency alone, in about half of "
+        "the time; energies are then those of the front alone, in front_energy.csv.",
+    ),
+]
+
+RemapFront = Annotated[
+    bool,
+    typer.Option(
+        "--remap-front", help="Afterwards map the front's designs again, completely: front_complete.csv (slow)."
+    ),
+]
+
 Jobs = Annotated[int | None, typer.Option("--jobs", "-j", min=1, metavar="N", help="Workers; default all cores.")]
 
 TimeLimit = Annotated[
@@ -77,6 +94,16 @@ Settings = Annotated[
 LayerName = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="Name of a layer (see: dse evaluate).")]
 
 OutDirectory = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write figures and tables there.")]
+
+
+def slack_of(text: str | None) -> float | str | None:
+    """A share, or the word none."""
+    if text is None or text == "none":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--mapping-slack {text!r}: expected a share such as 0.01, or none") from None
 
 
 def numbers(option: str, text: str) -> list[float]:

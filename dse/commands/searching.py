@@ -15,12 +15,14 @@ from dse.commands.options import (
     Dims,
     Jobs,
     MappingObjective,
-    MappingSlack,
     Node,
+    RemapFront,
     RunDirectory,
+    SearchSlack,
     TimeLimit,
     numbers,
     sizes,
+    slack_of,
     space_named,
     technology_named,
 )
@@ -104,10 +106,11 @@ def explore(
         typer.Option(metavar="best|fixed", help="Best of every layer; or frozen in hardware (--problem geomean)."),
     ] = None,
     mapping_objective: MappingObjective = None,
-    mapping_slack: MappingSlack = None,
+    mapping_slack: SearchSlack = None,
     exhaustive: Annotated[
         bool, typer.Option("--exhaustive", help="Afterwards evaluate the whole space: its exact front.")
     ] = False,
+    remap_front: RemapFront = False,
     no_random_twin: Annotated[
         bool, typer.Option("--no-random-twin", help="Leave out the random search at equal budget.")
     ] = False,
@@ -119,7 +122,8 @@ def explore(
     """Search a hardware space for the designs that run NETWORK best.
 
     Writes designs.csv (all), front.csv (the Pareto front), random_twin.csv, convergence.csv, columns.csv (units),
-    manifest.json and figures. The same command again continues an interrupted run.
+    manifest.json and figures. The same command again continues an interrupted run; with --remap-front it maps the
+    front of a finished one again.
 
     \b
     Examples:
@@ -156,7 +160,7 @@ def explore(
         technology=None if node is None else technology_named(node),
         n_jobs=-1 if jobs is None else jobs,
         mapping_objective=mapping_objective,
-        mapping_slack=mapping_slack,
+        mapping_slack=slack_of(mapping_slack),
         batch=batch,
         dims=sizes(dim),
     )
@@ -165,6 +169,8 @@ def explore(
         chosen, label = made(wanted)
     except UsageError as error:
         raise typer.BadParameter(str(error)) from None
+    if remap_front:
+        _check_remappable(chosen)
     directory = out if out is not None else Path("results") / label
     networks = getattr(chosen, "networks", None) or getattr(chosen, "network", None)
     for each in networks if isinstance(networks, tuple | list) else [networks]:
@@ -194,12 +200,16 @@ def explore(
         ),
         overwrite,
         problem if ":" in problem else "",
+        chosen if remap_front else None,
     )
 
 
-def resume(directory: RunDirectory, jobs: Jobs = None, time_limit: TimeLimit = None) -> None:
+def resume(
+    directory: RunDirectory, jobs: Jobs = None, time_limit: TimeLimit = None, remap_front: RemapFront = False
+) -> None:
     """Continue an interrupted run from its directory alone; the result is that of an uninterrupted run."""
     from dse.output.units import duration_s
+    from dse.problems import rebuild
     from dse.problems import resume as continued
     from dse.runs.run_directory import read_manifest
 
@@ -208,7 +218,10 @@ def resume(directory: RunDirectory, jobs: Jobs = None, time_limit: TimeLimit = N
     if ":" in name:
         say(f"the problem of {directory} is {name}: importing {name.rpartition(':')[0]}")
     own = name if ":" in name else ""
-    _run(directory, lambda x: continued(directory, n_jobs=jobs, time_limit_s=limit_s, progress=x), own=own)
+    again = rebuild(directory, jobs) if remap_front else None
+    if again is not None:
+        _check_remappable(again)
+    _run(directory, lambda x: continued(directory, n_jobs=jobs, time_limit_s=limit_s, progress=x), own=own, remap=again)
 
 
 def front(directory: RunDirectory) -> None:
@@ -218,8 +231,19 @@ def front(directory: RunDirectory) -> None:
     _conclude(load(directory), None)
 
 
-def _run(directory: Path, search: Any, overwritten: bool = False, own: str = "") -> None:
-    """Search with progress shown, then draw the result and print it; `own` names a problem class of the user's."""
+def _check_remappable(problem: Any) -> None:
+    """ValueError before anything runs where no mapper can be asked for more."""
+    try:
+        problem.with_effort("complete")
+    except ValueError as error:
+        raise ValueError(f"--remap-front: {error}; or leave out --remap-front") from None
+
+
+def _run(directory: Path, search: Any, overwritten: bool = False, own: str = "", remap: Any = None) -> None:
+    """Search with progress shown, then draw the result and print it.
+
+    `own` names a problem class of the user's; `remap` is the problem where the front is to be mapped again.
+    """
     from rich.console import Console
 
     from dse.output.progress import shown
@@ -233,7 +257,9 @@ def _run(directory: Path, search: Any, overwritten: bool = False, own: str = "")
             say(
                 f"{directory} holds this run, finished {run.manifest.get('ended', 'before')}; --overwrite runs it again"
             )
-        _conclude(run, None if done_before else time.perf_counter() - start)
+        took_s = None if done_before else time.perf_counter() - start
+        again = None if remap is None else _remapped(remap, run, own)
+        _conclude(run, took_s, again)
     except KeyboardInterrupt as error:
         fail(f"{str(error).split(';')[0] or 'interrupted'}. Continue with: dse resume {directory}", EXIT_INTERRUPTED)
 
@@ -252,6 +278,20 @@ def _searched(search: Any, progress: Any, own: str) -> Any:
         )
 
 
+def _remapped(problem: Any, run: Any, own: str) -> Any:
+    """The run's front under the complete mapper, progress shown as for the search."""
+    from rich.console import Console
+
+    from dse.output.progress import shown
+    from dse.search.remapping import RemapInterrupted, remap_front
+
+    try:
+        with shown(Console(stderr=True)) as progress:
+            return _searched(lambda x: remap_front(problem, run, progress=x), progress, own)
+    except RemapInterrupted as error:
+        fail(f"{error}. The same command with --remap-front maps them again", EXIT_INTERRUPTED)
+
+
 def _status(directory: Path) -> str | None:
     from dse.runs.files import RunDirectoryError
     from dse.runs.run_directory import read_manifest
@@ -262,10 +302,10 @@ def _status(directory: Path) -> str | None:
         return None
 
 
-def _conclude(run: Any, seconds: float | None) -> None:
+def _conclude(run: Any, seconds: float | None, again: Any = None) -> None:
     """Draw the figures; print the table, the verdict, the time and the paths."""
     from dse.output.run_figures import write_figures
-    from dse.output.tables import front_table, price_report, verdict
+    from dse.output.tables import front_table, price_report, remap_report, verdict
     from dse.output.units import duration
 
     write_figures(run)
@@ -278,5 +318,7 @@ def _conclude(run: Any, seconds: float | None) -> None:
         say(line)
     took = run.manifest.get("wall_time_s", 0.0) if seconds is None else seconds
     say(f"{'It took' if seconds is None else 'Took'} {duration(took)} for {run.evaluations:,} unique designs.")
+    for line in () if again is None else remap_report(again):
+        say(line)
     files = sorted(path.name for path in run.directory.iterdir() if path.is_file())
     say(f"Wrote {run.directory}/: {', '.join(files)}")

@@ -26,7 +26,11 @@ def say(line: str) -> None:
 def fail(message: str, code: int) -> NoReturn:
     """One line on stderr, in the words of the command line, and the exit code."""
     text = " ".join(str(message).split())
-    text = text.replace("overwrite=True", "--overwrite").replace("warm_start=", "--warm-start ")
+    text = (
+        text.replace("overwrite=True", "--overwrite")
+        .replace("warm_start=", "--warm-start ")
+        .replace("mapping='best'", "--mapping best")
+    )
     text = re.sub(r"give dims=\{[^}]*\} or ", "give ", text)
     sys.stdout.flush()
     sys.stderr.write(f"dse: {text}\n")

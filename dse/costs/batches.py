@@ -5,8 +5,11 @@ The bits are the same whatever the batch split or the number of workers.
 
 from __future__ import annotations
 
+import copy
+import math
 import time
 from collections.abc import Iterable, Sequence
+from typing import Self
 
 import joblib
 import numpy as np
@@ -23,7 +26,7 @@ from dse.costs.kernel_rows import (
     parameter_columns,
 )
 from dse.costs.parallel import checked_jobs, in_threads, worker_count
-from dse.costs.results import metric_columns
+from dse.costs.results import OF_ENERGY, metric_columns
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.area import Columns
 from dse.hardware.technology import Technology, technology_or_default
@@ -164,6 +167,26 @@ class TotalsEvaluator:
         self._seconds_a_design = 0.0
         self._compiled = False
 
+    def with_effort(self, effort: str) -> Self:
+        """The same evaluator with another effort of the mapper, see `dse.evaluate`."""
+        other = copy.copy(self)
+        other._effort = effort_named(effort)
+        other._seconds_a_design = math.inf  # not known: the first batch is shared out
+        return other
+
+    def with_slack(self, slack: float | None) -> Self:
+        """The same evaluator with another slack of the mapper."""
+        other = copy.copy(self)
+        other.slack = slack
+        other._mode, other._slack = mapper_mode(self.objective, slack)
+        return other
+
+    def metrics(self, columns: Columns, totals: np.ndarray) -> dict[str, np.ndarray]:
+        """Named metrics of kernel totals (n, N_RESULT), without `OF_ENERGY` where no energy is looked for."""
+        found = metric_columns(columns, totals, self.technology)
+        alone = self.objective == "latency" and self.slack is None
+        return {name: values for name, values in found.items() if not (alone and name in OF_ENERGY)}
+
     def kernel_rows(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
         """What `network_totals` takes: a row a design, and the spatial options of them all."""
         return design_rows(columns, self.technology)
@@ -194,7 +217,8 @@ class BatchEvaluator(TotalsEvaluator):
     ----------
     network : a `Network` (or layers).
     technology : constants; 45 nm when omitted.
-    objective, slack, effort : see `evaluate`; ``slack=None`` for latency and area alone, without a search for energy.
+    objective, slack, effort : see `evaluate`; ``slack=None`` looks for no energy: the
+        metrics `dse.costs.results.OF_ENERGY` are left out.
     n_jobs : workers; -1 = all cores.  Threads by default (the kernel releases the GIL); inside
         ``joblib.parallel_config(backend="loky" | "dask" | "ray", n_jobs=...)`` that backend is used instead.
 
@@ -217,4 +241,4 @@ class BatchEvaluator(TotalsEvaluator):
 
     def __call__(self, columns: Columns) -> dict[str, np.ndarray]:
         """Metrics of the designs in `columns`."""
-        return metric_columns(columns, self.totals(columns)[:, 0], self.technology)
+        return self.metrics(columns, self.totals(columns)[:, 0])

@@ -10,6 +10,7 @@ nothing bypasses the buffers.  A tile that does not fit a buffer or the register
 from __future__ import annotations
 
 from collections.abc import Mapping as MappingType
+from typing import NoReturn
 
 import numpy as np
 
@@ -89,6 +90,13 @@ def fixed_mapping(layer: MacLayer, design: Accelerator, frozen: MappingType[str,
 
 class FixedMappingEvaluator(SeveralEvaluator):
     """As `SeveralEvaluator`, for columns of a `FixedMappingSpace`: every layer under the design's frozen mapping."""
+
+    def with_effort(self, effort: str) -> NoReturn:
+        """No mapping is looked for: a ValueError."""
+        raise ValueError(
+            "the mapping of every design is frozen in hardware, so there is none to look for again: explore with "
+            "mapping='best'"
+        )
 
     def kernel_rows(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
         """Kernel rows with those of `fixed_rows` after them, (n, N_DESIGN + N_FIXED), and the options."""

@@ -61,6 +61,11 @@ def mapper_mode(objective: str, slack: float | None, called: str = "slack") -> t
     return MAPPING_OBJECTIVES[objective], float(slack) if objective == "latency" else 0.0
 
 
+def slack_named(mapping_slack: float | str) -> float | None:
+    """`slack` of `dse.evaluate` for the `mapping_slack` of a problem, which is checked: None for ``"none"``."""
+    return None if isinstance(mapping_slack, str) else mapping_slack
+
+
 class CostOptions(TypedDict, total=False):
     """Arguments that go with every evaluation; `dse.evaluate` says what they mean."""
 

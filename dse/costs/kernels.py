@@ -1438,8 +1438,8 @@ def map_layer(layer, design, options, lists, effort, mode, slack, variant, best_
     """Best mapping of one layer into `best_map` (N_MAP,) and its cost into `out` (N_RESULT,).
 
     `lists`: the record of `LISTS` of the layer.  `mode`: LATENCY (least energy at most `slack` above the least latency;
-    below 0: least latency alone), ENERGY or EDP.  `out[LEAST]` is a lower bound of what is looked for over all mappings.
-    Where nothing fits, the least mapping is costed and `out[OVERFLOW]` > 0.  `scratch`: from `make_scratch`.
+    below 0: least latency alone; above 0 the energy is never searched completely), ENERGY or EDP.  `out[LEAST]` is a
+    lower bound of what is looked for over all mappings.  Where nothing fits, the least mapping is costed and `out[OVERFLOW]` > 0.  `scratch`: from `make_scratch`.
     """
     tables = scratch.tables[0]
     best = tables.best
@@ -1478,10 +1478,14 @@ def map_layer(layer, design, options, lists, effort, mode, slack, variant, best_
         evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
         best.pj, best.moved = out[ENERGY_PJ], out[DRAM_BYTES]
         best.most_cycles = best.cycles * (1.0 + slack) / ROOM  # equal but for rounding is equal
+        again = effort
+        if slack > 0 and effort.sizes == COMPLETE:  # as the default does: a complete one takes minutes
+            again = Effort(0.005, 2.0, 6.0, 0.1, QUICK)
+        best.near = again.near
         tables.n_spatial = 0
         for o in range(first, first + count):
-            _spatial_choices(Case(layer, design, options[o], variant), o, effort, ENERGY, tables)
-        _search_configurations(search, options, lists, FRUGAL, effort, scratch.out)
+            _spatial_choices(Case(layer, design, options[o], variant), o, again, ENERGY, tables)
+        _search_configurations(search, options, lists, FRUGAL, again, scratch.out)
     evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
     out[LEAST] = min(proven, out[CYCLES])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral
 
 import joblib
@@ -28,6 +28,22 @@ def in_threads(function: Callable, tasks: Sequence[tuple], n_jobs: int, prefer: 
     if workers == 1 or len(tasks) < 4:
         return done + [function(*task) for task in tasks[1:]]
     return done + joblib.Parallel(n_jobs=jobs, prefer=prefer)(joblib.delayed(function)(*t) for t in tasks[1:])
+
+
+def each_in_threads(function: Callable, tasks: Sequence[tuple], n_jobs: int) -> Iterator:
+    """What `function` gives for each task, in their order and each as soon as it is there; for tasks that take long.
+
+    What it compiles must be compiled already: all tasks start side by side.
+    """
+    workers, jobs = worker_count(checked_jobs(n_jobs))
+    if workers == 1 or len(tasks) < 2:
+        yield from (function(*task) for task in tasks)
+        return
+    # a backend of the user's may have no generator: it gives all at once
+    kind = "list" if jobs is None else "generator"
+    yield from joblib.Parallel(n_jobs=jobs, prefer="threads", return_as=kind)(
+        joblib.delayed(function)(*t) for t in tasks
+    )
 
 
 def in_processes(function: Callable, tasks: Sequence[tuple], n_jobs: int) -> list:

@@ -55,6 +55,11 @@ DRAM_TRAFFIC = (k.DRAM_W, k.DRAM_I, k.DRAM_O_READ, k.DRAM_O_WRITE, k.DRAM_FUSED)
 """Columns of the kernel's results that are off-chip traffic [byte]."""
 
 
+OF_ENERGY = ("energy_j", "power_w", "dram_bytes", *(f"energy_{part}_j" for part in ENERGY_PARTS))
+"""Metrics that tell nothing of a design where the mapper looks for the least latency alone: of the first such mapping
+found."""
+
+
 def metric_columns(columns: Columns, totals: np.ndarray, technology: Technology) -> dict[str, np.ndarray]:
     """Named metrics of a batch from kernel totals, each (n,); `dse.runs.column_dictionary.METRICS` says what each
     means."""

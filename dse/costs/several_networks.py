@@ -12,7 +12,6 @@ import numpy as np
 from dse.costs import kernels as k
 from dse.costs.batches import TotalsEvaluator
 from dse.costs.kernel_rows import DEFAULT_SLACK, NetworkTables, network_tables
-from dse.costs.results import metric_columns
 from dse.hardware.area import Columns
 from dse.hardware.technology import Technology
 from dse.networks.layers import Network
@@ -106,7 +105,4 @@ class SeveralEvaluator(TotalsEvaluator):
     def __call__(self, columns: Columns) -> dict[str, dict[str, np.ndarray]]:
         """Metrics of the designs in `columns` by network name."""
         totals = self.totals(columns)
-        return {
-            network.name: metric_columns(columns, totals[:, i], self.technology)
-            for i, network in enumerate(self.networks)
-        }
+        return {network.name: self.metrics(columns, totals[:, i]) for i, network in enumerate(self.networks)}

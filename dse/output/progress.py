@@ -17,6 +17,9 @@ LEAST_S, MOST_S = 2.0, 30.0
 """Plain lines come at every tenth of the work, no sooner and no later after the last one than this [s]."""
 
 
+_STAGES = {"sweep": "whole space", "remap": "complete mapping of the front"}
+
+
 @contextmanager
 def shown(console: Console) -> Iterator[Callable[[Progress], None]]:
     """A callback for `explore(progress=...)` that shows where the search is."""
@@ -42,7 +45,7 @@ class _OnBar:
         self.bar, self.task = bar, task
 
     def __call__(self, p: Progress) -> None:
-        title = f"generation {p.generation}" if p.stage == "search" else "whole space"
+        title = _STAGES.get(p.stage, f"generation {p.generation}")
         self.bar.update(self.task, description=title, total=p.budget, completed=p.evaluations, text=_numbers(p))
 
 
@@ -61,7 +64,7 @@ class _Lines:
         if not due:
             return
         self.last_s, self.last_share = now, share
-        what = f"generation {p.generation}: " if p.stage == "search" else "whole space: "
+        what = f"{_STAGES.get(p.stage, f'generation {p.generation}')}: "
         left = f", {duration(p.elapsed_s * (1 / share - 1))} left" if share < 1 else ""
         line = f"{what}{_numbers(p)}, {duration(p.elapsed_s)}{left}"
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -18,10 +18,11 @@ from dse.costs.evaluation import Evaluation
 from dse.hardware.space import DesignSpace
 from dse.networks import Entry
 from dse.networks.layers import Network
-from dse.output.units import number, percent, quantity, scaled, unit_of, words
+from dse.output.units import duration, number, percent, quantity, scaled, unit_of, words
 from dse.runs.column_dictionary import COLUMNS, PARAMETERS
 from dse.search.exploration import Exploration
 from dse.search.pareto import knee, spread
+from dse.search.remapping import MOVED_PERCENT, Remapped
 from dse.simultaneous.co_runs import CoRun, unmet_deadlines
 from dse.simultaneous.mixes import Mix
 
@@ -176,6 +177,28 @@ def verdict(run: Exploration) -> list[str]:
         lines.append(f"{line}.")
     lines.append(f"Stopped because {run.stopped_because}.")
     return lines + [f"Note: {note}." for note in run.notes]
+
+
+def remap_report(again: Remapped) -> list[str]:
+    """Sentences: what the complete mapper changed of a front, and how long it took."""
+    n = len(again.moved)
+    if n == 0:
+        return ["Complete mapping: the front has no design."]
+    moved, left = int(again.moved.sum()), n - int(again.still_on_front.sum())
+    lines = [
+        f"Complete mapping of the front: {moved} of {n} designs moved by more than {MOVED_PERCENT:g} %; "
+        f"{left} {'is' if left == 1 else 'are'} no longer on the front among themselves."
+    ]
+    for name, changes in zip(again.objective_names, again.changes_percent.T, strict=True):
+        known = changes[~np.isnan(changes)]
+        line = f"{words(name)}: "
+        if len(known):
+            largest = known[np.argmax(np.abs(known))]
+            line += f"mean {known.mean():+.2g} %, largest change {largest:+.2g} %" if largest else "unchanged"
+        from_0 = n - len(known)
+        lines.append(line + (f"{', ' if len(known) else ''}{from_0} changed from 0" if from_0 else ""))
+    when = "It took" if again.is_new else "It was done before, and took"
+    return [*lines, f"{when} {duration(again.elapsed_s)}; every design is in front_complete.csv."]
 
 
 def network_line(network: Network) -> str:

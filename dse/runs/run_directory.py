@@ -25,10 +25,12 @@ except ImportError:  # not on Windows
 MANIFEST = "manifest.json"
 RUN_FILES = (
     MANIFEST, "designs.csv", "random_twin.csv", "front.csv", "exact_front.csv", "convergence.csv", "columns.csv",
-    "space.toml", "sweep.json",
+    "space.toml", "sweep.json", "front_energy.csv",
 )  # fmt: skip
 FIGURE_FILES = ("front.pdf", "front.png", "convergence.png", "breakdown.png")
-TABLE_FILES = ("price_of_generality.csv",)
+FRONT_COMPLETE = "front_complete.csv"
+"""The front evaluated again with the complete mapper (`dse.search.remapping`): a file that a run may lack."""
+TABLE_FILES = ("price_of_generality.csv", FRONT_COMPLETE)
 """Files that a run, its figures and the problems that ship own; `overwrite=True` removes these and `tables_of`, and no
 other."""
 
@@ -205,11 +207,13 @@ class RunDirectory:
         """Whether a whole run with this identity is there."""
         if self.manifest.get("status") != "finished":
             return False
-        return all((self.path / name).is_file() for name in tables_of(self.manifest))
+        return all((self.path / name).is_file() for name in tables_of(self.manifest) if name != FRONT_COMPLETE)
 
     def check_files(self) -> None:
         """Refuse a finished run whose files were changed afterwards."""
         for name in tables_of(self.manifest):
+            if name == FRONT_COMPLETE and not (self.path / name).is_file():
+                continue
             if hash_of((self.path / name).read_bytes()) != self.manifest["files"][name]:
                 raise RunDirectoryError(
                     f"{self.path / name} was changed after the run had finished; restore it, delete it to have it "

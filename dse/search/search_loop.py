@@ -21,7 +21,7 @@ from dse.runs.design_log import RowFormat, RunLog
 from dse.runs.files import checked_path, git_commit, hash_of, now, write_whole
 from dse.runs.identity import source_sha256, versions
 from dse.runs.problem_protocol import Evaluated, SearchProblem
-from dse.runs.run_directory import RunDirectory, checked_tables
+from dse.runs.run_directory import FRONT_COMPLETE, RunDirectory, checked_tables
 from dse.runs.tables import columns_text, convergence_text, warm_start_genes
 from dse.search.exhaustive_sweep import Sweep, sweep
 from dse.search.exploration import (
@@ -38,6 +38,13 @@ from dse.search.exploration import (
 from dse.search.pareto import Normalisation
 from dse.search.proposers import Proposer, PymooProposer, RandomProposer, WholeSpaceProposer
 from dse.search.settings import Settings, identity
+
+LATENCY_ALONE = (
+    "mapping_slack is none: the mapper looked for latency alone, so the tables have no energy, power and traffic. "
+    "front_energy.csv has them for the designs of the front, each layer under its mapping of least energy within 1 % "
+    "of its least latency: another mapping, whose latency differs from that in front.csv, mostly by less than 1 %"
+)
+"""Note of a run whose mapper looks for latency alone."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -82,7 +89,8 @@ def explore(
     Writes
     ------
     `designs.csv` (the log), `front.csv` (over all feasible designs evaluated), `random_twin.csv`, `exact_front.csv`,
-    `convergence.csv`, `columns.csv` (unit and meaning of every column), `space.toml`, `manifest.json`, and the
+    `convergence.csv`, `columns.csv` (unit and meaning of every column), `space.toml`, `manifest.json`,
+    `front_energy.csv` where the problem looks for latency alone (`AcceleratorProblem.with_energy`), and the
     `tables` of the problem, such as `price_of_generality.csv` of several networks.
     """
     start = time.perf_counter()
@@ -279,8 +287,12 @@ class _Run:
         texts = {
             "front.csv": self.log.text(front_rows(self.log)),
             "convergence.csv": convergence_text(convergence),
-            "columns.csv": self._columns_text(),
         }
+        energy = getattr(self.problem, "with_energy", lambda: None)()
+        more: tuple[str, ...] = ()
+        if energy is not None:
+            texts["front_energy.csv"], more = self._energy_text(energy)
+        texts["columns.csv"] = self._columns_text(more)
         if len(self.log) and hasattr(self.problem, "tables"):
             twin = points.get("random") if self.twin is not None else None
             found = self.problem.tables(front_rows(self.log), points[self.log.source], twin)
@@ -289,6 +301,7 @@ class _Run:
             texts["exact_front.csv"] = self.swept.text(self.problem)
         hypervolume = {source: scale.hypervolume(F) if scale else 0.0 for source, F in fronts.items()}
         notes = [note for log in logs for note in log.notes]
+        notes += [] if energy is None else [LATENCY_ALONE]
         notes += constraint_notes(self.problem.constraint_labels, self.log.table()[2])
         if self.directory is not None:
             self._write(self.directory, texts, reason, finished, hypervolume, scale, notes)
@@ -298,10 +311,22 @@ class _Run:
         named = [("designs.csv", self.log), ("random_twin.csv", self.twin)]
         return [(name, log) for name, log in named if log is not None]
 
-    def _columns_text(self) -> bytes:
+    def _columns_text(self, more: tuple[str, ...]) -> bytes:
+        """`columns.csv`; `more` are columns of other tables than the logs."""
         metrics = tuple(self.log.table()[2].metrics)
-        names = (*self.log.format.columns(metrics), "evaluations", "front_size", "hypervolume")
-        return columns_text(names, self.problem)
+        names = (*self.log.format.columns(metrics), "evaluations", "front_size", "hypervolume", *more)
+        return columns_text(tuple(dict.fromkeys(names)), self.problem)
+
+    def _energy_text(self, problem: SearchProblem) -> tuple[bytes, tuple[str, ...]]:
+        """`front_energy.csv`: the designs of the front as `problem`, which has energies, has them; and its columns."""
+        front = front_rows(self.log)
+        if len(front) == 0:
+            return b"", ()
+        X, generation, _ = self.log.table()
+        rows, form = problem.evaluate_designs(X[front]), RowFormat(problem)
+        names = form.columns(tuple(rows.metrics))
+        lines = form.lines(front, generation[front], self.log.source, X[front], rows)
+        return "".join(f"{line}\n" for line in [",".join(names), *lines]).encode(), names
 
     def _write(
         self,
@@ -319,6 +344,12 @@ class _Run:
         for name, text in texts.items():
             write_whole(path / name, text)
         names = [*texts, *(name for name, _ in self._named_logs())]
+        again = directory.manifest.get("remap") or {}
+        if again.get("front_sha256") == hash_of(texts["front.csv"]) and (path / FRONT_COMPLETE).is_file():
+            names.append(FRONT_COMPLETE)
+        else:  # it is of a front that the run has left behind
+            (path / FRONT_COMPLETE).unlink(missing_ok=True)
+            directory.manifest.pop("remap", None)
         directory.write(
             status="finished" if finished else "stopped",
             stopped_because=reason,

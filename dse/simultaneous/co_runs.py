@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import numpy as np
 
 from dse.costs import kernels as k
 from dse.costs.batches import step_results
-from dse.costs.kernel_rows import DEFAULT_SLACK, columns_of, design_rows, mapper_mode, network_tables
+from dse.costs.kernel_rows import DEFAULT_SLACK, columns_of, design_rows, effort_named, mapper_mode, network_tables
 from dse.costs.probes import probe_designs, probe_network, read_only
 from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS
 from dse.hardware.accelerator import Accelerator
@@ -73,7 +74,7 @@ class MixEvaluator:
     Parameters
     ----------
     mix : what runs.
-    technology, objective, slack : as in `dse.evaluate`.
+    technology, objective, slack, effort : as in `dse.evaluate`.
     order : what a sub-array runs next, see `dse.simultaneous.schedules.ORDERS`.
     """
 
@@ -85,17 +86,25 @@ class MixEvaluator:
         objective: str = "latency",
         slack: float = DEFAULT_SLACK,
         order: str = "deadline",
+        effort: str = "default",
     ) -> None:
         self.mix, self.order = mix, order
         self.technology = technology_or_default(technology)
         self.networks = mix.networks()
         self.requests = mix.requests()
         self._mode, self._slack = mapper_mode(objective, slack)
+        self._effort = effort_named(effort)
         plain = [network.renamed("") for network in self.networks]  # streams of one network share its costs
         distinct = list(dict.fromkeys(plain))
         self._tables = [network_tables(network) for network in distinct]
         self._of_stream = [distinct.index(network) for network in plain]
         self._layer_names = [tuple(layer.name for layer in network.layers) for network in self.networks]
+
+    def with_effort(self, effort: str) -> MixEvaluator:
+        """The same evaluator with another effort of the mapper."""
+        other = copy.copy(self)
+        other._effort = effort_named(effort)
+        return other
 
     def __call__(
         self, designs: Sequence[Accelerator], divisions: Sequence[Division], runs_on: Sequence[Sequence[int]]
@@ -126,7 +135,7 @@ class MixEvaluator:
 
     def _layer_costs(self, row: np.ndarray, options: np.ndarray, which: int, clock_ghz: float) -> LayerCosts:
         tables = self._tables[which]
-        steps, _ = step_results(row, options, tables, self._mode, self._slack)
+        steps, _ = step_results(row, options, tables, self._mode, self._slack, self._effort)
         steps = steps * tables.steps[:, k.STEP_REPEATS, None]
         levels = {name: column for name, column in ENERGY_PARTS.items() if name != "leakage"}
         dynamic = {name: float(steps[:, column].sum()) * 1e-12 for name, column in levels.items()}
