@@ -22,7 +22,7 @@ from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, OPERANDS, MacLayer, Network, VectorLayer
 
 EFFORTS = {
-    "default": k.Effort(near=0.005, configurations=2.0, most=6.0, gap=0.1, sizes=k.QUICK),
+    "default": k.DEFAULT_EFFORT,
     "complete": k.Effort(near=0.0, configurations=np.inf, most=np.inf, gap=0.0, sizes=k.COMPLETE),
 }
 """How much the mapper looks at: by default a few promising configurations and thinned tiles, or all that matter."""

@@ -1290,6 +1290,13 @@ class Effort(NamedTuple):
     sizes: int | np.integer
 
 
+DEFAULT_EFFORT = Effort(near=0.005, configurations=2.0, most=6.0, gap=0.1, sizes=QUICK)
+"""What the mapper looks at by default, chosen by loss and speed: `benchmarks/mapping_table.py` measures both."""
+
+FIRST_EFFORT = Effort(near=0.0, configurations=2.0, most=2.0, gap=0.0, sizes=QUICK)
+"""A glance before a complete search."""
+
+
 class Search(NamedTuple):
     """A search over the mappings of one layer.
 
@@ -1439,7 +1446,8 @@ def map_layer(layer, design, options, lists, effort, mode, slack, variant, best_
 
     `lists`: the record of `LISTS` of the layer.  `mode`: LATENCY (least energy at most `slack` above the least latency;
     below 0: least latency alone; above 0 the energy is never searched completely), ENERGY or EDP.  `out[LEAST]` is a
-    lower bound of what is looked for over all mappings.  Where nothing fits, the least mapping is costed and `out[OVERFLOW]` > 0.  `scratch`: from `make_scratch`.
+    lower bound of the cycles over all mappings.  Where nothing fits, the least mapping is costed and `out[OVERFLOW]` > 0.
+    `scratch`: from `make_scratch`.
     """
     tables = scratch.tables[0]
     best = tables.best
@@ -1451,12 +1459,11 @@ def map_layer(layer, design, options, lists, effort, mode, slack, variant, best_
     if over > 0:
         return
     best.most_cycles, best.most_moved, best.near = np.inf, np.inf, effort.near
-    tables.compulsory = out[BOUND_CYCLES]
-    tables.n_spatial, tables.truncated = 0, np.inf
+    tables.compulsory, tables.truncated = out[BOUND_CYCLES], np.inf
+    _use_choices(search, options, effort, mode)
     lean = False
     for o in range(first, first + count):
         lean = lean or options[o, OPT_LEAST_DRAM] > 0
-        _spatial_choices(Case(layer, design, options[o], variant), o, effort, mode, tables)
     if lean:
         _start(best, out)
         _search_configurations(search, options, lists, LEANEST, effort, scratch.out)
@@ -1465,13 +1472,9 @@ def map_layer(layer, design, options, lists, effort, mode, slack, variant, best_
     _start(best, out)
     aim = FASTEST if mode == LATENCY else (FRUGAL if mode == ENERGY else PRODUCT)
     if effort.sizes == COMPLETE:  # a good mapping first: it lets more bounds end a search
-        tables.n_spatial = 0
-        for o in range(first, first + count):
-            _spatial_choices(Case(layer, design, options[o], variant), o, Effort(0.0, 2.0, 2.0, 0.0, QUICK), mode, tables)
-        _search_configurations(search, options, lists, aim, Effort(0.0, 2.0, 2.0, 0.0, QUICK), scratch.out)
-        tables.n_spatial = 0
-        for o in range(first, first + count):
-            _spatial_choices(Case(layer, design, options[o], variant), o, effort, mode, tables)
+        _use_choices(search, options, FIRST_EFFORT, mode)
+        _search_configurations(search, options, lists, aim, FIRST_EFFORT, scratch.out)
+        _use_choices(search, options, effort, mode)
     _search_configurations(search, options, lists, aim, effort, scratch.out)
     proven = tables.proven
     if mode == LATENCY and slack >= 0:
@@ -1480,14 +1483,22 @@ def map_layer(layer, design, options, lists, effort, mode, slack, variant, best_
         best.most_cycles = best.cycles * (1.0 + slack) / ROOM  # equal but for rounding is equal
         again = effort
         if slack > 0 and effort.sizes == COMPLETE:  # as the default does: a complete one takes minutes
-            again = Effort(0.005, 2.0, 6.0, 0.1, QUICK)
+            again = DEFAULT_EFFORT
         best.near = again.near
-        tables.n_spatial = 0
-        for o in range(first, first + count):
-            _spatial_choices(Case(layer, design, options[o], variant), o, again, ENERGY, tables)
+        _use_choices(search, options, again, ENERGY)
         _search_configurations(search, options, lists, FRUGAL, again, scratch.out)
     evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
     out[LEAST] = min(proven, out[CYCLES])
+
+
+@_inner
+def _use_choices(search, options, effort, mode):
+    """Take the spatial factors of every option of the design into the tables, in place of what they held."""
+    design, tables = search.case.design, search.tables
+    first, tables.n_spatial = int(design[OPTION_FIRST]), 0
+    for o in range(first, first + int(design[OPTION_COUNT])):
+        case = Case(search.case.layer, design, options[o], search.case.variant)
+        _spatial_choices(case, o, effort, mode, tables)
 
 
 @_inner
