@@ -195,3 +195,11 @@ def test_whole_operand_that_fits_once_is_found():
         output_register_bytes=40,
     )
     assert_optimal(layer, design)
+
+
+def test_least_cycles_of_frugal_searches_was_no_bound():
+    """Searches for energy or EDP leave out mappings without a bound of their cycles: theirs is the roofline."""
+    layer, design = MacLayer("conv", K=64, C=48, OY=14, OX=14, FY=3, FX=3), Accelerator(rows=8, cols=8)
+    for objective, effort in product(("energy", "edp"), EFFORTS):
+        _, out = best_row(layer, design, objective, 0.0, 0, effort)
+        assert out[k.LEAST] == out[k.BOUND_CYCLES] <= best_row(layer, design, effort="complete")[1][k.CYCLES]

@@ -1488,7 +1488,8 @@ def map_layer(layer, design, options, lists, effort, mode, slack, variant, best_
         _use_choices(search, options, again, ENERGY)
         _search_configurations(search, options, lists, FRUGAL, again, scratch.out)
     evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
-    out[LEAST] = min(proven, out[CYCLES])
+    if mode == LATENCY:  # the others leave out mappings without a bound of their cycles: `out` has the roofline
+        out[LEAST] = min(proven, out[CYCLES])
 
 
 @_inner
