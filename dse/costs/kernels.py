@@ -2691,11 +2691,13 @@ def _group_tiles(search, sizes):
         n = _critical_sizes(extent, step, piece, found)
     else:
         n = 0
-        for i in range(3):
-            size = min(extent, piece if i == 0 else (step if i == 1 else 1.0))
-            if n == 0 or size < found[n - 1]:
-                found[n] = size
-                n += 1
+        size = min(extent, piece)
+        while True:
+            found[n] = size
+            n += 1
+            if size == 1.0:
+                break
+            size = min(extent, step) if size > min(extent, step) else _ceil_div(size, 2.0)
     for i in range(n):
         _tile_record(search, G, found[i], 1.0, tables.g[i])
     tables.n_g = n
