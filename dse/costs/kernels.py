@@ -2081,42 +2081,44 @@ def _pick_registers(search, stationary):
     for d in range(8):
         mapping[MAP_R + d] = 1.0
     while True:
-        k, c, b, y, x, fy, fx = 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0
-        if stationary == W:
-            k = _cut_steps(n_k, first)
-            most = _floor(room.w / k)
-            if n_fx <= most and _register_pixels(case, stationary, 1.0, 1.0, 1.0, n_fx) <= room.i:
-                fx = n_fx
-                if n_fx * n_fy <= most and _register_pixels(case, stationary, 1.0, 1.0, n_fy, n_fx) <= room.i:
-                    fy = n_fy
-            held = _register_pixels(case, stationary, 1.0, 1.0, fy, fx)
-            c = _cut_steps(n_c, min(_floor(room.w / (k * fy * fx)), _floor(room.i / held)))
-            visits = _ceil_div(n_c, c) * _ceil_div(n_fy, fy) * _ceil_div(n_fx, fx)
-            wires = WIO(whole_w, whole_i * _ceil_div(n_k, k), whole_o * (visits - 1))
-        else:
-            most = first
-            if stationary == O:
+        for shape in range(1 if stationary == W else 2):
+            k, c, b, y, x, fy, fx = 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0
+            if stationary != I:
                 k = _cut_steps(n_k, first)
-                most = min(_floor(room.o / k), room.i)
-            x = _cut_steps(n_x, most)
-            if x == n_x:
-                y = _cut_steps(n_y, _floor(most / x))
-                if y == n_y:
-                    b = _cut_steps(n_b, _floor(most / (x * y)))
-            trips_p = _ceil_div(n_x, x) * _ceil_div(n_y, y) * _ceil_div(n_b, b)
+            if stationary != W:
+                most = first if stationary == I else min(_floor(room.o / k), room.i)
+                b, y, x = _cut_pixels(n_b, n_y, n_x, most, shape)
+                trips_p = _ceil_div(n_b, b) * _ceil_div(n_y, y) * _ceil_div(n_x, x)
             if stationary == O:
                 wires = WIO(whole_w * trips_p, whole_i * _ceil_div(n_k, k), 0.0)
-            else:
-                c = _cut_steps(n_c, min(room.w, _floor(room.i / (x * y * b))))
-                wires = WIO(whole_w * trips_p, whole_i, whole_o * (_ceil_div(n_c, c) * n_fy * n_fx - 1))
-        ports = _port_cycles(costs, wires, link)
-        if ports < least:
-            least = ports
-            mapping[MAP_R + K], mapping[MAP_R + C], mapping[MAP_R + B] = k, c, b
-            mapping[MAP_R + OY], mapping[MAP_R + OX], mapping[MAP_R + FY], mapping[MAP_R + FX] = y, x, fy, fx
+            else:  # as many taps as fit, since sums return for each that stays outside
+                held = b * y * x
+                for d in (FX, FY):
+                    more_y, more_x = n_fy if d == FY else 1.0, n_fx if d == FX else fx
+                    pixels = b * _register_pixels(case, stationary, y, x, more_y, more_x)
+                    if k * more_y * more_x <= room.w and pixels <= room.i and (d == FX or fx == n_fx):
+                        fy, fx, held = more_y, more_x, pixels
+                c = _cut_steps(n_c, min(_floor(room.w / (k * fy * fx)), _floor(room.i / held)))
+                sums = whole_o * (_ceil_div(n_c, c) * _ceil_div(n_fy, fy) * _ceil_div(n_fx, fx) - 1)
+                wires = WIO(whole_w, whole_i * _ceil_div(n_k, k), sums)
+                if stationary == I:
+                    wires = WIO(whole_w * trips_p, whole_i, sums)
+            ports = _port_cycles(costs, wires, link)
+            if ports < least:
+                least = ports
+                mapping[MAP_R + K], mapping[MAP_R + C], mapping[MAP_R + B] = k, c, b
+                mapping[MAP_R + OY], mapping[MAP_R + OX], mapping[MAP_R + FY], mapping[MAP_R + FX] = y, x, fy, fx
         if first <= 1.0:
             return True
         first = _floor(first / 2)
+
+
+@_inner
+def _cut_pixels(n_b, n_y, n_x, most, shape):
+    """A register tile of at most so many pixels, as square as can be, or (`shape` 1) as wide; the sizes of B, OY, OX."""
+    x = _cut_steps(n_x, _floor(np.sqrt(most)) if shape == 0 else most)
+    y = _cut_steps(n_y, _floor(most / x))
+    return _cut_steps(n_b, _floor(most / (y * x))), y, x
 
 
 @_inner
