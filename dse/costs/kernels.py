@@ -387,7 +387,7 @@ def _last_tile(layer, mapping, d):
 
 @_inner
 def spatial_factors(case, mapping):
-    """Fill the spatial factors of `mapping`: in-PE lanes over C, then each axis in its listed order.
+    """Fill the spatial factors of `mapping`: in-PE lanes over C, then each axis in its listed order, up to the caps.
 
     A PE uses as many of its multipliers as its registers hold words for.
     """
@@ -406,10 +406,10 @@ def spatial_factors(case, mapping):
             d = int(option[OPT_ROWS + 4 * axis + i])
             if d < 0:
                 break
-            extent = reduction if d == C else layer[d]
-            factor = min(left, _ceil_div(extent, mapping[MAP_S + d]))
+            extent, cap = reduction if d == C else layer[d], option[OPT_CAP + 4 * axis + i]
+            factor = min(min(left, cap), _ceil_div(extent, mapping[MAP_S + d]))
             mapping[MAP_S + d] *= factor
-            left = _floor(left / factor)
+            left = _floor(left / (cap if option[OPT_FIXED + 4 * axis + i] > 0 else factor))
 
 
 @_inner
@@ -842,7 +842,7 @@ def _whole_step(case, mapping, d):
         if listed and option[first + 1] >= 0:
             return mapping[MAP_S + d]
         if listed:
-            size *= design[ROWS + axis]
+            size *= min(design[ROWS + axis], option[OPT_CAP + 4 * axis])
             axes += 1
     if axes == 0:
         return mapping[MAP_S + d]
