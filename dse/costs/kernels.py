@@ -1065,7 +1065,7 @@ MAX_TILES = 2048
 MAX_PIXEL_TILES = 16384
 MAX_NODES = 16384
 MAX_SIZES = 256
-MAX_FILTERS = 128
+MAX_FILTERS = 1024
 UNIT_BYTES = 2.0**40  # so much traffic that the constant part does not blur a coefficient
 ROOM = 1.0 - 1e-12  # bounds are sums in another order than costs: leave room for rounding
 
@@ -1780,7 +1780,7 @@ def _unroll(case, number, lanes, cut, every, tables):
             continue
         fresh = False
         if tables.n_spatial + 2 >= MAX_SPATIAL:
-            tables.truncated = 0.0
+            tables.truncated = min(tables.truncated, tables.compulsory)
             return
         _append_spatial(case, number, lanes, tables)
         if cut:
@@ -2737,6 +2737,7 @@ def _add_filter(search, y, x):
         if tables.filters[f].y == y and tables.filters[f].x == x:
             return
     if n == MAX_FILTERS:
+        tables.truncated = min(tables.truncated, tables.compulsory)
         return
     taps, scratch = tables.filters[n], tables.axis[0, 0]
     taps.y, taps.x, taps.taps = y, x, y * x
@@ -2786,7 +2787,7 @@ def _pixel_tiles(search, f, lists, sizes):
         for y in range(n_y - 1, -1, -1):
             for b in range(n_b - 1, -1, -1):
                 if tables.n_pixels == MAX_PIXEL_TILES:
-                    tables.truncated = 0.0
+                    tables.truncated = min(tables.truncated, tables.compulsory)
                     return
                 tile_b, tile_y, tile_x = tables.axis[0, b], tables.axis[1, y], tables.axis[2, x]
                 p = tables.pixels[tables.n_pixels]
@@ -2829,17 +2830,18 @@ def _axis_tiles(search, a, taps, sizes):
 @_inner
 def _step_sizes(extent, step, piece, sizes):
     """Multiples of a piece, then of a step, by trip count, then halves of a step, largest first; returns how many."""
+    most = MAX_TILES - 64  # leaves room for the halves
     n, steps = 0, _ceil_div(extent, piece)
     j = steps
     while True:
         sizes[n] = min(j * piece, extent)
         n += 1
-        if j <= 1.0:
+        if j <= 1.0 or n == most:
             break
         j = _ceil_div(steps, _ceil_div(steps, j - 1.0))
     steps = _ceil_div(extent, step)
     j = min(_ceil_div(piece, step), steps)
-    while j > 1.0:
+    while j > 1.0 and n < most:
         j = _ceil_div(steps, _ceil_div(steps, j - 1.0))
         if j * step < sizes[n - 1]:
             sizes[n] = j * step

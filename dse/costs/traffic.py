@@ -133,7 +133,7 @@ def padding(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[str,
     """
     option = mapping.spatial_option(design)
     extents = flattened({d: getattr(layer, d) for d in LOOPS}, layer, option)
-    step = {d: mapping.s(d) for d in LOOPS}
+    step: dict[str, float] = {d: mapping.s(d) for d in LOOPS}
     on_axes = [
         ([u.loop for u in axis], min([n, *(u.most for u in axis)]))
         for axis, n in ((option.on_rows, design.rows), (option.on_cols, design.cols))
