@@ -1608,7 +1608,13 @@ def _search_configurations(search, options, lists, aim, effort, out):
             searched += 1.0
             if not _hopeless_configuration(aim, best, configuration):
                 _search_configuration(search, options, lists, q, aim, effort, out)
-    tables.proven = min(best.cycles, floor)
+    tables.proven = min(best.cycles, min(floor, tables.truncated))  # tables may have got full on the way
+
+
+@_inner
+def _note_full(tables, cycles):
+    """Note that a full table left out what takes at least these cycles."""
+    tables.truncated = min(tables.truncated, cycles)
 
 
 @_inner
@@ -1780,7 +1786,7 @@ def _unroll(case, number, lanes, cut, every, tables):
             continue
         fresh = False
         if tables.n_spatial + 2 >= MAX_SPATIAL:
-            tables.truncated = min(tables.truncated, tables.compulsory)
+            _note_full(tables, tables.compulsory)
             return
         _append_spatial(case, number, lanes, tables)
         if cut:
@@ -1964,7 +1970,7 @@ def _append_configuration(search, j, aim, limit):
     if n == MAX_CONFIGURATIONS:
         n = _drop_done(tables)
         if n == MAX_CONFIGURATIONS:
-            tables.truncated = min(tables.truncated, cycles)
+            _note_full(tables, cycles)
             return cycles
     configuration = tables.configurations[n]
     configuration.spatial, configuration.bypass = j, int(mapping[MAP_BYPASS])
@@ -2081,22 +2087,21 @@ def _pick_registers(search, stationary):
     for d in range(8):
         mapping[MAP_R + d] = 1.0
     while True:
-        for shape in range(1 if stationary == W else 2):
+        for wide in range(1 if stationary == W else 2):
             k, c, b, y, x, fy, fx = 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0
             if stationary != I:
                 k = _cut_steps(n_k, first)
             if stationary != W:
                 most = first if stationary == I else min(_floor(room.o / k), room.i)
-                b, y, x = _cut_pixels(n_b, n_y, n_x, most, shape)
+                b, y, x = _cut_pixels(n_b, n_y, n_x, most, wide)
                 trips_p = _ceil_div(n_b, b) * _ceil_div(n_y, y) * _ceil_div(n_x, x)
             if stationary == O:
                 wires = WIO(whole_w * trips_p, whole_i * _ceil_div(n_k, k), 0.0)
             else:  # as many taps as fit, since sums return for each that stays outside
                 held = b * y * x
-                for d in (FX, FY):
-                    more_y, more_x = n_fy if d == FY else 1.0, n_fx if d == FX else fx
+                for more_y, more_x in ((1.0, n_fx), (n_fy, n_fx)):
                     pixels = b * _register_pixels(case, stationary, y, x, more_y, more_x)
-                    if k * more_y * more_x <= room.w and pixels <= room.i and (d == FX or fx == n_fx):
+                    if k * more_y * more_x <= room.w and pixels <= room.i:
                         fy, fx, held = more_y, more_x, pixels
                 c = _cut_steps(n_c, min(_floor(room.w / (k * fy * fx)), _floor(room.i / held)))
                 sums = whole_o * (_ceil_div(n_c, c) * _ceil_div(n_fy, fy) * _ceil_div(n_fx, fx) - 1)
@@ -2114,9 +2119,9 @@ def _pick_registers(search, stationary):
 
 
 @_inner
-def _cut_pixels(n_b, n_y, n_x, most, shape):
-    """A register tile of at most so many pixels, as square as can be, or (`shape` 1) as wide; the sizes of B, OY, OX."""
-    x = _cut_steps(n_x, _floor(np.sqrt(most)) if shape == 0 else most)
+def _cut_pixels(n_b, n_y, n_x, most, wide):
+    """A register tile of at most so many pixels, as square as can be or as `wide`; the sizes of B, OY, OX."""
+    x = _cut_steps(n_x, most if wide else _floor(np.sqrt(most)))
     y = _cut_steps(n_y, _floor(most / x))
     return _cut_steps(n_b, _floor(most / (y * x))), y, x
 
@@ -2737,7 +2742,7 @@ def _add_filter(search, y, x):
         if tables.filters[f].y == y and tables.filters[f].x == x:
             return
     if n == MAX_FILTERS:
-        tables.truncated = min(tables.truncated, tables.compulsory)
+        _note_full(tables, tables.compulsory)
         return
     taps, scratch = tables.filters[n], tables.axis[0, 0]
     taps.y, taps.x, taps.taps = y, x, y * x
@@ -2787,7 +2792,7 @@ def _pixel_tiles(search, f, lists, sizes):
         for y in range(n_y - 1, -1, -1):
             for b in range(n_b - 1, -1, -1):
                 if tables.n_pixels == MAX_PIXEL_TILES:
-                    tables.truncated = min(tables.truncated, tables.compulsory)
+                    _note_full(tables, tables.compulsory)
                     return
                 tile_b, tile_y, tile_x = tables.axis[0, b], tables.axis[1, y], tables.axis[2, x]
                 p = tables.pixels[tables.n_pixels]

@@ -321,7 +321,7 @@ def evaluation_report(evaluation: Evaluation, width: int = 132) -> RenderableTyp
 def distance_to_bound(evaluation: Evaluation, layer: str) -> str:
     """What limits the mapping of a MAC layer, and how far it is from the lower bound of its cycles over all mappings.
 
-    The bound is peak arithmetic, compulsory work of DRAM link or vector unit, or what array and ports need at least.
+    The bound is peak arithmetic, compulsory DRAM traffic, or what array and ports need at least.
     """
     row = evaluation.layers.set_index("layer").loc[layer]
     gap = row["cycles"] / row["least_cycles"] - 1
@@ -336,7 +336,7 @@ def distance_to_bound(evaluation: Evaluation, layer: str) -> str:
     if row["least_cycles"] <= row["ideal_cycles"] * (1 + 1e-9):
         bound = "peak arithmetic"
     elif row["least_cycles"] <= row["bound_cycles"] * (1 + 1e-9):
-        bound = "compulsory work of the DRAM link or the vector unit"
+        bound = "compulsory DRAM traffic"
     else:
         bound = "array, ports and buffer sizes"
     return (
