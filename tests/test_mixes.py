@@ -81,7 +81,7 @@ def test_own_mix_from_toml(tmp_path):
         (lambda: Stream("a,b", TINY), "its name becomes a column of CSV files"),
         (lambda: Stream("a", 5), "network must be a name, a path or a Network, got 5"),
         (lambda: Stream("a", TINY, dims=[1]), "dims must be sizes by name"),
-        (lambda: Mix("m", (Stream("a", TINY, count=10**9),)), "sends 1,000,000,000 requests, more than 10,000"),
+        (lambda: Mix("m", (Stream("a", TINY, count=10**9),)), "sends 1,000,000,000 requests, more than 1,000,000"),
         (lambda: Mix.of("resnet50"), "is a single request"),
         (lambda: Stream("a", TINY, count=0), "count must be a whole number of requests >= 1"),
         (lambda: Stream("a", TINY, fps=-1), "fps must be positive"),
