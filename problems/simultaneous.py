@@ -22,6 +22,7 @@ from dse.hardware.variables import Variable, check_dataflows
 from dse.runs.column_dictionary import Column
 from dse.runs.files import hash_of
 from dse.runs.identity import of_technology, told
+from dse.runs.tables import Table, genes_of
 from dse.simultaneous.co_runs import CoRun, MixEvaluator
 from dse.simultaneous.co_runs import probe_values as mix_probes
 from dse.simultaneous.division import POLICIES, division_of, places_of
@@ -48,7 +49,7 @@ OBJECTIVES = {
     "edp_js": Column("J s", "energy x makespan"),
     "inverse_stp": Column("1", "1 / system throughput"),
     "antt": Column("1", "average normalised turnaround time: mean over requests of turnaround / time alone"),
-    "worst_slow_down": Column("1", "largest turnaround / time alone on the undivided chip"),
+    "worst_slow_down": Column("1", "largest turnaround / time alone, on the undivided chip or its sub-array"),
     "unfairness": Column("1", "1 - fairness, as MoCA defines that"),
     "deadline_miss_share": Column("1", "share of the requests with a deadline that miss it"),
 }
@@ -69,7 +70,7 @@ STEADY_OBJECTIVES = {
     "area_mm2": OBJECTIVES["area_mm2"],
     "load": Column("1", "largest load of a sub-array or of the DRAM: time needed each second; above 1 is unstable"),
     "mean_slow_down": Column("1", f"mean over streams of the mean of latency / time alone{_REFUSED}"),
-    "worst_slow_down": Column("1", f"largest latency / time alone on the undivided chip{_REFUSED}"),
+    "worst_slow_down": Column("1", f"largest latency / time alone, on the undivided chip or its sub-array{_REFUSED}"),
     "unfairness": OBJECTIVES["unfairness"],
     "deadline_miss_share": Column("1", f"share of the requests with a deadline that miss it{_REFUSED}"),
 }
@@ -407,6 +408,13 @@ class SimultaneousDNNs(AcceleratorProblem):
         if best:
             found = evaluator.best(found.design, found.division)
         return replace(found, bounds=evaluator.bounds(found.design, found.division)) if bounds else found
+
+    def kept(self, designs: Table) -> list[tuple[CoRun, CoRun]]:
+        """What a search leaves out, for designs of its tables: each as searched, and at the best places that
+        `dse.simultaneous.places` finds, both with bounds over all places."""
+        return [
+            (self.co_run(x, bounds=True), self.co_run(x, bounds=True, best=True)) for x in genes_of(designs, self.space)
+        ]
 
     def probe_values(self) -> dict[str, np.ndarray]:
         """What the model computes on the probe set, and of a small mix, with this technology."""

@@ -60,6 +60,32 @@ def _on_scale(run: Exploration) -> np.ndarray:
     return run.normalisation(run.front[list(run.objective_names)].to_numpy(float))
 
 
+def along_front(run: Exploration, width: int = 100) -> np.ndarray:
+    """Rows of the front that `front_table` shows, as many as there is width for."""
+    return spread(_on_scale(run), max(3, min(7, (width - 30) // 12)))
+
+
+def kept_report(designs: Iterable[int], found: Iterable[tuple[CoRun, CoRun]]) -> RenderableType:
+    """Designs of a run of several networks at the same time: as searched, at the best places, and the bound."""
+    table, seconds = (
+        _table("The same designs at the best places and in the best order that a search of each finds"),
+        0.0,
+    )
+    pairs = list(found)
+    steady = pairs[0][0].steady is not None
+    name, unit = ("load", "") if steady else ("makespan_s", "s")
+    for column in ("design", "load" if steady else "makespan", "at the best", "bound over all places", "above it"):
+        table.add_column(column, justify="right")
+    for index, (plain, best) in zip(designs, pairs, strict=True):
+        assert plain.bounds is not None and best.bounds is not None
+        bound = best.bounds.load if steady else best.bounds.makespan_s
+        least = min(plain.metrics[name], best.metrics[name])
+        texts = [quantity(x, unit) if unit else number(x) for x in (plain.metrics[name], best.metrics[name], bound)]
+        table.add_row(str(index), *texts, percent(max(0.0, round(least / bound - 1, 6))))
+        seconds += best.placed_seconds + plain.bounds.seconds + best.bounds.seconds
+    return Group(table, f"orders, places and bounds took {quantity(seconds, 's')}")
+
+
 def front_table(run: Exploration, width: int = 100) -> Table:
     """A handful of designs spread along the front, one a column: metrics, bound, gap, every varied parameter.
 
@@ -68,9 +94,8 @@ def front_table(run: Exploration, width: int = 100) -> Table:
     width : of the terminal [characters].
     """
     best, names = run.front, run.objective_names
-    on_scale = _on_scale(run)
-    which = spread(on_scale, max(3, min(7, (width - 30) // 12)))
-    chosen, at_knee = best.iloc[which], knee(on_scale)
+    which = along_front(run, width)
+    chosen, at_knee = best.iloc[which], knee(_on_scale(run))
     means = "; geometric means over the networks" if PRICES in run.texts else ""
     table = _table(
         f"{len(chosen)} of {len(best)} designs along the front, least {escape(words(names[0]))} first{means}"

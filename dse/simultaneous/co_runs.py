@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -57,12 +58,12 @@ class LayerCosts:
     dynamic_j: dict[str, float]
     overflow: float
 
-    @functools.cached_property
+    @property
     def total_s(self) -> float:
         """Time of the network alone [s]."""
         return float(self.busy_s.sum())
 
-    @functools.cached_property
+    @property
     def total_bytes(self) -> float:
         """DRAM bytes of the network."""
         return float(self.dram_bytes.sum())
@@ -95,8 +96,9 @@ class CoRun:
     mix : what runs.
     metrics : by name, see `METRICS` (a batch) and `STEADY_METRICS` (streams with rates).
     steady : of streams with rates; None of a batch.
-    alone_s : turnaround of each request of a batch, (n_requests,), or time of each stream with rates, (n_streams,), on
-        the same design, undivided, with nothing else running but what it waits for [s].
+    alone_s : turnaround of each request of a batch, (n_requests,), or time of each stream with rates, (n_streams,),
+        with nothing else running but what it waits for [s]: on the same design undivided, or on its sub-array, which
+        may be faster where that has another dataflow.
     where : sub-array of each stream, from 0, (n_streams,); of a batch whose places were searched, of its first request.
     overflows : of each stream, 0 where it fits its sub-array, else bytes over / capacity, (n_streams,) [1].
     division, design : how the design is divided, and the undivided design.
@@ -124,7 +126,7 @@ class CoRun:
         first `SHOWN_REQUESTS`."""
         if self.batch is not None:
             return self.batch
-        rate = float(self.mix.rates().sum())
+        rate = float(self.mix.rates.sum())
         ends = SHOWN_REQUESTS / rate
         if self.steady is not None and self.mix.is_periodic and self.steady.stable:
             ends = max(ends, min(self.steady.window_s[1], MOST_SHOWN / rate))
@@ -134,7 +136,7 @@ class CoRun:
         """Of the requests that arrive before a time, from an empty chip; of a batch the whole [s]."""
         if self.served is None:
             return self.schedule
-        if (count := end_s * float(self.mix.rates().sum())) > MOST_SHOWN:
+        if (count := end_s * float(self.mix.rates.sum())) > MOST_SHOWN:
             raise ValueError(f"until {end_s:g} s about {count:,.0f} requests arrive, more than {MOST_SHOWN:,} to show; "
                              "choose an earlier end")  # fmt: skip
         requests = self.mix.table(end_s).by_arrival()
@@ -226,7 +228,7 @@ class MixEvaluator:
         if not np.isfinite(least).all():
             pass  # a stream that fits nowhere: nothing to bound
         elif self.requests is None:
-            load = least_load(self.mix.rates(), time_s, moved, fits)
+            load = least_load(self.mix.rates, time_s, moved, fits)
         else:
             table = self._jobs(np.zeros(len(self.requests), dtype=np.int64), [row[0] for row in costs])
             stream, arrival = self.requests.stream, self.requests.arrival_s
@@ -253,7 +255,7 @@ class MixEvaluator:
         alone = np.array([whole(design, s).total_s for s in range(len(costs))])
         chip = _Chip(design, division, division.of(design), self.technology)
         if self.requests is None:
-            rates = self.mix.rates()[:, None]
+            rates = self.mix.rates[:, None]
             moved = np.array([[cost.total_bytes for cost in row] for row in costs]) / (design.dram_gbps * 1e9)
             placed = least_loaded_places(rates * time_s, rates * moved, fits)
             seconds = time.perf_counter() - began
@@ -336,6 +338,7 @@ class MixEvaluator:
             Work(stream.name, cost.busy_s, cost.dram_bytes, layers)
             for stream, cost, layers in zip(self.mix.streams, costs, self._layer_names, strict=True)
         )
+        alone = np.minimum(alone, [cost.total_s for cost in costs])
         links = np.array([part.dram_gbps for part in chip.parts])
         served = Served(self.mix, works, where, chip.design.dram_gbps, links, self.order, alone)
         steady = steady_state(served)
@@ -400,8 +403,10 @@ class MixEvaluator:
         links = np.array([part.dram_gbps for part in chip.parts])
         done, _ = run_checked(replace(jobs, priority=priority), chip.design.dram_gbps, links, rule, keep_layers=True)
         done = replace(done, table=jobs)
-        alone_s = alone_turnaround_s(jobs, alone[requests.stream])
-        spent = {name: sum(cost.dynamic_j.get(name, 0.0) for cost in of_request) for name in ENERGY_PARTS}
+        alone_s = alone_turnaround_s(jobs, np.minimum(alone[requests.stream], jobs.own_s))
+        times = Counter(map(id, of_request))
+        counted = [(cost.dynamic_j, times[i]) for i, cost in {id(cost): cost for cost in of_request}.items()]
+        spent = {name: sum(n * parts.get(name, 0.0) for parts, n in counted) for name in ENERGY_PARTS}
         spent["leakage"] = chip.standing_w * done.makespan_s
         energy = sum(spent.values())
         first = {s: i for i, s in reversed(list(enumerate(requests.stream.tolist())))}

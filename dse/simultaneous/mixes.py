@@ -49,8 +49,12 @@ DIRECTORY = Path(__file__).parents[1] / "data" / "mixes"
 MOST_REQUESTS = 1_000_000
 """Of a mix."""
 
-RANDOM_REQUESTS = 20_000
-"""Of a mix with Poisson arrivals, where it has no `duration_s`."""
+ENOUGH_REQUESTS = 20_000
+"""Of a mix with Poisson arrivals, where it has no `duration_s`; a hyperperiod of no more is run whole whatever that
+says."""
+
+MOST_KEPT = 4
+"""Tables of requests that a mix keeps."""
 
 ARRIVALS = ("periodic", "poisson")
 
@@ -217,8 +221,9 @@ class Mix:
     name : label.
     streams : at least one that is endless, or two requests in all.
     duration_s : window in which requests arrive [s].  Of streams with rates default as long as it takes: periodic ones
-        until the state repeats (a window of a whole hyperperiod or more changes nothing), Poisson processes
-        `RANDOM_REQUESTS`, traces to the end of the shortest.  A batch with endless streams needs it.
+        until the state repeats (only a window shorter than a hyperperiod of more than `ENOUGH_REQUESTS` changes that),
+        Poisson processes
+        `ENOUGH_REQUESTS`, traces to the end of the shortest.  A batch with endless streams needs it.
     source : where the mix comes from.
     seed : of Poisson arrivals; every design of a search sees the same.
     """
@@ -251,7 +256,7 @@ class Mix:
                 "use the problem for one network"
             )
         if self.is_steady:
-            self.window_s()
+            self.window_s  # noqa: B018 - raises where it would be too long
 
     def _check_dependencies(self, names: list[str]) -> None:
         for stream in self.streams:
@@ -278,6 +283,7 @@ class Mix:
         """Whether all streams are endless and periodic."""
         return self.is_steady and all(s.trace is None and s.arrivals == "periodic" for s in self.streams)
 
+    @functools.cached_property
     def rates(self) -> np.ndarray:
         """Requests a second of each endless stream, 0 of the others, (n_streams,) [1/s]; of a trace its mean."""
         found = np.zeros(len(self.streams))
@@ -287,8 +293,10 @@ class Mix:
                 found[s] = (len(times) - 1) / (times[-1] - times[0])
             elif stream.is_endless:
                 found[s] = stream.fps
+        found.setflags(write=False)
         return found
 
+    @functools.cached_property
     def hyperperiod_s(self) -> Fraction | None:
         """Least common multiple of the periods [s], exact for the decimal digits of the rates; None: not periodic."""
         if not self.is_periodic:
@@ -296,19 +304,21 @@ class Mix:
         periods = [1 / Fraction(repr(float(stream.fps))) for stream in self.streams if stream.fps is not None]
         return Fraction(math.lcm(*(p.numerator for p in periods)), math.gcd(*(p.denominator for p in periods)))
 
+    @functools.cached_property
     def window_s(self) -> float | None:
         """Window that a steady mix is looked at in, [s]; None: of whole hyperperiods, until the state repeats.
 
         ValueError where that would be more than `MOST_REQUESTS`.
         """
-        rate, hyperperiod = float(self.rates().sum()), self.hyperperiod_s()
+        rate, hyperperiod = float(self.rates.sum()), self.hyperperiod_s
         if hyperperiod is not None:
-            if self.duration_s is not None and self.duration_s < float(hyperperiod) * (1 - 1e-9):
+            each = float(hyperperiod) * rate
+            if self.duration_s is not None and self.duration_s < float(hyperperiod) and each > ENOUGH_REQUESTS:
                 window = self.duration_s
-            elif float(hyperperiod) * rate > MOST_REQUESTS:
+            elif each > MOST_REQUESTS:
                 raise ValueError(
                     f"mix {self.name!r}: its streams repeat after {float(hyperperiod):.6g} s, which is "
-                    f"{float(hyperperiod) * rate:,.0f} requests, more than {MOST_REQUESTS:,}; round the rates so that "
+                    f"{each:,.0f} requests, more than {MOST_REQUESTS:,}; round the rates so that "
                     f"their periods have a common multiple, or give a window, such as duration_s = {10_000 / rate:.2g}"
                 )
             else:
@@ -317,7 +327,7 @@ class Mix:
             window = self.duration_s
         else:
             ends = [float(s.trace_s()[-1]) for s in self.streams if s.trace is not None]
-            window = math.nextafter(min(ends), math.inf) if ends else RANDOM_REQUESTS / rate
+            window = math.nextafter(min(ends), math.inf) if ends else ENOUGH_REQUESTS / rate
         if window * rate > 1.1 * MOST_REQUESTS:
             raise ValueError(
                 f"mix {self.name!r}: {window:.6g} s are {window * rate:,.0f} requests, more than {MOST_REQUESTS:,}; "
@@ -327,7 +337,22 @@ class Mix:
 
     def table(self, duration_s: float | None = None) -> Requests:
         """All requests that arrive in `duration_s`, default the mix's own window, streams one after the other."""
-        arrivals = self._arrivals(self._default_duration_s() if duration_s is None else duration_s)
+        return self._table(self._default_duration_s() if duration_s is None else duration_s)
+
+    def by_arrival(self, duration_s: float) -> Requests:
+        """As `table`, by arrival; kept for the next design of a search, which sees the same requests."""
+        if duration_s not in self._kept:
+            while len(self._kept) >= MOST_KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[duration_s] = self.table(duration_s).by_arrival()
+        return self._kept[duration_s]
+
+    @functools.cached_property
+    def _kept(self) -> dict[float, Requests]:
+        return {}
+
+    def _table(self, duration_s: float | None) -> Requests:
+        arrivals = self._arrivals(duration_s)
         first = np.concatenate([[0], np.cumsum([len(times) for times in arrivals])])
         names = [stream.name for stream in self.streams]
         deadlines, after = [], []
@@ -350,7 +375,7 @@ class Mix:
     def _default_duration_s(self) -> float | None:
         if not self.is_steady:
             return self.duration_s
-        hyperperiod, window = self.hyperperiod_s(), self.window_s()
+        hyperperiod, window = self.hyperperiod_s, self.window_s
         if window is None and hyperperiod is not None:
             return self.duration_s or float(hyperperiod) + max(stream.phase_s for stream in self.streams)
         return window

@@ -62,12 +62,12 @@ class Work:
     dram_bytes: np.ndarray
     layers: tuple[str, ...] = ()
 
-    @cached_property
+    @property
     def total_s(self) -> float:
         """Time alone with all the bandwidth of its link [s]."""
         return float(self.busy_s.sum())
 
-    @cached_property
+    @property
     def total_bytes(self) -> float:
         """Bytes of all layers."""
         return float(self.dram_bytes.sum())
