@@ -142,12 +142,14 @@ class Stream:
         """Arrivals of the trace, checked, (n,) [s]."""
         owner = f"stream {self.name!r}"
         if isinstance(self.trace, str | Path):
-            return _trace_of_file(str(Path(self.trace).resolve()), owner)
+            path = Path(self.trace).resolve()
+            changed = path.stat().st_mtime_ns if path.is_file() else 0
+            return _trace_of_file(str(path), changed, owner)
         return _checked_trace(np.asarray(self.trace, float), owner)
 
 
 @functools.lru_cache(maxsize=8)
-def _trace_of_file(path: str, owner: str) -> np.ndarray:
+def _trace_of_file(path: str, changed: int, owner: str) -> np.ndarray:
     try:
         times = np.array([float(line) for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()])
     except OSError as error:
@@ -162,7 +164,7 @@ def _checked_trace(times: np.ndarray, owner: str) -> np.ndarray:
         raise ValueError(f"{owner}: a trace needs two arrivals or more, got {times.size}; for one job leave it out")
     if len(times) > MOST_REQUESTS:
         raise ValueError(f"{owner}: a trace of {len(times):,} arrivals, more than {MOST_REQUESTS:,}; cut it")
-    if not np.isfinite(times).all() or times[0] < 0:
+    if not (np.isfinite(times) & (times >= 0)).all():
         wrong = int(np.argmax(~(np.isfinite(times) & (times >= 0))))
         raise ValueError(
             f"{owner}: arrival {wrong} is {times[wrong]:g} s, not a time from 0 on; shift the trace so that none is "
@@ -319,7 +321,7 @@ class Mix:
                 raise ValueError(
                     f"mix {self.name!r}: its streams repeat after {float(hyperperiod):.6g} s, which is "
                     f"{each:,.0f} requests, more than {MOST_REQUESTS:,}; round the rates so that "
-                    f"their periods have a common multiple, or give a window, such as duration_s = {10_000 / rate:.2g}"
+                    f"their periods have a common multiple, or give a window, such as duration_s = {10_000 / rate:.3g}"
                 )
             else:
                 return None
@@ -331,7 +333,7 @@ class Mix:
         if window * rate > 1.1 * MOST_REQUESTS:
             raise ValueError(
                 f"mix {self.name!r}: {window:.6g} s are {window * rate:,.0f} requests, more than {MOST_REQUESTS:,}; "
-                f"give a shorter window, such as duration_s = {10_000 / rate:.2g}"
+                f"give a shorter window, such as duration_s = {10_000 / rate:.3g}"
             )
         return window
 
