@@ -218,6 +218,15 @@ def test_overload_is_proved_and_said():
     assert "the DRAM falls 0.12 s behind every second; at most 89 % of these rates" in dram.verdict
 
 
+def test_a_batch_with_an_endless_stream_that_overloads_is_infeasible():
+    time = dse.evaluate(DESIGN, TINY).latency_s
+    mix = Mix("m", (Stream("a", TINY, fps=1.5 / time), Stream("b", TINY)), duration_s=10 * time)
+    found = co_run(mix, DESIGN)
+    assert found.metrics["overflow"] == pytest.approx(0.5) and "falls 0.5 s behind" in str(found.load)
+    calm = replace(mix, streams=(replace(mix.streams[0], fps=0.5 / time), mix.streams[1]))
+    assert co_run(calm, DESIGN).metrics["overflow"] == 0 and co_run(mix, DESIGN).steady is None
+
+
 def test_a_load_of_one_is_stable_only_for_periodic_arrivals():
     assert steady_state(served(streams({"fps": 4.0}), [[(0.25, 0)]])).stable
     poisson = steady_state(served(streams({"fps": 4.0, "arrivals": "poisson"}), [[(0.25, 0)]]))

@@ -424,6 +424,8 @@ def co_run_report(run: CoRun) -> RenderableType:
     for row in _steady_summary(run) if run.steady is not None else _batch_summary(run):
         summary.add_row(*row)
     lines = [run.steady.verdict] if run.steady is not None else []
+    if run.load is not None and run.load.is_too_much:
+        lines.append(f"unstable (proved): {run.load}; makespan and slow-downs grow with the mix's duration_s")
     if run.placed is not None:
         what = "places" if run.steady is not None else "orders and places"
         lines.append(f"searched {run.placed.schedules} {what} in {quantity(run.placed_seconds, 's')}")

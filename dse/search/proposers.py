@@ -70,10 +70,13 @@ class WholeSpaceProposer:
         self._next = 0
 
     def ask(self, limit: int) -> np.ndarray:
-        """The next designs."""
-        stop = min(self._next + min(limit, self.batch), int(self.space.size))
-        X = np.asarray(self.space.all_designs(self._next, stop), dtype=np.int64)
-        self._next = stop
+        """The next designs; of several genes that make one design only its own, see `DesignSpace.canonical`."""
+        X = np.empty((0, self.space.n_var), dtype=np.int64)
+        while len(X) == 0 and self._next < self.space.size:
+            stop = min(self._next + min(limit, self.batch), int(self.space.size))
+            X = np.asarray(self.space.all_designs(self._next, stop), dtype=np.int64)
+            X = X[(self.space.canonical(X) == X).all(axis=1)]
+            self._next = stop
         return X
 
     def tell(self, rows: Evaluated) -> None:

@@ -25,7 +25,7 @@ from dse.simultaneous.division import Division
 from dse.simultaneous.mixes import Mix, Stream
 from dse.simultaneous.places import Placed, best_places, least_loaded_places
 from dse.simultaneous.schedules import ORDERS, Jobs, Schedule, Work, alone_turnaround_s, certain_misses, run_checked
-from dse.simultaneous.steady_state import PERCENTILES, Served, SteadyState, steady_state
+from dse.simultaneous.steady_state import PERCENTILES, Load, Served, SteadyState, load_at_places, steady_state
 
 _OF_DESIGN = ("area_mm2", "used_sub_arrays", "overflow", *(f"area_{name}_mm2" for name in AREA_BLOCKS))
 METRICS = (
@@ -102,6 +102,7 @@ class CoRun:
     where : sub-array of each stream, from 0, (n_streams,); of a batch whose places were searched, of its first request.
     overflows : of each stream, 0 where it fits its sub-array, else bytes over / capacity, (n_streams,) [1].
     division, design : how the design is divided, and the undivided design.
+    load : of a batch that has streams with rates without end: of those; else None.
     bounds : over all places, where they were asked for.
     placed, placed_seconds : what the search of places found, where it was asked for, and its time [s].
     """
@@ -116,6 +117,7 @@ class CoRun:
     design: Accelerator
     served: Served | None = field(repr=False)
     batch: Schedule | None = field(repr=False)
+    load: Load | None = None
     bounds: Bounds | None = None
     placed: Placed | None = None
     placed_seconds: float = 0.0
@@ -410,6 +412,12 @@ class MixEvaluator:
         spent["leakage"] = chip.standing_w * done.makespan_s
         energy = sum(spent.values())
         first = {s: i for i, s in reversed(list(enumerate(requests.stream.tolist())))}
+        places = tuple(int(where[first[s]]) for s in range(streams))
+        rates, load = self.mix.rates, None
+        if rates.any():
+            own = [of_request[first[s]] for s in range(streams)]
+            load = load_at_places(rates, own, places, len(chip.parts), chip.design.dram_gbps, True)
+        overload = max(0.0, load.largest - 1) if load is not None and load.is_too_much else 0.0
         metrics = {
             "makespan_s": done.makespan_s,
             "makespan_bound_at_places_s": done.bound_s,
@@ -420,11 +428,10 @@ class MixEvaluator:
             "dram_bytes": float(jobs.own_bytes.sum()),
             **{f"energy_{name}_j": value for name, value in spent.items()},
             **chip.metrics(where.tolist()),
-            "overflow": float(sum(of_request[first[s]].overflow for s in range(streams))),
+            "overflow": float(sum(of_request[first[s]].overflow for s in range(streams))) + overload,
         }
-        places = tuple(int(where[first[s]]) for s in range(streams))
         overflows = tuple(of_request[first[s]].overflow for s in range(streams))
-        return CoRun(self.mix, metrics, None, alone_s, places, overflows, chip.division, chip.design, None, done)
+        return CoRun(self.mix, metrics, None, alone_s, places, overflows, chip.division, chip.design, None, done, load)
 
 
 @dataclass(frozen=True)
