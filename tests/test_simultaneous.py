@@ -20,7 +20,7 @@ from dse.output.figure_style import RED
 from dse.output.schedule_figures import gantt_figure, kinds_figure, slow_down_figure
 from dse.runs.tables import genes_of
 from dse.simultaneous.co_runs import METRICS, STEADY_METRICS, MixEvaluator, co_run, unmet_deadlines
-from dse.simultaneous.division import Division
+from dse.simultaneous.division import Division, does_nothing
 from dse.simultaneous.mixes import Mix, Stream
 from problems import ProblemError, SimultaneousDNNs
 from problems.simultaneous import REFUSED
@@ -342,6 +342,14 @@ def test_genes_that_do_nothing_make_no_new_design():
         run = dse.explore(simultaneous, evaluations=300, population=30, algorithm=algorithm, random_twin=False)
         genes = genes_of(run.designs, space)
         assert len(genes) == 300 and (space.canonical(genes) == genes).all()
+
+
+def test_what_does_nothing_is_told_apart():
+    values = {"policy": "shared_bandwidth", "sub_arrays": 2}
+    names = ("columns_share_2", "columns_share_3", "bandwidth_share_1", "dataflow_3", "place_of_wide", "rows")
+    assert [does_nothing(name, values) for name in names] == [False, True, True, True, False, False]
+    whole = values | {"policy": "time_shared"}
+    assert [does_nothing(name, whole) for name in (*names, "sub_arrays")] == [True] * 5 + [False, True]
 
 
 def test_shares_of_the_same_ratio_are_the_same_design():

@@ -85,7 +85,7 @@ def test_an_interval_of_95_percent_is_that_of_batch_means():
     case = served(mix, [[(0.008, 0.0)]])
     found = steady_state(case)
     requests = mix.table(50.0)
-    late = requests.arrival_s >= 5.0
+    late = requests.arrival_s >= requests.arrival_s[0] + 0.1 * (50.0 - requests.arrival_s[0])
     latency = (lindley(requests.arrival_s, np.full(len(requests), 0.008)) - requests.arrival_s)[late]
     means = [part.mean() for part in np.array_split(latency, 20)]
     assert found.interval_s[0, 0] == pytest.approx(STUDENT_T * np.std(means, ddof=1) / np.sqrt(20), rel=1e-9)
@@ -312,6 +312,16 @@ def test_trace_files_of_a_million_requests(tmp_path):
     assert found.load.largest == pytest.approx(0.6, rel=0.01)
     expected = 0.006 * (1 + found.load.largest / (2 * (1 - found.load.largest)))
     assert found.mean_latency_s[0] == pytest.approx(expected, rel=0.01)
+
+
+def test_a_trace_may_begin_late():
+    """Its warm-up and utilisation count from its first arrival, and a chart shows its first requests."""
+    times = np.cumsum(np.random.default_rng(0).exponential(0.01, 5000))
+    early, late = (streams({"trace": tuple((times + shift).tolist())}) for shift in (0.0, 1e6))
+    a, b = (steady_state(served(mix, [[(0.006, 0.0)]])) for mix in (early, late))
+    assert b.utilisation == pytest.approx(a.utilisation, rel=1e-2)
+    assert b.mean_latency_s == pytest.approx(a.mean_latency_s, rel=1e-2)
+    assert len(co_run(late, DESIGN).schedule.table) == 200
 
 
 def test_every_design_of_a_search_sees_the_same_arrivals():

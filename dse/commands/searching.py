@@ -80,9 +80,9 @@ def explore(
         typer.Option(
             metavar="A,B,...",
             help="Minimised: metrics such as latency_s, energy_j, area_mm2, power_w, dram_bytes, or edp_js, ed2p_js2, "
-            "area_delay_mm2_s; default latency_s,area_mm2. Simultaneous: makespan_s (default of a batch, with area_mm2), "
-            "antt, worst_slow_down, deadline_miss_share, inverse_throughput_s, inverse_stp, unfairness; of streams with "
-            "rates latency_p95_s (default, with area_mm2), latency_p50_s, latency_p99_s, power_w, load, ...",
+            "area_delay_mm2_s; default latency_s,area_mm2. Simultaneous: makespan_s (batch; default with area_mm2), "
+            "antt, worst_slow_down, deadline_miss_share, inverse_throughput_s, inverse_stp, unfairness; of streams "
+            "with rates latency_p95_s (default, with area_mm2), latency_p50_s, latency_p99_s, power_w, load.",
         ),
     ] = None,
     space: Annotated[

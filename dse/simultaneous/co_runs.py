@@ -128,9 +128,13 @@ class CoRun:
         first `SHOWN_REQUESTS`."""
         if self.batch is not None:
             return self.batch
+        window = self.mix.window_s
+        if window is not None:  # random arrivals, traces, and long hyperperiods
+            arrivals = self.mix.by_arrival(window).arrival_s
+            return self.schedule_until(float(np.nextafter(arrivals[:SHOWN_REQUESTS][-1], np.inf)))
         rate = float(self.mix.rates.sum())
-        ends = SHOWN_REQUESTS / rate
-        if self.steady is not None and self.mix.is_periodic and self.steady.stable:
+        ends = SHOWN_REQUESTS / rate + max(stream.phase_s for stream in self.mix.streams)
+        if self.steady is not None and self.steady.stable:
             ends = max(ends, min(self.steady.window_s[1], MOST_SHOWN / rate))
         return self.schedule_until(ends)
 
@@ -138,7 +142,7 @@ class CoRun:
         """Of the requests that arrive before a time, from an empty chip; of a batch the whole [s]."""
         if self.served is None:
             return self.schedule
-        if (count := end_s * float(self.mix.rates.sum())) > MOST_SHOWN:
+        if (count := self.mix.expected(end_s)) > MOST_SHOWN:
             raise ValueError(f"until {end_s:g} s about {count:,.0f} requests arrive, more than {MOST_SHOWN:,} to show; "
                              "choose an earlier end")  # fmt: skip
         requests = self.mix.table(end_s).by_arrival()

@@ -330,12 +330,20 @@ class Mix:
         else:
             ends = [float(s.trace_s()[-1]) for s in self.streams if s.trace is not None]
             window = math.nextafter(min(ends), math.inf) if ends else ENOUGH_REQUESTS / rate
-        if window * rate > 1.1 * MOST_REQUESTS:
+        if (expected := self.expected(window)) > 1.1 * MOST_REQUESTS:
             raise ValueError(
-                f"mix {self.name!r}: {window:.6g} s are {window * rate:,.0f} requests, more than {MOST_REQUESTS:,}; "
+                f"mix {self.name!r}: {window:.6g} s are {expected:,.0f} requests, more than {MOST_REQUESTS:,}; "
                 f"give a shorter window, such as duration_s = {10_000 / rate:.3g}"
             )
         return window
+
+    def expected(self, duration_s: float) -> float:
+        """Requests of a steady mix that arrive before a time, of Poisson processes their mean [1]."""
+        return sum(
+            float(np.searchsorted(s.trace_s(), duration_s)) if s.trace is not None
+            else max(0.0, duration_s - s.phase_s) * float(rate)
+            for s, rate in zip(self.streams, self.rates, strict=True)
+        )  # fmt: skip
 
     def table(self, duration_s: float | None = None) -> Requests:
         """All requests that arrive in `duration_s`, default the mix's own window, streams one after the other."""
@@ -343,11 +351,12 @@ class Mix:
 
     def by_arrival(self, duration_s: float) -> Requests:
         """As `table`, by arrival; kept for the next design of a search, which sees the same requests."""
-        if duration_s not in self._kept:
-            while len(self._kept) >= MOST_KEPT:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[duration_s] = self.table(duration_s).by_arrival()
-        return self._kept[duration_s]
+        found = self._kept.get(duration_s)  # threads share it
+        if found is None:
+            found = self._kept[duration_s] = self.table(duration_s).by_arrival()
+            for old in list(self._kept)[:-MOST_KEPT]:
+                self._kept.pop(old, None)
+        return found
 
     @functools.cached_property
     def _kept(self) -> dict[float, Requests]:

@@ -114,7 +114,7 @@ class SteadyState:
     settled : whether the state repeats (periodic) or was measured after a warm-up (else).
     verdict : in words, how the numbers were made.
     offered_per_s, served_per_s : requests a second, (n_streams,): equal where stable, else the saturated rate [1/s].
-    window_s : begin and end of the arrivals that are reported [s].
+    window_s : begin and end of the arrivals that are reported, of random ones and traces from the first arrival [s].
     requests : of each stream in the window, (n_streams,).
     utilisation, dram_utilisation : busy share of each sub-array, (n_sub_arrays,), and of the DRAM [1].
     latency_s : percentiles `PERCENTILES` of each stream, (n_streams, 3) [s].
@@ -223,15 +223,19 @@ def steady_state(served: Served) -> SteadyState:
     requests = mix.by_arrival(window)
     if not len(requests):
         raise ValueError(f"mix {mix.name!r}: nothing arrives in {window:g} s; make duration_s longer")
+    hyperperiod = mix.hyperperiod_s
+    first = 0.0 if hyperperiod is not None else float(requests.arrival_s[0])
+    if first:  # a trace that begins late: small times are exact
+        requests = replace(requests, arrival_s=requests.arrival_s - first, deadline_s=requests.deadline_s - first)
+    seconds = window - first
     done, _ = served.run(requests)
     _check_laws(done.table, done, slice(None), done.in_system_s, done.busy_s)
-    hyperperiod = mix.hyperperiod_s
     if hyperperiod is None:
-        begin = WARM_UP * window
+        begin = WARM_UP * seconds
         words = (
-            f"random arrivals or a trace: {window:.4g} s, the first {100 * WARM_UP:.0f} % left out, {BATCHES} batches"
+            f"random arrivals or a trace: {seconds:.4g} s, the first {100 * WARM_UP:.0f} % left out, {BATCHES} batches"
         )
-        return _reported(served, load, done, requests.arrival_s >= begin, (begin, window), words, True, BATCHES)
+        return _reported(served, load, done, requests.arrival_s >= begin, (begin, seconds), words, True, BATCHES)
     words = (
         f"not settled: a window of {window:.4g} s from an empty chip; the streams repeat after "
         f"{float(hyperperiod):.4g} s"
