@@ -335,7 +335,7 @@ BAD = {
     "a mix of one": (("explore", "--networks", "small.onnx", "--problem", "simultaneous"), "is a single request"),
     "more sub-arrays than columns": ((*PAIR, "--sub-arrays", "9"), "9 sub-arrays, but the space has at most 8 columns"),
     "unknown mix": (("schedule", "vr_game"), "unknown mix 'vr_game': one of ar_assistant"),
-    "place that is no sub-array": (("schedule", "pair.toml", "--place", "inf,1"), "expected whole numbers"),
+    "place that is no sub-array": (("schedule", "pair.toml", "--place", "inf,1"), "or whole numbers"),
     "place for one stream": (("schedule", "pair.toml", "--place", "1"), "for each stream of the mix: a, b"),
     "sizes of a file for a mix": (("explore", "--mix", "pair.toml", *PAIR[1:3], "--batch", "file"), "a mix says them"),
     "batch of a mix": (("explore", "--mix", "pair.toml", *PAIR[1:3], "--batch", "4"), "a mix says them for each"),
