@@ -21,7 +21,7 @@ def test_every_constant_has_a_source_and_a_unit():
     assert set(sources) == {"name", "dram_type", *NUMBERS}
     assert all(text.strip() for text in sources.values())
     endings = ("_pj", "_pj_per_byte", "_pj_per_bit", "_um2", "_um2_per_bit", "_mm2_per_gbps", "_w_per_mm2", "_v", "_nm")
-    endings += ("_bytes", "_exponent", "_share", "_factor")
+    endings += ("_bytes", "_exponent", "_share", "_factor", "_ff", "_ff_per_mm")
     assert all(name.endswith(endings) for name in NUMBERS)
 
 

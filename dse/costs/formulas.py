@@ -27,8 +27,9 @@ from dse.costs.traffic import (
     word_bytes,
 )
 from dse.hardware.accelerator import OPERAND_NAMES, Accelerator, buffer_groups
-from dse.hardware.area import leakage_w
+from dse.hardware.area import area_blocks_mm2, leakage_of_blocks_w
 from dse.hardware.dataflow import SpatialOption
+from dse.hardware.power import clock_pj_per_cycle
 from dse.hardware.technology import Technology
 from dse.networks.layers import OPERANDS, MacLayer, VectorLayer, distinct_positions
 
@@ -216,10 +217,14 @@ def buffer_energy_pj_per_byte(design: Accelerator, technology: Technology, opera
     return float(technology.sram_read_pj_per_byte(*buffer)), float(technology.sram_write_pj_per_byte(*buffer))
 
 
-def leakage_pj_per_cycle(design: Accelerator, technology: Technology) -> float:
-    """Leakage of the whole design [pJ/cycle]."""
+def pj_per_cycle(design: Accelerator, technology: Technology) -> Costs:
+    """Energy that runs with time [pJ/cycle]: ``leakage`` and ``clock`` in every cycle; ``clock_work`` in one in which
+    every multiplier works, on top."""
     columns = {name: np.array([getattr(design, name)], dtype=object) for name in design.parameters()}
-    return float(leakage_w(columns, technology)[0]) * 1e12 / (design.clock_ghz * 1e9)
+    blocks = area_blocks_mm2(columns, technology)
+    leakage = float(leakage_of_blocks_w(blocks, technology)[0]) * 1e12 / (design.clock_ghz * 1e9)
+    always, work = clock_pj_per_cycle(columns, technology, blocks)
+    return {"leakage": leakage, "clock": float(always[0]), "clock_work": float(work[0])}
 
 
 def copies(layer: MacLayer, option: SpatialOption, mapping: Mapping) -> dict[str, float]:
@@ -244,12 +249,14 @@ def copies(layer: MacLayer, option: SpatialOption, mapping: Mapping) -> dict[str
 def energy(
     layer: MacLayer, design: Accelerator, technology: Technology, mapping: Mapping, option: SpatialOption, moved: Costs
 ) -> Costs:
-    """Energy by level [pJ] and register bytes: accesses x energy per access, MACs x energy per MAC, leakage x time.
+    """Energy by level [pJ] and register bytes: accesses x energy per access, MACs x energy per MAC, clock and leakage x
+    time.
 
     A MAC reads a weight and an input register; each PE reads and writes a partial sum for `lanes` MACs.  Every word
     that arrives is written to the registers of each PE that takes it.  A buffer costs per byte that its ports move,
-    padding of accesses included.  A bus costs per byte sent once; a systolic array per byte and hop.  `moved`: from
-    `traffic` and `latency`.
+    padding of accesses included.  A bus costs per byte sent once; a systolic array per byte and hop.  The clock runs in
+    every cycle, but for its gated share, which a multiplier takes only where it works.  `moved`: from `traffic` and
+    `latency`.
     """
     words, reach, macs = word_bytes(layer, design), copies(layer, option, mapping), moved["macs"]
     sums = moved["array_o_read"] + moved["array_o_write"]
@@ -271,6 +278,7 @@ def energy(
         interconnect_pj = hops * technology.hop_pj_per_byte
     else:
         interconnect_pj = (moved["array_w"] + moved["array_i"] + sums) * technology.bus_pj_per_byte
+    timed = pj_per_cycle(design, technology)
     dram = sum(moved[name] for name in ("dram_w", "dram_i", "dram_o_read", "dram_o_write", "dram_fused"))
     levels = {
         "mac_pj": macs * mac_energy_pj(layer, design, technology),
@@ -279,7 +287,8 @@ def energy(
         "buffer_pj": buffer_pj,
         "dram_pj": dram * technology.dram_pj_per_byte,
         "vector_pj": layer.vector_operations * float(technology.vector_operation_pj(design.accumulator_bits)),
-        "leakage_pj": moved["cycles"] * leakage_pj_per_cycle(design, technology),
+        "clock_pj": moved["cycles"] * timed["clock"] + moved["ideal_cycles"] * timed["clock_work"],
+        "leakage_pj": moved["cycles"] * timed["leakage"],
     }
     return registers | levels | {"energy_pj": sum(levels.values())}
 
@@ -287,7 +296,8 @@ def energy(
 def lower_bounds(layer: MacLayer, design: Accelerator, technology: Technology, resident: frozenset[str]) -> Costs:
     """What no mapping can beat: ``bound_cycles = max(MACs / peak, compulsory bytes / bandwidth)`` and ``bound_pj``.
 
-    Compulsory: every operand that is not resident crosses the DRAM link once.
+    Compulsory: every operand that is not resident crosses the DRAM link once.  MACs, these bytes, and clock and leakage
+    of `bound_cycles` bound the energy.
     """
     words, macs = word_bytes(layer, design), math.prod(layer.loop_bounds)
     dense = design.feature_map_compression
@@ -299,7 +309,9 @@ def lower_bounds(layer: MacLayer, design: Accelerator, technology: Technology, r
     }
     moved = sum(size for name, size in once.items() if name not in resident)
     cycles = max(macs / design.macs_per_cycle, moved / dram_bytes_per_cycle(design))
+    timed = pj_per_cycle(design, technology)
     energy_pj = macs * mac_energy_pj(layer, design, technology) + moved * technology.dram_pj_per_byte
+    energy_pj += macs / design.macs_per_cycle * timed["clock_work"] + cycles * (timed["clock"] + timed["leakage"])
     return {"bound_cycles": cycles, "bound_pj": energy_pj}
 
 
@@ -324,11 +336,13 @@ def vector_cost(
     dram = (bytes_in + bytes_out) / dram_bytes_per_cycle(design)
     cycles = max(vector, port, dram)
     read_pj, write_pj = buffer_energy_pj_per_byte(design, technology, "I")
+    timed = pj_per_cycle(design, technology)
     levels = {
         "buffer_pj": read * read_pj + write * write_pj,
         "dram_pj": (bytes_in + bytes_out) * technology.dram_pj_per_byte,
         "vector_pj": layer.operations * float(technology.vector_operation_pj(design.accumulator_bits)),
-        "leakage_pj": cycles * leakage_pj_per_cycle(design, technology),
+        "clock_pj": cycles * timed["clock"],
+        "leakage_pj": cycles * timed["leakage"],
     }
     bound = "vector" if vector >= max(port, dram) else (f"buffer_{index}" if port >= dram else "dram")
     return levels | {
@@ -347,5 +361,5 @@ def vector_cost(
         "buffer_i_write": write,
         **stays,
         "bound_cycles": max(vector, dram),
-        "bound_pj": levels["dram_pj"],
+        "bound_pj": levels["dram_pj"] + max(vector, dram) * (timed["clock"] + timed["leakage"]),
     }

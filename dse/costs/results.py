@@ -25,6 +25,7 @@ ENERGY_PARTS = {
     "buffer": k.PJ_TOTAL_BUFFER,
     "dram": k.PJ_TOTAL_DRAM,
     "vector": k.PJ_TOTAL_VECTOR,
+    "clock": k.PJ_TOTAL_CLOCK,
     "leakage": k.PJ_TOTAL_LEAKAGE,
 }
 """Parts of the energy by level; they sum to the total."""

@@ -37,7 +37,7 @@ def area_blocks_mm2(columns: Columns, technology: Technology) -> dict[str, np.nd
     dict of the `AREA_BLOCKS`, each of shape (n,) float64.  The area of a shared buffer is split over its
     operands in proportion to their share of its capacity.
     """
-    t, number = technology, _numbers(columns)
+    t, number = technology, column_reader(columns)
     pes = number("rows") * number("cols")
     mac = _mac_um2(columns, t)
     files = {x: t.register_area_um2(number(f"{name}_register_bytes")) for x, name in OPERAND_NAMES.items()}
@@ -81,7 +81,7 @@ def sum_blocks(blocks: Mapping[str, np.ndarray]) -> np.ndarray:
     return total
 
 
-def _numbers(columns: Columns) -> Callable[[str], np.ndarray]:
+def column_reader(columns: Columns) -> Callable[[str], np.ndarray]:
     """A reader of float64 columns that names a missing one."""
 
     def number(name: str) -> np.ndarray:
@@ -94,7 +94,7 @@ def _numbers(columns: Columns) -> Callable[[str], np.ndarray]:
 
 def _mac_um2(columns: Columns, t: Technology) -> np.ndarray:
     """All multipliers, the adder tree and the accumulating adder of one PE [um2]."""
-    number = _numbers(columns)
+    number = column_reader(columns)
     macs, weight_bits, activation_bits = number("macs_per_pe"), number("weight_bits"), number("activation_bits")
     accumulator_bits = number("accumulator_bits")
     tree = t.adder_area_um2(adder_tree_bits(weight_bits, activation_bits, accumulator_bits, macs))
@@ -104,7 +104,7 @@ def _mac_um2(columns: Columns, t: Technology) -> np.ndarray:
 
 def _vector_lane_um2(columns: Columns, t: Technology) -> np.ndarray:
     """One lane [um2]: a multiplier of half accumulator width, a full adder, two full registers."""
-    bits = _numbers(columns)("accumulator_bits")
+    bits = column_reader(columns)("accumulator_bits")
     return t.multiplier_area_um2((bits / 2) ** 2) + t.adder_area_um2(bits) + 2 * bits * t.flip_flop_um2_per_bit
 
 
@@ -114,9 +114,9 @@ def _interconnect_um2(columns: Columns, t: Technology, pe_um2: np.ndarray, files
     Broadcast: buses and drivers as a share of the PE.  Systolic: a flip-flop for each activation and
     accumulator bit that passes through; a second copy of the stationary registers where the skew is overlapped.
     """
-    number = _numbers(columns)
+    number = column_reader(columns)
     passing_bits = number("activation_bits") * number("macs_per_pe") + number("accumulator_bits")
-    second = np.where(number("overlap_skew") > 0, _stationary_um2(columns, files), 0.0)
+    second = np.where(number("overlap_skew") > 0, stationary_registers(columns, files), 0.0)
     systolic = passing_bits * t.flip_flop_um2_per_bit + second
     kind = _objects(columns["interconnect"])
     is_systolic, is_bus = (np.equal(kind, name).astype(bool) for name in ("systolic", "broadcast"))
@@ -126,8 +126,8 @@ def _interconnect_um2(columns: Columns, t: Technology, pe_um2: np.ndarray, files
     return np.where(is_systolic, systolic, t.bus_area_share * pe_um2)
 
 
-def _stationary_um2(columns: Columns, files: dict[str, np.ndarray]) -> np.ndarray:
-    """Register area of the operand that stays put; the largest where the dataflow has several to choose from."""
+def stationary_registers(columns: Columns, files: dict[str, np.ndarray]) -> np.ndarray:
+    """Area or bits of the registers of the operand that stays put, from those of each; the largest of several."""
     names = _objects(columns["dataflow"]).tolist()
     ids, first, codes = np.unique(
         np.fromiter(map(id, names), np.int64, len(names)), return_index=True, return_inverse=True
@@ -162,7 +162,7 @@ _SHARES = {
 
 def _buffers_um2(columns: Columns, t: Technology) -> dict[str, np.ndarray]:
     """Cell area of each operand's part of its buffer [um2]."""
-    number = _numbers(columns)
+    number = column_reader(columns)
     parts = {
         what: np.stack([number(f"{OPERAND_NAMES[x]}_buffer_{what}") for x in "WIO"], axis=1)
         for what in ("kib", "width_bytes", "banks")

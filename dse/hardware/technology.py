@@ -27,11 +27,20 @@ Array = Any  # a number or a float64 array of any broadcastable shape
 _HOROWITZ = "Horowitz, ISSCC 2014 (45 nm, 0.9 V)"
 _HOROWITZ_AREA = "area table shown with Horowitz's energies (TSMC 45 nm synthesis)"
 _CACTI = "CACTI 7 at 45 nm, log-log fit over 1 KiB to 4 MiB and 32 to 512 bits"
+_NANGATE = "NanGate45 open cell library, DFF_X1 at 25 C, typical"
 _ALADDIN = "Aladdin 40 nm library (ISCA 2014), as scaled to 45 nm by hwcomponents"
 
 
-def _constant(value: float, source: str, scales: str | None = None, signed: bool = False) -> Any:
-    """A field with its source; `scales` names the law that brings it to another node."""
+def _constant(
+    value: float, source: str, scales: str | None = None, signed: bool = False, at_vdd_v: float | None = None
+) -> Any:
+    """A field with its source; `scales` names the law that brings it to another node.
+
+    `at_vdd_v`: supply at which an energy was published at 45 nm, if it is not the nominal one that the field is for.
+    """
+    if at_vdd_v is not None:
+        factor = scaling.switching_energy_fj(45, scaling.NOMINAL_VDD_V[45]) / scaling.switching_energy_fj(45, at_vdd_v)
+        value, source = value * factor, f"{source}; {value:g} at {at_vdd_v:g} V, x {factor:.4g} to 1 V"
     return field(default=value, metadata={"source": source, "scales": scales, "signed": signed})
 
 
@@ -53,7 +62,8 @@ class Technology:
     """Constants of one technology node; the defaults are 45 nm.  ``sources()`` tells where each is from.
 
     Fields end in their unit: ``_pj`` [pJ per operation or access], ``_pj_per_byte``, ``_pj_per_bit``,
-    ``_um2``, ``_um2_per_bit``, ``_mm2_per_gbps`` [mm2 per GB/s], ``_w_per_mm2``, ``_v``, ``_nm``, ``_bytes``;
+    ``_um2``, ``_um2_per_bit``, ``_mm2_per_gbps`` [mm2 per GB/s], ``_w_per_mm2``, ``_v``, ``_nm``, ``_bytes``, ``_ff``,
+    ``_ff_per_mm``;
     ``_exponent``, ``_share`` and ``_factor`` have none.
     """
 
@@ -139,6 +149,41 @@ class Technology:
         "Range: 1.04 (EIE, 93 % memory) to 1.41",
     )
 
+    # Clock.
+    flip_flop_clock_pj_per_bit: float = _constant(
+        0.00694,
+        f"{_NANGATE}: internal energy of the clock pin, rise and fall, data quiet, a cycle.  Range: 0.0052 to 0.009.  "
+        "Check at 7 nm, 0.7 V: ASAP7 DFFHQNx1 0.00060, this scaled 0.00032",
+        "energy",
+        at_vdd_v=1.1,
+    )
+    clock_pin_ff: float = _constant(
+        0.95, f"{_NANGATE}: capacitance of the clock pin; ASAP7 DFFHQNx1 0.475 fF at 7 nm", "pin"
+    )
+    clock_wire_ff_per_mm: float = _constant(
+        200, "bare wire at any node (Dally et al., VLSI Symposium 2018, p. 2).  Range: 200 to 300 (Gebhart, ISCA 2011)"
+    )
+    clock_tree_length_factor: float = _constant(
+        0.75,
+        "k of a tree of k sqrt(N A) over N flip-flops in an area A: computed.  Range: 0.65 (minimum spanning tree of "
+        "random points) to 1.5 (H-tree, sum over its levels)",
+    )
+    clock_buffer_share: float = _constant(
+        0.5, "assumed: buffers of the clock tree, on top of wires and pins.  Range: 0.3 to 1"
+    )
+    pipeline_registers_factor: float = _constant(
+        2.0,
+        "assumed: flip-flops of the pipeline, for each multiplier this times the bits of both operands.  Range: 2 to 6",
+    )
+    clock_held_share: float = _constant(
+        0.5, "assumed: share of the flip-flops holding words that the clock reaches in each cycle.  Range: 0 to 1"
+    )
+    clock_gating_share: float = _constant(
+        0.0,
+        "choice of a chip: share of the clock that stops in multipliers and cycles that do nothing; 0: no gating.  "
+        "Range: 0 to 1",
+    )
+
     # Off chip.
     dram_pj_per_bit: float = _constant(
         8, "LPDDR4, hwcomponents-cacti 1.0.40 table.  Others: HBM2 3.9 to 6.25, GDDR6 6.5, DDR3/4 20, DDR3 70 pJ/bit"
@@ -173,6 +218,9 @@ class Technology:
             if value < 0 and not f.metadata["signed"]:
                 raise ValueError(f"Technology: {f.name} must not be negative, got {value!r}")
             object.__setattr__(self, f.name, float(value))
+        for name in ("clock_held_share", "clock_gating_share"):
+            if getattr(self, name) > 1:
+                raise ValueError(f"Technology: {name} must be from 0 to 1, got {getattr(self, name)!r}")
         for name in ("node_nm", "sram_widest_word_bytes", "layout_overhead_factor"):
             if getattr(self, name) == 0:
                 raise ValueError(f"Technology: {name} must be positive, got 0")
@@ -283,6 +331,11 @@ class Technology:
         """
         flip_flops = self.flip_flop_um2_per_bit * 8 * np.asarray(capacity_bytes, dtype=np.float64)
         return np.minimum(flip_flops, self.sram_area_um2(capacity_bytes, 4, 1))
+
+    def flip_flop_bits(self, capacity_bytes: Array) -> Array:
+        """Flip-flops of one register file of a PE [bit]: all its bits, or 0 where a memory is smaller."""
+        bits = 8 * np.asarray(capacity_bytes, dtype=np.float64)
+        return np.where(bits * self.flip_flop_um2_per_bit <= self.sram_area_um2(capacity_bytes, 4, 1), bits, 0.0)
 
     def sram_area_um2(self, capacity_bytes: Array, width_bytes: Array, banks: Array, two_ports: Array = False) -> Array:
         """A buffer of `banks` memories with a common port of `width_bytes` [um2].

@@ -74,6 +74,7 @@ ENERGY_LOOKS = {
     "buffer": ("buffers", GREEN),
     "dram": ("DRAM", RED),
     "vector": ("vector unit", "#7f4f24"),
+    "clock": ("clock", PURPLE),
     "leakage": ("leakage", GREY),
 }
 """Label and colour of each part of the cycles, of the area and of the energy."""

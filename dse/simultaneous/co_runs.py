@@ -17,6 +17,7 @@ from dse.costs.probes import probe_designs, probe_network, read_only
 from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.area import AREA_BLOCKS, leakage_of_blocks_w, sum_blocks
+from dse.hardware.power import clock_pj_per_cycle
 from dse.hardware.technology import Technology, technology_or_default
 from dse.simultaneous.division import Division
 from dse.simultaneous.mixes import Mix, Stream
@@ -29,11 +30,14 @@ METRICS = (
 )  # fmt: skip
 """What `CoRun.metrics` holds; `problems.simultaneous` says what each is."""
 
+WITH_TIME = ("clock", "leakage")
+"""Levels of the energy that the whole chip takes as long as it is on."""
+
 
 @dataclass(frozen=True)
 class LayerCosts:
     """What the layers of a network cost on one design: time [s] and DRAM bytes of each, all repeats, and in all the
-    energy by level without leakage [J] and the overflow."""
+    energy by level without clock and leakage [J] and the overflow."""
 
     busy_s: np.ndarray
     dram_bytes: np.ndarray
@@ -137,7 +141,7 @@ class MixEvaluator:
         tables = self._tables[which]
         steps, _ = step_results(row, options, tables, self._mode, self._slack, self._effort)
         steps = steps * tables.steps[:, k.STEP_REPEATS, None]
-        levels = {name: column for name, column in ENERGY_PARTS.items() if name != "leakage"}
+        levels = {name: column for name, column in ENERGY_PARTS.items() if name not in WITH_TIME}
         dynamic = {name: float(steps[:, column].sum()) * 1e-12 for name, column in levels.items()}
         moved = steps[:, DRAM_TRAFFIC].sum(axis=1)
         busy = steps[:, k.CYCLES] / (clock_ghz * 1e9)
@@ -172,7 +176,7 @@ class MixEvaluator:
         columns = {name: np.array([blocks[name]]) for name in AREA_BLOCKS}
         area = float(sum_blocks(columns)[0])
         spent = {name: sum(costs[r.stream].dynamic_j.get(name, 0.0) for r in self.requests) for name in ENERGY_PARTS}
-        spent["leakage"] = float(leakage_of_blocks_w(columns, self.technology)[0]) * done.makespan_s
+        spent |= self._with_time_j(design, columns, done.makespan_s)
         energy = sum(spent.values())
         metrics = {
             "makespan_s": done.makespan_s,
@@ -190,6 +194,20 @@ class MixEvaluator:
         }
         overflows = tuple(cost.overflow for cost in costs)
         return CoRun(done, metrics, alone_s, overflows, division, design)
+
+
+    def _with_time_j(self, design: Accelerator, blocks: dict[str, np.ndarray], makespan_s: float) -> dict[str, float]:
+        """Energy of the whole chip by the levels of `WITH_TIME` [J]; `blocks`: its area, each (1,) [mm2].
+
+        What clock gating stops, a multiplier takes for the MACs of all requests.
+        """
+        always, work = clock_pj_per_cycle(columns_of([design]), self.technology, blocks)
+        macs = sum(self.networks[r.stream].macs for r in self.requests)
+        cycles = makespan_s * design.clock_ghz * 1e9
+        return {
+            "clock": float(always[0] * cycles + work[0] * macs / design.macs_per_cycle) * 1e-12,
+            "leakage": float(leakage_of_blocks_w(blocks, self.technology)[0]) * makespan_s,
+        }
 
 
 @functools.lru_cache(maxsize=8)

@@ -1,0 +1,70 @@
+"""Power that runs with time: the clock of every flip-flop and the tree that brings it there.
+
+A flip-flop is clocked in each cycle, also while the design waits for DRAM, unless clock gating stops it.  How many there
+are follows from the registers of the PEs, the ports of the buffers and the vector unit; pipeline registers, which no
+parameter tells, are a stated number for each multiplier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from dse.hardware.accelerator import OPERAND_NAMES
+from dse.hardware.area import AREA_BLOCKS, Columns, column_reader, stationary_registers
+from dse.hardware.technology import Technology
+
+
+def flip_flop_bits(columns: Columns, technology: Technology) -> tuple[np.ndarray, np.ndarray]:
+    """Flip-flops of each design by how they are clocked: those that work in each cycle, and those that hold words [bit].
+
+    Parameters
+    ----------
+    columns : one array of shape (n,) for each `Accelerator` parameter.
+
+    Returns
+    -------
+    working : (n,) `pipeline_registers_factor` times both operands of each multiplier; a word in and a word out of every
+        buffer port; two accumulators a lane of the vector unit.
+    holding : (n,) registers of the PEs that are built of flip-flops (`Technology.flip_flop_bits`), those of the
+        stationary operand twice where a systolic array loads the next tile behind the work.
+    """
+    number = column_reader(columns)
+    pes = number("rows") * number("cols")
+    operands = number("weight_bits") + number("activation_bits")
+    ports = sum(number(f"{name}_buffer_width_bytes") for name in OPERAND_NAMES.values())
+    working = (
+        technology.pipeline_registers_factor * operands * pes * number("macs_per_pe")
+        + 2 * 8 * ports
+        + 2 * number("accumulator_bits") * number("vector_lanes")
+    )
+    files = {x: technology.flip_flop_bits(number(f"{name}_register_bytes")) for x, name in OPERAND_NAMES.items()}
+    twice = (np.asarray(columns["interconnect"]) == "systolic") & (number("overlap_skew") > 0)
+    second = np.where(twice, stationary_registers(columns, files), 0.0)
+    return working, pes * (files["W"] + files["I"] + files["O"] + second)
+
+
+def clock_pj_per_cycle(
+    columns: Columns, technology: Technology, blocks_mm2: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Energy of the clock in a cycle [pJ], each (n,): what no gating stops, and what stops where nothing works.
+
+    The tree over N flip-flops in an area A has a length of ``k sqrt(N A)`` and drives their pins; its buffers add a
+    share b: ``N (pin + wire k sqrt(A / N)) V^2 (1 + b)``.  The flip-flops themselves take `flip_flop_clock_pj_per_bit`:
+    all that work, and the ungated share of those that hold.  `clock_gating_share` of both stops in the cycles and the
+    multipliers that do nothing.
+
+    Parameters
+    ----------
+    blocks_mm2 : area of each of `AREA_BLOCKS`, each (n,) [mm2]; the tree spans all but the DRAM interface.
+    """
+    t = technology
+    working, holding = flip_flop_bits(columns, t)
+    area_mm2 = sum(blocks_mm2[name] for name in AREA_BLOCKS if name != "dram_interface")
+    number = working + holding
+    wire_ff = t.clock_wire_ff_per_mm * t.clock_tree_length_factor * np.sqrt(area_mm2 / number)
+    tree_pj = number * (t.clock_pin_ff + wire_ff) * t.vdd_v**2 * (1 + t.clock_buffer_share) * 1e-3
+    leaves_pj = (working + t.clock_held_share * holding) * t.flip_flop_clock_pj_per_bit
+    whole = tree_pj + leaves_pj
+    return (1 - t.clock_gating_share) * whole, t.clock_gating_share * whole

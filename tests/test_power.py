@@ -1,0 +1,94 @@
+"""The clock: which flip-flops there are, what they and their tree cost, and what gating stops."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from strategies import TECHNOLOGY
+
+import dse
+from dse.costs.evaluation import evaluate
+from dse.costs.formulas import pj_per_cycle
+from dse.costs.kernel_rows import parameter_columns
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.area import area_blocks_mm2
+from dse.hardware.power import flip_flop_bits
+from dse.hardware.technology import Technology
+from dse.networks.layers import MacLayer, VectorLayer
+
+SMALL = Accelerator(
+    rows=2, cols=3, weight_register_bytes=4, input_register_bytes=1, output_register_bytes=448, vector_lanes=5
+)
+WAITS = MacLayer("waits", K=64, C=64)
+"""A layer whose weights take longer over a slow DRAM link than in the array."""
+
+
+def test_flip_flops_by_hand():
+    """6 PEs.  Working: 2 (8 + 8) bits each; ports 2 x 8 x 3 x 32; lanes 5 x 2 x 32.  Holding: 5 bytes a PE; 448 bytes
+    are a memory."""
+    working, holding = flip_flop_bits(parameter_columns(SMALL), TECHNOLOGY)
+    assert working == 6 * 32 + 1536 + 320
+    assert holding == 6 * 40
+    twice = replace(SMALL, interconnect="systolic", overlap_skew=True)
+    assert flip_flop_bits(parameter_columns(twice), TECHNOLOGY)[1] == 6 * (40 + 32)  # weights stay: 4 bytes more
+
+
+def test_clock_by_hand():
+    area_um2 = sum(v[0] for k, v in area_blocks_mm2(parameter_columns(SMALL), TECHNOLOGY).items() if k != "dram_interface") * 1e6
+    number = 6 * 32 + 1536 + 320 + 240
+    tree_fj = number * (0.95 + 0.2 * 0.75 * math.sqrt(area_um2 / number)) * 1.0**2 * 1.5
+    leaves_fj = (2048 + 0.5 * 240) * 6.94 * (1.018 - 0.3107 + 0.1539) / (1.018 * 1.21 - 0.3107 * 1.1 + 0.1539)
+    found = pj_per_cycle(SMALL, TECHNOLOGY)
+    assert found["clock"] == pytest.approx((tree_fj + leaves_fj) * 1e-3, rel=1e-12)
+    assert found["clock_work"] == 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_gating_stops_the_clock_of_what_does_nothing(share):
+    """The clock of a design that always works is not gated; that of waiting cycles is, by its share."""
+    technology = replace(TECHNOLOGY, clock_gating_share=share)
+    design = replace(Accelerator(rows=4, cols=4), dram_gbps=0.1)
+    whole = pj_per_cycle(design, TECHNOLOGY)["clock"]
+    result = evaluate(design, [WAITS, VectorLayer("pool", "MaxPool", 90, 10, 10)], technology=technology)
+    for _, row in result.layers.iterrows():
+        ideal = row["macs"] / design.macs_per_cycle
+        assert row["cycles"] > 10 * ideal
+        assert row["clock_pj"] == pytest.approx(whole * (ideal + (1 - share) * (row["cycles"] - ideal)), rel=1e-12)
+
+
+def test_the_clock_of_a_waiting_design_costs_energy():
+    slow, fast = (evaluate(Accelerator(dram_gbps=gbps), WAITS).energy()["clock"] for gbps in (0.1, 100))
+    assert slow > 20 * fast
+
+
+def test_clock_of_published_chips():
+    """Eyeriss v1 has 107 mW of clock network and 12.25 mm2 at 65 nm and 200 MHz: 44 pJ/mm2 a cycle (JSSC 2017, Fig. 16;
+    not fitted).  The leaves of the tree are counted with registers there."""
+    t = Technology.at(65)
+    t = replace(t, flip_flop_clock_pj_per_bit=0)
+    design = dse.preset("eyeriss_v1")
+    area = sum(v[0] for k, v in area_blocks_mm2(parameter_columns(design), t).items() if k != "dram_interface")
+    assert 44 / 2 < pj_per_cycle(design, t)["clock"] / area < 44 * 2
+
+
+def test_clock_grows_with_what_is_clocked():
+    before = pj_per_cycle(SMALL, TECHNOLOGY)["clock"]
+    for changes in (
+        {"rows": 4}, {"macs_per_pe": 2}, {"weight_bits": 16}, {"input_register_bytes": 8}, {"vector_lanes": 64},
+        {"output_buffer_width_bytes": 128}, {"input_buffer_kib": 4096},
+    ):  # fmt: skip
+        assert pj_per_cycle(SMALL.with_parameters(changes), TECHNOLOGY)["clock"] > before, changes
+
+
+@pytest.mark.parametrize("name", ["clock_gating_share", "clock_held_share"])
+def test_a_share_above_one_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name} must be from 0 to 1, got 1.5"):
+        replace(TECHNOLOGY, **{name: 1.5})
+
+
+def test_pins_follow_two_cell_libraries():
+    assert Technology.at(7).clock_pin_ff == pytest.approx(0.475)
+    assert np.all(np.diff([Technology.at(n).clock_pin_ff for n in (7, 16, 22, 28, 45, 65)]) > 0)
