@@ -124,7 +124,7 @@ def layers(draw, most_macs: int = 600, most: int = 9, depth: int = 8) -> MacLaye
     return MacLayer(
         "small", **loops, **geometry,
         static_weights=draw(st.booleans()), vector_operations=draw(st.sampled_from((0, 0, 7, 400, 9000))),
-        fused_input_elements=draw(st.sampled_from((0, 0, 40))),
+        fused_input_elements=draw(st.sampled_from((0, 0, 40))), zero_share=draw(st.sampled_from((0.0, 0.0, 0.4, 1.0))),
     )  # fmt: skip
 
 

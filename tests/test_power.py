@@ -1,4 +1,4 @@
-"""The clock: which flip-flops there are, what they and their tree cost, and what gating stops."""
+"""Clock and registers: which flip-flops there are, what they and their tree cost, what gating of clock and zeros saves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from strategies import TECHNOLOGY
 
 import dse
 from dse.costs.evaluation import evaluate
-from dse.costs.formulas import pj_per_cycle
+from dse.costs.formulas import pj_per_cycle, register_energy_pj_per_byte
 from dse.costs.kernel_rows import parameter_columns
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.area import area_blocks_mm2
@@ -37,7 +37,10 @@ def test_flip_flops_by_hand():
 
 
 def test_clock_by_hand():
-    area_um2 = sum(v[0] for k, v in area_blocks_mm2(parameter_columns(SMALL), TECHNOLOGY).items() if k != "dram_interface") * 1e6
+    area_um2 = (
+        sum(v[0] for k, v in area_blocks_mm2(parameter_columns(SMALL), TECHNOLOGY).items() if k != "dram_interface")
+        * 1e6
+    )
     number = 6 * 32 + 1536 + 320 + 240
     tree_fj = number * (0.95 + 0.2 * 0.75 * math.sqrt(area_um2 / number)) * 1.0**2 * 1.5
     leaves_fj = (2048 + 0.5 * 240) * 6.94 * (1.018 - 0.3107 + 0.1539) / (1.018 * 1.21 - 0.3107 * 1.1 + 0.1539)
@@ -92,3 +95,34 @@ def test_a_share_above_one_is_refused(name):
 def test_pins_follow_two_cell_libraries():
     assert Technology.at(7).clock_pin_ff == pytest.approx(0.475)
     assert np.all(np.diff([Technology.at(n).clock_pin_ff for n in (7, 16, 22, 28, 45, 65)]) > 0)
+
+
+ZEROS = MacLayer("zeros", K=8, C=8, OX=20, zero_share=0.25)
+
+
+def test_zeros_save_energy_but_no_time():
+    """A quarter of the inputs zero: a quarter of MACs, weight reads and sums; inputs are read all the same."""
+    design = Accelerator(rows=4, cols=4, weight_register_bytes=4, input_register_bytes=4, output_register_bytes=16)
+    mapping = evaluate(design, ZEROS, technology=TECHNOLOGY).mappings["zeros"]
+    dense, sparse = (
+        evaluate(design, layer, technology=TECHNOLOGY, mapping=mapping).layers.iloc[0]
+        for layer in (replace(ZEROS, zero_share=0.0), ZEROS)
+    )
+    assert sparse["cycles"] == dense["cycles"]
+    assert sparse["mac_pj"] == pytest.approx(0.75 * dense["mac_pj"])
+    for part in ("interconnect", "buffer", "dram", "clock", "leakage"):
+        assert sparse[f"{part}_pj"] == dense[f"{part}_pj"]
+    macs = ZEROS.macs
+    saved_bytes = {"weight": 0.25 * macs, "input": 0.0, "output": 0.25 * 2 * macs * 4}
+    for operand, saved in saved_bytes.items():
+        assert dense[f"register_{operand}_bytes"] - sparse[f"register_{operand}_bytes"] == pytest.approx(saved)
+    read_w, _ = register_energy_pj_per_byte(design, TECHNOLOGY, "W")
+    read_o, write_o = register_energy_pj_per_byte(design, TECHNOLOGY, "O")
+    saved_pj = 0.25 * macs * (read_w + 4 * (read_o + write_o))
+    assert dense["register_pj"] - sparse["register_pj"] == pytest.approx(saved_pj)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, True, "a"])
+def test_a_share_of_zeros_outside_0_to_1_is_refused(share):
+    with pytest.raises(ValueError, match="zero_share must be a number from 0 to 1, got"):
+        MacLayer("wrong", zero_share=share)

@@ -47,8 +47,18 @@ def test_sram_read_is_within_a_factor_two_of_horowitz(kib, published_pj):
 
 def test_register_file_matches_the_eyeriss_ratio():
     # Eyeriss (ISCA 2016, Table IV): a 16-bit access to a 0.5 to 1 KiB file costs about one 16-bit MAC.
-    access_pj = 2 * TECHNOLOGY.register_energy_pj_per_byte(np.array([512, 1024]))
+    access_pj = 2 * TECHNOLOGY.register_write_pj_per_byte(np.array([512, 1024]), 2)
     assert np.all(np.abs(np.log2(access_pj / TECHNOLOGY.mac_energy_pj(16, 16, 32))) < 0.6)
+
+
+def test_a_single_word_is_read_for_nothing_and_flips_half_of_its_bits():
+    read, write = (
+        law(np.array([4.0, 4.1]), 4)
+        for law in (TECHNOLOGY.register_read_pj_per_byte, TECHNOLOGY.register_write_pj_per_byte)
+    )
+    assert read[0] == 0 < read[1]
+    assert write[0] == pytest.approx(4 * TECHNOLOGY.flip_flop_write_pj_per_bit)
+    assert write[1] == pytest.approx(np.hypot(write[0], read[1]))
 
 
 def test_flip_flops_meet_memories_between_eyeriss_spads():
@@ -91,7 +101,8 @@ CAPACITIES = np.geomspace(1, 32 * 2**20, 400)
 def test_laws_do_not_fall_with_capacity(node_nm):
     t = Technology.at(node_nm)
     for law in (
-        t.register_energy_pj_per_byte(CAPACITIES),
+        t.register_read_pj_per_byte(CAPACITIES, 0.5),
+        t.register_write_pj_per_byte(CAPACITIES, 0.5),
         t.register_area_um2(CAPACITIES),
         t.sram_read_pj_per_byte(CAPACITIES, 32, 4),
         t.sram_write_pj_per_byte(CAPACITIES, 32, 4),

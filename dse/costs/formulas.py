@@ -209,6 +209,13 @@ def mac_energy_pj(layer: MacLayer, design: Accelerator, technology: Technology) 
     return float(technology.mac_energy_pj(*widths, design.macs_per_pe))
 
 
+def register_energy_pj_per_byte(design: Accelerator, technology: Technology, operand: str) -> tuple[float, float]:
+    """Read and write energy of the registers of `operand` in a PE [pJ/byte]; a step takes a word of each lane."""
+    words = {"W": design.weight_bits * design.macs_per_pe, "I": design.activation_bits * design.macs_per_pe}
+    file = getattr(design, f"{OPERAND_NAMES[operand]}_register_bytes"), words.get(operand, design.accumulator_bits) / 8
+    return float(technology.register_read_pj_per_byte(*file)), float(technology.register_write_pj_per_byte(*file))
+
+
 def buffer_energy_pj_per_byte(design: Accelerator, technology: Technology, operand: str) -> tuple[float, float]:
     """Read and write energy of the buffer that holds `operand` [pJ/byte]."""
     operands = next(held for held in buffer_groups(design.buffers) if operand in held)
@@ -252,23 +259,26 @@ def energy(
     """Energy by level [pJ] and register bytes: accesses x energy per access, MACs x energy per MAC, clock and leakage x
     time.
 
-    A MAC reads a weight and an input register; each PE reads and writes a partial sum for `lanes` MACs.  Every word
-    that arrives is written to the registers of each PE that takes it.  A buffer costs per byte that its ports move,
+    A MAC reads a weight and an input register; each PE reads and writes a partial sum for `lanes` MACs.  Where the input
+    is zero that read is all that is done.  Every word that arrives is written to the registers of each PE that takes
+    it.  A buffer costs per byte that its ports move,
     padding of accesses included.  A bus costs per byte sent once; a systolic array per byte and hop.  The clock runs in
     every cycle, but for its gated share, which a multiplier takes only where it works.  `moved`: from `traffic` and
     `latency`.
     """
     words, reach, macs = word_bytes(layer, design), copies(layer, option, mapping), moved["macs"]
-    sums = moved["array_o_read"] + moved["array_o_write"]
-    registers = {
-        "register_w": macs * words["W"] + moved["array_w"] * reach["W"],
-        "register_i": macs * words["I"] + moved["array_i"] * reach["I"],
-        "register_o": 2 * macs / mapping.lanes * words["sum"] + moved["array_o_read"],
+    sums, done = moved["array_o_read"] + moved["array_o_write"], macs * (1 - layer.zero_share)
+    added = done / mapping.lanes * words["sum"]
+    reads = {"W": done * words["W"], "I": macs * words["I"], "O": added}
+    writes = {
+        "W": moved["array_w"] * reach["W"],
+        "I": moved["array_i"] * reach["I"],
+        "O": added + moved["array_o_read"],
     }
-    access_pj = {
-        x: float(technology.register_energy_pj_per_byte(getattr(design, f"{OPERAND_NAMES[x]}_register_bytes")))
-        for x in OPERANDS
-    }
+    register_pj = 0.0
+    for x in OPERANDS:
+        read_pj, write_pj = register_energy_pj_per_byte(design, technology, x)
+        register_pj += reads[x] * read_pj + writes[x] * write_pj
     buffer_pj = 0.0
     for x in OPERANDS:
         read_pj, write_pj = buffer_energy_pj_per_byte(design, technology, x)
@@ -281,8 +291,8 @@ def energy(
     timed = pj_per_cycle(design, technology)
     dram = sum(moved[name] for name in ("dram_w", "dram_i", "dram_o_read", "dram_o_write", "dram_fused"))
     levels = {
-        "mac_pj": macs * mac_energy_pj(layer, design, technology),
-        "register_pj": sum(registers[f"register_{x.lower()}"] * access_pj[x] for x in OPERANDS),
+        "mac_pj": done * mac_energy_pj(layer, design, technology),
+        "register_pj": register_pj,
         "interconnect_pj": interconnect_pj,
         "buffer_pj": buffer_pj,
         "dram_pj": dram * technology.dram_pj_per_byte,
@@ -290,6 +300,7 @@ def energy(
         "clock_pj": moved["cycles"] * timed["clock"] + moved["ideal_cycles"] * timed["clock_work"],
         "leakage_pj": moved["cycles"] * timed["leakage"],
     }
+    registers = {f"register_{x.lower()}": reads[x] + writes[x] for x in OPERANDS}
     return registers | levels | {"energy_pj": sum(levels.values())}
 
 
@@ -310,7 +321,8 @@ def lower_bounds(layer: MacLayer, design: Accelerator, technology: Technology, r
     moved = sum(size for name, size in once.items() if name not in resident)
     cycles = max(macs / design.macs_per_cycle, moved / dram_bytes_per_cycle(design))
     timed = pj_per_cycle(design, technology)
-    energy_pj = macs * mac_energy_pj(layer, design, technology) + moved * technology.dram_pj_per_byte
+    mac_pj = mac_energy_pj(layer, design, technology) * (1 - layer.zero_share)
+    energy_pj = macs * mac_pj + moved * technology.dram_pj_per_byte
     energy_pj += macs / design.macs_per_cycle * timed["clock_work"] + cycles * (timed["clock"] + timed["leakage"])
     return {"bound_cycles": cycles, "bound_pj": energy_pj}
 

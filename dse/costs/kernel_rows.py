@@ -204,11 +204,14 @@ def _buffer_columns(columns: Columns, technology: Technology, rows: np.ndarray) 
     capacity, width, banks = (np.zeros((len(rows), 3)) for _ in range(3))
     apart = np.zeros((len(rows), 3), dtype=bool)
     ports = _categories(columns["separate_ports"], 3, lambda s: [x in s for x in OPERANDS])
+    bits = [columns[name] for name in ("weight_bits", "activation_bits", "accumulator_bits")]
+    words = [bits[0] / 8 * columns["macs_per_pe"], bits[1] / 8 * columns["macs_per_pe"], bits[2] / 8]
     for i, name in enumerate(("weight", "input", "output")):
         registers = columns[f"{name}_register_bytes"]
         rows[:, k.REG_W + i] = registers
         rows[:, k.LINK_W + i] = columns[f"{name}_buffer_width_bytes"]
-        rows[:, k.PJ_REG_W + i] = technology.register_energy_pj_per_byte(registers)
+        rows[:, k.PJ_REG_READ_W + i] = technology.register_read_pj_per_byte(registers, words[i])
+        rows[:, k.PJ_REG_WRITE_W + i] = technology.register_write_pj_per_byte(registers, words[i])
         capacity[every, layout[:, i]] += columns[f"{name}_buffer_kib"] * 1024
         width[every, layout[:, i]] += columns[f"{name}_buffer_width_bytes"]
         banks[every, layout[:, i]] += columns[f"{name}_buffer_banks"]
@@ -234,7 +237,7 @@ def layer_row(layer: MacLayer) -> np.ndarray:
         layer.stride_y, layer.stride_x, layer.dilation_y, layer.dilation_x, layer.pad_y, layer.pad_x, layer.IY,
         layer.IX, layer.vector_operations, layer.fused_input_elements, layer.static_weights, layer.touched("y"),
         layer.touched("x"), layer.dilation_y // gcd[0], layer.dilation_x // gcd[1], layer.stride_y // gcd[0],
-        layer.stride_x // gcd[1],
+        layer.stride_x // gcd[1], layer.zero_share,
     ]  # fmt: skip
     return row
 

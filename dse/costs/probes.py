@@ -156,7 +156,7 @@ def probe_network() -> Network:
         VectorLayer("softmax", "Softmax", 5120, 1024, 1024, inputs=("scores",), output="softmax"),
         MacLayer("step", "LSTM", K=160, C=80, repeats=5, inputs=("softmax",), output="step"),
         VectorLayer("look up", "Gather", 0, 8, 512, weight_elements=512, output="look up"),
-        MacLayer("classes", "Gemm", B=2, K=100, C=333, inputs=("step",), output="classes"),
+        MacLayer("classes", "Gemm", B=2, K=100, C=333, inputs=("step",), output="classes", zero_share=0.3),
         MacLayer("one", K=1, C=1, OX=3),
     )  # fmt: skip
     sizes = {"image": 3072, "query": 1024}

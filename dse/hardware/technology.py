@@ -83,15 +83,27 @@ class Technology:
     multiplier_32x32bit_um2: float = _constant(3495, _HOROWITZ_AREA, "area")
 
     # Registers in a PE.
-    flip_flop_pj_per_bit: float = _constant(0.010357, _ALADDIN + " (0.009 pJ at 40 nm)", "energy")
+    flip_flop_write_pj_per_bit: float = _constant(
+        0.008,
+        f"{_NANGATE}: internal energy of pins D and Q for a bit that changes.  Range: 0.005 to 0.011 (Aladdin 40 nm: "
+        "0.009 an access, clock included).  A single word is read for nothing",
+        "energy",
+        at_vdd_v=1.1,
+    )
+    switching_activity_share: float = _constant(
+        0.5, "random bits: share of the bits that change from word to word.  Range: 0.25 to 0.5"
+    )
     flip_flop_um2_per_bit: float = _constant(8.74, _ALADDIN + " (5.98 um2 at 40 nm)", "area")
     register_memory_512byte_pj_per_byte: float = _constant(
-        0.3135,
-        "CACTI 7 at 45 nm, 32-bit words, mean of read and write, fit over 256 B to 4 KiB (smaller rows are not "
-        "simulated); Eyeriss (ISCA 2016, Table IV) has a 0.5 to 1 KiB register file at 1x a 16-bit MAC, 0.45 pJ/byte",
+        0.376,
+        "geometric mean of 0.3135, CACTI 7 at 45 nm, 32-bit words, mean of read and write, fit over 256 B to 4 KiB "
+        "(smaller rows are not simulated), and 0.45, Eyeriss (ISCA 2016, Table IV): a file of 0.5 to 1 KiB takes as "
+        "much as a 16-bit MAC.  Range: 0.31 to 0.45",
         "energy",
     )
-    register_memory_capacity_exponent: float = _constant(0.469, "same fit as register_memory_512byte_pj_per_byte")
+    register_memory_capacity_exponent: float = _constant(
+        0.469, "CACTI's fit of register_memory_512byte_pj_per_byte.  Range: 0 (any size like Eyeriss's) to 0.469"
+    )
 
     # On-chip memories.
     sram_read_1kib_64bit_pj: float = _constant(2.14083, _CACTI + " (mean error 16 %, worst 70 %)", "energy")
@@ -218,7 +230,7 @@ class Technology:
             if value < 0 and not f.metadata["signed"]:
                 raise ValueError(f"Technology: {f.name} must not be negative, got {value!r}")
             object.__setattr__(self, f.name, float(value))
-        for name in ("clock_held_share", "clock_gating_share"):
+        for name in ("switching_activity_share", "clock_held_share", "clock_gating_share"):
             if getattr(self, name) > 1:
                 raise ValueError(f"Technology: {name} must be from 0 to 1, got {getattr(self, name)!r}")
         for name in ("node_nm", "sram_widest_word_bytes", "layout_overhead_factor"):
@@ -255,14 +267,23 @@ class Technology:
         """Integer add [pJ] of a width [bits]: a line through 8 and 32 bits."""
         return _line_through(8, self.adder_8bit_pj, 32, self.adder_32bit_pj, bits)
 
-    def register_energy_pj_per_byte(self, capacity_bytes: Array) -> Array:
-        """One access to a register file in a PE, mean of read and write [pJ/byte].
+    def register_read_pj_per_byte(self, capacity_bytes: Array, word_bytes: Array) -> Array:
+        """Read from a register file of a PE [pJ/byte]; `word_bytes`: what a step takes of it.
 
-        A byte of flip-flops toggles at any size; reaching it among others costs a power of the capacity
-        fitted to memories of 256 B and up.  The root of the sum of squares joins the two smoothly.
+        A single word is there for nothing.  Reaching one among several costs a power of the capacity, fitted to
+        memories of 256 B and up.
         """
         reach = np.divide(capacity_bytes, 512.0) ** self.register_memory_capacity_exponent
-        return np.hypot(8 * self.flip_flop_pj_per_bit, self.register_memory_512byte_pj_per_byte * reach)
+        several = np.greater(capacity_bytes, word_bytes)
+        return np.where(several, self.register_memory_512byte_pj_per_byte * reach, 0.0)
+
+    def register_write_pj_per_byte(self, capacity_bytes: Array, word_bytes: Array) -> Array:
+        """Write to a register file of a PE [pJ/byte].
+
+        Bits that change flip at any size; the root of the sum of squares joins that and the reach smoothly.
+        """
+        flips = 8 * self.switching_activity_share * self.flip_flop_write_pj_per_bit
+        return np.hypot(flips, self.register_read_pj_per_byte(capacity_bytes, word_bytes))
 
     def sram_read_pj_per_byte(
         self, capacity_bytes: Array, width_bytes: Array, banks: Array, two_ports: Array = False

@@ -80,6 +80,8 @@ class MacLayer:
     fused_input : name of the tensor that the fused operations read, or "".
     output : name of the tensor written.
     weight : name of the constant that is operand ``W`` (equal names share bytes), or "".
+    zero_share : share of the inputs that are zero and whose work the PEs skip [1], 0 to 1: they spend no energy on the
+        MAC, the weight's register and the sum, but as much time.  0 on hardware without zero gating.
     """
 
     name: str
@@ -109,6 +111,7 @@ class MacLayer:
     output: str = ""
     weight: str = ""
     fused: tuple[str, ...] = ()
+    zero_share: float = 0.0
 
     def __post_init__(self) -> None:
         owner = f"layer {self.name!r}"
@@ -116,6 +119,9 @@ class MacLayer:
             _check_whole(owner, name, getattr(self, name), 1)
         for name in ("pad_y", "pad_x", "IY", "IX", "vector_operations", "fused_input_elements"):
             _check_whole(owner, name, getattr(self, name), 0)
+        share = self.zero_share
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ValueError(f"{owner}: zero_share must be a number from 0 to 1, got {share!r}")
         for axis in "yx":
             if not getattr(self, "I" + axis.upper()):
                 least = self.input_span(axis)

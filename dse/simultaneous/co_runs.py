@@ -195,7 +195,6 @@ class MixEvaluator:
         overflows = tuple(cost.overflow for cost in costs)
         return CoRun(done, metrics, alone_s, overflows, division, design)
 
-
     def _with_time_j(self, design: Accelerator, blocks: dict[str, np.ndarray], makespan_s: float) -> dict[str, float]:
         """Energy of the whole chip by the levels of `WITH_TIME` [J]; `blocks`: its area, each (1,) [mm2].
 
