@@ -11,7 +11,7 @@ from strategies import TECHNOLOGY, kernel_cost
 import dse
 from dse.costs.batches import BatchEvaluator
 from dse.costs.evaluation import evaluate
-from dse.costs.formulas import mapping_cost, vector_cost
+from dse.costs.formulas import mapping_cost, vector_cost, wires_pj_per_byte
 from dse.costs.kernel_rows import parameter_columns
 from dse.costs.mapping import Mapping
 from dse.costs.results import ENERGY_PARTS, LAYER_BYTES, WATERFALL
@@ -49,8 +49,10 @@ HAND_BYTES = {
 
 
 def test_by_hand():
-    result = evaluate(BY_HAND, PRODUCT, technology=TECHNOLOGY)
-    assert result.cycles == 60 and result.latency_s == 60e-9 and result.bound == "dram"
+    mapping = Mapping({"C": 4, "K": 2}, {}, {"C": 6, "K": 3, "OX": 6})
+    result = evaluate(BY_HAND, PRODUCT, technology=TECHNOLOGY, mapping=mapping)
+    assert result.cycles == 60 == evaluate(BY_HAND, PRODUCT, technology=TECHNOLOGY).cycles
+    assert result.latency_s == 60e-9 and result.bound == "dram"
     assert result.waterfall() == {
         "ideal": 13.5, "spatial_loss": 10.5, "vector_stall": 0, "buffer_stall": 0, "dram_stall": 36, "fill_drain": 0,
     }  # fmt: skip
@@ -61,7 +63,10 @@ def test_by_hand():
     energy = result.energy()
     assert energy["mac"] == pytest.approx(108 * TECHNOLOGY.mac_energy_pj(8, 8, 32, 1) * 1e-12, rel=1e-12)
     assert energy["dram"] == pytest.approx(72 * TECHNOLOGY.dram_pj_per_byte * 1e-12, rel=1e-12)
-    assert energy["interconnect"] == pytest.approx((18 + 72 + 72 + 90) * TECHNOLOGY.bus_pj_per_byte * 1e-12, rel=1e-12)
+    # Inputs go to 2 columns, sums come from 4 rows.
+    wires = wires_pj_per_byte(BY_HAND, TECHNOLOGY)
+    crossed = 18 * wires["W"] + 72 * (wires["I"] + wires["pitch"]) + (72 + 90) * (wires["O"] + 3 * wires["pitch"])
+    assert energy["interconnect"] == pytest.approx(crossed * 1e-12, rel=1e-12)
     with_time = (energy["clock"] + energy["leakage"]) * 36 / 60  # no gating: with the cycles of the bound
     assert result.energy_bound_j == pytest.approx(energy["mac"] + energy["dram"] + with_time, rel=1e-12)
     assert result.feasible and result.overflow == 0
@@ -132,7 +137,7 @@ def test_vector_layers_equal_formulas(arrangement):
         row = evaluate(design, [PRODUCT, layer], technology=TECHNOLOGY).layers.iloc[1]
         expected = vector_cost(layer, design, TECHNOLOGY, bytes_in=2 * 1_000 + 200, bytes_out=2 * 900)
         for name in ("cycles", "energy_pj", "vector_stall_cycles", "buffer_stall_cycles", "dram_stall_cycles",
-                     "bound_cycles", *(f"{part}_pj" for part in ("buffer", "dram", "vector", "clock", "leakage"))):  # fmt: skip
+                     "bound_cycles", *(f"{x}_pj" for x in ("buffer", "dram", "vector", "clock", "leakage"))):  # fmt: skip
             assert row[name] == pytest.approx(expected[name], rel=1e-12), name
         assert row["dram_bytes"] == expected["dram_i"] + expected["dram_o_write"]
         assert row["bound"].split("_")[0] == expected["bound"].split("_")[0]

@@ -97,7 +97,8 @@ def test_a_changed_constant_is_named(identity, name):
 METHODS = [
     "mac_energy_pj", "multiplier_energy_pj", "adder_energy_pj", "register_read_pj_per_byte",
     "register_write_pj_per_byte", "sram_read_pj_per_byte",
-    "sram_write_pj_per_byte", "vector_operation_pj", "flip_flop_bits", "multiplier_area_um2", "adder_area_um2", "register_area_um2",
+    "sram_write_pj_per_byte", "vector_operation_pj", "flip_flop_bits", "multiplier_area_um2", "adder_area_um2",
+    "register_area_um2",
     "sram_area_um2",
 ]  # fmt: skip
 FORMULAS = [

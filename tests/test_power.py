@@ -1,4 +1,4 @@
-"""Clock and registers: which flip-flops there are, what they and their tree cost, what gating of clock and zeros saves."""
+"""Clock, wires and registers: what there is, what it costs, and what gating of clock and zeros saves."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from strategies import TECHNOLOGY
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import TECHNOLOGY, accelerators, layers, mappings
+from walker import Walker
 
 import dse
 from dse.costs.evaluation import evaluate
-from dse.costs.formulas import pj_per_cycle, register_energy_pj_per_byte
+from dse.costs.formulas import copies, pj_per_cycle, register_energy_pj_per_byte, wires_pj_per_byte
 from dse.costs.kernel_rows import parameter_columns
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.area import area_blocks_mm2
@@ -126,3 +129,46 @@ def test_zeros_save_energy_but_no_time():
 def test_a_share_of_zeros_outside_0_to_1_is_refused(share):
     with pytest.raises(ValueError, match="zero_share must be a number from 0 to 1, got"):
         MacLayer("wrong", zero_share=share)
+
+
+def test_wires_by_hand():
+    """A random byte changes 4 bits; each takes C V^2 / 2 = 150 fJ/mm at 1 V."""
+    design = replace(SMALL, buffers="W+I/O")
+    area = {name: v[0] for name, v in area_blocks_mm2(parameter_columns(design), TECHNOLOGY).items()}
+    array = area["macs"] + area["registers"] + area["control"] + area["interconnect"]
+    shared = area["weight_buffer"] + area["input_buffer"]
+    found = wires_pj_per_byte(design, TECHNOLOGY)
+    assert found["W"] == found["I"] == pytest.approx(0.6 * (math.sqrt(shared) + math.sqrt(array)) / 2, rel=1e-12)
+    assert found["O"] == pytest.approx(0.6 * (math.sqrt(area["output_buffer"]) + math.sqrt(array)) / 2, rel=1e-12)
+    assert found["pitch"] == pytest.approx(0.6 * math.sqrt(array / 6), rel=1e-12)
+
+
+def test_a_wire_is_within_the_range_of_published_ones():
+    """A random bit: 0.059 pJ/mm at 40 nm, 0.9 V (Gebhart, bare wire) to 0.121 (Keckler, with repeaters)."""
+    t = replace(Technology.at(45), vdd_v=0.9)
+    area = area_blocks_mm2(parameter_columns(SMALL), t)
+    pitch_mm = math.sqrt(sum(area[name][0] for name in ("macs", "registers", "control", "interconnect")) / 6)
+    per_bit_mm = wires_pj_per_byte(SMALL, t)["pitch"] / 8 / pitch_mm
+    assert 0.059 <= per_bit_mm <= 0.121
+
+
+def test_larger_arrays_and_buffers_have_longer_wires():
+    before = wires_pj_per_byte(SMALL, TECHNOLOGY)
+    wide = wires_pj_per_byte(replace(SMALL, cols=64), TECHNOLOGY)
+    assert all(wide[x] > before[x] for x in "WIO") and wide["pitch"] == pytest.approx(before["pitch"])
+    deep = wires_pj_per_byte(replace(SMALL, input_buffer_kib=4096), TECHNOLOGY)
+    assert deep["I"] > before["I"] and deep["W"] == before["W"]
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_takers_of_a_word_are_the_pes_that_hold_it(data):
+    """A word goes to, or a sum comes from, the PEs that the walker finds; all places of the array in use."""
+    layer = data.draw(layers())
+    design = data.draw(accelerators())
+    mapping = data.draw(mappings(layer, design))
+    option = mapping.spatial_option(design)
+    found = copies(layer, option, mapping)
+    walked = Walker(layer, option, mapping).takers()
+    for x in "WIO":
+        assert found[x] == pytest.approx(walked[x], rel=1e-12), (x, layer, mapping)

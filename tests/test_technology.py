@@ -198,7 +198,7 @@ def test_nodes_scale_logic_but_not_dram():
     assert len({t.dram_interface_mm2_per_gbps for t in nodes}) == 1
     assert len({t.leakage_w_per_mm2 for t in nodes}) == 1
     assert Technology.at() == Technology.at(45) == TECHNOLOGY
-    assert "Stillmaker" in nodes[0].sources()["bus_pj_per_bit"]
+    assert "Stillmaker" in nodes[0].sources()["flip_flop_write_pj_per_bit"]
     assert "Stillmaker" not in nodes[0].sources()["dram_pj_per_bit"]
     assert len({t.hash for t in nodes}) == len(nodes)
 

@@ -29,7 +29,7 @@ from dse.costs.traffic import (
 from dse.hardware.accelerator import OPERAND_NAMES, Accelerator, buffer_groups
 from dse.hardware.area import area_blocks_mm2, leakage_of_blocks_w
 from dse.hardware.dataflow import SpatialOption
-from dse.hardware.power import clock_pj_per_cycle
+from dse.hardware.power import clock_pj_per_cycle, wire_pj_per_byte
 from dse.hardware.technology import Technology
 from dse.networks.layers import OPERANDS, MacLayer, VectorLayer, distinct_positions
 
@@ -224,10 +224,23 @@ def buffer_energy_pj_per_byte(design: Accelerator, technology: Technology, opera
     return float(technology.sram_read_pj_per_byte(*buffer)), float(technology.sram_write_pj_per_byte(*buffer))
 
 
+def _columns(design: Accelerator) -> dict[str, np.ndarray]:
+    """A design as columns of length 1."""
+    return {name: np.array([getattr(design, name)], dtype=object) for name in design.parameters()}
+
+
+def wires_pj_per_byte(design: Accelerator, technology: Technology) -> Costs:
+    """Energy of the wires [pJ/byte]: between the array and the buffer of ``W``, ``I``, ``O``; ``pitch`` to each PE
+    after the first."""
+    columns = _columns(design)
+    feed, pitch = wire_pj_per_byte(columns, technology, area_blocks_mm2(columns, technology))
+    return dict(zip(OPERANDS, feed[0].tolist(), strict=True)) | {"pitch": float(pitch[0])}
+
+
 def pj_per_cycle(design: Accelerator, technology: Technology) -> Costs:
     """Energy that runs with time [pJ/cycle]: ``leakage`` and ``clock`` in every cycle; ``clock_work`` in one in which
     every multiplier works, on top."""
-    columns = {name: np.array([getattr(design, name)], dtype=object) for name in design.parameters()}
+    columns = _columns(design)
     blocks = area_blocks_mm2(columns, technology)
     leakage = float(leakage_of_blocks_w(blocks, technology)[0]) * 1e12 / (design.clock_ghz * 1e9)
     always, work = clock_pj_per_cycle(columns, technology, blocks)
@@ -259,12 +272,11 @@ def energy(
     """Energy by level [pJ] and register bytes: accesses x energy per access, MACs x energy per MAC, clock and leakage x
     time.
 
-    A MAC reads a weight and an input register; each PE reads and writes a partial sum for `lanes` MACs.  Where the input
-    is zero that read is all that is done.  Every word that arrives is written to the registers of each PE that takes
-    it.  A buffer costs per byte that its ports move,
-    padding of accesses included.  A bus costs per byte sent once; a systolic array per byte and hop.  The clock runs in
-    every cycle, but for its gated share, which a multiplier takes only where it works.  `moved`: from `traffic` and
-    `latency`.
+    A MAC reads a weight and an input register; each PE reads and writes a partial sum for `lanes` MACs.  Where the
+    input is zero that read is all that is done.  Every word that arrives is written to the registers of each PE that
+    takes it.  A buffer costs per byte that its ports move, padding of accesses included; the wires per byte and length,
+    to the array and on to each PE of `copies`.  The clock runs in every cycle, but for its gated share, which a
+    multiplier takes only where it works.  `moved`: from `traffic` and `latency`.
     """
     words, reach, macs = word_bytes(layer, design), copies(layer, option, mapping), moved["macs"]
     sums, done = moved["array_o_read"] + moved["array_o_write"], macs * (1 - layer.zero_share)
@@ -283,11 +295,8 @@ def energy(
     for x in OPERANDS:
         read_pj, write_pj = buffer_energy_pj_per_byte(design, technology, x)
         buffer_pj += moved[f"line_{x.lower()}_read"] * read_pj + moved[f"line_{x.lower()}_write"] * write_pj
-    if design.interconnect == "systolic":
-        hops = moved["array_w"] * reach["W"] + moved["array_i"] * reach["I"] + sums * reach["O"]
-        interconnect_pj = hops * technology.hop_pj_per_byte
-    else:
-        interconnect_pj = (moved["array_w"] + moved["array_i"] + sums) * technology.bus_pj_per_byte
+    wires, crossed = wires_pj_per_byte(design, technology), {"W": moved["array_w"], "I": moved["array_i"], "O": sums}
+    interconnect_pj = sum(crossed[x] * (wires[x] + (reach[x] - 1) * wires["pitch"]) for x in OPERANDS)
     timed = pj_per_cycle(design, technology)
     dram = sum(moved[name] for name in ("dram_w", "dram_i", "dram_o_read", "dram_o_write", "dram_fused"))
     levels = {

@@ -160,13 +160,8 @@ _SHARES = {
 """By arrangement: does operand x (row) live in one buffer with operand y (column)?  Order W, I, O."""
 
 
-def _buffers_um2(columns: Columns, t: Technology) -> dict[str, np.ndarray]:
-    """Cell area of each operand's part of its buffer [um2]."""
-    number = column_reader(columns)
-    parts = {
-        what: np.stack([number(f"{OPERAND_NAMES[x]}_buffer_{what}") for x in "WIO"], axis=1)
-        for what in ("kib", "width_bytes", "banks")
-    }
+def shared_buffers(columns: Columns) -> np.ndarray:
+    """Whether operand x shares a buffer with operand y, (n, 3, 3) bool, both in the order W, I, O."""
     arrangement = _objects(columns["buffers"])
     together = np.zeros((arrangement.size, 3, 3), dtype=bool)
     known = np.zeros(arrangement.size, dtype=bool)
@@ -176,6 +171,17 @@ def _buffers_um2(columns: Columns, t: Technology) -> dict[str, np.ndarray]:
         known |= here
     if not known.all():
         raise ValueError(f"unknown buffers {arrangement[~known][0]!r}; one of {', '.join(BUFFER_ARRANGEMENTS)}")
+    return together
+
+
+def _buffers_um2(columns: Columns, t: Technology) -> dict[str, np.ndarray]:
+    """Cell area of each operand's part of its buffer [um2]."""
+    number = column_reader(columns)
+    parts = {
+        what: np.stack([number(f"{OPERAND_NAMES[x]}_buffer_{what}") for x in "WIO"], axis=1)
+        for what in ("kib", "width_bytes", "banks")
+    }
+    together = shared_buffers(columns)
     total = {what: np.einsum("nxy,ny->nx", together, values) for what, values in parts.items()}
     two_ports = (together & _named(columns["separate_ports"])[:, None, :]).any(axis=2)
     area = t.sram_area_um2(total["kib"] * 1024, total["width_bytes"], total["banks"], two_ports)

@@ -1,8 +1,10 @@
-"""Power that runs with time: the clock of every flip-flop and the tree that brings it there.
+"""Clock and wires: what depends on how large a design is, not on what it computes.
 
-A flip-flop is clocked in each cycle, also while the design waits for DRAM, unless clock gating stops it.  How many there
-are follows from the registers of the PEs, the ports of the buffers and the vector unit; pipeline registers, which no
-parameter tells, are a stated number for each multiplier.
+Every byte between a buffer and the array crosses wires as long as both are wide, and from PE to PE.
+
+A flip-flop is clocked in each cycle, also while the design waits for DRAM, unless clock gating stops it.  How many
+there are follows from the registers of the PEs, the ports of the buffers and the vector unit; pipeline registers, which
+no parameter tells, are a stated number for each multiplier.
 """
 
 from __future__ import annotations
@@ -12,12 +14,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from dse.hardware.accelerator import OPERAND_NAMES
-from dse.hardware.area import AREA_BLOCKS, Columns, column_reader, stationary_registers
+from dse.hardware.area import AREA_BLOCKS, Columns, column_reader, shared_buffers, stationary_registers
 from dse.hardware.technology import Technology
 
 
 def flip_flop_bits(columns: Columns, technology: Technology) -> tuple[np.ndarray, np.ndarray]:
-    """Flip-flops of each design by how they are clocked: those that work in each cycle, and those that hold words [bit].
+    """Flip-flops of each design by how they are clocked: those that work in each cycle, those that hold words [bit].
 
     Parameters
     ----------
@@ -68,3 +70,26 @@ def clock_pj_per_cycle(
     leaves_pj = (working + t.clock_held_share * holding) * t.flip_flop_clock_pj_per_bit
     whole = tree_pj + leaves_pj
     return (1 - t.clock_gating_share) * whole, t.clock_gating_share * whole
+
+
+def wire_pj_per_byte(
+    columns: Columns, technology: Technology, blocks_mm2: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Energy of the wires of buffers and PEs [pJ/byte]: to the first PE, (n, 3) for W, I, O, and to each next, (n,).
+
+    A bit that changes takes C V^2 / 2 a length, C `wire_ff_per_mm`.  A word leaves its buffer from the middle and
+    enters the array there: half the side of each.  Each PE more that takes it, or that adds to a sum on its way, is a
+    side of a PE further, by a bus or from neighbour to neighbour.  A word that bypasses the buffers goes as far.
+
+    Parameters
+    ----------
+    blocks_mm2 : area of each of `AREA_BLOCKS`, each (n,) [mm2]; the array is MACs, registers, control, interconnect.
+    """
+    number = column_reader(columns)
+    array_mm2 = sum(blocks_mm2[name] for name in ("macs", "registers", "control", "interconnect"))
+    parts_mm2 = np.stack([blocks_mm2[f"{name}_buffer"] for name in OPERAND_NAMES.values()], axis=1)
+    buffers_mm2 = np.einsum("nxy,ny->nx", shared_buffers(columns), parts_mm2)
+    toggles = 8 * technology.switching_activity_share / 2
+    pj_per_byte_mm = toggles * technology.wire_ff_per_mm * technology.vdd_v**2 * 1e-3
+    feed_mm = (np.sqrt(buffers_mm2) + np.sqrt(array_mm2)[:, None]) / 2
+    return pj_per_byte_mm * feed_mm, pj_per_byte_mm * np.sqrt(array_mm2 / (number("rows") * number("cols")))

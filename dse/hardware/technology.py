@@ -135,12 +135,11 @@ class Technology:
     )
 
     # Wires, vector unit, control.
-    bus_pj_per_bit: float = _constant(0.61, "on-chip bus in Planaria's configuration (MICRO 2020), 45 nm", "energy")
-    hop_pj_per_byte: float = _constant(
-        0.1,
-        "one pipeline flip-flop per bit (0.083) and 0.05 mm of wire at 0.04 pJ/bit/mm (Park et al., DATE 2013, 45 nm "
-        "SOI).  Range: up to 0.9 (Eyeriss, ISCA 2016: inter-PE network 2x a MAC)",
-        "energy",
+    wire_ff_per_mm: float = _constant(
+        300,
+        "global wire without repeaters (Gebhart et al., ISCA 2011, Table 3, 40 nm; Kogge et al., DARPA Exascale study "
+        "2008, p. 220), about equal at all nodes.  Range: 200 (bare, 16 nm; Dally et al., VLSI Symposium 2018) to 600 "
+        "(with repeaters of least delay; Kogge 2008).  Measured, router apart: 414 to 450 (Piton, HPCA 2018, 32 nm)",
     )
     bus_area_share: float = _constant(
         0.0267, "of the PE array: Eyeriss v2 (JETCAS 2019) network is 2.6 % of the area, 0.026 / (1 - 0.026)"
@@ -323,11 +322,6 @@ class Technology:
     def dram_pj_per_byte(self) -> float:
         """Off-chip access, device and interface [pJ/byte]."""
         return 8 * self.dram_pj_per_bit
-
-    @property
-    def bus_pj_per_byte(self) -> float:
-        """Broadcast over a bus of the array, per byte sent once [pJ/byte]."""
-        return 8 * self.bus_pj_per_bit
 
     def vector_operation_pj(self, accumulator_bits: Array) -> Array:
         """One scalar operation of the vector unit [pJ]: a multiply of half-width operands and a full-width add."""
