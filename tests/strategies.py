@@ -33,7 +33,7 @@ RESULT_COLUMNS = {
     "register_w": k.REGISTER_W, "register_i": k.REGISTER_I, "register_o": k.REGISTER_O, "mac_pj": k.PJ_TOTAL_MAC,
     "register_pj": k.PJ_TOTAL_REGISTER, "interconnect_pj": k.PJ_TOTAL_INTERCONNECT, "buffer_pj": k.PJ_TOTAL_BUFFER,
     "dram_pj": k.PJ_TOTAL_DRAM, "vector_pj": k.PJ_TOTAL_VECTOR,
-    "clock_pj": k.PJ_TOTAL_CLOCK, "leakage_pj": k.PJ_TOTAL_LEAKAGE, "folds": k.FOLDS,
+    "clock_pj": k.PJ_TOTAL_CLOCK, "io_pj": k.PJ_TOTAL_IO, "leakage_pj": k.PJ_TOTAL_LEAKAGE, "folds": k.FOLDS,
     "array_cycles": k.ARRAY_CYCLES, "port_0": k.PORT_0, "port_1": k.PORT_1, "port_2": k.PORT_2,
     "dram_cycles": k.DRAM_CYCLES, "vector_cycles": k.VECTOR_CYCLES, "macs": k.MACS, "skew_cycles": k.SKEW,
     "load_cycles": k.LOAD,

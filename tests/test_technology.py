@@ -21,7 +21,7 @@ def test_every_constant_has_a_source_and_a_unit():
     assert set(sources) == {"name", "dram_type", *NUMBERS}
     assert all(text.strip() for text in sources.values())
     endings = ("_pj", "_pj_per_byte", "_pj_per_bit", "_um2", "_um2_per_bit", "_mm2_per_gbps", "_w_per_mm2", "_v", "_nm")
-    endings += ("_bytes", "_exponent", "_share", "_factor", "_ff", "_ff_per_mm")
+    endings += ("_bytes", "_exponent", "_share", "_factor", "_ff", "_ff_per_mm", "_w")
     assert all(name.endswith(endings) for name in NUMBERS)
 
 
@@ -41,7 +41,9 @@ def test_published_16_bit_adder_lies_near_the_line():
 
 @pytest.mark.parametrize(("kib", "published_pj"), [(8, 10), (32, 20), (1024, 100)])
 def test_sram_read_is_within_a_factor_two_of_horowitz(kib, published_pj):
-    read_pj = 8 * TECHNOLOGY.sram_read_pj_per_byte(kib * 1024, 8, 1)
+    """A large memory in one piece: macros as large, and no wires to them."""
+    whole = replace(TECHNOLOGY, sram_macro_bytes=2**20)
+    read_pj = 8 * whole.sram_read_pj_per_byte(kib * 1024, 8, 1)
     assert published_pj / 2 < read_pj < published_pj * 2
 
 
@@ -120,7 +122,14 @@ def test_wider_words_cost_energy_per_access_but_not_per_byte():
         energy = per_byte(65536, widths, 1)
         assert np.all(np.diff(energy) <= 1e-12)
         assert np.all(np.diff(energy * widths) > 0)
-        assert energy[-1] == per_byte(65536, 64, 1)  # no gain beyond the widest word simulated
+
+
+def test_a_wide_port_is_slices_side_by_side_and_a_large_memory_is_macros():
+    for per_byte in (TECHNOLOGY.sram_read_pj_per_byte, TECHNOLOGY.sram_write_pj_per_byte):
+        assert per_byte(65536, 128, 1) == pytest.approx(per_byte(8192, 16, 1))  # 8 slices of 8 KiB
+        assert per_byte(2**20, 16, 1) == per_byte(65536, 16, 1)
+        assert per_byte(2**22, 128, 1) == per_byte(65536, 16, 1)
+        assert per_byte(2**18, 128, 1) < per_byte(2**20, 128, 1)
 
 
 def test_area_does_not_fall_with_banks_or_width():

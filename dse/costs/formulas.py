@@ -202,6 +202,12 @@ def latency(
 # Energy and bounds.
 
 
+def idle_w(design: Accelerator, technology: Technology) -> Costs:
+    """Power of a design that does nothing [W]: ``clock`` that no gating stops, ``io``, ``leakage``."""
+    timed = pj_per_cycle(design, technology)
+    return {name: timed[name] * 1e-12 * design.clock_ghz * 1e9 for name in ("clock", "io", "leakage")}
+
+
 def mac_energy_pj(layer: MacLayer, design: Accelerator, technology: Technology) -> float:
     """Energy of one multiply-accumulate at the layer's word widths [pJ]; a PE's products meet in an adder tree."""
     second = design.weight_bits if layer.static_weights else design.activation_bits
@@ -238,13 +244,14 @@ def wires_pj_per_byte(design: Accelerator, technology: Technology) -> Costs:
 
 
 def pj_per_cycle(design: Accelerator, technology: Technology) -> Costs:
-    """Energy that runs with time [pJ/cycle]: ``leakage`` and ``clock`` in every cycle; ``clock_work`` in one in which
-    every multiplier works, on top."""
+    """Energy that runs with time [pJ/cycle]: ``leakage``, ``io`` and ``clock`` in every cycle; ``clock_work`` in one in
+    which every multiplier works, on top."""
     columns = _columns(design)
     blocks = area_blocks_mm2(columns, technology)
-    leakage = float(leakage_of_blocks_w(blocks, technology)[0]) * 1e12 / (design.clock_ghz * 1e9)
+    per_w = 1e12 / (design.clock_ghz * 1e9)
+    leakage, io = float(leakage_of_blocks_w(blocks, technology)[0]) * per_w, technology.io_idle_w * per_w
     always, work = clock_pj_per_cycle(columns, technology, blocks)
-    return {"leakage": leakage, "clock": float(always[0]), "clock_work": float(work[0])}
+    return {"leakage": leakage, "io": io, "clock": float(always[0]), "clock_work": float(work[0])}
 
 
 def copies(layer: MacLayer, option: SpatialOption, mapping: Mapping) -> dict[str, float]:
@@ -307,6 +314,7 @@ def energy(
         "dram_pj": dram * technology.dram_pj_per_byte,
         "vector_pj": layer.vector_operations * float(technology.vector_operation_pj(design.accumulator_bits)),
         "clock_pj": moved["cycles"] * timed["clock"] + moved["ideal_cycles"] * timed["clock_work"],
+        "io_pj": moved["cycles"] * timed["io"],
         "leakage_pj": moved["cycles"] * timed["leakage"],
     }
     registers = {f"register_{x.lower()}": reads[x] + writes[x] for x in OPERANDS}
@@ -332,7 +340,9 @@ def lower_bounds(layer: MacLayer, design: Accelerator, technology: Technology, r
     timed = pj_per_cycle(design, technology)
     mac_pj = mac_energy_pj(layer, design, technology) * (1 - layer.zero_share)
     energy_pj = macs * mac_pj + moved * technology.dram_pj_per_byte
-    energy_pj += macs / design.macs_per_cycle * timed["clock_work"] + cycles * (timed["clock"] + timed["leakage"])
+    energy_pj += macs / design.macs_per_cycle * timed["clock_work"] + cycles * (
+        timed["clock"] + timed["io"] + timed["leakage"]
+    )
     return {"bound_cycles": cycles, "bound_pj": energy_pj}
 
 
@@ -363,6 +373,7 @@ def vector_cost(
         "dram_pj": (bytes_in + bytes_out) * technology.dram_pj_per_byte,
         "vector_pj": layer.operations * float(technology.vector_operation_pj(design.accumulator_bits)),
         "clock_pj": cycles * timed["clock"],
+        "io_pj": cycles * timed["io"],
         "leakage_pj": cycles * timed["leakage"],
     }
     bound = "vector" if vector >= max(port, dram) else (f"buffer_{index}" if port >= dram else "dram")
@@ -382,5 +393,5 @@ def vector_cost(
         "buffer_i_write": write,
         **stays,
         "bound_cycles": max(vector, dram),
-        "bound_pj": levels["dram_pj"] + max(vector, dram) * (timed["clock"] + timed["leakage"]),
+        "bound_pj": levels["dram_pj"] + max(vector, dram) * (timed["clock"] + timed["io"] + timed["leakage"]),
     }

@@ -173,6 +173,7 @@ def design_rows(columns: Columns, technology: Technology) -> tuple[np.ndarray, n
     rows[:, k.PJ_VECTOR] = technology.vector_operation_pj(columns["accumulator_bits"])
     blocks = area_blocks_mm2(columns, technology)
     rows[:, k.PJ_LEAK_CYCLE] = leakage_of_blocks_w(blocks, technology) * 1e12 / clock_hz
+    rows[:, k.PJ_IO_CYCLE] = technology.io_idle_w * 1e12 / clock_hz
     rows[:, k.PJ_FEED_W : k.PJ_FEED_W + 3], rows[:, k.PJ_PITCH] = wire_pj_per_byte(columns, technology, blocks)
     rows[:, k.PJ_CLOCK_CYCLE], clock_work = clock_pj_per_cycle(columns, technology, blocks)
     rows[:, k.PJ_CLOCK_MAC] = clock_work / (columns["rows"] * columns["cols"] * columns["macs_per_pe"])

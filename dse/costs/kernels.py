@@ -66,10 +66,10 @@ N_VECTOR = 4
  WIDTH_0, WIDTH_1, WIDTH_2, DOUBLE_W, DOUBLE_I, DOUBLE_O, DRAM_BYTES_PER_CYCLE, WEIGHT_BYTES, ACTIVATION_BYTES,
  ACCUMULATOR_BYTES, VECTOR_LANES, SYSTOLIC, OVERLAP, BYPASS, STORE_BYTES, RESIDENT_WEIGHTS, OPTION_FIRST,
  OPTION_COUNT, PJ_MAC, PJ_REG_READ_W, PJ_REG_READ_I, PJ_REG_READ_O, PJ_REG_WRITE_W, PJ_REG_WRITE_I, PJ_REG_WRITE_O, PJ_READ_W, PJ_READ_I, PJ_READ_O, PJ_WRITE_W, PJ_WRITE_I,
- PJ_WRITE_O, PJ_DRAM, PJ_FEED_W, PJ_FEED_I, PJ_FEED_O, PJ_PITCH, PJ_VECTOR, PJ_LEAK_CYCLE, PJ_CLOCK_CYCLE, PJ_CLOCK_MAC, PJ_MAC_DYNAMIC, OVERLAP_LOAD, LINK_W, LINK_I, LINK_O,
+ PJ_WRITE_O, PJ_DRAM, PJ_FEED_W, PJ_FEED_I, PJ_FEED_O, PJ_PITCH, PJ_VECTOR, PJ_LEAK_CYCLE, PJ_IO_CYCLE, PJ_CLOCK_CYCLE, PJ_CLOCK_MAC, PJ_MAC_DYNAMIC, OVERLAP_LOAD, LINK_W, LINK_I, LINK_O,
  PADDED_W, PADDED_I, PADDED_O, COMPRESSION, TWICE_W, TWICE_I, TWICE_O, RELOAD, BANKS_0, BANKS_1, BANKS_2,
- WRITES_APART_0, WRITES_APART_1, WRITES_APART_2) = range(71)  # fmt: skip
-N_DESIGN = 71
+ WRITES_APART_0, WRITES_APART_1, WRITES_APART_2) = range(72)  # fmt: skip
+N_DESIGN = 72
 # Columns of a spatial-option row: up to four loops an axis (-1 = none), allowed stationary operands, flags; the largest
 # factor of each loop of each axis (infinite = none) and whether it is a sub-axis of its own; the mapping family: buffer
 # tiles of whole rows, allowed orders of the DRAM loops (bits by row of ORDERS), operands that cross the DRAM link once
@@ -94,11 +94,11 @@ N_FIXED = 11
  BUFFER_W_READ, BUFFER_W_WRITE, BUFFER_I_READ, BUFFER_I_WRITE, BUFFER_O_READ, BUFFER_O_WRITE,
  ARRAY_W, ARRAY_I, ARRAY_O_READ, ARRAY_O_WRITE, REGISTER_W, REGISTER_I, REGISTER_O,
  PJ_TOTAL_MAC, PJ_TOTAL_REGISTER, PJ_TOTAL_INTERCONNECT, PJ_TOTAL_BUFFER, PJ_TOTAL_DRAM, PJ_TOTAL_VECTOR,
- PJ_TOTAL_CLOCK, PJ_TOTAL_LEAKAGE, FOLDS, ARRAY_CYCLES, PORT_0, PORT_1, PORT_2, DRAM_CYCLES, VECTOR_CYCLES, MACS, SKEW,
+ PJ_TOTAL_CLOCK, PJ_TOTAL_IO, PJ_TOTAL_LEAKAGE, FOLDS, ARRAY_CYCLES, PORT_0, PORT_1, PORT_2, DRAM_CYCLES, VECTOR_CYCLES, MACS, SKEW,
  BOUND_CYCLES, BOUND_PJ, LOAD, DRAM_BYTES, SERIAL_BYTES,
  LINES_W_READ, LINES_W_WRITE, LINES_I_READ, LINES_I_WRITE, LINES_O_READ, LINES_O_WRITE,
- READ_PORT_0, READ_PORT_1, READ_PORT_2, WRITE_PORT_0, WRITE_PORT_1, WRITE_PORT_2, LEAST) = range(63)  # fmt: skip
-N_RESULT = 63
+ READ_PORT_0, READ_PORT_1, READ_PORT_2, WRITE_PORT_0, WRITE_PORT_1, WRITE_PORT_2, LEAST) = range(64)  # fmt: skip
+N_RESULT = 64
 # Values of BOUND.
 BOUND_COMPUTE, BOUND_BUFFER_0, BOUND_BUFFER_1, BOUND_BUFFER_2, BOUND_DRAM, BOUND_VECTOR, BOUND_FILL = range(7)
 # Bits of a residency variant: operands that are on chip already / stay on chip afterwards.
@@ -885,7 +885,7 @@ def _energy(case, mapping, out):
     out[PJ_TOTAL_VECTOR] = layer[VECTOR_OPERATIONS] * design[PJ_VECTOR]
     out[PJ_TOTAL_CLOCK] = macs * design[PJ_CLOCK_MAC]
     energy = 0.0
-    for column in range(PJ_TOTAL_MAC, PJ_TOTAL_LEAKAGE):
+    for column in range(PJ_TOTAL_MAC, PJ_TOTAL_IO):
         energy += out[column]
     out[ENERGY_PJ] = energy
 
@@ -895,7 +895,7 @@ def _energy(case, mapping, out):
 
 @_inner
 def _latency(case, cycles, ends, stop, out):
-    """Cycles, their waterfall, the bound and the energy of clock and leakage meanwhile.
+    """Cycles, their waterfall, the bound and the energy of clock, interfaces and leakage meanwhile.
 
     From array cycles, `_ends`, `_stop_cycles`, and what `_account` has put into `out`.
     """
@@ -932,6 +932,7 @@ def _latency(case, cycles, ends, stop, out):
     elif vector > compute:
         out[BOUND] = BOUND_VECTOR
     out[PJ_TOTAL_LEAKAGE] = out[CYCLES] * design[PJ_LEAK_CYCLE]
+    out[PJ_TOTAL_IO] = out[CYCLES] * design[PJ_IO_CYCLE]
     out[PJ_TOTAL_CLOCK] += out[CYCLES] * design[PJ_CLOCK_CYCLE]
     out[ENERGY_PJ] += out[CYCLES] * _pj_per_cycle(design)
     _bounds(case, ideal, out)
@@ -940,7 +941,7 @@ def _latency(case, cycles, ends, stop, out):
 @_inner
 def _pj_per_cycle(design):
     """Energy of every cycle, whatever is done in it [pJ]."""
-    return design[PJ_LEAK_CYCLE] + design[PJ_CLOCK_CYCLE]
+    return design[PJ_LEAK_CYCLE] + design[PJ_IO_CYCLE] + design[PJ_CLOCK_CYCLE]
 
 
 @_inner
@@ -3055,6 +3056,7 @@ def vector_cost(layer, design, bytes_in, bytes_out, out):
     out[PJ_TOTAL_DRAM] = moved * design[PJ_DRAM]
     out[PJ_TOTAL_VECTOR] = layer[V_OPERATIONS] * design[PJ_VECTOR]
     out[PJ_TOTAL_LEAKAGE] = out[CYCLES] * design[PJ_LEAK_CYCLE]
+    out[PJ_TOTAL_IO] = out[CYCLES] * design[PJ_IO_CYCLE]
     out[PJ_TOTAL_CLOCK] = out[CYCLES] * design[PJ_CLOCK_CYCLE]
     out[ENERGY_PJ] = out[PJ_TOTAL_BUFFER] + out[PJ_TOTAL_DRAM] + out[PJ_TOTAL_VECTOR] + out[CYCLES] * _pj_per_cycle(design)
     out[BOUND_CYCLES] = max(vector, dram)

@@ -26,6 +26,7 @@ ENERGY_PARTS = {
     "dram": k.PJ_TOTAL_DRAM,
     "vector": k.PJ_TOTAL_VECTOR,
     "clock": k.PJ_TOTAL_CLOCK,
+    "io": k.PJ_TOTAL_IO,
     "leakage": k.PJ_TOTAL_LEAKAGE,
 }
 """Parts of the energy by level; they sum to the total."""

@@ -44,6 +44,29 @@ def _constant(
     return field(default=value, metadata={"source": source, "scales": scales, "signed": signed})
 
 
+LEAKAGE_CLASSES = {
+    "low-power": (
+        3.05e-4,
+        "geometric mean of CACTI 7 at 65 nm, 300 K, SRAM of 1 MiB all of low-standby-power transistors, 3.0e-5 W/mm2, "
+        "and all of low-operating-power ones, 3.1e-3.  Range: 3e-5 to 0.007 (350 K)",
+    ),
+    "nominal": (
+        0.0047,
+        "geometric mean of ASAP7 (7 nm, regular threshold, 25 C), flip-flop DFFHQNx1, 7.4e-4 W/mm2, and CACTI 7 at 22 "
+        "nm, 300 K, low-standby-power cells in a fast periphery, 0.030.  Range: 7e-4 to 0.03; Aladdin 40 nm adder 0.0086, "
+        "NanGate45 flip-flop 0.0175",
+    ),
+    "hot": (
+        0.054,
+        "CACTI 7 at 22 nm (32 nm: 0.055), 350 K, low-standby-power cells in a fast periphery.  Range: 0.03 (300 K) to "
+        "0.21 (all fast)",
+    ),
+}
+"""Leakage of cell area [W/mm2], everything but the DRAM interface, and its source, by class of transistors and heat.
+
+A published chip rarely tells its own: the class is a choice, and its range is wide.
+"""
+
 TWO_PORTS_AREA_FACTOR = 1.3
 """Cells of a memory with a read port and a write port / with one port for both [1].
 
@@ -63,7 +86,7 @@ class Technology:
 
     Fields end in their unit: ``_pj`` [pJ per operation or access], ``_pj_per_byte``, ``_pj_per_bit``,
     ``_um2``, ``_um2_per_bit``, ``_mm2_per_gbps`` [mm2 per GB/s], ``_w_per_mm2``, ``_v``, ``_nm``, ``_bytes``, ``_ff``,
-    ``_ff_per_mm``;
+    ``_ff_per_mm``, ``_w``;
     ``_exponent``, ``_share`` and ``_factor`` have none.
     """
 
@@ -117,6 +140,12 @@ class Technology:
     sram_write_word_exponent: float = _constant(0.8104, _CACTI)
     sram_write_bank_exponent: float = _constant(
         0.031, "CACTI 7, 1 to 32 banks, 64 KiB to 1 MiB, 22 to 65 nm", None, True
+    )
+    sram_slice_bytes: float = _constant(
+        16, "assumed: a wider port is so many memories side by side, each of a part of the rows.  Range: 8 to 64"
+    )
+    sram_macro_bytes: float = _constant(
+        65536, "assumed: a larger memory is macros of this size, of which an access wakes one.  Range: 16 to 256 KiB"
     )
     sram_widest_word_bytes: float = _constant(64, "widest word simulated; a wider port is several words side by side")
     sram_1kib_64bit_um2: float = _constant(4172.2, _CACTI + " (mean error 13 %, worst 47 %)", "area")
@@ -207,12 +236,12 @@ class Technology:
         "pads: the same at every node",
     )
 
-    # Leakage.
+    # Leakage and interfaces that wait.
     leakage_w_per_mm2: float = _constant(
-        0.0086,
-        "Aladdin 40 nm library, 32-bit adder: 2.4 uW in 278 um2, on the cell area of everything but the DRAM "
-        "interface.  Range: 0.0037 (fit to Eyeriss v1, 65 nm: 30 mW in 8.2 mm2 of memory) to 0.0126 (Aladdin "
-        "multiplier); low-power SRAM cells 1000x less.  Not scaled over nodes",
+        LEAKAGE_CLASSES["nominal"][0], f"class nominal, {LEAKAGE_CLASSES['nominal'][1]}; not scaled over nodes"
+    )
+    io_idle_w: float = _constant(
+        0.0, "choice of a chip: power of its interfaces, also while nothing crosses them; 0: none counted"
     )
 
     notes: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
@@ -232,7 +261,13 @@ class Technology:
         for name in ("switching_activity_share", "clock_held_share", "clock_gating_share"):
             if getattr(self, name) > 1:
                 raise ValueError(f"Technology: {name} must be from 0 to 1, got {getattr(self, name)!r}")
-        for name in ("node_nm", "sram_widest_word_bytes", "layout_overhead_factor"):
+        for name in (
+            "node_nm",
+            "sram_slice_bytes",
+            "sram_macro_bytes",
+            "sram_widest_word_bytes",
+            "layout_overhead_factor",
+        ):
             if getattr(self, name) == 0:
                 raise ValueError(f"Technology: {name} must be positive, got 0")
         for narrow, wide, limit in _PUBLISHED_PAIRS:
@@ -291,8 +326,9 @@ class Technology:
 
         `two_ports`: its memories have a read and a write port (`TWO_PORTS_ENERGY_FACTOR`).
 
-        Banking is credited with what CACTI finds (a few per cent), not with the energy of a bank alone: the
-        word still crosses the whole buffer.
+        A port is slices of `sram_slice_bytes` side by side, and each slice is macros of at most `sram_macro_bytes`, of
+        which one is woken; the way from there to the array is a wire (`dse.hardware.power`).  Banking is credited with
+        what CACTI finds (a few per cent), not with the energy of a bank alone.
         """
         return self._sram_pj_per_byte("read", capacity_bytes, width_bytes, banks, two_ports)
 
@@ -309,10 +345,11 @@ class Technology:
             getattr(self, f"sram_{access}_{x}")
             for x in ("1kib_64bit_pj", "capacity_exponent", "word_exponent", "bank_exponent")
         )
-        word_bytes = np.minimum(width_bytes, self.sram_widest_word_bytes)
+        word_bytes = np.minimum(width_bytes, self.sram_slice_bytes)
+        macro_bytes = np.minimum(np.multiply(capacity_bytes, word_bytes) / width_bytes, self.sram_macro_bytes)
         return (
             energy / 8
-            * np.divide(capacity_bytes, 1024.0) ** capacity_exponent
+            * (macro_bytes / 1024.0) ** capacity_exponent
             * (word_bytes / 8) ** (word_exponent - 1)
             * np.asarray(banks, dtype=np.float64) ** bank_exponent
             * np.where(two_ports, TWO_PORTS_ENERGY_FACTOR, 1.0)

@@ -30,14 +30,14 @@ METRICS = (
 )  # fmt: skip
 """What `CoRun.metrics` holds; `problems.simultaneous` says what each is."""
 
-WITH_TIME = ("clock", "leakage")
+WITH_TIME = ("clock", "io", "leakage")
 """Levels of the energy that the whole chip takes as long as it is on."""
 
 
 @dataclass(frozen=True)
 class LayerCosts:
     """What the layers of a network cost on one design: time [s] and DRAM bytes of each, all repeats, and in all the
-    energy by level without clock and leakage [J] and the overflow."""
+    energy by level without what runs with time [J] and the overflow."""
 
     busy_s: np.ndarray
     dram_bytes: np.ndarray
@@ -205,6 +205,7 @@ class MixEvaluator:
         cycles = makespan_s * design.clock_ghz * 1e9
         return {
             "clock": float(always[0] * cycles + work[0] * macs / design.macs_per_cycle) * 1e-12,
+            "io": self.technology.io_idle_w * makespan_s,
             "leakage": float(leakage_of_blocks_w(blocks, self.technology)[0]) * makespan_s,
         }
 
