@@ -97,11 +97,11 @@ def test_a_changed_constant_is_named(identity, name):
 METHODS = [
     "mac_energy_pj", "multiplier_energy_pj", "adder_energy_pj", "register_energy_pj_per_byte", "sram_read_pj_per_byte",
     "sram_write_pj_per_byte", "vector_operation_pj", "multiplier_area_um2", "adder_area_um2", "register_area_um2",
-    "sram_area_um2",
+    "sram_area_um2", "flip_flop_bits", "logic_area_um2",
 ]  # fmt: skip
 FORMULAS = [
     *((Technology, name) for name in METHODS),
-    *((area, name) for name in ("_mac_um2", "_vector_lane_um2", "_interconnect_um2", "leakage_of_blocks_w")),
+    *((area, name) for name in ("_mac_um2", "_vector_lane_um2", "_wires_um2", "leakage_of_blocks_w")),
     *((kernel_rows, name) for name in ("layer_row", "option_rows")),
 ]
 
