@@ -1,5 +1,7 @@
 """Logic of the units of a design: counts by hand, the dataflows that ship, and published units."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -39,13 +41,17 @@ def test_counts_of_a_small_design_by_hand():
 
 
 def test_systolic_arrays_have_passing_registers_for_a_pipeline():
-    bus, systolic = (units_of(Accelerator(interconnect=x, dataflow="row_stationary")) for x in ("broadcast", "systolic"))
+    bus, systolic = (
+        units_of(Accelerator(interconnect=x, dataflow="row_stationary")) for x in ("broadcast", "systolic")
+    )
     assert systolic["pipeline"] == systolic["tags"] == (0, 0, 0) and systolic["passing"] == (256 * (8 + 32), 0, 0)
     assert bus["pipeline"][0] > 0 and bus["passing"] == (0, 0, 0)
 
 
 def test_one_way_for_each_operand_needs_no_multiplexer():
-    single = [name for name, flow in DATAFLOWS.items() if len(flow.options) == 1 and len(flow.options[0].stationary) == 1]
+    single = [
+        name for name, flow in DATAFLOWS.items() if len(flow.options) == 1 and len(flow.options[0].stationary) == 1
+    ]
     assert set(single) == {
         "weight_stationary", "weight_stationary_im2col", "output_stationary", "input_stationary", "row_stationary",
         "output_pixels",
@@ -66,7 +72,7 @@ def test_more_options_never_need_less():
         chosen = rng.permutation(len(options))
         flows = [Dataflow("mine", tuple(options[i] for i in chosen[: n + 1])) for n in range(len(options))]
         needs = [wiring(flow) for flow in flows]
-        for less, more in zip(needs, needs[1:], strict=False):
+        for less, more in itertools.pairwise(needs):
             assert all(a <= b for a, b in zip(less.routes, more.routes, strict=True))
             assert less.tagged <= more.tagged and less.sums_leave <= more.sums_leave
             assert set(less.flattened or ()) <= set(more.flattened or ())
@@ -108,8 +114,8 @@ def test_no_count_is_negative_and_designs_do_not_mix():
 
 
 def test_published_im2col_unit_is_about_twice_ours():
-    """AccelBench (jha-lab/codebench, defines.py), 14 nm: 14,307 um2 for each lane of 16 multipliers, words of 20 bits out
-    of blocks of 64; that the unit picks any word of a block is assumed."""
+    """AccelBench (jha-lab/codebench, defines.py), 14 nm: 14,307 um2 for each lane of 16 multipliers, words of 20 bits
+    out of blocks of 64; that the unit picks any word of a block is assumed."""
     design = Accelerator(rows=16, dataflow="weight_stationary_im2col", activation_bits=20, input_buffer_width_bytes=160)
     um2 = float(TECHNOLOGY.logic_area_um2(*units_of(design)["im2col"])) * scale_factor("area", 14)
     assert um2 / 14_307 == pytest.approx(0.54, abs=0.03)
@@ -126,6 +132,6 @@ def test_flip_flops_of_diannao_near_its_layout():
 
 
 def test_published_flip_flops_of_a_multiplier():
-    """NVDLA's half array (NV_NVDLA_partition_m): 67,243 flip-flops, 512 multipliers of 16 bits; three words are stored."""
+    """Half of NVDLA's array (NV_NVDLA_partition_m): 67,243, for 512 multipliers of 16 bits; three words are stored."""
     pipeline = 67_243 / 512 - 3 * 16
     assert 1 < pipeline / (16 + 16) < 3 and TECHNOLOGY.pipeline_registers_factor == 2

@@ -132,7 +132,7 @@ def logic(columns: Columns, technology: Technology) -> dict[str, Logic]:
         "passing": Logic(passing, zero, zero),
         "routes": Logic(zero, pes * routed, zero),
         "tags": Logic(tags, zero, tags),
-        "ports": Logic(2 * sum(ports.values()), zero, zero),
+        "ports": Logic(2 * (ports["W"] + ports["I"] + ports["O"]), zero, zero),
         "addresses": Logic(counters, zero, adders),
         "im2col": Logic(
             lanes * (addresses["I"] + bits["I"]),

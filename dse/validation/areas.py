@@ -26,8 +26,8 @@ RATIO = "SRAM for the area of a MAC"
 def rows() -> pd.DataFrame:
     """One row a published total, gated, one a published block [mm2], and one a chip for `RATIO` [byte].
 
-    Columns as in `dse.validation.table`; the rows of a chip are a family, so that NVDLA's fourteen sizes and nodes count
-    as one.  The predictions are of presets, whose sources name what is assumed, and of constants scaled between nodes
+    Columns as in `dse.validation.table`; the rows of a chip are a family, so that NVDLA's fourteen sizes and nodes
+    count as one.  The predictions are of presets, whose sources name what is assumed, and of constants scaled between nodes
     by `Technology.at`; memories of chips without a preset are of their own sizes.
     """
     whole = read_data("areas.csv").assign(quantity="area", blocks=" ".join(AREA_BLOCKS))
@@ -59,7 +59,7 @@ def _memories() -> pd.DataFrame:
 
 def _ratios(blocks: pd.DataFrame) -> pd.DataFrame:
     """Bytes of a chip's largest memory that take the area of one MAC of its array, registers and wires included."""
-    lines = []
+    lines, why = [], read_data("area_ratios.csv").set_index("reference")["why"]
     for (reference, kind, name), chip in blocks.groupby(["reference", "kind", "preset"], sort=False):
         array, memory = (chip[chip["part"] == part][["area_mm2", "predicted"]].sum() for part in ("array", "memory"))
         buffers = " ".join(chip[chip["part"] == "memory"]["blocks"]).split()
@@ -69,6 +69,6 @@ def _ratios(blocks: pd.DataFrame) -> pd.DataFrame:
         lines.append({
             "reference": reference, "kind": kind, "row": "MAC", "quantity": RATIO, "area_mm2": measured,
             "predicted": predicted, "gated": False,
-            "source": f"{design.macs_per_cycle:,} MACs of {design.weight_bits} bits, {kib:g} KiB",
+            "source": f"{design.macs_per_cycle:,} MACs of {design.weight_bits} bits, {kib:g} KiB: {why[reference]}",
         })  # fmt: skip
     return pd.DataFrame(lines)

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 STATISTICS: dict[str, Callable[[pd.Series], float]] = {"median": np.median, "mean": np.mean, "worst": np.max}
-"""Of the absolute relative error; the median is that over families of the median of each.  A target may also be set on ``rank``, Spearman's correlation, and on ``excess``, the
-largest of predicted / measured - 1, sign and all."""
+"""Of the absolute relative error; the median is that over families of the median of each.  A target may also be set on
+``rank``, Spearman's correlation, and on ``excess``, the largest of predicted / measured - 1, sign and all."""
 
 
 def score(rows: pd.DataFrame, targets: pd.DataFrame | None = None) -> pd.DataFrame:
