@@ -16,8 +16,9 @@ import dse
 from dse.costs.evaluation import evaluate
 from dse.costs.formulas import copies, pj_per_cycle, register_energy_pj_per_byte, wires_pj_per_byte
 from dse.costs.kernel_rows import parameter_columns
-from dse.hardware.accelerator import Accelerator
-from dse.hardware.area import area_blocks_mm2
+from dse.hardware.accelerator import OPERAND_NAMES, Accelerator
+from dse.hardware.area import area_blocks_mm2, area_mm2
+from dse.hardware.dataflow import DATAFLOWS
 from dse.hardware.power import flip_flop_bits
 from dse.hardware.technology import Technology
 from dse.networks.layers import MacLayer, VectorLayer
@@ -30,13 +31,30 @@ WAITS = MacLayer("waits", K=64, C=64)
 
 
 def test_flip_flops_by_hand():
-    """6 PEs.  Working: 2 (8 + 8) bits each; ports 2 x 8 x 3 x 32; lanes 5 x 2 x 32.  Holding: 5 bytes a PE; 448 bytes
-    are a memory."""
-    working, holding = flip_flop_bits(parameter_columns(SMALL), TECHNOLOGY)
-    assert working == 6 * 32 + 1536 + 320
-    assert holding == 6 * 40
-    twice = replace(SMALL, interconnect="systolic", overlap_skew=True)
-    assert flip_flop_bits(parameter_columns(twice), TECHNOLOGY)[1] == 6 * (40 + 32)  # weights stay: 4 bytes more
+    """6 PEs.  Working: 2 (8 + 8) bits each; ports 2 x 8 x 3 x 32; lanes 5 x 2 x 32; accumulators of half the port of
+    the sums.  Holding: 5 bytes a PE, 448 bytes are a memory; counters, bounds, strides and addresses; engines."""
+    design = replace(SMALL, engine_flip_flop_bits=1000.0)
+    working, holding = flip_flop_bits(parameter_columns(design), TECHNOLOGY)
+    addresses = [math.ceil(math.log2(1024 * getattr(design, f"{name}_buffer_kib"))) for name in OPERAND_NAMES.values()]
+    assert working == 6 * 32 + 1536 + 320 + 128
+    assert holding == 6 * 40 + sum(8 * (32 + bits) + bits for bits in addresses) + 1000
+    twice, once = (
+        flip_flop_bits(parameter_columns(replace(design, interconnect="systolic", overlap_skew=x)), TECHNOLOGY)[1]
+        for x in (True, False)
+    )
+    assert twice - once == 6 * 32  # weights stay: 4 bytes more
+
+
+@pytest.mark.parametrize("name", DATAFLOWS)
+def test_area_and_clock_count_the_same_flip_flops(name):
+    """A larger cell of a flip-flop grows the area by all that the clock reaches, and by no other."""
+    design = parameter_columns(replace(SMALL, dataflow=name, engine_flip_flop_bits=500.0))
+    t = replace(
+        TECHNOLOGY, layout_overhead_factor=1.0, control_area_share=0.0, bus_area_share=0.0, engine_logic_share=0.0
+    )
+    larger = replace(t, flip_flop_um2_per_bit=t.flip_flop_um2_per_bit + 1e-3)
+    grown_um2 = (area_mm2(design, larger) - area_mm2(design, t)) * 1e6
+    assert grown_um2 == pytest.approx(1e-3 * sum(flip_flop_bits(design, t)), rel=1e-6)
 
 
 def test_clock_by_hand():
@@ -44,9 +62,10 @@ def test_clock_by_hand():
         sum(v[0] for k, v in area_blocks_mm2(parameter_columns(SMALL), TECHNOLOGY).items() if k != "dram_interface")
         * 1e6
     )
-    number = 6 * 32 + 1536 + 320 + 240
+    working, holding = (bits[0] for bits in flip_flop_bits(parameter_columns(SMALL), TECHNOLOGY))
+    number = working + holding
     tree_fj = number * (0.95 + 0.2 * 0.75 * math.sqrt(area_um2 / number)) * 1.0**2 * 1.5
-    leaves_fj = (2048 + 0.5 * 240) * 6.94 * (1.018 - 0.3107 + 0.1539) / (1.018 * 1.21 - 0.3107 * 1.1 + 0.1539)
+    leaves_fj = (working + 0.5 * holding) * 6.94 * (1.018 - 0.3107 + 0.1539) / (1.018 * 1.21 - 0.3107 * 1.1 + 0.1539)
     found = pj_per_cycle(SMALL, TECHNOLOGY)
     assert found["clock"] == pytest.approx((tree_fj + leaves_fj) * 1e-3, rel=1e-12)
     assert found["clock_work"] == 0

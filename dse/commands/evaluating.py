@@ -92,8 +92,12 @@ def validate(
 
     Prints errors and rank correlations beside those of a roofline; writes every comparison as CSV, and figures.
     """
-    from dse.output.tables import validation_table
+    from dse.output.tables import ratio_table, validation_table
+    from dse.validation import areas
     from dse.validation.collect import validate as compared
 
     console().print(validation_table(compared(out, references or ())))
+    if not references or "areas" in references:
+        rows = areas.rows()
+        console().print(ratio_table(rows[rows["quantity"] == areas.RATIO]))
     say(f"Wrote {out}/: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}")

@@ -92,6 +92,7 @@ LEVELS: dict[str, tuple] = {
     "vector_lanes": (1, 4, 32),
     "port_model": PORT_MODELS,
     "separate_ports": ("", "", "O", "WI", "WIO"),
+    "engine_flip_flop_bits": (0.0, 0.0, 75_000.0),
 }  # fmt: skip
 """Levels of every parameter in the probe set."""
 

@@ -44,8 +44,8 @@ def _parameter(default: Any, unit: str, meaning: str, kind: str, levels: Iterabl
     ----------
     unit : of its values; ``1`` for counts and ratios, ``-`` for texts.
     meaning : in a line.
-    kind : what it may be: ``count`` (whole, at least 1), ``positive``, ``share`` (at least 0, below 1), ``flag``,
-        ``operands`` (a subset of "WIO"), ``choice``, ``dataflow``.
+    kind : what it may be: ``count`` (whole, at least 1), ``positive``, ``amount`` (at least 0), ``share`` (at least 0,
+        below 1), ``flag``, ``operands`` (a subset of "WIO"), ``choice``, ``dataflow``.
     levels : in the default space; none where that fixes it.
     """
     return field(default=default, metadata={"unit": unit, "meaning": meaning, "kind": kind, "levels": tuple(levels)})
@@ -188,6 +188,13 @@ class Accelerator:
     weight_bits: int = _parameter(8, "bit", "width of a weight", "count")
     activation_bits: int = _parameter(8, "bit", "width of an activation", "count")
     accumulator_bits: int = _parameter(32, "bit", "width of a partial sum", "count")
+    engine_flip_flop_bits: float = _parameter(
+        0.0,
+        "bit",
+        "flip-flops of engines that the model does not time (pooling, normalisation, data movement, control), which "
+        "take area with their gates",
+        "amount",
+    )
 
     def __post_init__(self) -> None:
         for name, told in PARAMETERS.items():
@@ -265,6 +272,8 @@ def _checked(name: str, kind: str, value: Any) -> Any:
         wrong = "must be a whole number >= 1"
     elif kind == "positive" and not (_is_number(value) and value > 0):
         wrong = "must be a positive number"
+    elif kind == "amount" and not (_is_number(value) and value >= 0):
+        wrong = "must be a number >= 0"
     elif kind == "share" and not (_is_number(value) and 0 <= value < 1):
         wrong = "must be at least 0 and below 1"
     elif kind == "flag":

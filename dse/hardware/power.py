@@ -3,8 +3,7 @@
 Every byte between a buffer and the array crosses wires as long as both are wide, and from PE to PE.
 
 A flip-flop is clocked in each cycle, also while the design waits for DRAM, unless clock gating stops it.  How many
-there are follows from the registers of the PEs, the ports of the buffers and the vector unit; pipeline registers, which
-no parameter tells, are a stated number for each multiplier.
+there are follows from the registers of the PEs and from the units of `dse.hardware.logic`, which area counts too.
 """
 
 from __future__ import annotations
@@ -14,8 +13,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from dse.hardware.accelerator import OPERAND_NAMES
-from dse.hardware.area import AREA_BLOCKS, Columns, column_reader, shared_buffers, stationary_registers
+from dse.hardware.area import AREA_BLOCKS, shared_buffers, stationary_registers
+from dse.hardware.logic import Columns, column_reader, logic, text_column
 from dse.hardware.technology import Technology
+
+HOLDING_UNITS = ("tags", "addresses", "engines")
+"""Units of `logic` whose flip-flops keep their words for many cycles: settings, bounds and outer loop counters, and
+engines that stand still while the array works."""
 
 
 def flip_flop_bits(columns: Columns, technology: Technology) -> tuple[np.ndarray, np.ndarray]:
@@ -27,24 +31,19 @@ def flip_flop_bits(columns: Columns, technology: Technology) -> tuple[np.ndarray
 
     Returns
     -------
-    working : (n,) `pipeline_registers_factor` times both operands of each multiplier; a word in and a word out of every
-        buffer port; two accumulators a lane of the vector unit.
-    holding : (n,) registers of the PEs that are built of flip-flops (`Technology.flip_flop_bits`), those of the
-        stationary operand twice where a systolic array loads the next tile behind the work.
+    working : (n,) those of the units of `dse.hardware.logic` but `HOLDING_UNITS`.
+    holding : (n,) those of `HOLDING_UNITS`, and registers of the PEs that are built of flip-flops
+        (`Technology.flip_flop_bits`), those of the stationary operand twice where a systolic array loads the next tile
+        behind the work.
     """
     number = column_reader(columns)
     pes = number("rows") * number("cols")
-    operands = number("weight_bits") + number("activation_bits")
-    ports = sum(number(f"{name}_buffer_width_bytes") for name in OPERAND_NAMES.values())
-    working = (
-        technology.pipeline_registers_factor * operands * pes * number("macs_per_pe")
-        + 2 * 8 * ports
-        + 2 * number("accumulator_bits") * number("vector_lanes")
-    )
+    units = {name: unit.flip_flop_bits for name, unit in logic(columns, technology).items()}
     files = {x: technology.flip_flop_bits(number(f"{name}_register_bytes")) for x, name in OPERAND_NAMES.items()}
-    twice = (np.asarray(columns["interconnect"]) == "systolic") & (number("overlap_skew") > 0)
+    twice = (text_column(columns, "interconnect") == "systolic") & (number("overlap_skew") > 0)
     second = np.where(twice, stationary_registers(columns, files), 0.0)
-    return working, pes * (files["W"] + files["I"] + files["O"] + second)
+    held = pes * (files["W"] + files["I"] + files["O"] + second) + sum(units[name] for name in HOLDING_UNITS)
+    return sum(bits for name, bits in units.items() if name not in HOLDING_UNITS), held
 
 
 def clock_pj_per_cycle(

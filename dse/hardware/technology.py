@@ -73,7 +73,7 @@ TWO_PORTS_AREA_FACTOR = 1.3
 The cell of 8 transistors, with a read port of its own, is 30 % larger than that of 6 (Chang et al., VLSI Technology
 2005, recalled).  CACTI 7, which adds word and bit lines to the cell of 6, gives 2.10: mean of 45 pairs, 22 to 65 nm,
 4 KiB to 1 MiB, set up as for the fits of `Technology`, 1.65 to 2.80.  The two disagree.  NVDLA's convolution buffer has
-two ports, and the published areas of its small cores leave no room for more than 1.6.  Range: 1.3 to 2.1.
+two ports, and its small cores come out too large as it is.  Range: 1.3 to 2.1.
 """
 
 TWO_PORTS_ENERGY_FACTOR = 1.36
@@ -117,6 +117,22 @@ class Technology:
         0.5, "random bits: share of the bits that change from word to word.  Range: 0.25 to 0.5"
     )
     flip_flop_um2_per_bit: float = _constant(8.74, _ALADDIN + " (5.98 um2 at 40 nm)", "area")
+    multiplexer_um2_per_bit: float = _constant(
+        1.862, "NanGate45 open cell library, MUX2_X1: two inputs; its flip-flop DFF_X1 has 4.522 um2", "area"
+    )
+    pipeline_registers_factor: float = _constant(
+        2.0,
+        "assumed: flip-flops of the pipeline, for each multiplier this times the bits of both operands.  Check: half "
+        "of NVDLA's array of int16 and fp16, synthesised, has 67,243 flip-flops for 512 multipliers "
+        "(NV_NVDLA_partition_m in combipatal/NVDLA_FRONT_END_FLOW): without two copies of the weight and one of the "
+        "input 2.6.  Range: 1 to 3",
+    )
+    engine_logic_share: float = _constant(
+        1.07,
+        "gates over flip-flops of control and engines, by area: 273,675 over 255,828 um2 (NVDLA nv_small partition_o, "
+        "pooling, normalisation and control, 32 nm, Moamen2211/NVIDIA-Deep-Learning-Accelerator-NVDLA-).  Check: 0.95 "
+        "(EIE PE, ISCA 2016, Table II)",
+    )
     register_memory_512byte_pj_per_byte: float = _constant(
         0.376,
         "geometric mean of 0.3135, CACTI 7 at 45 nm, 32-bit words, mean of read and write, fit over 256 B to 4 KiB "
@@ -153,14 +169,17 @@ class Technology:
     sram_area_word_exponent: float = _constant(0.1208, _CACTI)
     sram_area_bank_exponent: float = _constant(0.022, "CACTI 7, 1 to 32 banks, 64 KiB to 1 MiB, 22 to 65 nm")
     sram_area_over_cacti_factor: float = _constant(
-        2.09,
-        "Eyeriss v1 (JSSC 2017, Sec. VI, 65 nm): the global buffer, 108 KiB in 27 banks, is 19 % of the 12.25 mm2 "
-        "core, the spads, 168 PEs of 448 B SRAM and 72 B flip-flops, 47.6 %; this factor on CACTI and sram_macro_um2 "
-        "give both, at 45 nm and without layout overhead.  Check, TPU v1 (ISCA 2017, Fig. 2): 24 MiB are 96 mm2 at "
-        "28 nm, 105 by these constants.  Range, 16 to 65 nm: 1.3 (Simba, 64 KiB) to 2.6 (DianNao, wide and shallow)",
+        2.0,
+        "published memories, less sram_macro_um2, over CACTI: 2.00 is the median over eight families of the median of "
+        "each (Eyeriss v1, ShiDianNao, DianNao, TPU v1, Gemmini, Simba, EIE, RPAccel; 12 to 65 nm, `dse validate "
+        "areas`).  Range: 1.0 (EIE) to 3.7 (DianNao, wide and shallow)",
     )
     sram_macro_um2: float = _constant(
-        7735, "fixed periphery of a memory: Eyeriss v1, with sram_area_over_cacti_factor", "area"
+        9700,
+        "fixed periphery of a memory: Eyeriss v1 (JSSC 2017, Sec. VI, 65 nm), whose memories of 448 bytes in each PE "
+        "and banks of 4 KiB tell it from the cells.  Check: 10,900 from RPAccel's compiled memories of 4 and 256 KiB "
+        "at 12 nm, scaled from 14 nm",
+        "area",
     )
 
     # Wires, vector unit, control.
@@ -179,14 +198,16 @@ class Technology:
         "(Eyeriss v2 PE: 72 % spads, 5 % MACs, the rest control)",
     )
     fixed_um2: float = _constant(
-        106000,
-        "DianNao (ASPLOS 2014, Table 6) control processor, AXI multiplexer and other, 160,802 um2 at 65 nm x 0.66",
+        56000,
+        "DianNao (ASPLOS 2014, Table 6) control processor, AXI multiplexer and other, 160,802 um2 at 65 nm with their "
+        "filler: x 0.66 / layout_overhead_factor",
         "area",
     )
     layout_overhead_factor: float = _constant(
-        1.41,
-        "DianNao (ASPLOS 2014, Table 6): filler 26.85 % and clock network 2.27 % of the area, 1 / (1 - 0.2912).  "
-        "Range: 1.04 (EIE, 93 % memory) to 1.41",
+        1.89,
+        "laid-out area over area of standard cells; memories have no filler.  DianNao (ASPLOS 2014, Table 6): filler "
+        "811,632 and clock network 68,721 um2 beside 984,724 um2 of gates and flip-flops.  Check: 2.35 (EIE PE, ISCA "
+        "2016, Table II: 24,827 beside 18,411 um2)",
     )
 
     # Clock.
@@ -210,10 +231,6 @@ class Technology:
     )
     clock_buffer_share: float = _constant(
         0.5, "assumed: buffers of the clock tree, on top of wires and pins.  Range: 0.3 to 1"
-    )
-    pipeline_registers_factor: float = _constant(
-        2.0,
-        "assumed: flip-flops of the pipeline, for each multiplier this times the bits of both operands.  Range: 2 to 6",
     )
     clock_held_share: float = _constant(
         0.5, "assumed: share of the flip-flops holding words that the clock reaches in each cycle.  Range: 0 to 1"
@@ -367,6 +384,14 @@ class Technology:
 
     # Area of cells, without layout overhead.
 
+    def logic_area_um2(self, flip_flop_bits: Array, multiplexer_bits: Array, adder_bits: Array) -> Array:
+        """Logic of so many flip-flops, multiplexers of two inputs and adders, each [bit], in um2."""
+        return (
+            np.multiply(flip_flop_bits, self.flip_flop_um2_per_bit)
+            + np.multiply(multiplexer_bits, self.multiplexer_um2_per_bit)
+            + np.multiply(adder_bits, self.adder_32bit_um2 / 32)
+        )
+
     def multiplier_area_um2(self, product_of_widths: Array) -> Array:
         """Integer multiplier [um2] by the product of its two widths [bits^2]: a power law through 8x8 and 32x32."""
         return _power_through(64, self.multiplier_8x8bit_um2, 1024, self.multiplier_32x32bit_um2, product_of_widths)
@@ -375,22 +400,27 @@ class Technology:
         """Integer adder [um2] of a width [bits]: a line through 8 and 32 bits."""
         return _line_through(8, self.adder_8bit_um2, 32, self.adder_32bit_um2, bits)
 
-    def register_area_um2(self, capacity_bytes: Array) -> Array:
-        """One register file of a PE [um2]: the smaller of flip-flops and a memory with its fixed periphery.
-
-        The two meet near 130 bytes.  Eyeriss v1 brackets that: its designers built 24 and 48 bytes of
-        flip-flops and a memory for 448.
-        """
-        flip_flops = self.flip_flop_um2_per_bit * 8 * np.asarray(capacity_bytes, dtype=np.float64)
-        return np.minimum(flip_flops, self.sram_area_um2(capacity_bytes, 4, 1))
-
     def flip_flop_bits(self, capacity_bytes: Array) -> Array:
-        """Flip-flops of one register file of a PE [bit]: all its bits, or 0 where a memory is smaller."""
+        """Flip-flops of one register file of a PE [bit]: all its bits, or 0 where a memory is smaller when laid out.
+
+        The two meet near 85 bytes.  Eyeriss v1 brackets that: its designers built 24 and 48 bytes of flip-flops and a
+        memory for 448.
+        """
         bits = 8 * np.asarray(capacity_bytes, dtype=np.float64)
-        return np.where(bits * self.flip_flop_um2_per_bit <= self.sram_area_um2(capacity_bytes, 4, 1), bits, 0.0)
+        cells = bits * self.flip_flop_um2_per_bit
+        return np.where(cells * self.layout_overhead_factor <= self.sram_area_um2(capacity_bytes, 4, 1), bits, 0.0)
+
+    def register_area_um2(self, capacity_bytes: Array, layout: bool = True) -> Array:
+        """One register file of a PE [um2]: flip-flops, or a memory with its fixed periphery.
+
+        `layout`: flip-flops with their share of filler and clock network; False: their cells alone.
+        """
+        flip_flops = self.flip_flop_bits(capacity_bytes) * self.flip_flop_um2_per_bit
+        memory = self.sram_area_um2(capacity_bytes, 4, 1)
+        return np.where(flip_flops > 0, flip_flops * (self.layout_overhead_factor if layout else 1.0), memory)
 
     def sram_area_um2(self, capacity_bytes: Array, width_bytes: Array, banks: Array, two_ports: Array = False) -> Array:
-        """A buffer of `banks` memories with a common port of `width_bytes` [um2].
+        """A buffer of `banks` memories with a common port of `width_bytes` [um2]; it has no layout overhead.
 
         The power law holds for capacity and port together; each macro (a bank, or a `sram_widest_word_bytes`
         slice of a wider one) adds its fixed periphery, so that area never falls with banks or width.  `two_ports`: its
@@ -415,7 +445,9 @@ class Technology:
         """The built-in constants at 65, 45, 28, 22, 16 or 7 nm.
 
         Energies and areas scale by `dse.hardware.node_scaling` (Stillmaker and Baas 2017, high-performance transistors,
-        nominal voltages).  DRAM, its interface, leakage per mm2 and every exponent and share stay.  At 7 nm this is
+        nominal voltages).  DRAM, its interface, leakage per mm2 and every exponent and share stay.  From 28 to 16 nm area
+        shrinks by 0.52; NVDLA's vendor estimates 0.60 for all its sizes, which is one factor, not a measurement, so the
+        matrix stays.  At 7 nm this is
         optimistic: the published 7 nm column of Jouppi et al. (ISCA 2021, Table 2) lies above it, 4 to 9 times for
         arithmetic and 3 to 20 times for SRAM.
         """

@@ -63,7 +63,9 @@ AREA_LOOKS = {
     "weight_buffer": ("weight buffer", GREEN),
     "input_buffer": ("input buffer", ORANGE),
     "output_buffer": ("output buffer", PURPLE),
+    "periphery": ("buffer periphery", "#8c8c4a"),
     "vector_unit": ("vector unit", "#7f4f24"),
+    "engines": ("engines", "#b9a7c9"),
     "dram_interface": ("DRAM interface", RED),
     "fixed": ("fixed", GREY),
 }

@@ -469,6 +469,23 @@ def validation_table(score: Any) -> Table:
     return table
 
 
+def ratio_table(rows: Any) -> Table:
+    """Comparisons of one quantity one by one: family, reference, predicted, ratio and the note."""
+    table = _table(f"{rows['quantity'].iloc[0]} [{rows['unit'].iloc[0]}]".replace("[", r"\["), padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    for name in ("reference", "predicted", "ratio"):
+        table.add_column(name, justify="right")
+    table.add_column("why")
+    for line in rows.to_dict("records"):
+        numbers = (
+            f"{line['measured']:,.0f}",
+            f"{line['predicted']:,.0f}",
+            f"{line['predicted'] / line['measured']:.2f}",
+        )
+        table.add_row(line["family"], *numbers, line["note"])
+    return table
+
+
 def _rank(correlation: float) -> str:
     return "-" if np.isnan(correlation) else f"{correlation:.3f}"
 

@@ -133,7 +133,7 @@ class Division:
         return tuple(parts)
 
     def area_blocks_mm2(self, design: Accelerator, technology: Technology) -> dict[str, float]:
-        """Area by block: the sub-arrays' added up, one DRAM interface, the fixed part once [mm2].
+        """Area by block: the sub-arrays' added up, one DRAM interface, engines and the fixed part once [mm2].
 
         A divided buffer is no smaller than the whole one, which could be built of the same parts (the memory model's
         exponents would make it up to 4 % smaller).
@@ -143,7 +143,7 @@ class Division:
         found = {name: float(values.sum()) for name, values in blocks.items()}
         whole = area_blocks_mm2(parameter_columns(design), technology)
         buffers = {name: max(found[name], float(whole[name][0])) for name in found if name.endswith("_buffer")}
-        return found | buffers | {"fixed": found["fixed"] / self.sub_arrays}
+        return found | buffers | {name: found[name] / self.sub_arrays for name in ("engines", "fixed")}
 
 
 def _shares(text: str, what: str) -> tuple[float, ...]:
