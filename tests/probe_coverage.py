@@ -1,4 +1,4 @@
-"""Which lines of kernel, logic, area and power the smallest probes do not reach.  A script of its own: compilation is off.
+"""Which lines of kernel, logic, area and power the smallest probes miss.  A script of its own: compilation is off.
 
 Usage: NUMBA_DISABLE_JIT=1 python tests/probe_coverage.py.  It prints the number of a line and the line, and then which
 changes of the kernel the same probes notice: a name, and the first number that changed.  A change that makes the model

@@ -11,7 +11,7 @@ from strategies import TECHNOLOGY, kernel_cost
 import dse
 from dse.costs.batches import BatchEvaluator
 from dse.costs.evaluation import evaluate
-from dse.costs.formulas import mapping_cost, vector_cost, wires_pj_per_byte
+from dse.costs.formulas import mapping_cost, vector_cost, way_pj_per_byte
 from dse.costs.kernel_rows import parameter_columns
 from dse.costs.mapping import Mapping
 from dse.costs.results import ENERGY_PARTS, LAYER_BYTES, WATERFALL
@@ -65,8 +65,8 @@ def test_by_hand():
     assert energy["mac"] == pytest.approx(108 * TECHNOLOGY.mac_energy_pj(8, 8, 32, 1) * 1e-12, rel=1e-12)
     assert energy["dram"] == pytest.approx(72 * TECHNOLOGY.dram_pj_per_byte * 1e-12, rel=1e-12)
     # Inputs go to 2 columns, sums come from 4 rows.
-    wires = wires_pj_per_byte(BY_HAND, TECHNOLOGY)
-    crossed = 18 * wires["W"] + 72 * (wires["I"] + wires["pitch"]) + (72 + 90) * (wires["O"] + 3 * wires["pitch"])
+    (w, _), (i, next_i), (o, next_o) = (way_pj_per_byte(BY_HAND, TECHNOLOGY, x) for x in "WIO")
+    crossed = 18 * w + 72 * (i + next_i) + (72 + 90) * (o + 3 * next_o)
     assert energy["interconnect"] == pytest.approx(crossed * 1e-12, rel=1e-12)
     with_time = (energy["clock"] + energy["leakage"]) * 36 / 60  # no gating: with the cycles of the bound
     assert result.energy_bound_j == pytest.approx(energy["mac"] + energy["dram"] + with_time, rel=1e-12)
@@ -138,7 +138,8 @@ def test_vector_layers_equal_formulas(arrangement):
         row = evaluate(design, [PRODUCT, layer], technology=TECHNOLOGY).layers.iloc[1]
         expected = vector_cost(layer, design, TECHNOLOGY, bytes_in=2 * 1_000 + 200, bytes_out=2 * 900)
         for name in ("cycles", "energy_pj", "vector_stall_cycles", "buffer_stall_cycles", "dram_stall_cycles",
-                     "bound_cycles", "buffer_pj", "dram_pj", "vector_pj", "clock_pj", "io_pj", "leakage_pj"):  # fmt: skip
+                     "bound_cycles", "bound_pj", "buffer_pj", "dram_pj", "vector_pj", "clock_pj", "io_pj",
+                     "leakage_pj"):  # fmt: skip
             assert row[name] == pytest.approx(expected[name], rel=1e-12), name
         assert row["dram_bytes"] == expected["dram_i"] + expected["dram_o_write"]
         assert row["bound"].split("_")[0] == expected["bound"].split("_")[0]

@@ -39,7 +39,7 @@ from problems import GeomeanDNN, SimultaneousDNNs, SingleDNN
 
 BASE = Technology.at(45)
 SMALL = Network("two layers", (MacLayer("a", K=8, C=8, OX=4), MacLayer("b", K=16, C=4)))
-CONSTANTS = [f.name for f in fields(Technology) if f.type == "float" and f.name not in ("node_nm", "vdd_v")]
+CONSTANTS = [f.name for f in fields(Technology) if f.type == "float" and f.name != "node_nm"]
 ARGUMENTS = {"evaluations": 20, "population": 10, "seed": 1}
 
 
@@ -98,6 +98,7 @@ METHODS = [
     "mac_energy_pj", "multiplier_energy_pj", "adder_energy_pj", "register_read_pj_per_byte",
     "register_write_pj_per_byte", "sram_read_pj_per_byte", "sram_write_pj_per_byte", "vector_operation_pj",
     "multiplier_area_um2", "adder_area_um2", "register_area_um2", "sram_area_um2", "flip_flop_bits", "logic_area_um2",
+    "logic_energy_pj",
 ]  # fmt: skip
 FORMULAS = [
     *((Technology, name) for name in METHODS),

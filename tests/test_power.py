@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -14,13 +14,15 @@ from walker import Walker
 
 import dse
 from dse.costs.evaluation import evaluate
-from dse.costs.formulas import copies, pj_per_cycle, register_energy_pj_per_byte, wires_pj_per_byte
+from dse.costs.formulas import copies, idle_w, pj_per_cycle, register_energy_pj_per_byte
 from dse.costs.kernel_rows import parameter_columns
 from dse.hardware.accelerator import OPERAND_NAMES, Accelerator
-from dse.hardware.area import area_blocks_mm2, area_mm2
+from dse.hardware.area import area_blocks_mm2, area_mm2, leakage_w
 from dse.hardware.dataflow import DATAFLOWS
-from dse.hardware.power import flip_flop_bits
-from dse.hardware.technology import Technology
+from dse.hardware.logic import wiring
+from dse.hardware.power import flip_flop_bits, logic_pj_per_byte, transfer_pj_per_byte, wire_pj_per_byte
+from dse.hardware.presets import PRESETS, preset_technology
+from dse.hardware.technology import LEAKAGE_CLASSES, Technology
 from dse.networks.layers import MacLayer, VectorLayer
 
 SMALL = Accelerator(
@@ -150,6 +152,12 @@ def test_a_share_of_zeros_outside_0_to_1_is_refused(share):
         MacLayer("wrong", zero_share=share)
 
 
+def wires_pj_per_byte(design, technology):
+    columns = parameter_columns(design)
+    feed, pitch = wire_pj_per_byte(columns, technology, area_blocks_mm2(columns, technology))
+    return dict(zip("WIO", feed[0], strict=True)) | {"pitch": pitch[0]}
+
+
 def test_wires_by_hand():
     """A random byte changes 4 bits; each takes C V^2 / 2 = 150 fJ/mm at 1 V."""
     design = replace(SMALL, buffers="W+I/O")
@@ -191,3 +199,97 @@ def test_takers_of_a_word_are_the_pes_that_hold_it(data):
     walked = Walker(layer, option, mapping).takers()
     for x in "WIO":
         assert found[x] == pytest.approx(walked[x], rel=1e-12), (x, layer, mapping)
+
+
+def logic_of(design):
+    return tuple(price[0] for price in logic_pj_per_byte(parameter_columns(design), TECHNOLOGY))
+
+
+MULTIPLEXER_PJ = TECHNOLOGY.multiplexer_pj_per_bit / 2
+ADDER_PJ = 0.1 / 32
+FLIP_PJ = TECHNOLOGY.flip_flop_write_pj_per_bit / 2
+
+
+def test_logic_on_the_way_of_words_by_hand():
+    """Ports of 32 bytes, 2 x 3 PEs; addresses of 16 bits for 64 KiB; half of the bits change."""
+    plain = replace(SMALL, dataflow="output_stationary", **{f"{x}_buffer_kib": 64 for x in OPERAND_NAMES.values()})
+    address_pj = (16 + 16) * ADDER_PJ / 32
+    once, each = logic_of(replace(plain, interconnect="systolic"))  # without tags
+    assert once == pytest.approx(address_pj, rel=1e-12) and np.all(each == 0)
+    tagged, _ = logic_of(replace(plain, dataflow="row_stationary"))
+    compared = 2 * 1 + 3 * 2  # of both rows, then of the three columns of one
+    assert tagged[:2] == pytest.approx(address_pj + compared * ADDER_PJ, rel=1e-12)
+    returned = 8 / 2 * (FLIP_PJ + ADDER_PJ)
+    assert tagged[2] == pytest.approx(address_pj + compared * ADDER_PJ / 4 + returned, rel=1e-12)
+    flat, _ = logic_of(replace(plain, dataflow="weight_stationary_im2col"))
+    picked = (16 + 8) * FLIP_PJ + (256 - 8) * MULTIPLEXER_PJ + 16 * ADDER_PJ
+    assert flat == pytest.approx([address_pj, address_pj + picked, address_pj + returned], rel=1e-12)
+    _, each = logic_of(replace(plain, dataflow="flexible"))
+    routes = wiring(DATAFLOWS["flexible"]).routes
+    assert each == pytest.approx([8 * (n - 1) * MULTIPLEXER_PJ for n in routes], rel=1e-12)
+
+
+def test_a_way_is_wires_and_logic_to_each_pe():
+    columns = parameter_columns(replace(SMALL, dataflow="flexible"))
+    blocks = area_blocks_mm2(columns, TECHNOLOGY)
+    (feed, pitch), (once, each) = wire_pj_per_byte(columns, TECHNOLOGY, blocks), logic_pj_per_byte(columns, TECHNOLOGY)
+    first, following = transfer_pj_per_byte(columns, TECHNOLOGY, blocks)
+    assert first == pytest.approx(feed + once + each) and following == pytest.approx(pitch[:, None] + each)
+
+
+@pytest.mark.parametrize("name", ["eyeriss_v1", "tpu_v1", "nvdla_256"])
+def test_the_supply_scales_every_energy_on_chip_by_its_square_and_leakage_by_its_exponent(name):
+    """Eyeriss v1: 122.8 and 83.1 GMACS/W at 0.82 and 1.0 V (JSSC 2017, Sec. VI), which squares give within 1 %."""
+    design, nominal = dse.preset(name), replace(TECHNOLOGY, io_idle_w=0.1)
+    low = replace(nominal, vdd_v=0.82 * nominal.vdd_v)
+    mapping = evaluate(design, WAITS, technology=nominal).mappings["waits"]
+    before, after = (evaluate(design, WAITS, technology=t, mapping=mapping).energy() for t in (nominal, low))
+    kept = {"dram": 1.0, "io": 1.0, "leakage": 0.82}
+    for part, energy in before.items():
+        assert after[part] == pytest.approx(kept.get(part, 0.82**2) * energy, rel=1e-12), part
+    steep = replace(low, leakage_supply_exponent=3.0)
+    assert evaluate(design, WAITS, technology=steep, mapping=mapping).energy()["leakage"] == pytest.approx(
+        0.82**3 * before["leakage"], rel=1e-12
+    )
+    assert low.supply_factor == pytest.approx(83.1 / 122.8, rel=0.01)
+
+
+def test_memories_and_logic_leak_by_their_own_class():
+    columns = parameter_columns(SMALL)
+    sram, logic = (
+        leakage_w(columns, replace(TECHNOLOGY, **{f"leakage_{x}_w_per_mm2": 0.0}))[0] for x in ("logic", "sram")
+    )
+    assert sram + logic == pytest.approx(leakage_w(columns, TECHNOLOGY)[0], rel=1e-12)
+    larger = parameter_columns(replace(SMALL, weight_buffer_kib=4096))
+    assert leakage_w(larger, replace(TECHNOLOGY, leakage_sram_w_per_mm2=0.0))[0] == pytest.approx(logic, rel=0.01)
+    for constants in LEAKAGE_CLASSES.values():
+        assert all("Range: " in source for _, source in constants.values())
+    low, nominal, hot = (
+        leakage_w(columns, replace(TECHNOLOGY, **{k: v for k, (v, _) in LEAKAGE_CLASSES[name].items()}))[0]
+        for name in ("low-power", "nominal", "hot")
+    )
+    assert low < nominal == leakage_w(columns, TECHNOLOGY)[0] < hot
+
+
+def test_idle_power_is_clock_interfaces_and_leakage():
+    """A design that waits for DRAM takes it all the time; interfaces take what the technology says, at any clock."""
+    technology = replace(TECHNOLOGY, io_idle_w=3.0)
+    result = evaluate(replace(SMALL, dram_gbps=0.1), WAITS, technology=technology)
+    idle = idle_w(result.design, technology)
+    assert idle["io"] == pytest.approx(3.0)
+    for part, power in idle.items():
+        assert result.energy()[part] / result.latency_s == pytest.approx(power, rel=1e-9), part
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_a_chip_chose_has_its_source(name):
+    chosen, plain = preset_technology(name), Technology.at(preset_technology(name).node_nm)
+    for constant in (f.name for f in fields(Technology) if f.name != "notes"):
+        if getattr(chosen, constant) != getattr(plain, constant):
+            assert chosen.sources()[constant].startswith(f"preset {name}: "), constant
+
+
+def test_a_chip_keeps_its_choices_at_another_node_but_not_its_supply():
+    there = preset_technology("eyeriss_v1", 28)
+    assert there.vdd_v == there.nominal_vdd_v == Technology.at(28).vdd_v
+    assert there.leakage_sram_w_per_mm2 == preset_technology("eyeriss_v1").leakage_sram_w_per_mm2

@@ -231,7 +231,8 @@ def test_nodes_scale_logic_but_not_dram():
         assert after.sram_1kib_64bit_um2 < before.sram_1kib_64bit_um2
     assert len({t.dram_pj_per_byte for t in nodes}) == 1
     assert len({t.dram_interface_mm2_per_gbps for t in nodes}) == 1
-    assert len({t.leakage_w_per_mm2 for t in nodes}) == 1
+    assert len({(t.leakage_sram_w_per_mm2, t.leakage_logic_w_per_mm2) for t in nodes}) == 1
+    assert all(t.nominal_vdd_v == t.vdd_v == scaling.nominal_vdd_v(t.node_nm) for t in nodes)
     assert Technology.at() == Technology.at(45) == TECHNOLOGY
     assert "Stillmaker" in nodes[0].sources()["flip_flop_write_pj_per_bit"]
     assert "Stillmaker" not in nodes[0].sources()["dram_pj_per_bit"]

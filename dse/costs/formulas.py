@@ -29,7 +29,7 @@ from dse.costs.traffic import (
 from dse.hardware.accelerator import OPERAND_NAMES, Accelerator, buffer_groups
 from dse.hardware.area import area_blocks_mm2, leakage_of_blocks_w
 from dse.hardware.dataflow import SpatialOption
-from dse.hardware.power import clock_pj_per_cycle, wire_pj_per_byte
+from dse.hardware.power import clock_pj_per_cycle, transfer_pj_per_byte
 from dse.hardware.technology import Technology
 from dse.networks.layers import OPERANDS, MacLayer, VectorLayer, distinct_positions
 
@@ -235,12 +235,12 @@ def _columns(design: Accelerator) -> dict[str, np.ndarray]:
     return {name: np.array([getattr(design, name)], dtype=object) for name in design.parameters()}
 
 
-def wires_pj_per_byte(design: Accelerator, technology: Technology) -> Costs:
-    """Energy of the wires [pJ/byte]: between the array and the buffer of ``W``, ``I``, ``O``; ``pitch`` to each PE
-    after the first."""
-    columns = _columns(design)
-    feed, pitch = wire_pj_per_byte(columns, technology, area_blocks_mm2(columns, technology))
-    return dict(zip(OPERANDS, feed[0].tolist(), strict=True)) | {"pitch": float(pitch[0])}
+def way_pj_per_byte(design: Accelerator, technology: Technology, operand: str) -> tuple[float, float]:
+    """Energy of wires and logic between the buffer of `operand` and the array [pJ/byte]: with the first PE, and of each
+    PE after it."""
+    columns, i = _columns(design), OPERANDS.index(operand)
+    feed, on = transfer_pj_per_byte(columns, technology, area_blocks_mm2(columns, technology))
+    return float(feed[0, i]), float(on[0, i])
 
 
 def pj_per_cycle(design: Accelerator, technology: Technology) -> Costs:
@@ -281,7 +281,7 @@ def energy(
 
     A MAC reads a weight and an input register; each PE reads and writes a partial sum for `lanes` MACs.  Where the
     input is zero that read is all that is done.  Every word that arrives is written to the registers of each PE that
-    takes it.  A buffer costs per byte that its ports move, padding of accesses included; the wires per byte and length,
+    takes it.  A buffer costs per byte that its ports move, padding of accesses included; the way per byte and length,
     to the array and on to each PE of `copies`.  The clock runs in every cycle, but for its gated share, which a
     multiplier takes only where it works.  `moved`: from `traffic` and `latency`.
     """
@@ -302,8 +302,10 @@ def energy(
     for x in OPERANDS:
         read_pj, write_pj = buffer_energy_pj_per_byte(design, technology, x)
         buffer_pj += moved[f"line_{x.lower()}_read"] * read_pj + moved[f"line_{x.lower()}_write"] * write_pj
-    wires, crossed = wires_pj_per_byte(design, technology), {"W": moved["array_w"], "I": moved["array_i"], "O": sums}
-    interconnect_pj = sum(crossed[x] * (wires[x] + (reach[x] - 1) * wires["pitch"]) for x in OPERANDS)
+    interconnect_pj = 0.0
+    for x, crossed in (("W", moved["array_w"]), ("I", moved["array_i"]), ("O", sums)):
+        first_pj, next_pj = way_pj_per_byte(design, technology, x)
+        interconnect_pj += crossed * (first_pj + (reach[x] - 1) * next_pj)
     timed = pj_per_cycle(design, technology)
     dram = sum(moved[name] for name in ("dram_w", "dram_i", "dram_o_read", "dram_o_write", "dram_fused"))
     levels = {

@@ -66,10 +66,10 @@ N_VECTOR = 4
  WIDTH_0, WIDTH_1, WIDTH_2, DOUBLE_W, DOUBLE_I, DOUBLE_O, DRAM_BYTES_PER_CYCLE, WEIGHT_BYTES, ACTIVATION_BYTES,
  ACCUMULATOR_BYTES, VECTOR_LANES, SYSTOLIC, OVERLAP, BYPASS, STORE_BYTES, RESIDENT_WEIGHTS, OPTION_FIRST,
  OPTION_COUNT, PJ_MAC, PJ_REG_READ_W, PJ_REG_READ_I, PJ_REG_READ_O, PJ_REG_WRITE_W, PJ_REG_WRITE_I, PJ_REG_WRITE_O, PJ_READ_W, PJ_READ_I, PJ_READ_O, PJ_WRITE_W, PJ_WRITE_I,
- PJ_WRITE_O, PJ_DRAM, PJ_FEED_W, PJ_FEED_I, PJ_FEED_O, PJ_PITCH, PJ_VECTOR, PJ_LEAK_CYCLE, PJ_IO_CYCLE, PJ_CLOCK_CYCLE, PJ_CLOCK_MAC, PJ_MAC_DYNAMIC, OVERLAP_LOAD, LINK_W, LINK_I, LINK_O,
+ PJ_WRITE_O, PJ_DRAM, PJ_FEED_W, PJ_FEED_I, PJ_FEED_O, PJ_ON_W, PJ_ON_I, PJ_ON_O, PJ_VECTOR, PJ_LEAK_CYCLE, PJ_IO_CYCLE, PJ_CLOCK_CYCLE, PJ_CLOCK_MAC, PJ_MAC_DYNAMIC, OVERLAP_LOAD, LINK_W, LINK_I, LINK_O,
  PADDED_W, PADDED_I, PADDED_O, COMPRESSION, TWICE_W, TWICE_I, TWICE_O, RELOAD, BANKS_0, BANKS_1, BANKS_2,
- WRITES_APART_0, WRITES_APART_1, WRITES_APART_2) = range(72)  # fmt: skip
-N_DESIGN = 72
+ WRITES_APART_0, WRITES_APART_1, WRITES_APART_2) = range(74)  # fmt: skip
+N_DESIGN = 74
 # Columns of a spatial-option row: up to four loops an axis (-1 = none), allowed stationary operands, flags; the largest
 # factor of each loop of each axis (infinite = none) and whether it is a sub-axis of its own; the mapping family: buffer
 # tiles of whole rows, allowed orders of the DRAM loops (bits by row of ORDERS), operands that cross the DRAM link once
@@ -873,9 +873,9 @@ def _energy(case, mapping, out):
     out[PJ_TOTAL_REGISTER] = (read_w * design[PJ_REG_READ_W] + read_i * design[PJ_REG_READ_I] + sums * design[PJ_REG_READ_O]
                               + write_w * design[PJ_REG_WRITE_W] + write_i * design[PJ_REG_WRITE_I]
                               + write_o * design[PJ_REG_WRITE_O])  # fmt: skip
-    out[PJ_TOTAL_INTERCONNECT] = (out[ARRAY_W] * (design[PJ_FEED_W] + (pixels - 1.0) * design[PJ_PITCH])
-                                  + out[ARRAY_I] * (design[PJ_FEED_I] + (reach_i - 1.0) * design[PJ_PITCH])
-                                  + partial * (design[PJ_FEED_O] + (reduction - 1.0) * design[PJ_PITCH]))  # fmt: skip
+    out[PJ_TOTAL_INTERCONNECT] = (out[ARRAY_W] * (design[PJ_FEED_W] + (pixels - 1.0) * design[PJ_ON_W])
+                                  + out[ARRAY_I] * (design[PJ_FEED_I] + (reach_i - 1.0) * design[PJ_ON_I])
+                                  + partial * (design[PJ_FEED_O] + (reduction - 1.0) * design[PJ_ON_O]))  # fmt: skip
     buffer = 0.0
     for x in range(3):
         buffer += out[LINES_W_READ + 2 * x] * design[PJ_READ_W + x]

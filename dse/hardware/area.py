@@ -76,16 +76,19 @@ def leakage_w(columns: Columns, technology: Technology) -> np.ndarray:
 
 
 def leakage_of_blocks_w(blocks: Mapping[str, np.ndarray], technology: Technology) -> np.ndarray:
-    """Leakage power [W], (n,): per cell area of all `blocks`, each (n,) [mm2] as laid out, but the DRAM interface.
+    """Leakage power [W], (n,), of all `blocks`, each (n,) [mm2] as laid out, but the DRAM interface.
 
-    Register files that are memories count as standard cells, since their block does not tell them apart.
+    Memories leak by their area, standard cells by theirs without filler.  Register files that are memories count as
+    standard cells, since their block does not tell them apart.
     """
     t = technology
-    cells = {
-        name: area * (name != "dram_interface") / (1.0 if name in _MEMORIES else t.layout_overhead_factor)
+    logic_w_per_mm2 = t.leakage_logic_w_per_mm2 / t.layout_overhead_factor
+    leaks = {
+        name: area * (t.leakage_sram_w_per_mm2 if name in _MEMORIES else logic_w_per_mm2)
         for name, area in blocks.items()
     }
-    return t.leakage_w_per_mm2 * sum_blocks(cells)
+    leaks["dram_interface"] = np.zeros_like(blocks["fixed"])
+    return t.leakage_factor * sum_blocks(leaks)
 
 
 def sum_blocks(blocks: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Logic beside multipliers and memories: flip-flops, multiplexers and adders of each unit of a design, counted in bits.
 
-Area prices these counts by the cells of a technology (`dse.hardware.area`).  Whatever else depends on them, such as the
-clock, takes them from here, so that no flip-flop is counted twice or in two ways.
+Area prices these counts by the cells of a technology (`dse.hardware.area`), and clock and words on their way by the
+same cells (`dse.hardware.power`).  All take them from here, so that no flip-flop is counted twice or in two ways.
 
 The counts follow from what the unit must do, not from a chip; no chip checks them one by one.  The one published unit,
 the im2col unit of AccelBench, is about twice this (`tests/test_logic.py`).
@@ -110,26 +110,26 @@ def logic(columns: Columns, technology: Technology) -> dict[str, Logic]:
     bits = {"W": number("weight_bits"), "I": number("activation_bits"), "O": number("accumulator_bits")}
     macs = number("macs_per_pe")
     ports = {x: 8 * number(f"{name}_buffer_width_bytes") for x, name in OPERAND_NAMES.items()}
-    addresses = {x: np.ceil(np.log2(1024 * number(f"{name}_buffer_kib"))).clip(1) for x, name in OPERAND_NAMES.items()}
+    addresses = {x: address_bits(columns, x) for x in OPERANDS}
     systolic = text_column(columns, "interconnect") == "systolic"
-    needs = _needs(columns)
+    need = needs(columns)
 
     pipeline = np.where(systolic, 0.0, technology.pipeline_registers_factor * (bits["W"] + bits["I"]) * pes * macs)
     passing = np.where(systolic, pes * (bits["I"] * macs + bits["O"]), 0.0)
-    routed = (needs["W"] * bits["W"] + needs["I"] * bits["I"]) * macs + needs["O"] * bits["O"]
+    routed = (need["W"] * bits["W"] + need["I"] * bits["I"]) * macs + need["O"] * bits["O"]
     tag = np.ceil(np.log2(number("rows"))) + np.ceil(np.log2(number("cols")))
-    tags = np.where(systolic, 0.0, needs["tagged"] * len(OPERANDS) * tag * pes)
+    tags = np.where(systolic, 0.0, need["tagged"] * len(OPERANDS) * tag * pes)
     counters = sum(len(LOOPS) * (2 * LOOP_COUNTER_BITS + bits_) + bits_ for bits_ in addresses.values())
     adders = sum(
         len(LOOPS) * LOOP_COUNTER_BITS + number(f"{name}_buffer_banks") * addresses[x]
         for x, name in OPERAND_NAMES.items()
     )
-    lanes = needs["flat"] * macs
+    lanes = need["flat"] * macs
     for axis in ("rows", "cols"):
-        lanes = lanes * np.where(needs[f"flat_{axis}"] > 0, number(axis), 1.0)
+        lanes = lanes * np.where(need[f"flat_{axis}"] > 0, number(axis), 1.0)
     texts = zip(text_column(columns, "buffers"), text_column(columns, "separate_ports"), strict=True)
     own_port = np.array([_sums_have_a_write_port(*pair) for pair in texts])
-    sums = needs["sums_leave"] * ports["O"] * np.where(own_port, 1.0, 0.5)
+    sums = need["sums_leave"] * ports["O"] * np.where(own_port, 1.0, 0.5)
     return {
         "pipeline": Logic(pipeline, zero, zero),
         "passing": Logic(passing, zero, zero),
@@ -146,6 +146,12 @@ def logic(columns: Columns, technology: Technology) -> dict[str, Logic]:
         "vector": Logic(2 * bits["O"] * number("vector_lanes"), zero, zero),
         "engines": Logic(number("engine_flip_flop_bits"), zero, zero),
     }
+
+
+def address_bits(columns: Columns, operand: str) -> np.ndarray:
+    """Bits of the address of a byte in the part of its buffer that an operand has, (n,)."""
+    kib = column_reader(columns)(f"{OPERAND_NAMES[operand]}_buffer_kib")
+    return np.ceil(np.log2(1024 * kib)).clip(1)
 
 
 @lru_cache(maxsize=64)
@@ -179,14 +185,14 @@ def dataflows(columns: Columns) -> tuple[list[Dataflow], np.ndarray]:
     return [dataflow_named(values[i]) for i in first], codes
 
 
-def _needs(columns: Columns) -> dict[str, np.ndarray]:
+def needs(columns: Columns) -> dict[str, np.ndarray]:
     """The `Wiring` of each design as numbers, each (n,): further routes of each operand, and the flags."""
     flows, codes = dataflows(columns)
-    rows = [wiring(flow) for flow in flows]
-    table = {x: [need.routes[i] - 1 for need in rows] for i, x in enumerate(OPERANDS)}
-    table |= {"tagged": [need.tagged for need in rows], "sums_leave": [need.sums_leave for need in rows]}
-    table |= {"flat": [need.flattened is not None for need in rows]}
-    table |= {f"flat_{axis}": [axis in (need.flattened or ()) for need in rows] for axis in ("rows", "cols")}
+    asked = [wiring(flow) for flow in flows]
+    table = {x: [asks.routes[i] - 1 for asks in asked] for i, x in enumerate(OPERANDS)}
+    table |= {"tagged": [asks.tagged for asks in asked], "sums_leave": [asks.sums_leave for asks in asked]}
+    table |= {"flat": [asks.flattened is not None for asks in asked]}
+    table |= {f"flat_{axis}": [axis in (asks.flattened or ()) for asks in asked] for axis in ("rows", "cols")}
     return {name: np.asarray(values, dtype=np.float64)[codes] for name, values in table.items()}
 
 

@@ -1,4 +1,4 @@
-"""Clock and wires: what depends on how large a design is, not on what it computes.
+"""Clock, wires and the logic on the way of words: what depends on how large a design is, not on what it computes.
 
 Every byte between a buffer and the array crosses wires as long as both are wide, and from PE to PE.
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from dse.hardware.accelerator import OPERAND_NAMES
 from dse.hardware.area import AREA_BLOCKS, shared_buffers, stationary_registers
-from dse.hardware.logic import Columns, column_reader, logic, text_column
+from dse.hardware.logic import LOOP_COUNTER_BITS, Columns, address_bits, column_reader, logic, needs, text_column
 from dse.hardware.technology import Technology
 
 HOLDING_UNITS = ("tags", "addresses", "engines")
@@ -42,8 +42,9 @@ def flip_flop_bits(columns: Columns, technology: Technology) -> tuple[np.ndarray
     files = {x: technology.flip_flop_bits(number(f"{name}_register_bytes")) for x, name in OPERAND_NAMES.items()}
     twice = (text_column(columns, "interconnect") == "systolic") & (number("overlap_skew") > 0)
     second = np.where(twice, stationary_registers(columns, files), 0.0)
-    held = pes * (files["W"] + files["I"] + files["O"] + second) + sum(units[name] for name in HOLDING_UNITS)
-    return sum(bits for name, bits in units.items() if name not in HOLDING_UNITS), held
+    working = np.sum([bits for name, bits in units.items() if name not in HOLDING_UNITS], axis=0)
+    settled = np.sum([units[name] for name in HOLDING_UNITS], axis=0)
+    return working, settled + pes * (files["W"] + files["I"] + files["O"] + second)
 
 
 def clock_pj_per_cycle(
@@ -66,7 +67,7 @@ def clock_pj_per_cycle(
     number = working + holding
     wire_ff = t.clock_wire_ff_per_mm * t.clock_tree_length_factor * np.sqrt(area_mm2 / number)
     tree_pj = number * (t.clock_pin_ff + wire_ff) * t.vdd_v**2 * (1 + t.clock_buffer_share) * 1e-3
-    leaves_pj = (working + t.clock_held_share * holding) * t.flip_flop_clock_pj_per_bit
+    leaves_pj = (working + t.clock_held_share * holding) * t.flip_flop_clock_pj_per_bit * t.supply_factor
     whole = tree_pj + leaves_pj
     return (1 - t.clock_gating_share) * whole, t.clock_gating_share * whole
 
@@ -92,3 +93,42 @@ def wire_pj_per_byte(
     pj_per_byte_mm = toggles * technology.wire_ff_per_mm * technology.vdd_v**2 * 1e-3
     feed_mm = (np.sqrt(buffers_mm2) + np.sqrt(array_mm2)[:, None]) / 2
     return pj_per_byte_mm * feed_mm, pj_per_byte_mm * np.sqrt(array_mm2 / (number("rows") * number("cols")))
+
+
+def logic_pj_per_byte(columns: Columns, technology: Technology) -> tuple[np.ndarray, np.ndarray]:
+    """Energy of the logic between buffers and PEs [pJ/byte], each (n, 3) for W, I, O: once for a word, in each PE.
+
+    The units of `dse.hardware.logic`, by the same cells; no chip checks them.  Each word has an address counted for its
+    share of a port, is told from others where axes hold several loops (tags of all rows, then of the columns of one),
+    and passes the multiplexers of its routes in every PE.  Where a reduction is flattened, each word of the inputs is
+    picked from a port by an address of its own.  Unfinished sums that leave the array meet an adder at the buffer on
+    one of their two ways.
+    """
+    t, number, need = technology, column_reader(columns), needs(columns)
+    bits = {"W": number("weight_bits"), "I": number("activation_bits"), "O": number("accumulator_bits")}
+    rows, cols = number("rows"), number("cols")
+    bus = text_column(columns, "interconnect") != "systolic"
+    tags = need["tagged"] * bus * (rows * np.ceil(np.log2(rows)) + cols * np.ceil(np.log2(cols)))
+    once, each = [], []
+    for x, name in OPERAND_NAMES.items():
+        port_bytes = number(f"{name}_buffer_width_bytes")
+        counted = t.logic_energy_pj(0, 0, LOOP_COUNTER_BITS + address_bits(columns, x)) / port_bytes
+        once.append(counted + 8 / bits[x] * t.logic_energy_pj(0, 0, tags))
+        each.append(8 * t.logic_energy_pj(0, need[x], 0))
+    address, word = address_bits(columns, "I"), bits["I"]
+    choices = np.maximum(8 * number("input_buffer_width_bytes") - word, 0.0)
+    once[1] = once[1] + need["flat"] * 8 / word * t.logic_energy_pj(address + word, choices, address)
+    once[2] = once[2] + need["sums_leave"] * 8 / 2 * t.logic_energy_pj(1, 0, 1)
+    return np.stack(once, axis=1), np.stack(each, axis=1)
+
+
+def transfer_pj_per_byte(
+    columns: Columns, technology: Technology, blocks_mm2: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Energy of a word's way [pJ/byte], each (n, 3) for W, I, O: to the first PE that takes it, and to each next.
+
+    Wires and logic; of sums, from the PEs that add to them.
+    """
+    feed, pitch = wire_pj_per_byte(columns, technology, blocks_mm2)
+    once, each = logic_pj_per_byte(columns, technology)
+    return feed + once + each, pitch[:, None] + each

@@ -50,18 +50,21 @@ def preset_chip(name: str) -> dict[str, Any]:
 def preset_technology(name: str, node_nm: float | None = None) -> Technology:
     """The built-in technology nearest in ratio to the chip's node, 14 nm gives 16 nm, with what the chip chose itself.
 
-    `node_nm`: another of the nodes that a chip was told of; `Technology.sources` names the preset for its choices.
+    `node_nm`: another of the nodes of `Technology.at`; the chip keeps its choices there, but not its supply.
+    `Technology.sources` names the preset for each.
     """
     tables = _tables(name)
     chip_nm = tables["chip"]["technology_nm"]
-    if node_nm is None:
-        node_nm = min(scaling.NODES_NM, key=lambda known: abs(math.log(known / chip_nm)))
+    own_nm = min(scaling.NODES_NM, key=lambda known: abs(math.log(known / chip_nm)))
+    node_nm = own_nm if node_nm is None else node_nm
     chosen, sources = dict(tables["technology"]), dict(tables["technology_sources"])
+    if node_nm != own_nm:
+        chosen.pop("vdd_v", None), sources.pop("vdd_v", None)
     if "leakage_class" in chosen:
         leakage, source = chosen.pop("leakage_class"), sources.pop("leakage_class")
         check_known(leakage, LEAKAGE_CLASSES, f"preset {name}: leakage_class")
-        chosen["leakage_w_per_mm2"], told = LEAKAGE_CLASSES[leakage]
-        sources["leakage_w_per_mm2"] = f"{source}; class {leakage}: {told}"
+        for constant, (value, told) in LEAKAGE_CLASSES[leakage].items():
+            chosen[constant], sources[constant] = value, f"{source}; class {leakage}: {told}"
     base = Technology.at(node_nm)
     notes = dict(base.notes) | {key: f"preset {name}: {text}" for key, text in sources.items()}
     return replace(base, **chosen, notes=tuple(notes.items()))

@@ -45,27 +45,54 @@ def _constant(
 
 
 LEAKAGE_CLASSES = {
-    "low-power": (
-        3.05e-4,
-        "geometric mean of CACTI 7 at 65 nm, 300 K, SRAM of 1 MiB all of low-standby-power transistors, 3.0e-5 W/mm2, "
-        "and all of low-operating-power ones, 3.1e-3.  Range: 3e-5 to 0.007 (350 K)",
-    ),
-    "nominal": (
-        0.0047,
-        "geometric mean of ASAP7 (7 nm, regular threshold, 25 C), flip-flop DFFHQNx1, 7.4e-4 W/mm2, and CACTI 7 at 22 "
-        "nm, 300 K, low-standby-power cells in a fast periphery, 0.030.  Range: 7e-4 to 0.03; Aladdin 40 nm adder 0.0086, "
-        "NanGate45 flip-flop 0.0175",
-    ),
-    "hot": (
-        0.054,
-        "CACTI 7 at 22 nm (32 nm: 0.055), 350 K, low-standby-power cells in a fast periphery.  Range: 0.03 (300 K) to "
-        "0.21 (all fast)",
-    ),
+    "low-power": {
+        "leakage_sram_w_per_mm2": (
+            3.05e-4,
+            "geometric mean of CACTI 7 at 65 nm, 300 K, 1 MiB all of low-standby-power transistors, 3.0e-5, and all of "
+            "low-operating-power ones, 3.1e-3.  Range: 3e-5 to 0.007 (350 K)",
+        ),
+        "leakage_logic_w_per_mm2": (
+            3.05e-4,
+            "assumed: logic of the transistors of the memory, whose cells and periphery CACTI 7 leaks alike.  Range: "
+            "3e-5 to 0.007",
+        ),
+    },
+    "nominal": {
+        "leakage_sram_w_per_mm2": (
+            0.0026,
+            "geometric mean of CACTI 7 at 22 nm, 300 K, 1 MiB all of low-standby-power transistors, 2.3e-4, and with a "
+            "fast periphery, 0.030.  Range: 2.3e-4 to 0.030",
+        ),
+        "leakage_logic_w_per_mm2": (
+            0.0036,
+            "geometric mean of flip-flops at 25 C: ASAP7 DFFHQNx1, 7 nm, regular threshold, 7.4e-4, and NanGate45 "
+            "DFF_X1, 0.0175.  Range: 7.4e-4 to 0.027 (NanGate45 INV_X1); Aladdin 40 nm adder 0.0086",
+        ),
+    },
+    "hot": {
+        "leakage_sram_w_per_mm2": (
+            0.054,
+            "CACTI 7 at 22 nm (32 nm: 0.055), 350 K, low-standby-power cells in a fast periphery.  Range: 0.03 (300 K) "
+            "to 0.21 (all fast)",
+        ),
+        "leakage_logic_w_per_mm2": (
+            0.039,
+            "geometric mean of NanGate45 DFF_X1, 0.0175, and INV_X1, 0.027, at 25 C, x 1.8 to 350 K, as the memory.  "
+            "Range: 0.0175 to 0.05",
+        ),
+    },
 }
-"""Leakage of cell area [W/mm2], everything but the DRAM interface, and its source, by class of transistors and heat.
+"""By class of transistors and heat: leakage of area of memories and of standard cells [W/mm2], with its source.
 
-A published chip rarely tells its own: the class is a choice, and its range is wide.
+A published chip rarely tells its own: the class is a choice, and its range is wide.  Nothing is power-gated.
 """
+
+
+def _leakage(name: str) -> Any:
+    """A field of `LEAKAGE_CLASSES`, that of class nominal."""
+    value, source = LEAKAGE_CLASSES["nominal"][name]
+    return _constant(value, f"class nominal: {source}; not scaled over nodes")
+
 
 TWO_PORTS_AREA_FACTOR = 1.3
 """Cells of a memory with a read port and a write port / with one port for both [1].
@@ -92,7 +119,15 @@ class Technology:
 
     name: str = field(default="45 nm", metadata={"source": "label"})
     node_nm: float = _constant(45, "node of the published tables this is built on")
-    vdd_v: float = _constant(1.0, "nominal for high-performance 45 nm transistors (PTM); information only")
+    vdd_v: float = _constant(
+        1.0,
+        "nominal for high-performance 45 nm transistors (PTM).  Another supply scales every energy on chip by its "
+        "square: Eyeriss v1 at 0.82 and 1.0 V, 122.8 and 83.1 GMACS/W, 0.677, squares 0.672 (JSSC 2017, Sec. VI).  The "
+        "clock does not follow",
+    )
+    nominal_vdd_v: float = _constant(
+        1.0, "supply that the energies of cells and memories below, and leakage, stand for"
+    )
     dram_type: str = field(default="LPDDR4", metadata={"source": "choice: the usual memory of edge accelerators"})
 
     # Arithmetic: published operations; between them a line in width (add), a power of the product of widths (multiply).
@@ -110,6 +145,13 @@ class Technology:
         0.008,
         f"{_NANGATE}: internal energy of pins D and Q for a bit that changes.  Range: 0.005 to 0.011 (Aladdin 40 nm: "
         "0.009 an access, clock included).  A single word is read for nothing",
+        "energy",
+        at_vdd_v=1.1,
+    )
+    multiplexer_pj_per_bit: float = _constant(
+        0.00305,
+        "NanGate45 open cell library, MUX2_X1 at 25 C, typical: data input to output, a bit that changes, mean of "
+        "0.0023 and 0.0038.  Range: these",
         "energy",
         at_vdd_v=1.1,
     )
@@ -253,9 +295,13 @@ class Technology:
         "pads: the same at every node",
     )
 
-    # Leakage and interfaces that wait.
-    leakage_w_per_mm2: float = _constant(
-        LEAKAGE_CLASSES["nominal"][0], f"class nominal, {LEAKAGE_CLASSES['nominal'][1]}; not scaled over nodes"
+    # Leakage, and interfaces that wait: on as long as the design is.
+    leakage_sram_w_per_mm2: float = _leakage("leakage_sram_w_per_mm2")
+    leakage_logic_w_per_mm2: float = _leakage("leakage_logic_w_per_mm2")
+    leakage_supply_exponent: float = _constant(
+        1.0,
+        "leakage ~ (vdd_v / nominal_vdd_v)^this: power is supply times current (Butts and Sohi, MICRO 2000).  "
+        "Range: 1 to 3, assumed: the current itself grows with the supply",
     )
     io_idle_w: float = _constant(
         0.0, "choice of a chip: power of its interfaces, also while nothing crosses them; 0: none counted"
@@ -280,6 +326,8 @@ class Technology:
                 raise ValueError(f"Technology: {name} must be from 0 to 1, got {getattr(self, name)!r}")
         for name in (
             "node_nm",
+            "vdd_v",
+            "nominal_vdd_v",
             "sram_slice_bytes",
             "sram_macro_bytes",
             "sram_widest_word_bytes",
@@ -297,6 +345,16 @@ class Technology:
 
     # Energy.
 
+    @property
+    def supply_factor(self) -> float:
+        """Of energies at `vdd_v` over those at `nominal_vdd_v` [1]: the square of the supply."""
+        return (self.vdd_v / self.nominal_vdd_v) ** 2
+
+    @property
+    def leakage_factor(self) -> float:
+        """Of leakage at `vdd_v` over that at `nominal_vdd_v` [1]."""
+        return (self.vdd_v / self.nominal_vdd_v) ** self.leakage_supply_exponent
+
     def mac_energy_pj(
         self, weight_bits: Array, activation_bits: Array, accumulator_bits: Array, macs_per_pe: Array = 1
     ) -> Array:
@@ -312,11 +370,12 @@ class Technology:
 
     def multiplier_energy_pj(self, product_of_widths: Array) -> Array:
         """Integer multiply [pJ] by the product of its two widths [bits^2]: a power law through 8x8 and 32x32."""
-        return _power_through(64, self.multiplier_8x8bit_pj, 1024, self.multiplier_32x32bit_pj, product_of_widths)
+        at_nominal = _power_through(64, self.multiplier_8x8bit_pj, 1024, self.multiplier_32x32bit_pj, product_of_widths)
+        return self.supply_factor * at_nominal
 
     def adder_energy_pj(self, bits: Array) -> Array:
         """Integer add [pJ] of a width [bits]: a line through 8 and 32 bits."""
-        return _line_through(8, self.adder_8bit_pj, 32, self.adder_32bit_pj, bits)
+        return self.supply_factor * _line_through(8, self.adder_8bit_pj, 32, self.adder_32bit_pj, bits)
 
     def register_read_pj_per_byte(self, capacity_bytes: Array, word_bytes: Array) -> Array:
         """Read from a register file of a PE [pJ/byte]; `word_bytes`: what a step takes of it.
@@ -326,15 +385,25 @@ class Technology:
         """
         reach = np.divide(capacity_bytes, 512.0) ** self.register_memory_capacity_exponent
         several = np.greater(capacity_bytes, word_bytes)
-        return np.where(several, self.register_memory_512byte_pj_per_byte * reach, 0.0)
+        return np.where(several, self.supply_factor * self.register_memory_512byte_pj_per_byte * reach, 0.0)
 
     def register_write_pj_per_byte(self, capacity_bytes: Array, word_bytes: Array) -> Array:
         """Write to a register file of a PE [pJ/byte].
 
         Bits that change flip at any size; the root of the sum of squares joins that and the reach smoothly.
         """
-        flips = 8 * self.switching_activity_share * self.flip_flop_write_pj_per_bit
+        flips = 8 * self.logic_energy_pj(1, 0, 0)
         return np.hypot(flips, self.register_read_pj_per_byte(capacity_bytes, word_bytes))
+
+    def logic_energy_pj(self, flip_flop_bits: Array, multiplexer_bits: Array, adder_bits: Array) -> Array:
+        """Energy of a new word in so many flip-flops, multiplexers of two inputs and adders, each [bit], in pJ.
+
+        `switching_activity_share` of flip-flops and multiplexers change; adders are as published.  The clock is apart.
+        """
+        toggles = np.multiply(flip_flop_bits, self.flip_flop_write_pj_per_bit)
+        toggles = toggles + np.multiply(multiplexer_bits, self.multiplexer_pj_per_bit)
+        adds = np.multiply(adder_bits, self.adder_32bit_pj / 32)
+        return self.supply_factor * (self.switching_activity_share * toggles + adds)
 
     def sram_read_pj_per_byte(
         self, capacity_bytes: Array, width_bytes: Array, banks: Array, two_ports: Array = False
@@ -365,7 +434,7 @@ class Technology:
         word_bytes = np.minimum(width_bytes, self.sram_slice_bytes)
         macro_bytes = np.minimum(np.multiply(capacity_bytes, word_bytes) / width_bytes, self.sram_macro_bytes)
         return (
-            energy / 8
+            self.supply_factor * energy / 8
             * (macro_bytes / 1024.0) ** capacity_exponent
             * (word_bytes / 8) ** (word_exponent - 1)
             * np.asarray(banks, dtype=np.float64) ** bank_exponent
@@ -445,11 +514,10 @@ class Technology:
         """The built-in constants at 65, 45, 28, 22, 16 or 7 nm.
 
         Energies and areas scale by `dse.hardware.node_scaling` (Stillmaker and Baas 2017, high-performance transistors,
-        nominal voltages).  DRAM, its interface, leakage per mm2 and every exponent and share stay.  From 28 to 16 nm area
-        shrinks by 0.52; NVDLA's vendor estimates 0.60 for all its sizes, which is one factor, not a measurement, so the
-        matrix stays.  At 7 nm this is
-        optimistic: the published 7 nm column of Jouppi et al. (ISCA 2021, Table 2) lies above it, 4 to 9 times for
-        arithmetic and 3 to 20 times for SRAM.
+        nominal voltages).  DRAM, its interface, leakage per mm2 and every exponent and share stay.  From 28 to 16 nm
+        area shrinks by 0.52; NVDLA's vendor estimates 0.60 for all its sizes, which is one factor, not a measurement,
+        so the matrix stays.  At 7 nm this is optimistic: the published 7 nm column of Jouppi et al. (ISCA 2021, Table
+        2) lies above it, 4 to 9 times for arithmetic and 3 to 20 times for SRAM.
         """
         if node_nm not in scaling.NODES_NM:
             known = ", ".join(str(n) for n in scaling.NODES_NM)
@@ -467,7 +535,9 @@ class Technology:
                 notes[f.name] = f"{f.metadata['source']}; x {factor:.4g} to {node_nm:g} nm ({scaling.SOURCE})"
         vdd_v = scaling.nominal_vdd_v(node_nm)
         base = replace(base, **changes)  # type: ignore[arg-type]  # what scales is a number, never the name or notes
-        return replace(base, name=f"{node_nm:g} nm", node_nm=node_nm, vdd_v=vdd_v, notes=tuple(notes.items()))
+        return replace(
+            base, name=f"{node_nm:g} nm", node_nm=node_nm, vdd_v=vdd_v, nominal_vdd_v=vdd_v, notes=tuple(notes.items())
+        )
 
     def sources(self) -> dict[str, str]:
         """Where each constant is from, by field."""

@@ -27,8 +27,8 @@ def rows() -> pd.DataFrame:
     """One row a published total, gated, one a published block [mm2], and one a chip for `RATIO` [byte].
 
     Columns as in `dse.validation.table`; the rows of a chip are a family, so that NVDLA's fourteen sizes and nodes
-    count as one.  The predictions are of presets, whose sources name what is assumed, and of constants scaled between nodes
-    by `Technology.at`; memories of chips without a preset are of their own sizes.
+    count as one.  The predictions are of presets, whose sources name what is assumed, and of constants scaled between
+    nodes by `Technology.at`; memories of chips without a preset are of their own sizes.
     """
     whole = read_data("areas.csv").assign(quantity="area", blocks=" ".join(AREA_BLOCKS))
     parts = read_data("area_blocks.csv").assign(quantity="area of a block", gated=False)
