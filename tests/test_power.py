@@ -36,10 +36,11 @@ def test_flip_flops_by_hand():
     """6 PEs.  Working: 2 (8 + 8) bits each; ports 2 x 8 x 3 x 32; lanes 5 x 2 x 32; accumulators of half the port of
     the sums.  Holding: 5 bytes a PE, 448 bytes are a memory; counters, bounds, strides and addresses; engines."""
     design = replace(SMALL, engine_flip_flop_bits=1000.0)
-    working, holding = flip_flop_bits(parameter_columns(design), TECHNOLOGY)
+    working, holding, standing = flip_flop_bits(parameter_columns(design), TECHNOLOGY)
     addresses = [math.ceil(math.log2(1024 * getattr(design, f"{name}_buffer_kib"))) for name in OPERAND_NAMES.values()]
     assert working == 6 * 32 + 1536 + 320 + 128
-    assert holding == 6 * 40 + sum(8 * (32 + bits) + bits for bits in addresses) + 1000
+    assert holding == 6 * 40 + sum(8 * (32 + bits) + bits for bits in addresses)
+    assert standing == 1000
     twice, once = (
         flip_flop_bits(parameter_columns(replace(design, interconnect="systolic", overlap_skew=x)), TECHNOLOGY)[1]
         for x in (True, False)
@@ -64,13 +65,23 @@ def test_clock_by_hand():
         sum(v[0] for k, v in area_blocks_mm2(parameter_columns(SMALL), TECHNOLOGY).items() if k != "dram_interface")
         * 1e6
     )
-    working, holding = (bits[0] for bits in flip_flop_bits(parameter_columns(SMALL), TECHNOLOGY))
+    working, holding, _ = (bits[0] for bits in flip_flop_bits(parameter_columns(SMALL), TECHNOLOGY))
     number = working + holding
     tree_fj = number * (0.95 + 0.2 * 0.75 * math.sqrt(area_um2 / number)) * 1.0**2 * 1.5
     leaves_fj = (working + 0.5 * holding) * 6.94 * (1.018 - 0.3107 + 0.1539) / (1.018 * 1.21 - 0.3107 * 1.1 + 0.1539)
     found = pj_per_cycle(SMALL, TECHNOLOGY)
     assert found["clock"] == pytest.approx((tree_fj + leaves_fj) * 1e-3, rel=1e-12)
     assert found["clock_work"] == 0
+
+
+def test_engines_are_clocked_unless_gated():
+    """They have no work of the model's: gating always stops its share of them."""
+    with_engines = replace(SMALL, engine_flip_flop_bits=50_000.0)
+    for share in (0.0, 0.4, 1.0):
+        technology = replace(TECHNOLOGY, clock_gating_share=share)
+        before, after = (pj_per_cycle(design, technology) for design in (SMALL, with_engines))
+        assert after["clock"] >= before["clock"] + (1 - share) * 50_000 * 0.5 * TECHNOLOGY.flip_flop_clock_pj_per_bit
+    assert after["clock"] == 0 and after["clock_work"] == pytest.approx(before["clock_work"], rel=0.25)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

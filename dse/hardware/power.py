@@ -17,13 +17,12 @@ from dse.hardware.area import AREA_BLOCKS, shared_buffers, stationary_registers
 from dse.hardware.logic import LOOP_COUNTER_BITS, Columns, address_bits, column_reader, logic, needs, text_column
 from dse.hardware.technology import Technology
 
-HOLDING_UNITS = ("tags", "addresses", "engines")
-"""Units of `logic` whose flip-flops keep their words for many cycles: settings, bounds and outer loop counters, and
-engines that stand still while the array works."""
+HOLDING_UNITS = ("tags", "addresses")
+"""Units of `logic` whose flip-flops keep their words for many cycles: settings, bounds and outer loop counters."""
 
 
-def flip_flop_bits(columns: Columns, technology: Technology) -> tuple[np.ndarray, np.ndarray]:
-    """Flip-flops of each design by how they are clocked: those that work in each cycle, those that hold words [bit].
+def flip_flop_bits(columns: Columns, technology: Technology) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Flip-flops of each design [bit]: those that work in each cycle, those that hold words, those of engines.
 
     Parameters
     ----------
@@ -31,10 +30,11 @@ def flip_flop_bits(columns: Columns, technology: Technology) -> tuple[np.ndarray
 
     Returns
     -------
-    working : (n,) those of the units of `dse.hardware.logic` but `HOLDING_UNITS`.
+    working : (n,) those of the units of `dse.hardware.logic` but `HOLDING_UNITS` and engines.
     holding : (n,) those of `HOLDING_UNITS`, and registers of the PEs that are built of flip-flops
         (`Technology.flip_flop_bits`), those of the stationary operand twice where a systolic array loads the next tile
         behind the work.
+    standing : (n,) those of engines, which do nothing while the array works.
     """
     number = column_reader(columns)
     pes = number("rows") * number("cols")
@@ -42,9 +42,9 @@ def flip_flop_bits(columns: Columns, technology: Technology) -> tuple[np.ndarray
     files = {x: technology.flip_flop_bits(number(f"{name}_register_bytes")) for x, name in OPERAND_NAMES.items()}
     twice = (text_column(columns, "interconnect") == "systolic") & (number("overlap_skew") > 0)
     second = np.where(twice, stationary_registers(columns, files), 0.0)
-    working = np.sum([bits for name, bits in units.items() if name not in HOLDING_UNITS], axis=0)
-    settled = np.sum([units[name] for name in HOLDING_UNITS], axis=0)
-    return working, settled + pes * (files["W"] + files["I"] + files["O"] + second)
+    standing, settled = units.pop("engines"), np.sum([units.pop(name) for name in HOLDING_UNITS], axis=0)
+    holding = settled + pes * (files["W"] + files["I"] + files["O"] + second)
+    return np.sum(list(units.values()), axis=0), holding, standing
 
 
 def clock_pj_per_cycle(
@@ -54,22 +54,23 @@ def clock_pj_per_cycle(
 
     The tree over N flip-flops in an area A has a length of ``k sqrt(N A)`` and drives their pins; its buffers add a
     share b: ``N (pin + wire k sqrt(A / N)) V^2 (1 + b)``.  The flip-flops themselves take `flip_flop_clock_pj_per_bit`:
-    all that work, and the ungated share of those that hold.  `clock_gating_share` of both stops in the cycles and the
-    multipliers that do nothing.
+    all that work, and `clock_held_share` of those that hold or stand still.  `clock_gating_share` of all this stops in the
+    cycles and the multipliers that do nothing, and always in engines, which nothing here gives work.
 
     Parameters
     ----------
     blocks_mm2 : area of each of `AREA_BLOCKS`, each (n,) [mm2]; the tree spans all but the DRAM interface.
     """
     t = technology
-    working, holding = flip_flop_bits(columns, t)
+    working, holding, standing = flip_flop_bits(columns, t)
     area_mm2 = sum(blocks_mm2[name] for name in AREA_BLOCKS if name != "dram_interface")
-    number = working + holding
+    number = working + holding + standing
     wire_ff = t.clock_wire_ff_per_mm * t.clock_tree_length_factor * np.sqrt(area_mm2 / number)
     tree_pj = number * (t.clock_pin_ff + wire_ff) * t.vdd_v**2 * (1 + t.clock_buffer_share) * 1e-3
-    leaves_pj = (working + t.clock_held_share * holding) * t.flip_flop_clock_pj_per_bit * t.supply_factor
-    whole = tree_pj + leaves_pj
-    return (1 - t.clock_gating_share) * whole, t.clock_gating_share * whole
+    leaf_pj = t.flip_flop_clock_pj_per_bit * t.supply_factor
+    engines = standing * (tree_pj / number + t.clock_held_share * leaf_pj)
+    array = (working + holding) * tree_pj / number + (working + t.clock_held_share * holding) * leaf_pj
+    return (1 - t.clock_gating_share) * (array + engines), t.clock_gating_share * array
 
 
 def wire_pj_per_byte(
