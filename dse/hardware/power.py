@@ -54,23 +54,27 @@ def clock_pj_per_cycle(
 
     The tree over N flip-flops in an area A has a length of ``k sqrt(N A)`` and drives their pins; its buffers add a
     share b: ``N (pin + wire k sqrt(A / N)) V^2 (1 + b)``.  The flip-flops themselves take `flip_flop_clock_pj_per_bit`:
-    all that work, and `clock_held_share` of those that hold or stand still.  `clock_gating_share` of all this stops in the
-    cycles and the multipliers that do nothing, and always in engines, which nothing here gives work.
+    all that work, and `clock_held_share` of those that hold or stand still.  `clock_gating_share` of all this stops in
+    the cycles and the multipliers that do nothing, and always in engines, which nothing here gives work.
 
     Parameters
     ----------
-    blocks_mm2 : area of each of `AREA_BLOCKS`, each (n,) [mm2]; the tree spans all but the DRAM interface.
+    blocks_mm2 : area of each of `AREA_BLOCKS`, each (n,) [mm2]; engines have a tree of their own, and that of the rest
+        spans all but the DRAM interface.
     """
     t = technology
     working, holding, standing = flip_flop_bits(columns, t)
-    area_mm2 = sum(blocks_mm2[name] for name in AREA_BLOCKS if name != "dram_interface")
-    number = working + holding + standing
-    wire_ff = t.clock_wire_ff_per_mm * t.clock_tree_length_factor * np.sqrt(area_mm2 / number)
-    tree_pj = number * (t.clock_pin_ff + wire_ff) * t.vdd_v**2 * (1 + t.clock_buffer_share) * 1e-3
     leaf_pj = t.flip_flop_clock_pj_per_bit * t.supply_factor
-    engines = standing * (tree_pj / number + t.clock_held_share * leaf_pj)
-    array = (working + holding) * tree_pj / number + (working + t.clock_held_share * holding) * leaf_pj
+    rest_mm2 = sum(blocks_mm2[name] for name in AREA_BLOCKS if name not in ("dram_interface", "engines"))
+    array = _tree_pj(working + holding, rest_mm2, t) + (working + t.clock_held_share * holding) * leaf_pj
+    engines = _tree_pj(standing, blocks_mm2["engines"], t) + t.clock_held_share * standing * leaf_pj
     return (1 - t.clock_gating_share) * (array + engines), t.clock_gating_share * array
+
+
+def _tree_pj(flip_flops: np.ndarray, area_mm2: np.ndarray, t: Technology) -> np.ndarray:
+    """Energy of a clock tree in a cycle [pJ]: its wires, of ``k sqrt(N A)``, the pins of N flip-flops, its buffers."""
+    wires_ff = t.clock_wire_ff_per_mm * t.clock_tree_length_factor * np.sqrt(flip_flops * area_mm2)
+    return (flip_flops * t.clock_pin_ff + wires_ff) * t.vdd_v**2 * (1 + t.clock_buffer_share) * 1e-3
 
 
 def wire_pj_per_byte(
