@@ -18,7 +18,8 @@ from dse.hardware.dataflow import DATAFLOWS, Dataflow, SpatialOption, places_tak
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, MacLayer
 
-TECHNOLOGY = Technology()
+TECHNOLOGY = replace(Technology(), clock_gating_share=0.3, io_idle_w=0.02, vdd_v=0.9)
+"""Where every term of the energy counts."""
 
 RESULT_COLUMNS = {
     "cycles": k.CYCLES, "energy_pj": k.ENERGY_PJ, "ideal_cycles": k.IDEAL, "spatial_loss_cycles": k.SPATIAL_LOSS,
@@ -186,6 +187,7 @@ def accelerators(draw, dataflow=None, least_bytes: int = 16, most_bytes: int = 4
         dram_gbps=draw(st.sampled_from((0.3, 1, 3, 16, 700))), clock_ghz=draw(st.sampled_from((0.5, 1.0, 1.3))),
         weight_bits=draw(st.sampled_from((4, 8, 16))), activation_bits=draw(st.sampled_from((4, 8, 16))),
         accumulator_bits=draw(st.sampled_from((16, 20, 32))), vector_lanes=draw(st.integers(1, 16)),
+        engine_flip_flop_bits=draw(st.sampled_from((0.0, 0.0, 5000.0))),
     )  # fmt: skip
 
 

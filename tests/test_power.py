@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import TECHNOLOGY, accelerators, layers, mappings
+from strategies import accelerators, layers, mappings
 from walker import Walker
 
 import dse
@@ -25,6 +25,7 @@ from dse.hardware.presets import PRESETS, preset_technology
 from dse.hardware.technology import LEAKAGE_CLASSES, Technology
 from dse.networks.layers import MacLayer, VectorLayer
 
+TECHNOLOGY = Technology()
 SMALL = Accelerator(
     rows=2, cols=3, weight_register_bytes=4, input_register_bytes=1, output_register_bytes=448, vector_lanes=5
 )

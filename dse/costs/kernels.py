@@ -2372,9 +2372,10 @@ def _add_nodes(search, g, f, c, floor, aim):
             return
     pj_w, pj_i = costs[DRAM_BYTE_W, COST_PJ] * facts.whole[W], costs[DRAM_BYTE_I, COST_PJ] * positions
     pj_o = costs[DRAM_BYTE_O, COST_PJ] * facts.whole[O]
-    pj_once = _priced(costs, COST_PJ, floor.wires, WIO(facts.whole[W], positions, 0.0)) + busy * facts.idle
+    linked = moved_once * facts.per_bandwidth
+    pj_once = _priced(costs, COST_PJ, floor.wires, WIO(facts.whole[W], positions, 0.0))
     if aim != FASTEST:
-        pj = pj_once
+        pj = pj_once + max(busy, linked) * facts.idle
         if n_r > 1.0:
             stay = max(0.0, 2 * np.sqrt(pj_w * pj_i * tiles) - pj_w - pj_i)
             pj += min(stay, pj_o * (n_r - 1))
@@ -2418,8 +2419,8 @@ def _add_nodes(search, g, f, c, floor, aim):
             for order in range(N_ORDERS if n_r > 1.0 else 2):
                 once = _dram_times(order, facts.reload, trips)
                 pj = min(pj, pj_w * (once.w - 1) + pj_i * (once.i - 1) + pj_o * (once.o - 1))
-            cycles = busy + ends * facts.per_bandwidth
-            if _hopeless(aim, best, cycles * ROOM, (pj_once + pj) * ROOM, moved_once * ROOM):
+            cycles = max(busy + ends * facts.per_bandwidth, linked)
+            if _hopeless(aim, best, cycles * ROOM, (pj_once + pj + cycles * facts.idle) * ROOM, moved_once * ROOM):
                 continue
             cycles, pj = np.inf, np.inf
         for order in range(N_ORDERS):
