@@ -23,7 +23,8 @@ from dse.hardware.logic import wiring
 from dse.hardware.power import flip_flop_bits, logic_pj_per_byte, transfer_pj_per_byte, wire_pj_per_byte
 from dse.hardware.presets import PRESETS, preset_technology
 from dse.hardware.technology import LEAKAGE_CLASSES, Technology
-from dse.networks.layers import MacLayer, VectorLayer
+from dse.networks import load_network
+from dse.networks.layers import MacLayer, Network, VectorLayer
 
 TECHNOLOGY = Technology()
 SMALL = Accelerator(
@@ -156,6 +157,21 @@ def test_zeros_save_energy_but_no_time():
     read_o, write_o = register_energy_pj_per_byte(design, TECHNOLOGY, "O")
     saved_pj = 0.25 * macs * (read_w + 4 * (read_o + write_o))
     assert dense["register_pj"] - sparse["register_pj"] == pytest.approx(saved_pj)
+
+
+def test_zeros_of_a_network_are_told_by_layer_and_kept_by_its_file(tmp_path):
+    """Layers of one shape but other zeros are costed apart."""
+    network = Network.from_layers([MacLayer(name, K=8, C=8, OX=20) for name in ("a", "b")])
+    sparse = network.with_zero_shares({"b": 0.5})
+    assert [layer.zero_share for layer in sparse.layers] == [0.0, 0.5]
+    (tmp_path / "sparse.toml").write_text(sparse.toml_text())
+    assert load_network(tmp_path / "sparse.toml").layers == sparse.layers
+    a, b = evaluate(Accelerator(), sparse).layers["mac_pj"]
+    assert b == pytest.approx(a / 2)
+    with pytest.raises(ValueError, match="MAC layer 'c' is unknown"):
+        network.with_zero_shares({"c": 0.5})
+    with pytest.raises(ValueError, match="zero_share must be a number from 0 to 1, got 1.5"):
+        network.with_zero_shares({"a": 1.5})
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, True, "a"])

@@ -65,8 +65,8 @@ def clock_pj_per_cycle(
     t = technology
     working, holding, standing = flip_flop_bits(columns, t)
     leaf_pj = t.flip_flop_clock_pj_per_bit * t.supply_factor
-    rest_mm2 = sum(blocks_mm2[name] for name in AREA_BLOCKS if name not in ("dram_interface", "engines"))
-    array = _tree_pj(working + holding, rest_mm2, t) + (working + t.clock_held_share * holding) * leaf_pj
+    spanned = [blocks_mm2[name] for name in AREA_BLOCKS if name not in ("dram_interface", "engines")]
+    array = _tree_pj(working + holding, np.sum(spanned, axis=0), t) + (working + t.clock_held_share * holding) * leaf_pj
     engines = _tree_pj(standing, blocks_mm2["engines"], t) + t.clock_held_share * standing * leaf_pj
     return (1 - t.clock_gating_share) * (array + engines), t.clock_gating_share * array
 

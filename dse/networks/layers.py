@@ -9,11 +9,11 @@ its operation count and the elements it reads and writes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TypedDict, Unpack
 
-from dse.networks.toml_file import toml_key, toml_value
+from dse.networks.toml_file import check_known, toml_key, toml_value
 
 LOOPS = ("B", "G", "K", "C", "OY", "OX", "FY", "FX")
 """Names of the eight loop bounds, in the order in which every array of loop bounds holds them."""
@@ -297,6 +297,19 @@ class Network:
     def renamed(self, name: str) -> Network:
         """The same network under another name."""
         return replace(self, name=name)
+
+    def with_zero_shares(self, shares: Mapping[str, float]) -> Network:
+        """The same network with the `MacLayer.zero_share` of layers, by name; the others keep theirs.
+
+        ValueError for a name that no MAC layer has, or a share outside 0 to 1.
+        """
+        for name in shares:
+            check_known(name, [layer.name for layer in self.mac_layers], f"network {self.name!r}: MAC layer")
+        layers: list[Layer] = list(self.layers)
+        for i, layer in enumerate(self.layers):
+            if isinstance(layer, MacLayer) and layer.name in shares:
+                layers[i] = replace(layer, zero_share=shares[layer.name])
+        return replace(self, layers=tuple(layers))
 
     def toml_text(self) -> str:
         """A TOML file that `load_network` reads back equal, sizes of the tensors too; see `dse.networks.layer_file`."""
