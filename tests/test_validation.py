@@ -45,11 +45,11 @@ def test_errors_have_not_drifted(reference):
 
 
 def test_eyeriss_best_mapping_moves_no_more_than_the_chip():
-    """But for CONV1's global buffer, which buys less of DRAM, and CONV5's DRAM, which buys less of the buffer."""
+    """But for CONV1's global buffer, which buys less of DRAM."""
     rows = reference_rows("eyeriss").set_index(["quantity", "row"])
     for what in ("global-buffer traffic, best mapping", "DRAM traffic, best mapping"):
         above = rows.loc[what][lambda t: t["predicted"] > t["measured"]]
-        assert list(above.index) == (["CONV1"] if what.startswith("global") else ["CONV5"])
+        assert list(above.index) == (["CONV1"] if what.startswith("global") else [])
         assert above["note"].str.contains("more of").all()
     best, ideal = rows.loc["processing latency, best mapping"], rows.loc["processing latency"]
     assert (best["predicted"] >= ideal["roofline"]).all()

@@ -27,7 +27,7 @@ def words(name: str) -> str:
         return f"{words(own[0])} of {own[1]}"
     if name not in ("macs_per_pe",):
         name = split_name(name)[0]
-    capital = {"dram": "DRAM", "macs": "MACs", "mac": "MAC", "pe": "PE"}
+    capital = {"dram": "DRAM", "io": "I/O", "macs": "MACs", "mac": "MAC", "pe": "PE"}
     return " ".join(capital.get(word, word) for word in name.split("_"))
 
 
