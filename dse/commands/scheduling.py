@@ -8,8 +8,10 @@ import typer
 
 from dse.commands.options import (
     Design,
+    DesignNode,
     OutDirectory,
     Settings,
+    technology_named,
 )
 from dse.commands.terminal import console, say
 
@@ -44,6 +46,7 @@ def schedule(
         str | None,
         typer.Option(metavar="deadline|round_robin|first", help="What a sub-array runs next; default deadline."),
     ] = None,
+    node: DesignNode = None,
     out: OutDirectory = None,
 ) -> None:
     """Run a MIX of networks at the same time on one design, whole or divided into sub-arrays.
@@ -67,7 +70,8 @@ def schedule(
     from dse.simultaneous.mixes import Mix, load_mix
 
     names = [name.strip() for name in mix.split(",") if name.strip()]
-    chosen, loaded = choose(design, settings or ()), Mix.of(names, mix) if len(names) > 1 else load_mix(mix)
+    chosen = choose(design, settings or ()).at(technology_named(node))
+    loaded = Mix.of(names, mix) if len(names) > 1 else load_mix(mix)
     found_by_run = division is None and "policies" in chosen.values
     divided = Division.from_text(division or "1")
     if found_by_run:
@@ -80,7 +84,7 @@ def schedule(
         loaded, chosen.design, divided, where, order=order or chosen.values.get("order") or "deadline",
         **chosen.options(),
     )  # fmt: skip
-    say(f"mix {loaded.name}; design: {chosen.origin}\n")
+    say(f"mix {loaded.name}; design: {chosen.origin}; {chosen.node()}\n")
     console().print(co_run_report(found))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)

@@ -29,6 +29,7 @@ from dse.costs.traffic import (
 from dse.hardware.accelerator import OPERAND_NAMES, Accelerator, buffer_groups
 from dse.hardware.area import leakage_w
 from dse.hardware.dataflow import SpatialOption
+from dse.hardware.dram import dram_background_w, dram_pj_per_byte
 from dse.hardware.technology import Technology
 from dse.networks.layers import OPERANDS, MacLayer, VectorLayer, distinct_positions
 
@@ -213,13 +214,19 @@ def buffer_energy_pj_per_byte(design: Accelerator, technology: Technology, opera
     operands = next(held for held in buffer_groups(design.buffers) if operand in held)
     two_ports = bool(set(operands) & set(design.separate_ports))
     buffer = (buffer_capacity_bytes(design, operands), *port_width_and_banks(design, operands), two_ports)
-    return float(technology.sram_read_pj_per_byte(*buffer)), float(technology.sram_write_pj_per_byte(*buffer))
+    read, write = (technology.buffer_pj_per_byte(OPERAND_NAMES[operand], x, *buffer) for x in ("read", "write"))
+    return float(read), float(write)
 
 
 def leakage_pj_per_cycle(design: Accelerator, technology: Technology) -> float:
     """Leakage of the whole design [pJ/cycle]."""
     columns = {name: np.array([getattr(design, name)], dtype=object) for name in design.parameters()}
     return float(leakage_w(columns, technology)[0]) * 1e12 / (design.clock_ghz * 1e9)
+
+
+def dram_background_pj_per_cycle(design: Accelerator) -> float:
+    """What the DRAM of a design takes in every cycle, whatever moves [pJ/cycle]."""
+    return dram_background_w(design) * 1e12 / (design.clock_ghz * 1e9)
 
 
 def copies(layer: MacLayer, option: SpatialOption, mapping: Mapping) -> dict[str, float]:
@@ -244,7 +251,8 @@ def copies(layer: MacLayer, option: SpatialOption, mapping: Mapping) -> dict[str
 def energy(
     layer: MacLayer, design: Accelerator, technology: Technology, mapping: Mapping, option: SpatialOption, moved: Costs
 ) -> Costs:
-    """Energy by level [pJ] and register bytes: accesses x energy per access, MACs x energy per MAC, leakage x time.
+    """Energy by level [pJ] and register bytes: accesses x energy per access, MACs x energy per MAC, leakage and DRAM
+    background x time.
 
     A MAC reads a weight and an input register; each PE reads and writes a partial sum for `lanes` MACs.  Every word
     that arrives is written to the registers of each PE that takes it.  A buffer costs per byte that its ports move,
@@ -277,7 +285,7 @@ def energy(
         "register_pj": sum(registers[f"register_{x.lower()}"] * access_pj[x] for x in OPERANDS),
         "interconnect_pj": interconnect_pj,
         "buffer_pj": buffer_pj,
-        "dram_pj": dram * technology.dram_pj_per_byte,
+        "dram_pj": dram * dram_pj_per_byte(design, technology) + moved["cycles"] * dram_background_pj_per_cycle(design),
         "vector_pj": layer.vector_operations * float(technology.vector_operation_pj(design.accumulator_bits)),
         "leakage_pj": moved["cycles"] * leakage_pj_per_cycle(design, technology),
     }
@@ -299,7 +307,7 @@ def lower_bounds(layer: MacLayer, design: Accelerator, technology: Technology, r
     }
     moved = sum(size for name, size in once.items() if name not in resident)
     cycles = max(macs / design.macs_per_cycle, moved / dram_bytes_per_cycle(design))
-    energy_pj = macs * mac_energy_pj(layer, design, technology) + moved * technology.dram_pj_per_byte
+    energy_pj = macs * mac_energy_pj(layer, design, technology) + moved * dram_pj_per_byte(design, technology)
     return {"bound_cycles": cycles, "bound_pj": energy_pj}
 
 
@@ -324,9 +332,10 @@ def vector_cost(
     dram = (bytes_in + bytes_out) / dram_bytes_per_cycle(design)
     cycles = max(vector, port, dram)
     read_pj, write_pj = buffer_energy_pj_per_byte(design, technology, "I")
+    moved_pj = (bytes_in + bytes_out) * dram_pj_per_byte(design, technology)
     levels = {
         "buffer_pj": read * read_pj + write * write_pj,
-        "dram_pj": (bytes_in + bytes_out) * technology.dram_pj_per_byte,
+        "dram_pj": moved_pj + cycles * dram_background_pj_per_cycle(design),
         "vector_pj": layer.operations * float(technology.vector_operation_pj(design.accumulator_bits)),
         "leakage_pj": cycles * leakage_pj_per_cycle(design, technology),
     }
@@ -347,5 +356,5 @@ def vector_cost(
         "buffer_i_write": write,
         **stays,
         "bound_cycles": max(vector, dram),
-        "bound_pj": levels["dram_pj"],
+        "bound_pj": moved_pj,
     }

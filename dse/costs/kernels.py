@@ -68,8 +68,8 @@ N_VECTOR = 4
  OPTION_COUNT, PJ_MAC, PJ_REG_W, PJ_REG_I, PJ_REG_O, PJ_READ_W, PJ_READ_I, PJ_READ_O, PJ_WRITE_W, PJ_WRITE_I,
  PJ_WRITE_O, PJ_DRAM, PJ_BUS, PJ_HOP, PJ_VECTOR, PJ_LEAK_CYCLE, PJ_MAC_DYNAMIC, OVERLAP_LOAD, LINK_W, LINK_I, LINK_O,
  PADDED_W, PADDED_I, PADDED_O, COMPRESSION, TWICE_W, TWICE_I, TWICE_O, RELOAD, BANKS_0, BANKS_1, BANKS_2,
- WRITES_APART_0, WRITES_APART_1, WRITES_APART_2) = range(64)  # fmt: skip
-N_DESIGN = 64
+ WRITES_APART_0, WRITES_APART_1, WRITES_APART_2, PJ_DRAM_CYCLE) = range(65)  # fmt: skip
+N_DESIGN = 65
 # Columns of a spatial-option row: up to four loops an axis (-1 = none), allowed stationary operands, flags; the largest
 # factor of each loop of each axis (infinite = none) and whether it is a sub-axis of its own; the mapping family: buffer
 # tiles of whole rows, allowed orders of the DRAM loops (bits by row of ORDERS), operands that cross the DRAM link once
@@ -892,7 +892,7 @@ def _energy(case, mapping, out):
 
 @_inner
 def _latency(case, cycles, ends, stop, out):
-    """Cycles, their waterfall, the bound and the energy that leaks meanwhile.
+    """Cycles, their waterfall, the bound and the energy that leaks or keeps the DRAM ready meanwhile.
 
     From array cycles, `_ends`, `_stop_cycles`, and what `_account` has put into `out`.
     """
@@ -929,8 +929,15 @@ def _latency(case, cycles, ends, stop, out):
     elif vector > compute:
         out[BOUND] = BOUND_VECTOR
     out[PJ_TOTAL_LEAKAGE] = out[CYCLES] * design[PJ_LEAK_CYCLE]
-    out[ENERGY_PJ] += out[PJ_TOTAL_LEAKAGE]
+    out[PJ_TOTAL_DRAM] += out[CYCLES] * design[PJ_DRAM_CYCLE]
+    out[ENERGY_PJ] += out[CYCLES] * _pj_per_cycle(design)
     _bounds(case, ideal, out)
+
+
+@_inner
+def _pj_per_cycle(design):
+    """Energy of every cycle, whatever is done in it [pJ]."""
+    return design[PJ_LEAK_CYCLE] + design[PJ_DRAM_CYCLE]
 
 
 @_inner
@@ -2877,7 +2884,7 @@ def _facts(case, mapping, facts):
         facts.buffer[x] = int(design[BUFFER_W + x])
         facts.room[x] = tile_capacity(design, x)
     facts.vector = layer[VECTOR_OPERATIONS] / design[VECTOR_LANES]
-    facts.per_bandwidth, facts.leak = 1.0 / design[DRAM_BYTES_PER_CYCLE], design[PJ_LEAK_CYCLE]
+    facts.per_bandwidth, facts.leak = 1.0 / design[DRAM_BYTES_PER_CYCLE], _pj_per_cycle(design)
     facts.thin = min(1.0, layer[TOUCHED_Y] / layer[OY]) * min(1.0, layer[TOUCHED_X] / layer[OX])
     facts.skew = 2 * design[ROWS] + design[COLS] - 2 if design[SYSTOLIC] > 0 else 0.0
     facts.cycles = 1.0
@@ -3040,13 +3047,13 @@ def vector_cost(layer, design, bytes_in, bytes_out, out):
     elif port > vector:
         out[BOUND] = BOUND_BUFFER_0 + design[BUFFER_I]
     out[PJ_TOTAL_BUFFER] = out[BUFFER_I_READ] * design[PJ_READ_I] + out[BUFFER_I_WRITE] * design[PJ_WRITE_I]
-    out[PJ_TOTAL_DRAM] = moved * design[PJ_DRAM]
+    out[PJ_TOTAL_DRAM] = moved * design[PJ_DRAM] + out[CYCLES] * design[PJ_DRAM_CYCLE]
     out[PJ_TOTAL_VECTOR] = layer[V_OPERATIONS] * design[PJ_VECTOR]
     out[PJ_TOTAL_LEAKAGE] = out[CYCLES] * design[PJ_LEAK_CYCLE]
     out[ENERGY_PJ] = out[PJ_TOTAL_BUFFER] + out[PJ_TOTAL_DRAM] + out[PJ_TOTAL_VECTOR] + out[PJ_TOTAL_LEAKAGE]
     out[BOUND_CYCLES] = max(vector, dram)
     out[LEAST] = out[BOUND_CYCLES]
-    out[BOUND_PJ] = out[PJ_TOTAL_DRAM]
+    out[BOUND_PJ] = moved * design[PJ_DRAM]
 
 
 @_entry

@@ -1,8 +1,8 @@
 """Area and leakage of designs, block by block.
 
 PEs (MACs, three register files, control), interconnect, buffers, vector unit and fixed part are sums of
-cells times one layout overhead (filler, clock network); the DRAM interface costs area in proportion to
-its bandwidth.  Every block is non-decreasing in every size parameter.
+cells times one layout overhead (filler, clock network); the DRAM interface costs area by channel or in
+proportion to its bandwidth (`dse.hardware.dram`).  Every block is non-decreasing in every size parameter.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, INTERCONNECTS, OPERAND_NAMES, buffer_groups
 from dse.hardware.dataflow import dataflow_named
+from dse.hardware.dram import dram_of
 from dse.hardware.technology import Technology, adder_tree_bits
 
 AREA_BLOCKS = (
@@ -53,13 +54,18 @@ def area_blocks_mm2(columns: Columns, technology: Technology) -> dict[str, np.nd
         "fixed": np.full(pes.shape, t.fixed_um2),
     }
     blocks = {name: cells * (t.layout_overhead_factor * 1e-6) for name, cells in cells_um2.items()}
-    blocks["dram_interface"] = number("dram_gbps") * t.dram_interface_mm2_per_gbps
+    blocks["dram_interface"] = dram_of(columns, t).interface_mm2
     return {name: blocks[name] for name in AREA_BLOCKS}
 
 
 def area_mm2(columns: Columns, technology: Technology) -> np.ndarray:
     """Area of each design [mm2], shape (n,): the sum of its blocks in the order of `AREA_BLOCKS`."""
     return sum_blocks(area_blocks_mm2(columns, technology))
+
+
+def core_area_mm2(blocks: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Area without the DRAM interface [mm2], (n,): the sum of the other `blocks`, each (n,) [mm2]."""
+    return sum_blocks({**blocks, "dram_interface": np.zeros_like(blocks["fixed"])})
 
 
 def leakage_w(columns: Columns, technology: Technology) -> np.ndarray:
@@ -69,8 +75,7 @@ def leakage_w(columns: Columns, technology: Technology) -> np.ndarray:
 
 def leakage_of_blocks_w(blocks: Mapping[str, np.ndarray], technology: Technology) -> np.ndarray:
     """Leakage power [W], (n,): per cell area of all `blocks`, each (n,) [mm2], but the DRAM interface."""
-    blocks = {**blocks, "dram_interface": np.zeros_like(blocks["fixed"])}
-    return technology.leakage_w_per_mm2 / technology.layout_overhead_factor * sum_blocks(blocks)
+    return technology.leakage_w_per_mm2 / technology.layout_overhead_factor * core_area_mm2(blocks)
 
 
 def sum_blocks(blocks: Mapping[str, np.ndarray]) -> np.ndarray:
