@@ -51,7 +51,7 @@ def best_mapping(
     layer: dse.MacLayer,
     effort: str = "default",
     objective: str = "latency",
-    slack: float = 0.0,
+    slack: float | None = 0.0,
     variant: int = 0,
 ) -> Found:
     """What the mapper finds for one layer; `variant`: residency bits of the kernel."""
@@ -66,14 +66,22 @@ def best_mapping(
 
 
 def network_metrics(
-    network: dse.Network, columns: dict[str, np.ndarray], effort: str = "default", slack: float = 0.0, n_jobs: int = 1
+    network: dse.Network,
+    columns: dict[str, np.ndarray],
+    effort: str = "default",
+    slack: float | None = 0.0,
+    n_jobs: int = 1,
 ) -> dict[str, np.ndarray]:
     """Metrics of a network on each design of the columns, (n,) each: cycles, overflow, latency_s, energy_j ..."""
     return BatchEvaluator(network, slack=slack, n_jobs=n_jobs, **settings(effort))(columns)
 
 
 def network_cycles(
-    network: dse.Network, columns: dict[str, np.ndarray], effort: str = "default", slack: float = 0.0, n_jobs: int = 1
+    network: dse.Network,
+    columns: dict[str, np.ndarray],
+    effort: str = "default",
+    slack: float | None = 0.0,
+    n_jobs: int = 1,
 ) -> np.ndarray:
     """Cycles of a network on each design of the columns, (n,)."""
     return network_metrics(network, columns, effort, slack, n_jobs)["cycles"]

@@ -19,6 +19,7 @@ from dse.hardware.accelerator import Accelerator
 from dse.hardware.space import default_space
 from dse.networks import load_network
 from dse.networks.layers import LOOPS, MacLayer, Network, VectorLayer
+from dse.output.tables import distance_to_bound
 from dse.runs.column_dictionary import METRICS
 
 SMALL_BUFFERS = {
@@ -394,3 +395,15 @@ def test_which_layer_a_mapping_is_for():
 def test_by_hand_what_chips_do(change, cycles):
     design = Accelerator(**BY_HAND.parameters() | change)
     assert evaluate(design, PRODUCT, technology=TECHNOLOGY).cycles == pytest.approx(cycles, rel=1e-12)
+
+
+def test_what_limits_a_mapping_is_told_beside_its_bound():
+    layer = MacLayer("layer", "Gemm", C=64, K=64, OX=10_000)
+    wide = {"weight_buffer_width_bytes": 64, "input_buffer_width_bytes": 64, "output_buffer_width_bytes": 64}
+    told = {
+        of: distance_to_bound(dse.evaluate(Accelerator(rows=4, cols=4, **{**wide, **parameters}), layer), "layer")
+        for of, parameters in (("link", {"dram_gbps": 0.1}), ("array", {}), ("port", {"input_buffer_width_bytes": 1}))
+    }
+    assert "limited by the DRAM link" in told["link"]
+    assert "limited by the array" in told["array"] and "peak arithmetic" in told["array"]
+    assert "limited by the port of buffer" in told["port"] and "(array, ports and buffer sizes)" in told["port"]

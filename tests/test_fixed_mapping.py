@@ -57,9 +57,19 @@ def test_never_better_than_the_best_mapping_of_least_latency():
         fits = (frozen[network.name]["overflow"] == 0) & (best[network.name]["overflow"] == 0)
         ratios.append(frozen[network.name]["latency_s"][fits] / best[network.name]["latency_s"][fits])
     ratios = np.concatenate(ratios)
-    # a tile that is no whole number of spatial steps is no candidate of the mapper: it may win by a little, rarely
-    assert np.mean(ratios < 1 - 1e-12) < 0.02 and ratios.min() > 0.9
+    # the default search leaves sizes out: a frozen tile may win by a little, rarely
+    assert np.mean(ratios < 1 - 1e-12) < 0.02 and ratios.min() > 0.99
     assert np.median(ratios) > 1.05
+
+
+def test_frozen_mappings_keep_to_caps_and_sub_axes():
+    flow = dse.Dataflow("capped", (dse.SpatialOption(("C4", "OX"), ("K<=4", "OY")),))
+    design = dse.Accelerator(rows=16, cols=16, macs_per_pe=2, dataflow=flow, padded_tiles="WI")
+    layer = MacLayer("layer", "Conv", K=24, C=3, OY=9, OX=9)
+    frozen = {name: 8 if "tile" in name else 1 for name in FIXED} | {"fixed_order": "KRP", "fixed_stationary": "W"}
+    mapping = fixed_mapping(layer, design, frozen)
+    assert (mapping.s("C"), mapping.s("OX"), mapping.s("K"), mapping.s("OY")) == (3, 4, 4, 4)
+    assert evaluate(design, Network("one", (layer,)), mapping={"layer": mapping}).cycles > 0
 
 
 def test_tiles_are_cut_to_the_layer_and_registers_to_the_tile():

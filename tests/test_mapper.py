@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import accelerators, best_row, kernel_rows, layers, mappings, residencies, variant_of
 
+import dse
 from dse.costs import kernels as k
 from dse.costs.kernel_rows import EFFORTS
 from dse.costs.mapping import DRAM_ORDERS, Mapping
@@ -203,3 +204,30 @@ def test_least_cycles_of_frugal_searches_was_no_bound():
     for objective, effort in product(("energy", "edp"), EFFORTS):
         _, out = best_row(layer, design, objective, 0.0, 0, effort)
         assert out[k.LEAST] == out[k.BOUND_CYCLES] <= best_row(layer, design, effort="complete")[1][k.CYCLES]
+
+
+def test_a_layer_of_millions_of_columns_stays_inside_the_tables():
+    flow = Dataflow("columns", (SpatialOption(("C",), ("OX", "K")),))
+    design = Accelerator(rows=16, cols=2, dataflow=flow)
+    found = dse.evaluate(design, MacLayer("long", "Gemm", OX=3_000_000, K=4, C=4))
+    assert found.feasible and found.cycles >= 3_000_000 * 4 * 4 / design.macs_per_cycle
+
+
+def test_complete_looks_at_all_tiles_of_a_large_filter():
+    """Patches of 14 x 14 pixels have 196 tiles of the filter; 128 had room, and 76,551.5 cycles were called proven."""
+    layer = MacLayer("patches", "Conv", K=8, C=1, OY=14, OX=14, FY=14, FX=14, stride_y=14, stride_x=14)
+    design = Accelerator(
+        rows=1, cols=8, dataflow="channel_vector", weight_buffer_kib=168 / 1024, weight_buffer_width_bytes=8,
+        input_buffer_kib=0.5, output_buffer_kib=8, output_register_bytes=1024, dram_gbps=2,
+    )  # fmt: skip
+    best = dse.evaluate(design, layer, slack=None, effort="complete")
+    assert best.cycles <= 39_306
+    assert best.layers["least_cycles"][0] <= best.cycles
+
+
+def test_a_table_that_gets_full_on_the_way_leaves_the_roofline_as_the_bound():
+    """A filter of 40 x 40 has 1,600 tiles, more than have room; what is left out may be faster."""
+    layer = MacLayer("patches", "Conv", OY=2, OX=2, FY=40, FX=40, stride_y=40, stride_x=40)
+    design = Accelerator(rows=1, cols=8, dataflow="channel_vector", weight_buffer_kib=0.25, weight_buffer_width_bytes=8)
+    found = dse.evaluate(design, layer, slack=None, effort="complete").layers.iloc[0]
+    assert found["least_cycles"] == found["bound_cycles"] < found["cycles"]

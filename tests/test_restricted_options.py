@@ -27,7 +27,7 @@ from dse.costs.fixed_mapping import FixedMappingSpace
 from dse.costs.kernel_rows import columns_of, design_rows, option_rows
 from dse.costs.mapping import Mapping
 from dse.costs.restrictions import check_restrictions
-from dse.costs.traffic import all_times_moved, traffic
+from dse.costs.traffic import all_times_moved, padding, traffic
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.dataflow import (
     DATAFLOWS,
@@ -578,3 +578,15 @@ def test_frozen_mappings_refuse_restrictions_that_they_do_not_keep_to():
             GeomeanDNN(["ptb_lstm_medium", "wide_deep"], space=space, mapping="fixed")
     fine = Dataflow("mine", (SpatialOption(("C8",), ("K<=4",), bypass="", least_dram=True), FAMILY))
     FixedMappingSpace(DesignSpace({"rows": [8, 16], "dataflow": ["weight_stationary", fine]}))
+
+
+def test_padded_tiles_are_as_wide_as_the_cap_of_a_loop():
+    """64 x 6 weights in two tiles of 4 channels: 8 / 6; the whole axis would be 32 / 6."""
+    layer, factors = MacLayer("layer", "Gemm", K=64, C=6, OX=4), {"C": 4, "K": 16}
+    for loop in ("C<=4", "C4"):
+        flow = Dataflow("mine", (SpatialOption((loop,), ("K",), ("W",)),))
+        design = Accelerator(rows=16, cols=16, macs_per_pe=1, dataflow=flow, padded_tiles="W")
+        mapping = Mapping(factors, register={}, buffer={"K": 64, "C": 6, "OX": 4})
+        assert padding(layer, design, mapping)["W"] == pytest.approx(8 / 6)
+        moved = dse.evaluate(design, layer, mapping=mapping).layers["dram_weight_bytes"][0]
+        assert moved == pytest.approx(64 * 8)

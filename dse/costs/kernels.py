@@ -387,7 +387,7 @@ def _last_tile(layer, mapping, d):
 
 @_inner
 def spatial_factors(case, mapping):
-    """Fill the spatial factors of `mapping`: in-PE lanes over C, then each axis in its listed order.
+    """Fill the spatial factors of `mapping`: in-PE lanes over C, then each axis in its listed order, up to the caps.
 
     A PE uses as many of its multipliers as its registers hold words for.
     """
@@ -406,10 +406,10 @@ def spatial_factors(case, mapping):
             d = int(option[OPT_ROWS + 4 * axis + i])
             if d < 0:
                 break
-            extent = reduction if d == C else layer[d]
-            factor = min(left, _ceil_div(extent, mapping[MAP_S + d]))
+            extent, cap = reduction if d == C else layer[d], option[OPT_CAP + 4 * axis + i]
+            factor = min(min(left, cap), _ceil_div(extent, mapping[MAP_S + d]))
             mapping[MAP_S + d] *= factor
-            left = _floor(left / factor)
+            left = _floor(left / (cap if option[OPT_FIXED + 4 * axis + i] > 0 else factor))
 
 
 @_inner
@@ -842,7 +842,7 @@ def _whole_step(case, mapping, d):
         if listed and option[first + 1] >= 0:
             return mapping[MAP_S + d]
         if listed:
-            size *= design[ROWS + axis]
+            size *= min(design[ROWS + axis], option[OPT_CAP + 4 * axis])
             axes += 1
     if axes == 0:
         return mapping[MAP_S + d]
@@ -1072,7 +1072,7 @@ MAX_TILES = 2048
 MAX_PIXEL_TILES = 16384
 MAX_NODES = 16384
 MAX_SIZES = 256
-MAX_FILTERS = 128
+MAX_FILTERS = 1024
 UNIT_BYTES = 2.0**40  # so much traffic that the constant part does not blur a coefficient
 ROOM = 1.0 - 1e-12  # bounds are sums in another order than costs: leave room for rounding
 
@@ -1615,7 +1615,13 @@ def _search_configurations(search, options, lists, aim, effort, out):
             searched += 1.0
             if not _hopeless_configuration(aim, best, configuration):
                 _search_configuration(search, options, lists, q, aim, effort, out)
-    tables.proven = min(best.cycles, floor)
+    tables.proven = min(best.cycles, min(floor, tables.truncated))  # tables may have got full on the way
+
+
+@_inner
+def _note_full(tables, cycles):
+    """Note that a full table left out what takes at least these cycles."""
+    tables.truncated = min(tables.truncated, cycles)
 
 
 @_inner
@@ -1787,7 +1793,7 @@ def _unroll(case, number, lanes, cut, every, tables):
             continue
         fresh = False
         if tables.n_spatial + 2 >= MAX_SPATIAL:
-            tables.truncated = 0.0
+            _note_full(tables, tables.compulsory)
             return
         _append_spatial(case, number, lanes, tables)
         if cut:
@@ -1971,7 +1977,7 @@ def _append_configuration(search, j, aim, limit):
     if n == MAX_CONFIGURATIONS:
         n = _drop_done(tables)
         if n == MAX_CONFIGURATIONS:
-            tables.truncated = min(tables.truncated, cycles)
+            _note_full(tables, cycles)
             return cycles
     configuration = tables.configurations[n]
     configuration.spatial, configuration.bypass = j, int(mapping[MAP_BYPASS])
@@ -2088,42 +2094,43 @@ def _pick_registers(search, stationary):
     for d in range(8):
         mapping[MAP_R + d] = 1.0
     while True:
-        k, c, b, y, x, fy, fx = 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0
-        if stationary == W:
-            k = _cut_steps(n_k, first)
-            most = _floor(room.w / k)
-            if n_fx <= most and _register_pixels(case, stationary, 1.0, 1.0, 1.0, n_fx) <= room.i:
-                fx = n_fx
-                if n_fx * n_fy <= most and _register_pixels(case, stationary, 1.0, 1.0, n_fy, n_fx) <= room.i:
-                    fy = n_fy
-            held = _register_pixels(case, stationary, 1.0, 1.0, fy, fx)
-            c = _cut_steps(n_c, min(_floor(room.w / (k * fy * fx)), _floor(room.i / held)))
-            visits = _ceil_div(n_c, c) * _ceil_div(n_fy, fy) * _ceil_div(n_fx, fx)
-            wires = WIO(whole_w, whole_i * _ceil_div(n_k, k), whole_o * (visits - 1))
-        else:
-            most = first
-            if stationary == O:
+        for wide in range(1 if stationary == W else 2):
+            k, c, b, y, x, fy, fx = 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0
+            if stationary != I:
                 k = _cut_steps(n_k, first)
-                most = min(_floor(room.o / k), room.i)
-            x = _cut_steps(n_x, most)
-            if x == n_x:
-                y = _cut_steps(n_y, _floor(most / x))
-                if y == n_y:
-                    b = _cut_steps(n_b, _floor(most / (x * y)))
-            trips_p = _ceil_div(n_x, x) * _ceil_div(n_y, y) * _ceil_div(n_b, b)
+            if stationary != W:
+                most = first if stationary == I else min(_floor(room.o / k), room.i)
+                b, y, x = _cut_pixels(n_b, n_y, n_x, most, wide)
+                trips_p = _ceil_div(n_b, b) * _ceil_div(n_y, y) * _ceil_div(n_x, x)
             if stationary == O:
                 wires = WIO(whole_w * trips_p, whole_i * _ceil_div(n_k, k), 0.0)
-            else:
-                c = _cut_steps(n_c, min(room.w, _floor(room.i / (x * y * b))))
-                wires = WIO(whole_w * trips_p, whole_i, whole_o * (_ceil_div(n_c, c) * n_fy * n_fx - 1))
-        ports = _port_cycles(costs, wires, link)
-        if ports < least:
-            least = ports
-            mapping[MAP_R + K], mapping[MAP_R + C], mapping[MAP_R + B] = k, c, b
-            mapping[MAP_R + OY], mapping[MAP_R + OX], mapping[MAP_R + FY], mapping[MAP_R + FX] = y, x, fy, fx
+            else:  # as many taps as fit, since sums return for each that stays outside
+                held = b * y * x
+                for more_y, more_x in ((1.0, n_fx), (n_fy, n_fx)):
+                    pixels = b * _register_pixels(case, stationary, y, x, more_y, more_x)
+                    if k * more_y * more_x <= room.w and pixels <= room.i:
+                        fy, fx, held = more_y, more_x, pixels
+                c = _cut_steps(n_c, min(_floor(room.w / (k * fy * fx)), _floor(room.i / held)))
+                sums = whole_o * (_ceil_div(n_c, c) * _ceil_div(n_fy, fy) * _ceil_div(n_fx, fx) - 1)
+                wires = WIO(whole_w, whole_i * _ceil_div(n_k, k), sums)
+                if stationary == I:
+                    wires = WIO(whole_w * trips_p, whole_i, sums)
+            ports = _port_cycles(costs, wires, link)
+            if ports < least:
+                least = ports
+                mapping[MAP_R + K], mapping[MAP_R + C], mapping[MAP_R + B] = k, c, b
+                mapping[MAP_R + OY], mapping[MAP_R + OX], mapping[MAP_R + FY], mapping[MAP_R + FX] = y, x, fy, fx
         if first <= 1.0:
             return True
         first = _floor(first / 2)
+
+
+@_inner
+def _cut_pixels(n_b, n_y, n_x, most, wide):
+    """A register tile of at most so many pixels, as square as can be or as `wide`; the sizes of B, OY, OX."""
+    x = _cut_steps(n_x, most if wide else _floor(np.sqrt(most)))
+    y = _cut_steps(n_y, _floor(most / x))
+    return _cut_steps(n_b, _floor(most / (y * x))), y, x
 
 
 @_inner
@@ -2698,11 +2705,13 @@ def _group_tiles(search, sizes):
         n = _critical_sizes(extent, step, piece, found)
     else:
         n = 0
-        for i in range(3):
-            size = min(extent, piece if i == 0 else (step if i == 1 else 1.0))
-            if n == 0 or size < found[n - 1]:
-                found[n] = size
-                n += 1
+        size = min(extent, piece)
+        while True:
+            found[n] = size
+            n += 1
+            if size == 1.0:
+                break
+            size = min(extent, step) if size > min(extent, step) else _ceil_div(size, 2.0)
     for i in range(n):
         _tile_record(search, G, found[i], 1.0, tables.g[i])
     tables.n_g = n
@@ -2740,6 +2749,7 @@ def _add_filter(search, y, x):
         if tables.filters[f].y == y and tables.filters[f].x == x:
             return
     if n == MAX_FILTERS:
+        _note_full(tables, tables.compulsory)
         return
     taps, scratch = tables.filters[n], tables.axis[0, 0]
     taps.y, taps.x, taps.taps = y, x, y * x
@@ -2789,7 +2799,7 @@ def _pixel_tiles(search, f, lists, sizes):
         for y in range(n_y - 1, -1, -1):
             for b in range(n_b - 1, -1, -1):
                 if tables.n_pixels == MAX_PIXEL_TILES:
-                    tables.truncated = 0.0
+                    _note_full(tables, tables.compulsory)
                     return
                 tile_b, tile_y, tile_x = tables.axis[0, b], tables.axis[1, y], tables.axis[2, x]
                 p = tables.pixels[tables.n_pixels]
@@ -2832,17 +2842,18 @@ def _axis_tiles(search, a, taps, sizes):
 @_inner
 def _step_sizes(extent, step, piece, sizes):
     """Multiples of a piece, then of a step, by trip count, then halves of a step, largest first; returns how many."""
+    most = MAX_TILES - 64  # leaves room for the halves
     n, steps = 0, _ceil_div(extent, piece)
     j = steps
     while True:
         sizes[n] = min(j * piece, extent)
         n += 1
-        if j <= 1.0:
+        if j <= 1.0 or n == most:
             break
         j = _ceil_div(steps, _ceil_div(steps, j - 1.0))
     steps = _ceil_div(extent, step)
     j = min(_ceil_div(piece, step), steps)
-    while j > 1.0:
+    while j > 1.0 and n < most:
         j = _ceil_div(steps, _ceil_div(steps, j - 1.0))
         if j * step < sizes[n - 1]:
             sizes[n] = j * step

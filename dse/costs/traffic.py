@@ -129,13 +129,14 @@ def fold_bytes(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[s
 def padding(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[str, float]:
     """Bytes of W, I and O as they lie in DRAM / their size: 1, or whole array tiles / true size.
 
-    Where an axis of the array unrolls one loop alone, a tile is the whole axis along it.
+    Where an axis of the array unrolls one loop alone, a tile is the whole axis along it, or what its cap allows.
     """
     option = mapping.spatial_option(design)
     extents = flattened({d: getattr(layer, d) for d in LOOPS}, layer, option)
-    step = {d: mapping.s(d) for d in LOOPS}
+    step: dict[str, float] = {d: mapping.s(d) for d in LOOPS}
     on_axes = [
-        ([u.loop for u in axis], n) for axis, n in ((option.on_rows, design.rows), (option.on_cols, design.cols))
+        ([u.loop for u in axis], min([n, *(u.most for u in axis)]))
+        for axis, n in ((option.on_rows, design.rows), (option.on_cols, design.cols))
     ]
     for d in LOOPS:
         axes = [(loops, size) for loops, size in on_axes if d in loops]

@@ -319,20 +319,29 @@ def evaluation_report(evaluation: Evaluation, width: int = 132) -> RenderableTyp
 
 
 def distance_to_bound(evaluation: Evaluation, layer: str) -> str:
-    """How far the mapping of a MAC layer is from the lower bound of its cycles over all mappings, and what binds there.
+    """What limits the mapping of a MAC layer, and how far it is from the lower bound of its cycles over all mappings.
 
-    What binds is the DRAM link where compulsory traffic alone takes that long, else the array or a port.
+    The bound is peak arithmetic, compulsory DRAM traffic, or what array and ports need at least.
     """
     row = evaluation.layers.set_index("layer").loc[layer]
     gap = row["cycles"] / row["least_cycles"] - 1
-    binds = (
-        "the DRAM link or peak arithmetic"
-        if row["least_cycles"] <= row["bound_cycles"] * (1 + 1e-9)
-        else ("the array, a port or the size of the buffers")
-    )
+    kind, _, operands = row["bound"].partition("_")
+    limit = {
+        "compute": "the array", "buffer": f"the port of buffer {operands}", "dram": "the DRAM link",
+        "vector": "the vector unit", "fill": "fill and drain",
+    }[kind]  # fmt: skip
+    here = f"{number(row['cycles'])} cycles, limited by {limit}"
     if gap < 1e-9:
-        return f"no mapping takes fewer than these {number(row['cycles'])} cycles"
-    return f"any mapping takes at least {number(row['least_cycles'])} cycles ({binds}); this one {100 * gap:.2g} % more"
+        return f"{here}: no mapping takes fewer"
+    if row["least_cycles"] <= row["ideal_cycles"] * (1 + 1e-9):
+        bound = "peak arithmetic"
+    elif row["least_cycles"] <= row["bound_cycles"] * (1 + 1e-9):
+        bound = "compulsory DRAM traffic"
+    else:
+        bound = "array, ports and buffer sizes"
+    return (
+        f"{here}; any mapping takes at least {number(row['least_cycles'])} ({bound}), this one {100 * gap:.2g} % more"
+    )
 
 
 def design_table(design_parameters: Mapping[str, object]) -> Table:
