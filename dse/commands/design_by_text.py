@@ -88,8 +88,8 @@ def choose(text: str | None, settings: Iterable[str] = ()) -> Chosen:
     text : a name of `PRESETS`; a TOML file with a table ``[design]``; or ``DIRECTORY:WHICH`` with the directory of
         a run and the ``index`` of a design in its `designs.csv`, or ``knee`` for the knee of its front;
         None = `Accelerator()`.
-    settings : such as ``rows=32`` or ``dataflow=row_stationary``; dataflows and DRAM types of the file or the run are known
-        too.
+    settings : such as ``rows=32`` or ``dataflow=row_stationary``; dataflows and DRAM types of the file or the run are
+        known too.
     """
     if text is None:
         chosen = Chosen(Accelerator(), "the default design")

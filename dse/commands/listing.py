@@ -53,7 +53,7 @@ def technology(
         Path | None, typer.Option("--save", metavar="FILE", help="Write every constant and its source as TOML.")
     ] = None,
 ) -> None:
-    """Show the constants of a technology and their sources, or write them to a file to start your own from.
+    """Show the constants of a technology and their sources, and the types of DRAM; or write the constants to a file.
 
     \b
     A file may name a base node and what differs from it:
@@ -61,11 +61,12 @@ def technology(
       base_nm = 16
       dram_pj_per_bit = 4
     """
-    from dse.output.tables import technology_table
+    from dse.hardware.dram_types import DRAM_TYPES
+    from dse.output.tables import dram_types_table, technology_table
 
     chosen = technology_named(node)
     if save is None:
-        console().print(technology_table(chosen))
+        console().print(technology_table(chosen), "", dram_types_table(DRAM_TYPES.values()), sep="\n")
         return
     chosen.to_toml(save)
     say(f"wrote {save}")

@@ -63,7 +63,7 @@ def schedule(
     from dse.commands.design_by_text import choose
     from dse.output.figure_style import save_figure
     from dse.output.schedule_figures import gantt_figure, slow_down_figure
-    from dse.output.tables import co_run_report
+    from dse.output.tables import assumed, co_run_report
     from dse.runs.files import write_whole
     from dse.simultaneous.co_runs import co_run
     from dse.simultaneous.division import Division, division_of, places_of
@@ -86,6 +86,8 @@ def schedule(
     )  # fmt: skip
     say(f"mix {loaded.name}; design: {chosen.origin}; {chosen.node()}\n")
     console().print(co_run_report(found))
+    for line in assumed([chosen.design.dram_type], chosen.options()["technology"]):
+        say(line)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         table = found.schedule.layers()

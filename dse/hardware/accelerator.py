@@ -133,7 +133,7 @@ class Accelerator:
         "positive",
         (2**i for i in range(9)),
     )
-    dram_type: DramType | str = _parameter(
+    dram_type: DramType | str = _parameter(  # noqa: RUF009
         "",
         "-",
         'type of DRAM, which with `dram_channels` sets `dram_gbps`: a name of `DRAM_TYPES`, or a `DramType`; "": none '

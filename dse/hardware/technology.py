@@ -68,8 +68,8 @@ class Technology:
     dram_type: str = field(
         default="LPDDR4",
         metadata={
-            "source": "label of the memory that dram_pj_per_bit is of, the usual one of edge accelerators; a design with "
-            "a dram_type of its own takes the energy of that"
+            "source": "label of the memory that dram_pj_per_bit is of, the usual one of edge accelerators; a design "
+            "with a dram_type of its own takes the energy of that"
         },
     )
 
@@ -261,7 +261,8 @@ class Technology:
 
         What is given outright for it, else `sram_read_pj_per_byte` or `sram_write_pj_per_byte`.
         """
-        fit = self._sram_pj_per_byte(access, capacity_bytes, width_bytes, banks, two_ports)
+        fitted = self.sram_read_pj_per_byte if access == "read" else self.sram_write_pj_per_byte
+        fit = fitted(capacity_bytes, width_bytes, banks, two_ports)
         given = getattr(self, f"{operand}_buffer_{access}_pj_per_byte")
         return fit if given is None else np.full_like(fit, given)
 
