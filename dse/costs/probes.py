@@ -93,7 +93,7 @@ LEVELS: dict[str, tuple] = {
     "vector_lanes": (1, 4, 32),
     "port_model": PORT_MODELS,
     "separate_ports": ("", "", "O", "WI", "WIO"),
-    "dram_type": ("", "", "HBM2", DramType("known in part", 12.8, 6.0)),
+    "dram_type": (DramType("known in part", 12.8, 6.0), "", "", "", "", "HBM2"),
     "dram_channels": (1.0, 2.0, 0.5),
 }  # fmt: skip
 """Levels of every parameter in the probe set."""
