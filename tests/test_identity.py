@@ -267,7 +267,9 @@ def test_the_runs_in_results_are_known():
         there = {key: manifest["problem"][key] for key in ("networks", "technology")}
         here = [of_network(dse.load_network(name)) for name in networks], of_technology(BASE)
         lines = differences({"problem": there}, {"problem": dict(zip(there, here, strict=True))})
-        assert lines and all(re.search(r"^\w+ of the technology .* there, .* now|more constants of the", x) for x in lines)
+        assert lines and all(
+            re.search(r"^\w+ of the technology .* there, .* now|more constants of the", x) for x in lines
+        )
     assert differences({"space": manifest["space"]}, {"space": of_space(dse.small_space())}) == []
 
 

@@ -21,7 +21,7 @@ from dse.costs.kernel_rows import DEFAULT_SLACK, CostOptions, parameter_columns
 from dse.costs.results import ENERGY_PARTS, WATERFALL
 from dse.costs.traffic import port_width_and_banks
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, PARAMETERS, Accelerator, buffer_groups
-from dse.hardware.area import area_blocks_mm2, sum_blocks
+from dse.hardware.area import area_blocks_mm2, core_area_mm2, sum_blocks
 from dse.hardware.technology import Technology, technology_or_default
 from dse.networks.layers import OPERANDS, MacLayer, Network, VectorLayer
 
@@ -318,7 +318,7 @@ def _sensitivity(
                 "saved_cycles": base.cycles - total[k.CYCLES],
                 "latency_s": latency_s,
                 "area_mm2": added,
-                "core_area_mm2": added - (float(blocks["dram_interface"][0]) - base.area["dram_interface"]),
+                "core_area_mm2": float(core_area_mm2(blocks)[0]) - base.core_area_mm2,
                 "energy_j": total[k.ENERGY_PJ] * 1e-12 - base.energy_j,
                 "elasticity": elasticity,
                 "feasible": bool(total[k.OVERFLOW] == 0),
@@ -382,7 +382,7 @@ def _sentence(cause: str, what: str, saved: float, whole: float, area: Sequence[
     """`area` [mm2]: what is added, with the DRAM interface and without."""
     added, core = area
     size = f"{added:+.3g} mm2" if added else "same area"
-    size += f", {core:+.3g} without the DRAM interface" if core != added else ""
+    size += "" if math.isclose(core, added, abs_tol=1e-9) else f", {core:+.3g} without the DRAM interface"
     return f"{cause}: {what} saves {saved:,.0f} cycles, {100 * saved / whole:.0f} % of {where} ({size})."
 
 

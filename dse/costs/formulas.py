@@ -209,6 +209,14 @@ def mac_energy_pj(layer: MacLayer, design: Accelerator, technology: Technology) 
     return float(technology.mac_energy_pj(*widths, design.macs_per_pe))
 
 
+def register_energy_pj_per_byte(design: Accelerator, technology: Technology, operand: str) -> tuple[float, float]:
+    """Read and write energy of the registers of `operand` in a PE [pJ/byte]."""
+    name = OPERAND_NAMES[operand]
+    capacity_bytes = getattr(design, f"{name}_register_bytes")
+    read, write = (technology.register_pj_per_byte(name, x, capacity_bytes) for x in ("read", "write"))
+    return float(read), float(write)
+
+
 def buffer_energy_pj_per_byte(design: Accelerator, technology: Technology, operand: str) -> tuple[float, float]:
     """Read and write energy of the buffer that holds `operand` [pJ/byte]."""
     operands = next(held for held in buffer_groups(design.buffers) if operand in held)
@@ -261,15 +269,17 @@ def energy(
     """
     words, reach, macs = word_bytes(layer, design), copies(layer, option, mapping), moved["macs"]
     sums = moved["array_o_read"] + moved["array_o_write"]
-    registers = {
-        "register_w": macs * words["W"] + moved["array_w"] * reach["W"],
-        "register_i": macs * words["I"] + moved["array_i"] * reach["I"],
-        "register_o": 2 * macs / mapping.lanes * words["sum"] + moved["array_o_read"],
+    added = macs / mapping.lanes * words["sum"]
+    reads = {"W": macs * words["W"], "I": macs * words["I"], "O": added}
+    writes = {
+        "W": moved["array_w"] * reach["W"],
+        "I": moved["array_i"] * reach["I"],
+        "O": added + moved["array_o_read"],
     }
-    access_pj = {
-        x: float(technology.register_energy_pj_per_byte(getattr(design, f"{OPERAND_NAMES[x]}_register_bytes")))
-        for x in OPERANDS
-    }
+    register_pj = 0.0
+    for x in OPERANDS:
+        read_pj, write_pj = register_energy_pj_per_byte(design, technology, x)
+        register_pj += reads[x] * read_pj + writes[x] * write_pj
     buffer_pj = 0.0
     for x in OPERANDS:
         read_pj, write_pj = buffer_energy_pj_per_byte(design, technology, x)
@@ -282,13 +292,14 @@ def energy(
     dram = sum(moved[name] for name in ("dram_w", "dram_i", "dram_o_read", "dram_o_write", "dram_fused"))
     levels = {
         "mac_pj": macs * mac_energy_pj(layer, design, technology),
-        "register_pj": sum(registers[f"register_{x.lower()}"] * access_pj[x] for x in OPERANDS),
+        "register_pj": register_pj,
         "interconnect_pj": interconnect_pj,
         "buffer_pj": buffer_pj,
         "dram_pj": dram * dram_pj_per_byte(design, technology) + moved["cycles"] * dram_background_pj_per_cycle(design),
         "vector_pj": layer.vector_operations * float(technology.vector_operation_pj(design.accumulator_bits)),
         "leakage_pj": moved["cycles"] * leakage_pj_per_cycle(design, technology),
     }
+    registers = {f"register_{x.lower()}": reads[x] + writes[x] for x in OPERANDS}
     return registers | levels | {"energy_pj": sum(levels.values())}
 
 

@@ -206,7 +206,8 @@ def _buffer_columns(columns: Columns, technology: Technology, rows: np.ndarray) 
         registers = columns[f"{name}_register_bytes"]
         rows[:, k.REG_W + i] = registers
         rows[:, k.LINK_W + i] = columns[f"{name}_buffer_width_bytes"]
-        rows[:, k.PJ_REG_W + i] = technology.register_energy_pj_per_byte(registers)
+        rows[:, k.PJ_REG_READ_W + i] = technology.register_pj_per_byte(name, "read", registers)
+        rows[:, k.PJ_REG_WRITE_W + i] = technology.register_pj_per_byte(name, "write", registers)
         capacity[every, layout[:, i]] += columns[f"{name}_buffer_kib"] * 1024
         width[every, layout[:, i]] += columns[f"{name}_buffer_width_bytes"]
         banks[every, layout[:, i]] += columns[f"{name}_buffer_banks"]

@@ -65,11 +65,11 @@ N_VECTOR = 4
 (ROWS, COLS, LANES, REG_W, REG_I, REG_O, BUFFER_W, BUFFER_I, BUFFER_O, CAPACITY_0, CAPACITY_1, CAPACITY_2,
  WIDTH_0, WIDTH_1, WIDTH_2, DOUBLE_W, DOUBLE_I, DOUBLE_O, DRAM_BYTES_PER_CYCLE, WEIGHT_BYTES, ACTIVATION_BYTES,
  ACCUMULATOR_BYTES, VECTOR_LANES, SYSTOLIC, OVERLAP, BYPASS, STORE_BYTES, RESIDENT_WEIGHTS, OPTION_FIRST,
- OPTION_COUNT, PJ_MAC, PJ_REG_W, PJ_REG_I, PJ_REG_O, PJ_READ_W, PJ_READ_I, PJ_READ_O, PJ_WRITE_W, PJ_WRITE_I,
+ OPTION_COUNT, PJ_MAC, PJ_REG_READ_W, PJ_REG_READ_I, PJ_REG_READ_O, PJ_REG_WRITE_W, PJ_REG_WRITE_I, PJ_REG_WRITE_O, PJ_READ_W, PJ_READ_I, PJ_READ_O, PJ_WRITE_W, PJ_WRITE_I,
  PJ_WRITE_O, PJ_DRAM, PJ_BUS, PJ_HOP, PJ_VECTOR, PJ_LEAK_CYCLE, PJ_MAC_DYNAMIC, OVERLAP_LOAD, LINK_W, LINK_I, LINK_O,
  PADDED_W, PADDED_I, PADDED_O, COMPRESSION, TWICE_W, TWICE_I, TWICE_O, RELOAD, BANKS_0, BANKS_1, BANKS_2,
- WRITES_APART_0, WRITES_APART_1, WRITES_APART_2, PJ_DRAM_CYCLE) = range(65)  # fmt: skip
-N_DESIGN = 65
+ WRITES_APART_0, WRITES_APART_1, WRITES_APART_2, PJ_DRAM_CYCLE) = range(68)  # fmt: skip
+N_DESIGN = 68
 # Columns of a spatial-option row: up to four loops an axis (-1 = none), allowed stationary operands, flags; the largest
 # factor of each loop of each axis (infinite = none) and whether it is a sub-axis of its own; the mapping family: buffer
 # tiles of whole rows, allowed orders of the DRAM loops (bits by row of ORDERS), operands that cross the DRAM link once
@@ -863,12 +863,15 @@ def _energy(case, mapping, out):
             shared *= o * f / _span(layer, axis, o, f)
     reach_i = mapping[s + K] * shared
     partial = out[ARRAY_O_READ] + out[ARRAY_O_WRITE]
-    out[REGISTER_W] = macs * _weight_word_bytes(layer, design) + out[ARRAY_W] * pixels
-    out[REGISTER_I] = macs * design[ACTIVATION_BYTES] + out[ARRAY_I] * reach_i
-    out[REGISTER_O] = 2 * macs / mapping[MAP_LANES] * design[ACCUMULATOR_BYTES] + out[ARRAY_O_READ]
+    sums = macs / mapping[MAP_LANES] * design[ACCUMULATOR_BYTES]
+    read_w, read_i = macs * _weight_word_bytes(layer, design), macs * design[ACTIVATION_BYTES]
+    write_w, write_i = out[ARRAY_W] * pixels, out[ARRAY_I] * reach_i
+    write_o = sums + out[ARRAY_O_READ]
+    out[REGISTER_W], out[REGISTER_I], out[REGISTER_O] = read_w + write_w, read_i + write_i, sums + write_o
     out[PJ_TOTAL_MAC] = macs * (design[PJ_MAC] if layer[STATIC_WEIGHTS] else design[PJ_MAC_DYNAMIC])
-    out[PJ_TOTAL_REGISTER] = (out[REGISTER_W] * design[PJ_REG_W] + out[REGISTER_I] * design[PJ_REG_I]
-                              + out[REGISTER_O] * design[PJ_REG_O])  # fmt: skip
+    out[PJ_TOTAL_REGISTER] = (read_w * design[PJ_REG_READ_W] + read_i * design[PJ_REG_READ_I] + sums * design[PJ_REG_READ_O]
+                              + write_w * design[PJ_REG_WRITE_W] + write_i * design[PJ_REG_WRITE_I]
+                              + write_o * design[PJ_REG_WRITE_O])  # fmt: skip
     if design[SYSTOLIC]:
         hops = out[ARRAY_W] * pixels + out[ARRAY_I] * reach_i + partial * reduction
         out[PJ_TOTAL_INTERCONNECT] = hops * design[PJ_HOP]

@@ -36,8 +36,8 @@ def _constant(value: float, source: str, scales: str | None = None, signed: bool
 
 
 def _given(what: str) -> Any:
-    """An energy that may be given outright; None: it follows from the constants."""
-    return field(default=None, metadata={"source": f"{what}, given outright; not given: by the fit to CACTI"})
+    """An energy that may be given outright; None: it follows from the other constants."""
+    return field(default=None, metadata={"source": f"{what}, given outright; not given: from the other constants"})
 
 
 TWO_PORTS_AREA_FACTOR = 1.3
@@ -163,7 +163,13 @@ class Technology:
         "(0.69 with all of TPU v1's) are not in it",
     )
 
-    # Energies of the accesses of an operand's buffer, where they are known better than by the fit.
+    # Energies of accesses to an operand's registers in a PE and to its buffer, where they are known.
+    weight_register_read_pj_per_byte: float | None = _given("reads of weights from the registers of a PE")
+    weight_register_write_pj_per_byte: float | None = _given("writes of weights to the registers of a PE")
+    input_register_read_pj_per_byte: float | None = _given("reads of inputs from the registers of a PE")
+    input_register_write_pj_per_byte: float | None = _given("writes of inputs to the registers of a PE")
+    output_register_read_pj_per_byte: float | None = _given("reads of sums from the registers of a PE")
+    output_register_write_pj_per_byte: float | None = _given("writes of sums to the registers of a PE")
     weight_buffer_read_pj_per_byte: float | None = _given("reads of weights from their buffer")
     weight_buffer_write_pj_per_byte: float | None = _given("writes of weights to their buffer")
     input_buffer_read_pj_per_byte: float | None = _given("reads of inputs from their buffer")
@@ -263,8 +269,20 @@ class Technology:
         """
         fitted = self.sram_read_pj_per_byte if access == "read" else self.sram_write_pj_per_byte
         fit = fitted(capacity_bytes, width_bytes, banks, two_ports)
-        given = getattr(self, f"{operand}_buffer_{access}_pj_per_byte")
-        return fit if given is None else np.full_like(fit, given)
+        return self._unless_given(f"{operand}_buffer_{access}_pj_per_byte", fit)
+
+    def register_pj_per_byte(self, operand: str, access: str, capacity_bytes: Array) -> Array:
+        """A ``"read"`` or ``"write"`` of the registers of ``"weight"``, ``"input"`` or ``"output"`` in a PE [pJ/byte].
+
+        What is given outright for it, else `register_energy_pj_per_byte`.
+        """
+        fit = self.register_energy_pj_per_byte(capacity_bytes)
+        return self._unless_given(f"{operand}_register_{access}_pj_per_byte", fit)
+
+    def _unless_given(self, name: str, fit: Array) -> Array:
+        """An energy that is given outright, alike for all of `fit`, or `fit`."""
+        given = getattr(self, name)
+        return fit if given is None else np.full_like(fit, given, dtype=np.float64)
 
     def _sram_pj_per_byte(
         self, access: str, capacity_bytes: Array, width_bytes: Array, banks: Array, two_ports: Array

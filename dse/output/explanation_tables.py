@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isclose
 from typing import Any
 
 from rich.console import Group, JustifyMethod, RenderableType
@@ -94,7 +95,7 @@ def sensitivity_table(explanation: Explanation) -> Table:
     """Every variable: the next level down and up, with cycles saved and area, and the elasticity of the latency."""
     table = _table(
         "What each variable buys: time saved (negative: lost) and area added, one level down and up\n"
-        "(in brackets: without the DRAM interface, where that changes)"
+        "(*: area of the DRAM interface)"
     )
     _add_columns(
         table,
@@ -129,13 +130,13 @@ def _cells(row, latency_s: float) -> list[str]:
     value = row["value"] if isinstance(row["value"], str | bool) else number(row["value"])
     if not row["feasible"]:
         return [str(value), "too big", ""]
-    return [str(value)[:24], f"{100 - 100 * row['latency_s'] / latency_s:+.1f} %", added_area(row)]
+    return [str(value)[:24], f"{100 - 100 * row['latency_s'] / latency_s:+.1f} %", _added_area(row)]
 
 
-def added_area(row: Any) -> str:
-    """Area that a change adds [mm2]; in brackets without the DRAM interface, where that changes."""
-    core = "" if row["core_area_mm2"] == row["area_mm2"] else f" ({row['core_area_mm2']:+.3g})"
-    return f"{row['area_mm2']:+.3g}{core}"
+def _added_area(row: Any) -> str:
+    """Area that a change adds [mm2]; with a star where the DRAM interface has it."""
+    mark = "" if isclose(row["core_area_mm2"], row["area_mm2"], abs_tol=1e-9) else "*"
+    return f"{row['area_mm2']:+.3g}{mark}"
 
 
 def tuned_report(tuned: Tuned, most: int = 20) -> RenderableType:
