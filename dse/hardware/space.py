@@ -193,14 +193,14 @@ class DesignSpace:
 
     def encode(self, design: Accelerator) -> np.ndarray:
         """Genes (n_var,) of a design; a ValueError names the parameter that is not on the grid."""
-        set_by_type = {"dram_gbps"} if design.dram_type else set()
+        set_by_type = "dram_gbps" if design.dram_type else ""
         for name in PARAMETERS:
             value, fixed = getattr(design, name), getattr(self.base, name)
-            if name not in (*self.names, *set_by_type) and value != fixed:
+            if name not in (*self.names, set_by_type) and value != fixed:
                 raise ValueError(f"{name}={value!s} is not in space {self.name!r}, which fixes it at {fixed!s}")
         genes = np.empty(self.n_var, dtype=np.int64)
         for i, v in enumerate(self.variables):
-            value = v.levels[0] if v.name in set_by_type else getattr(design, v.name)
+            value = getattr(design, v.name)
             if value not in v.levels:
                 raise ValueError(
                     f"{v.name}={value!s} is not in space {self.name!r}; its levels are {levels_text(v.levels)}"

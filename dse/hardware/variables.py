@@ -96,7 +96,6 @@ def check_kind(name: str, values: tuple[object, ...]) -> None:
 def checked_levels(variable: Variable, variables: tuple[Variable, ...], base: Accelerator) -> Variable:
     """The variable with every level as `Accelerator` holds it, each built once with the first levels of the others."""
     others = {v.name: v.levels[0] for v in variables}
-    others |= {"dram_type": ""} if variable.name == "dram_gbps" else {}  # a type would set it
     levels = []
     for level in variable.levels:
         try:
@@ -114,10 +113,8 @@ def check_corners(variables: tuple[Variable, ...], base: Accelerator) -> None:
     most banks), and the array must have the sub-axes of a dataflow (fewest rows and columns).
     """
     levels = {v.name: v.levels for v in variables}
-    if "dram_gbps" in levels and all(levels.get("dram_type", (base.dram_type,))):
-        raise ValueError(
-            "variable 'dram_gbps': every design names a dram_type, which sets it; leave it out and vary dram_channels"
-        )
+    if "dram_gbps" in levels and any(levels.get("dram_type", (base.dram_type,))):
+        raise ValueError("variable 'dram_gbps': the dram_type of a design sets it; leave it out and vary dram_channels")
     check_dataflows(levels.get("dataflow", (base.dataflow,)), levels, base)
     arrangements = levels.get("buffers", (base.buffers,))
     for arrangement, widest in itertools.product(arrangements, (True, False)):
