@@ -21,7 +21,7 @@ from dse.networks.layers import LOOPS, MacLayer
 
 TECHNOLOGY = Technology()
 
-OWN_DRAM = DramType("made up", channel_gbps=5, pj_per_bit=3, background_w_per_channel=2)
+OWN_DRAM = DramType("made up", channel_gbps=4, pj_per_bit=3, background_w_per_channel=2)
 
 RESULT_COLUMNS = {
     "cycles": k.CYCLES, "energy_pj": k.ENERGY_PJ, "ideal_cycles": k.IDEAL, "spatial_loss_cycles": k.SPATIAL_LOSS,
@@ -187,7 +187,7 @@ def accelerators(draw, dataflow=None, least_bytes: int = 16, most_bytes: int = 4
         resident_activation_fraction=draw(st.sampled_from((0.0, 0.0, 0.25))),
         dram_gbps=draw(st.sampled_from((0.3, 1, 3, 16, 700))),
         dram_type=draw(st.sampled_from(("", "", "HBM2", "LPDDR4", OWN_DRAM))),
-        dram_channels=draw(st.sampled_from((0.02, 0.5, 3))), clock_ghz=draw(st.sampled_from((0.5, 1.0, 1.3))),
+        dram_channels=draw(st.sampled_from((0.0625, 0.5, 3))), clock_ghz=draw(st.sampled_from((0.5, 1.0, 1.3))),
         weight_bits=draw(st.sampled_from((4, 8, 16))), activation_bits=draw(st.sampled_from((4, 8, 16))),
         accumulator_bits=draw(st.sampled_from((16, 20, 32))), vector_lanes=draw(st.integers(1, 16)),
     )  # fmt: skip

@@ -316,7 +316,7 @@ def test_areas_with_and_without_interface_and_what_is_assumed_are_printed(dse_co
         out = dse_command(*line)[1]
         assert plain in " ".join(out.split()) and "without" in out
         typed = dse_command(*line, "--set", "dram_type=DDR4", "--set", "dram_channels=0.5")[1]
-        said = "Assumed: DDR4: its PHY takes 0.3 mm2 per GB/s, the price at 45 nm; none is published."
+        said = "Assumed: DDR4: its PHY takes 0.3 mm2 per GB/s, the price at 45 nm, for want of figures."
         assert said in " ".join(typed.split())
     assert plain in finished.stdout and "area without DRAM interface" in finished.stdout
     assert "core_area_mm2" in (files / "finished" / "front.csv").read_text().splitlines()[0]

@@ -88,5 +88,4 @@ def assumptions(dram_type: DramType | str, technology: Technology) -> list[str]:
         return [f"{of}; {price}; its background power is left out"]
     lacking = [price] if dram_type.phy_mm2_per_channel is None else []
     lacking += ["its background power is left out"] if dram_type.background_w_per_channel is None else []
-    return [f"{dram_type}: {' and '.join(lacking)}; neither is published" if len(lacking) == 2
-            else f"{dram_type}: {lacking[0]}; none is published"] if lacking else []  # fmt: skip
+    return [f"{dram_type}: {' and '.join(lacking)}, for want of figures"] if lacking else []
