@@ -15,11 +15,14 @@ from dse.costs.mapping import DRAM_ORDERS, GROUPS, Mapping
 from dse.costs.traffic import overflow
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, PORT_MODELS, Accelerator, buffer_groups
 from dse.hardware.dataflow import DATAFLOWS, Dataflow, SpatialOption, places_taken
+from dse.hardware.dram_types import DramType
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, MacLayer
 
 TECHNOLOGY = replace(Technology(), clock_gating_share=0.3, io_idle_w=0.02, vdd_v=0.9)
 """Where every term of the energy counts."""
+
+OWN_DRAM = DramType("made up", channel_gbps=4, pj_per_bit=3, background_w_per_channel=2)
 
 RESULT_COLUMNS = {
     "cycles": k.CYCLES, "energy_pj": k.ENERGY_PJ, "ideal_cycles": k.IDEAL, "spatial_loss_cycles": k.SPATIAL_LOSS,
@@ -184,7 +187,9 @@ def accelerators(draw, dataflow=None, least_bytes: int = 16, most_bytes: int = 4
         port_model=draw(st.sampled_from(PORT_MODELS)), separate_ports=draw(st.one_of(st.just(""), subsets("WIO"))),
         double_buffered=draw(subsets("WIO")), bypass=draw(subsets("WIO")),
         resident_activation_fraction=draw(st.sampled_from((0.0, 0.0, 0.25))),
-        dram_gbps=draw(st.sampled_from((0.3, 1, 3, 16, 700))), clock_ghz=draw(st.sampled_from((0.5, 1.0, 1.3))),
+        dram_gbps=draw(st.sampled_from((0.3, 1, 3, 16, 700))),
+        dram_type=draw(st.sampled_from(("", "", "HBM2", "LPDDR4", OWN_DRAM))),
+        dram_channels=draw(st.sampled_from((0.0625, 0.5, 3))), clock_ghz=draw(st.sampled_from((0.5, 1.0, 1.3))),
         weight_bits=draw(st.sampled_from((4, 8, 16))), activation_bits=draw(st.sampled_from((4, 8, 16))),
         accumulator_bits=draw(st.sampled_from((16, 20, 32))), vector_lanes=draw(st.integers(1, 16)),
         engine_flip_flop_bits=draw(st.sampled_from((0.0, 0.0, 5000.0))),

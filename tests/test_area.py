@@ -128,9 +128,9 @@ def test_dataflow_may_be_a_name_or_a_value():
 
 def test_bandwidth_is_never_free():
     slow, fast = (blocks_of(Accelerator(dram_gbps=x)) for x in (16, 32))
-    assert fast["dram_interface"] == 2 * slow["dram_interface"] == pytest.approx(32 * 0.31)
+    assert fast["dram_interface"] == 2 * slow["dram_interface"] == pytest.approx(32 * 0.30)
     at_7_nm = blocks_of(Accelerator(dram_gbps=16), Technology.at(7))
-    assert at_7_nm["dram_interface"] == slow["dram_interface"]
+    assert 16 * 0.076 < at_7_nm["dram_interface"] < 16 * 0.1
 
 
 def test_leakage_is_per_cell_area():

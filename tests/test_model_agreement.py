@@ -130,6 +130,13 @@ def walked_energy_pj(layer, design, option, mapping, moved, got) -> dict[str, fl
     }
 
 
+def dram_prices(design: Accelerator) -> tuple[float, float]:
+    """Energy of a bit [pJ] and what the DRAM takes in any case [W]."""
+    if not design.dram_type:
+        return TECHNOLOGY.dram_pj_per_bit, 0.0
+    return design.dram_type.pj_per_bit, (design.dram_type.background_w_per_channel or 0.0) * design.dram_channels
+
+
 @settings(max_examples=450)
 @given(cases())
 def test_kernel_equals_walker(case):
@@ -152,6 +159,10 @@ def test_kernel_equals_walker(case):
             if got[name] != (pytest.approx(value, rel=CLOSE) if name.startswith("port") else value)
         }
         assert not wrong, (wrong, layer, design, mapping, resident)
+        moved = sum(value for name, value in expected.items() if name.startswith("dram_"))
+        price_pj, idle_w = dram_prices(design)
+        idle_pj = idle_w * 1e12 * got["cycles"] / (design.clock_ghz * 1e9)
+        assert got["dram_pj"] == pytest.approx(8 * price_pj * moved + idle_pj, rel=1e-9)
         tile = tile_bytes(layer, design, mapping)
         assert tile["W"] == walk.tile_words["W"] * words["W"]
         assert tile["O"] == walk.tile_words["O"] * words["sum"]

@@ -9,8 +9,12 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+import dse
+from dse.costs.formulas import mapping_cost
 from dse.hardware import node_scaling as scaling
+from dse.hardware.accelerator import Accelerator
 from dse.hardware.technology import Technology, adder_tree_bits
+from dse.networks.layers import MacLayer
 
 TECHNOLOGY = Technology()
 NUMBERS = [f.name for f in fields(Technology) if f.name not in ("name", "dram_type", "notes")]
@@ -230,7 +234,8 @@ def test_nodes_scale_logic_but_not_dram():
         assert after.multiplier_8x8bit_pj < before.multiplier_8x8bit_pj
         assert after.sram_1kib_64bit_um2 < before.sram_1kib_64bit_um2
     assert len({t.dram_pj_per_byte for t in nodes}) == 1
-    assert len({t.dram_interface_mm2_per_gbps for t in nodes}) == 1
+    phys = [t.dram_interface_mm2_per_gbps for t in nodes]
+    assert phys == sorted(phys, reverse=True) and phys[0] == phys[1] == 0.30 and 0.02 < phys[-1] < 0.1
     assert len({(t.leakage_sram_w_per_mm2, t.leakage_logic_w_per_mm2) for t in nodes}) == 1
     assert all(t.nominal_vdd_v == t.vdd_v == scaling.nominal_vdd_v(t.node_nm) for t in nodes)
     assert Technology.at() == Technology.at(45) == TECHNOLOGY
@@ -311,3 +316,81 @@ def test_travels_between_processes():
     assert pickle.loads(pickle.dumps(t)) == t
     assert copy.deepcopy(t).sources() == t.sources()
     assert hash(t) == hash(Technology.at(7))
+
+
+def test_a_file_may_be_a_node_and_a_few_changes(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("[technology]\nbase_nm = 16\ndram_pj_per_bit = 4\n\n[sources]\ndram_pj_per_bit = 'our board'\n")
+    found = Technology.from_toml(path)
+    assert found == replace(Technology.at(16), name="16 nm, changed by mine.toml", dram_pj_per_bit=4)
+    assert found.sources()["dram_pj_per_bit"] == "our board"
+    assert found.sources()["adder_8bit_pj"] == Technology.at(16).sources()["adder_8bit_pj"]
+    found.to_toml(tmp_path / "whole.toml")
+    assert Technology.from_toml(tmp_path / "whole.toml") == found
+    path.write_text("[technology]\nbase_nm = 45\nvdd_v = 0.9\n")
+    assert Technology.from_toml(path).sources()["vdd_v"] == "loaded from mine.toml"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("base_nm = 14", "no technology at 14 nm; the nodes are 65, 45, 28, 22, 16, 7, and none is interpolated"),
+        ("base_nm = 16\ndram_pj_per_bit = -4", "dram_pj_per_bit must not be negative, got -4"),
+        ("base_nm = 16\ndram_pj_per_bits = 4", "did you mean 'dram_pj_per_bit'"),
+        ("base_nm = 16\ninput_buffer_read_pj_per_byte = -1", "input_buffer_read_pj_per_byte must not be negative"),
+        ("base_nm = 16\ninput_buffer_read_pj_per_byte = 'low'", "must be a finite number, got 'low'"),
+        ("dram_pj_per_bit = 4", "give every constant, or base_nm = 45"),
+    ],
+)
+def test_bad_changes_of_a_node_are_one_clear_line(tmp_path, text, message):
+    path = tmp_path / "edited.toml"
+    path.write_text(f"[technology]\n{text}\n")
+    with pytest.raises(ValueError, match="edited.toml") as error:
+        Technology.from_toml(path)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+LEVELS = [(level, operand, access) for level in ("register", "buffer") for operand in ("weight", "input", "output")
+          for access in ("read", "write")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("level", "operand", "access"), LEVELS)
+def test_an_energy_given_outright_is_what_an_access_takes(level, operand, access):
+    """A pJ more a byte adds as many pJ as the layer moves bytes; the same mapping, kernel and formulas alike."""
+    layer = MacLayer("conv", K=24, C=12, OY=6, OX=10, FY=3, FX=3, IY=8, IX=12)
+    design = Accelerator(rows=4, cols=4, port_model="accesses")
+    found = dse.evaluate(design, layer, technology=TECHNOLOGY)
+    mapping = found.mappings["conv"]
+    name = f"{operand}_{level}_{access}_pj_per_byte"
+    energies = []
+    for price in (0.0, 1.0):
+        given = replace(TECHNOLOGY, **{name: price})
+        done = dse.evaluate(design, layer, mapping=mapping, technology=given)
+        assert done.cycles == found.cycles
+        assert mapping_cost(layer, design, given, mapping)["energy_pj"] == pytest.approx(done.energy_j * 1e12, rel=1e-9)
+        energies.append(done.energy()[level] * 1e12)
+    costs, x = mapping_cost(layer, design, TECHNOLOGY, mapping), {"weight": "w", "input": "i", "output": "o"}[operand]
+    if level == "buffer":
+        moved = costs[f"line_{x}_{access}"]
+    else:
+        word = {"w": 1, "i": 1, "o": 4}[x]
+        read = layer.macs / (mapping.lanes if x == "o" else 1) * word
+        moved = read if access == "read" else costs[f"register_{x}"] - read
+    assert energies[1] - energies[0] == pytest.approx(moved) and moved > 0
+
+
+def test_what_is_given_outright_is_written_and_the_rest_left_out(tmp_path):
+    path = tmp_path / "mine.toml"
+    before = replace(TECHNOLOGY, weight_buffer_read_pj_per_byte=0.5)
+    before.to_toml(path)
+    assert "weight_buffer_read_pj_per_byte = 0.5" in path.read_text()
+    assert "weight_buffer_write_pj_per_byte =" not in path.read_text().split("[sources]")[0]
+    assert Technology.from_toml(path) == before
+
+
+def test_the_price_of_a_phy_is_a_power_law_through_two_published_ones():
+    assert scaling.dram_phy_mm2_per_gbps(40) == pytest.approx(1.3 / 4.27, rel=0.02)
+    assert scaling.dram_phy_mm2_per_gbps(6) == pytest.approx(1.45 / 19.2, rel=0.01)
+    assert scaling.dram_phy_mm2_per_gbps(65) == scaling.dram_phy_mm2_per_gbps(45) == 0.30
+    assert 0.57 / 8.8 < scaling.dram_phy_mm2_per_gbps(10) < 2 * 0.57 / 8.8  # LPDDR4's, which is not in the law

@@ -29,6 +29,7 @@ from dse.costs.traffic import (
 from dse.hardware.accelerator import OPERAND_NAMES, Accelerator, buffer_groups
 from dse.hardware.area import area_blocks_mm2, leakage_of_blocks_w
 from dse.hardware.dataflow import SpatialOption
+from dse.hardware.dram import dram_background_w, dram_pj_per_byte
 from dse.hardware.power import clock_pj_per_cycle, transfer_pj_per_byte
 from dse.hardware.technology import Technology
 from dse.networks.layers import OPERANDS, MacLayer, VectorLayer, distinct_positions
@@ -218,8 +219,10 @@ def mac_energy_pj(layer: MacLayer, design: Accelerator, technology: Technology) 
 def register_energy_pj_per_byte(design: Accelerator, technology: Technology, operand: str) -> tuple[float, float]:
     """Read and write energy of the registers of `operand` in a PE [pJ/byte]; a step takes a word of each lane."""
     words = {"W": design.weight_bits * design.macs_per_pe, "I": design.activation_bits * design.macs_per_pe}
-    file = getattr(design, f"{OPERAND_NAMES[operand]}_register_bytes"), words.get(operand, design.accumulator_bits) / 8
-    return float(technology.register_read_pj_per_byte(*file)), float(technology.register_write_pj_per_byte(*file))
+    name, word_bytes = OPERAND_NAMES[operand], words.get(operand, design.accumulator_bits) / 8
+    file = getattr(design, f"{name}_register_bytes"), word_bytes
+    read, write = (technology.register_pj_per_byte(name, x, *file) for x in ("read", "write"))
+    return float(read), float(write)
 
 
 def buffer_energy_pj_per_byte(design: Accelerator, technology: Technology, operand: str) -> tuple[float, float]:
@@ -227,7 +230,8 @@ def buffer_energy_pj_per_byte(design: Accelerator, technology: Technology, opera
     operands = next(held for held in buffer_groups(design.buffers) if operand in held)
     two_ports = bool(set(operands) & set(design.separate_ports))
     buffer = (buffer_capacity_bytes(design, operands), *port_width_and_banks(design, operands), two_ports)
-    return float(technology.sram_read_pj_per_byte(*buffer)), float(technology.sram_write_pj_per_byte(*buffer))
+    read, write = (technology.buffer_pj_per_byte(OPERAND_NAMES[operand], x, *buffer) for x in ("read", "write"))
+    return float(read), float(write)
 
 
 def _columns(design: Accelerator) -> dict[str, np.ndarray]:
@@ -254,6 +258,11 @@ def pj_per_cycle(design: Accelerator, technology: Technology) -> Costs:
     return {"leakage": leakage, "io": io, "clock": float(always[0]), "clock_work": float(work[0])}
 
 
+def dram_background_pj_per_cycle(design: Accelerator) -> float:
+    """What the DRAM of a design takes in every cycle, whatever moves [pJ/cycle]."""
+    return dram_background_w(design) * 1e12 / (design.clock_ghz * 1e9)
+
+
 def copies(layer: MacLayer, option: SpatialOption, mapping: Mapping) -> dict[str, float]:
     """PEs that take each word of W and of I, and that give to each word of O, in one array step [1].
 
@@ -276,8 +285,8 @@ def copies(layer: MacLayer, option: SpatialOption, mapping: Mapping) -> dict[str
 def energy(
     layer: MacLayer, design: Accelerator, technology: Technology, mapping: Mapping, option: SpatialOption, moved: Costs
 ) -> Costs:
-    """Energy by level [pJ] and register bytes: accesses x energy per access, MACs x energy per MAC, clock and leakage x
-    time.
+    """Energy by level [pJ] and register bytes: accesses x energy per access, MACs x energy per MAC; clock, leakage and
+    DRAM background x time.
 
     A MAC reads a weight and an input register; each PE reads and writes a partial sum for `lanes` MACs.  Where the
     input is zero that read is all that is done.  Every word that arrives is written to the registers of each PE that
@@ -313,7 +322,7 @@ def energy(
         "register_pj": register_pj,
         "interconnect_pj": interconnect_pj,
         "buffer_pj": buffer_pj,
-        "dram_pj": dram * technology.dram_pj_per_byte,
+        "dram_pj": dram * dram_pj_per_byte(design, technology) + moved["cycles"] * dram_background_pj_per_cycle(design),
         "vector_pj": layer.vector_operations * float(technology.vector_operation_pj(design.accumulator_bits)),
         "clock_pj": moved["cycles"] * timed["clock"] + moved["ideal_cycles"] * timed["clock_work"],
         "io_pj": moved["cycles"] * timed["io"],
@@ -326,8 +335,8 @@ def energy(
 def lower_bounds(layer: MacLayer, design: Accelerator, technology: Technology, resident: frozenset[str]) -> Costs:
     """What no mapping can beat: ``bound_cycles = max(MACs / peak, compulsory bytes / bandwidth)`` and ``bound_pj``.
 
-    Compulsory: every operand that is not resident crosses the DRAM link once.  MACs, these bytes, and clock and leakage
-    of `bound_cycles` bound the energy.
+    Compulsory: every operand that is not resident crosses the DRAM link once.  MACs, these bytes, and what runs with
+    time in `bound_cycles` bound the energy.
     """
     words, macs = word_bytes(layer, design), math.prod(layer.loop_bounds)
     dense = design.feature_map_compression
@@ -341,10 +350,9 @@ def lower_bounds(layer: MacLayer, design: Accelerator, technology: Technology, r
     cycles = max(macs / design.macs_per_cycle, moved / dram_bytes_per_cycle(design))
     timed = pj_per_cycle(design, technology)
     mac_pj = mac_energy_pj(layer, design, technology) * (1 - layer.zero_share)
-    energy_pj = macs * mac_pj + moved * technology.dram_pj_per_byte
-    energy_pj += macs / design.macs_per_cycle * timed["clock_work"] + cycles * (
-        timed["clock"] + timed["io"] + timed["leakage"]
-    )
+    always_pj = timed["clock"] + timed["io"] + timed["leakage"] + dram_background_pj_per_cycle(design)
+    energy_pj = macs * mac_pj + moved * dram_pj_per_byte(design, technology)
+    energy_pj += macs / design.macs_per_cycle * timed["clock_work"] + cycles * always_pj
     return {"bound_cycles": cycles, "bound_pj": energy_pj}
 
 
@@ -369,10 +377,12 @@ def vector_cost(
     dram = (bytes_in + bytes_out) / dram_bytes_per_cycle(design)
     cycles = max(vector, port, dram)
     read_pj, write_pj = buffer_energy_pj_per_byte(design, technology, "I")
-    timed = pj_per_cycle(design, technology)
+    timed, background_pj = pj_per_cycle(design, technology), dram_background_pj_per_cycle(design)
+    always_pj = timed["clock"] + timed["io"] + timed["leakage"] + background_pj
+    moved_pj = (bytes_in + bytes_out) * dram_pj_per_byte(design, technology)
     levels = {
         "buffer_pj": read * read_pj + write * write_pj,
-        "dram_pj": (bytes_in + bytes_out) * technology.dram_pj_per_byte,
+        "dram_pj": moved_pj + cycles * background_pj,
         "vector_pj": layer.operations * float(technology.vector_operation_pj(design.accumulator_bits)),
         "clock_pj": cycles * timed["clock"],
         "io_pj": cycles * timed["io"],
@@ -395,5 +405,5 @@ def vector_cost(
         "buffer_i_write": write,
         **stays,
         "bound_cycles": max(vector, dram),
-        "bound_pj": levels["dram_pj"] + max(vector, dram) * (timed["clock"] + timed["io"] + timed["leakage"]),
+        "bound_pj": moved_pj + max(vector, dram) * always_pj,
     }

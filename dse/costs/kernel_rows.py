@@ -15,9 +15,10 @@ from typing import Any, TypedDict
 import numpy as np
 
 from dse.costs import kernels as k
-from dse.hardware.accelerator import Accelerator, buffer_groups
+from dse.hardware.accelerator import NAMED, OPERAND_NAMES, Accelerator, buffer_groups
 from dse.hardware.area import Columns, area_blocks_mm2, leakage_of_blocks_w
 from dse.hardware.dataflow import DRAM_ORDERS, Dataflow, check_fits, dataflow_named
+from dse.hardware.dram import dram_of
 from dse.hardware.power import clock_pj_per_cycle, transfer_pj_per_byte
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, OPERANDS, MacLayer, Network, VectorLayer
@@ -82,7 +83,7 @@ def parameter_columns(design: Accelerator) -> dict[str, np.ndarray]:
     columns = {}
     for name in (field.name for field in fields(design)):
         value = getattr(design, name)
-        column = np.empty(1, dtype=object if isinstance(value, str | Dataflow) else float)
+        column = np.empty(1, dtype=object if isinstance(value, (str, *NAMED)) else float)
         column[0] = value
         columns[name] = column
     return columns
@@ -140,7 +141,8 @@ def design_rows(columns: Columns, technology: Technology) -> tuple[np.ndarray, n
     rows = np.zeros((n, k.N_DESIGN))
     clock_hz = columns["clock_ghz"] * 1e9
     rows[:, k.ROWS], rows[:, k.COLS], rows[:, k.LANES] = columns["rows"], columns["cols"], columns["macs_per_pe"]
-    rows[:, k.DRAM_BYTES_PER_CYCLE] = columns["dram_gbps"] * 1e9 / clock_hz
+    dram = dram_of(columns, technology)
+    rows[:, k.DRAM_BYTES_PER_CYCLE] = dram.gbps * 1e9 / clock_hz
     rows[:, k.WEIGHT_BYTES] = columns["weight_bits"] / 8
     rows[:, k.ACTIVATION_BYTES] = columns["activation_bits"] / 8
     rows[:, k.ACCUMULATOR_BYTES] = columns["accumulator_bits"] / 8
@@ -167,7 +169,7 @@ def design_rows(columns: Columns, technology: Technology) -> tuple[np.ndarray, n
     rows[:, k.PJ_MAC_DYNAMIC] = technology.mac_energy_pj(  # both operands are activations
         columns["activation_bits"], columns["activation_bits"], columns["accumulator_bits"], columns["macs_per_pe"]
     )
-    rows[:, k.PJ_DRAM] = technology.dram_pj_per_byte
+    rows[:, k.PJ_DRAM], rows[:, k.PJ_DRAM_CYCLE] = dram.pj_per_byte, dram.background_w * 1e12 / clock_hz
     rows[:, k.PJ_VECTOR] = technology.vector_operation_pj(columns["accumulator_bits"])
     blocks = area_blocks_mm2(columns, technology)
     rows[:, k.PJ_LEAK_CYCLE] = leakage_of_blocks_w(blocks, technology) * 1e12 / clock_hz
@@ -210,8 +212,8 @@ def _buffer_columns(columns: Columns, technology: Technology, rows: np.ndarray) 
         registers = columns[f"{name}_register_bytes"]
         rows[:, k.REG_W + i] = registers
         rows[:, k.LINK_W + i] = columns[f"{name}_buffer_width_bytes"]
-        rows[:, k.PJ_REG_READ_W + i] = technology.register_read_pj_per_byte(registers, words[i])
-        rows[:, k.PJ_REG_WRITE_W + i] = technology.register_write_pj_per_byte(registers, words[i])
+        rows[:, k.PJ_REG_READ_W + i] = technology.register_pj_per_byte(name, "read", registers, words[i])
+        rows[:, k.PJ_REG_WRITE_W + i] = technology.register_pj_per_byte(name, "write", registers, words[i])
         capacity[every, layout[:, i]] += columns[f"{name}_buffer_kib"] * 1024
         width[every, layout[:, i]] += columns[f"{name}_buffer_width_bytes"]
         banks[every, layout[:, i]] += columns[f"{name}_buffer_banks"]
@@ -221,10 +223,10 @@ def _buffer_columns(columns: Columns, technology: Technology, rows: np.ndarray) 
     accesses = np.equal(columns["port_model"], "accesses").astype(bool)
     rows[:, k.BANKS_0 : k.BANKS_0 + 3] = np.where(accesses[:, None], np.maximum(banks, 1.0), 0.0)
     rows[:, k.WRITES_APART_0 : k.WRITES_APART_0 + 3] = apart
-    for i in range(3):
+    for i, name in enumerate(OPERAND_NAMES.values()):
         of = tuple(values[every, layout[:, i]] for values in (capacity, width, banks, apart))
-        rows[:, k.PJ_READ_W + i] = technology.sram_read_pj_per_byte(*of)
-        rows[:, k.PJ_WRITE_W + i] = technology.sram_write_pj_per_byte(*of)
+        rows[:, k.PJ_READ_W + i] = technology.buffer_pj_per_byte(name, "read", *of)
+        rows[:, k.PJ_WRITE_W + i] = technology.buffer_pj_per_byte(name, "write", *of)
     rows[:, k.STORE_BYTES] = columns["resident_activation_fraction"] * capacity[every, layout[:, 1]]
 
 

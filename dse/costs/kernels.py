@@ -68,8 +68,8 @@ N_VECTOR = 4
  OPTION_COUNT, PJ_MAC, PJ_REG_READ_W, PJ_REG_READ_I, PJ_REG_READ_O, PJ_REG_WRITE_W, PJ_REG_WRITE_I, PJ_REG_WRITE_O, PJ_READ_W, PJ_READ_I, PJ_READ_O, PJ_WRITE_W, PJ_WRITE_I,
  PJ_WRITE_O, PJ_DRAM, PJ_FEED_W, PJ_FEED_I, PJ_FEED_O, PJ_ON_W, PJ_ON_I, PJ_ON_O, PJ_VECTOR, PJ_LEAK_CYCLE, PJ_IO_CYCLE, PJ_CLOCK_CYCLE, PJ_CLOCK_MAC, PJ_MAC_DYNAMIC, OVERLAP_LOAD, LINK_W, LINK_I, LINK_O,
  PADDED_W, PADDED_I, PADDED_O, COMPRESSION, TWICE_W, TWICE_I, TWICE_O, RELOAD, BANKS_0, BANKS_1, BANKS_2,
- WRITES_APART_0, WRITES_APART_1, WRITES_APART_2) = range(74)  # fmt: skip
-N_DESIGN = 74
+ WRITES_APART_0, WRITES_APART_1, WRITES_APART_2, PJ_DRAM_CYCLE) = range(75)  # fmt: skip
+N_DESIGN = 75
 # Columns of a spatial-option row: up to four loops an axis (-1 = none), allowed stationary operands, flags; the largest
 # factor of each loop of each axis (infinite = none) and whether it is a sub-axis of its own; the mapping family: buffer
 # tiles of whole rows, allowed orders of the DRAM loops (bits by row of ORDERS), operands that cross the DRAM link once
@@ -896,7 +896,7 @@ def _energy(case, mapping, out):
 
 @_inner
 def _latency(case, cycles, ends, stop, out):
-    """Cycles, their waterfall, the bound and the energy of clock, interfaces and leakage meanwhile.
+    """Cycles, their waterfall, the bound and the energy of clock, interfaces, leakage and waiting DRAM meanwhile.
 
     From array cycles, `_ends`, `_stop_cycles`, and what `_account` has put into `out`.
     """
@@ -935,6 +935,7 @@ def _latency(case, cycles, ends, stop, out):
     out[PJ_TOTAL_LEAKAGE] = out[CYCLES] * design[PJ_LEAK_CYCLE]
     out[PJ_TOTAL_IO] = out[CYCLES] * design[PJ_IO_CYCLE]
     out[PJ_TOTAL_CLOCK] += out[CYCLES] * design[PJ_CLOCK_CYCLE]
+    out[PJ_TOTAL_DRAM] += out[CYCLES] * design[PJ_DRAM_CYCLE]
     out[ENERGY_PJ] += out[CYCLES] * _pj_per_cycle(design)
     _bounds(case, ideal, out)
 
@@ -942,7 +943,7 @@ def _latency(case, cycles, ends, stop, out):
 @_inner
 def _pj_per_cycle(design):
     """Energy of every cycle, whatever is done in it [pJ]."""
-    return design[PJ_LEAK_CYCLE] + design[PJ_IO_CYCLE] + design[PJ_CLOCK_CYCLE]
+    return design[PJ_LEAK_CYCLE] + design[PJ_IO_CYCLE] + design[PJ_CLOCK_CYCLE] + design[PJ_DRAM_CYCLE]
 
 
 @_inner
@@ -3236,15 +3237,15 @@ def vector_cost(layer, design, bytes_in, bytes_out, out):
     elif port > vector:
         out[BOUND] = BOUND_BUFFER_0 + design[BUFFER_I]
     out[PJ_TOTAL_BUFFER] = out[BUFFER_I_READ] * design[PJ_READ_I] + out[BUFFER_I_WRITE] * design[PJ_WRITE_I]
-    out[PJ_TOTAL_DRAM] = moved * design[PJ_DRAM]
+    out[PJ_TOTAL_DRAM] = moved * design[PJ_DRAM] + out[CYCLES] * design[PJ_DRAM_CYCLE]
     out[PJ_TOTAL_VECTOR] = layer[V_OPERATIONS] * design[PJ_VECTOR]
     out[PJ_TOTAL_LEAKAGE] = out[CYCLES] * design[PJ_LEAK_CYCLE]
     out[PJ_TOTAL_IO] = out[CYCLES] * design[PJ_IO_CYCLE]
     out[PJ_TOTAL_CLOCK] = out[CYCLES] * design[PJ_CLOCK_CYCLE]
-    out[ENERGY_PJ] = out[PJ_TOTAL_BUFFER] + out[PJ_TOTAL_DRAM] + out[PJ_TOTAL_VECTOR] + out[CYCLES] * _pj_per_cycle(design)
+    out[ENERGY_PJ] = out[PJ_TOTAL_BUFFER] + moved * design[PJ_DRAM] + out[PJ_TOTAL_VECTOR] + out[CYCLES] * _pj_per_cycle(design)
     out[BOUND_CYCLES] = max(vector, dram)
     out[LEAST] = out[BOUND_CYCLES]
-    out[BOUND_PJ] = out[PJ_TOTAL_DRAM] + out[BOUND_CYCLES] * _pj_per_cycle(design)
+    out[BOUND_PJ] = moved * design[PJ_DRAM] + out[BOUND_CYCLES] * _pj_per_cycle(design)
 
 
 @_entry

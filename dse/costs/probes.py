@@ -31,6 +31,7 @@ from dse.costs.results import metric_columns
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, INTERCONNECTS, PORT_MODELS, Accelerator
 from dse.hardware.area import area_mm2, leakage_w
 from dse.hardware.dataflow import Dataflow, SpatialOption, dataflow_named
+from dse.hardware.dram_types import DramType
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, MacLayer, Network, Sizes, VectorLayer
 
@@ -93,6 +94,8 @@ LEVELS: dict[str, tuple] = {
     "port_model": PORT_MODELS,
     "separate_ports": ("", "", "O", "WI", "WIO"),
     "engine_flip_flop_bits": (0.0, 0.0, 75_000.0),
+    "dram_type": (DramType("known in part", 12.8, 6.0), "", "", "", "", "HBM2"),
+    "dram_channels": (1.0, 2.0, 0.5),
 }  # fmt: skip
 """Levels of every parameter in the probe set."""
 

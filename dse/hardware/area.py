@@ -2,7 +2,8 @@
 
 PEs (MACs, three register files, control), interconnect, buffers and what feeds them, vector unit, engines and fixed
 part are cells.  Standard cells take a layout overhead (filler, clock network), memories none; the DRAM interface costs
-area in proportion to its bandwidth.  Every block is non-decreasing in every size parameter.
+area by channel or in proportion to its bandwidth (`dse.hardware.dram`).  Every block is non-decreasing in every size
+parameter.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, INTERCONNECTS, OPERAND_NAMES, buffer_groups
+from dse.hardware.dram import dram_of
 from dse.hardware.logic import Columns, column_reader, dataflows, logic, text_column
 from dse.hardware.technology import Technology, adder_tree_bits
 
@@ -61,13 +63,18 @@ def area_blocks_mm2(columns: Columns, technology: Technology, layout: bool = Tru
         "fixed": np.full(pes.shape, overhead * t.fixed_um2),
     }
     blocks = {name: area * 1e-6 for name, area in blocks_um2.items()}
-    blocks["dram_interface"] = number("dram_gbps") * t.dram_interface_mm2_per_gbps
+    blocks["dram_interface"] = dram_of(columns, t).interface_mm2
     return {name: blocks[name] for name in AREA_BLOCKS}
 
 
 def area_mm2(columns: Columns, technology: Technology) -> np.ndarray:
     """Area of each design [mm2], shape (n,): the sum of its blocks in the order of `AREA_BLOCKS`."""
     return sum_blocks(area_blocks_mm2(columns, technology))
+
+
+def core_area_mm2(blocks: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Area without the DRAM interface [mm2], (n,): the sum of the other `blocks`, each (n,) [mm2]."""
+    return sum_blocks({**blocks, "dram_interface": np.zeros_like(blocks["fixed"])})
 
 
 def leakage_w(columns: Columns, technology: Technology) -> np.ndarray:

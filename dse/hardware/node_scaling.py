@@ -3,8 +3,8 @@
 Area is a published matrix.  Energy is a published polynomial in the supply voltage for each node and
 transistor type; a ratio of two polynomials, each at its node's nominal voltage, scales an energy.
 Nodes between two published ones are interpolated log-log in the node's name.  The capacitance of a pin
-follows two open cell libraries.  DRAM, its interface and leakage do not follow these laws and are not
-scaled with them.
+follows two open cell libraries.  DRAM and leakage do not follow these laws and are not scaled with them;
+the PHY of the DRAM has a law of its own.
 """
 
 from __future__ import annotations
@@ -87,6 +87,23 @@ def scale_factor(quantity: str, node_nm: float, base_nm: int = 45) -> float:
     share = math.log(high / node_nm) / math.log(high / low)
     ends = [1.0 if n == base_nm else _published(n, base_nm, quantity) for n in (high, low)]
     return ends[0] * (ends[1] / ends[0]) ** share
+
+
+DRAM_PHY_MM2_PER_GBPS = {40: 0.30, 6: 0.076}
+"""Published PHYs of two generations of DRAM, by node of the chip [mm2 per GB/s], without controllers.
+
+DDR3-2133, 16 bit, 1.3 mm2 for 4.27 GB/s (Synopsys, as quoted in McPAT's memoryctrl.cc); DDR5-4800, 32 bit, 1.45 mm2 for
+19.2 GB/s (die photographs; PrincetonUniversity/LLMCompass, cost_model.py)."""
+
+
+def dram_phy_mm2_per_gbps(node_nm: float) -> float:
+    """Price of a DRAM PHY on a chip of a node [mm2 per GB/s]: a power law through `DRAM_PHY_MM2_PER_GBPS`.
+
+    A PHY hardly shrinks; but a chip has the memory of its time, which moves more a pin and mm2.  Above 40 nm the price
+    stays, since no larger one is published.
+    """
+    (old_nm, old), (new_nm, new) = DRAM_PHY_MM2_PER_GBPS.items()
+    return min(old, old * (node_nm / old_nm) ** (math.log(old / new) / math.log(old_nm / new_nm)))
 
 
 def nominal_vdd_v(node_nm: float) -> float:

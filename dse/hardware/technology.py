@@ -94,6 +94,11 @@ def _leakage(name: str) -> Any:
     return _constant(value, f"class nominal: {source}; not scaled over nodes")
 
 
+def _given(what: str) -> Any:
+    """An energy that may be given outright; None: it follows from the other constants."""
+    return field(default=None, metadata={"source": f"{what}, given outright; not given: from the other constants"})
+
+
 TWO_PORTS_AREA_FACTOR = 1.3
 """Cells of a memory with a read port and a write port / with one port for both [1].
 
@@ -128,7 +133,13 @@ class Technology:
     nominal_vdd_v: float = _constant(
         1.0, "supply that the energies of cells and memories below, and leakage, stand for"
     )
-    dram_type: str = field(default="LPDDR4", metadata={"source": "choice: the usual memory of edge accelerators"})
+    dram_type: str = field(
+        default="LPDDR4",
+        metadata={
+            "source": "label of the memory that dram_pj_per_bit is of, the usual one of edge accelerators; a design "
+            "with a dram_type of its own takes the energy of that"
+        },
+    )
 
     # Arithmetic: published operations; between them a line in width (add), a power of the product of widths (multiply).
     adder_8bit_pj: float = _constant(0.03, _HOROWITZ, "energy")
@@ -288,12 +299,27 @@ class Technology:
         8, "LPDDR4, hwcomponents-cacti 1.0.40 table.  Others: HBM2 3.9 to 6.25, GDDR6 6.5, DDR3/4 20, DDR3 70 pJ/bit"
     )
     dram_interface_mm2_per_gbps: float = _constant(
-        0.31,
-        "Synopsys 16-bit DDR3-2133 PHY with I/O, 1.3 mm2 at 40 nm for 4.27 GB/s, and Cadence controller, 0.15 mm2 at "
-        "65 nm for 12.8 GB/s (both as quoted in McPAT's memoryctrl.cc).  Range: 0.03 (HBM2E PHY at 7 nm, ARK, MICRO "
-        "2022: 29.6 mm2 for 1 TB/s) to 0.69 (TPU v1, 28 nm: I/O 10 % of <= 331 mm2 for 34 + 14 GB/s).  Analogue and "
-        "pads: the same at every node",
+        scaling.dram_phy_mm2_per_gbps(45),
+        "PHY of a design that names no dram_type: DDR3-2133, 16 bit, 1.3 mm2 for 4.27 GB/s at 40 nm (Synopsys, as "
+        "quoted in McPAT's memoryctrl.cc), DDR5-4800, 32 bit, 1.45 mm2 for 19.2 GB/s at 6 nm (die photographs, "
+        "LLMCompass), between them a power law of the node, above 40 nm the same.  Range of published PHYs: 0.02 "
+        "(HBM2E, 7 nm) to 0.30; LPDDR4 at 10 nm 0.065 (0.11 by the law).  Controllers, 0.01 to 0.04, and other I/O "
+        "(0.69 with all of TPU v1's) are not in it",
     )
+
+    # Energies of accesses to an operand's registers in a PE and to its buffer, where they are known.
+    weight_register_read_pj_per_byte: float | None = _given("reads of weights from the registers of a PE")
+    weight_register_write_pj_per_byte: float | None = _given("writes of weights to the registers of a PE")
+    input_register_read_pj_per_byte: float | None = _given("reads of inputs from the registers of a PE")
+    input_register_write_pj_per_byte: float | None = _given("writes of inputs to the registers of a PE")
+    output_register_read_pj_per_byte: float | None = _given("reads of sums from the registers of a PE")
+    output_register_write_pj_per_byte: float | None = _given("writes of sums to the registers of a PE")
+    weight_buffer_read_pj_per_byte: float | None = _given("reads of weights from their buffer")
+    weight_buffer_write_pj_per_byte: float | None = _given("writes of weights to their buffer")
+    input_buffer_read_pj_per_byte: float | None = _given("reads of inputs from their buffer")
+    input_buffer_write_pj_per_byte: float | None = _given("writes of inputs to their buffer")
+    output_buffer_read_pj_per_byte: float | None = _given("reads of sums from their buffer")
+    output_buffer_write_pj_per_byte: float | None = _given("writes of sums to their buffer")
 
     # Leakage, and interfaces that wait: on as long as the design is.
     leakage_sram_w_per_mm2: float = _leakage("leakage_sram_w_per_mm2")
@@ -314,11 +340,11 @@ class Technology:
         for name in ("name", "dram_type"):
             if not isinstance(getattr(self, name), str):
                 raise ValueError(f"Technology: {name} must be text, got {getattr(self, name)!r}")
-        for f in _numbers():
+        for f in (*_numbers(), *(f for f in fields(self) if f.name in OPTIONAL and getattr(self, f.name) is not None)):
             value = getattr(self, f.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise ValueError(f"Technology: {f.name} must be a finite number, got {value!r}")
-            if value < 0 and not f.metadata["signed"]:
+            if value < 0 and not f.metadata.get("signed"):
                 raise ValueError(f"Technology: {f.name} must not be negative, got {value!r}")
             object.__setattr__(self, f.name, float(value))
         for name in ("switching_activity_share", "clock_held_share", "clock_gating_share"):
@@ -424,6 +450,30 @@ class Technology:
         """Write to a buffer [pJ/byte]; see `sram_read_pj_per_byte`."""
         return self._sram_pj_per_byte("write", capacity_bytes, width_bytes, banks, two_ports)
 
+    def buffer_pj_per_byte(
+        self, operand: str, access: str, capacity_bytes: Array, width_bytes: Array, banks: Array, two_ports: Array
+    ) -> Array:
+        """A ``"read"`` or ``"write"`` of the buffer of ``"weight"``, ``"input"`` or ``"output"`` [pJ/byte].
+
+        What is given outright for it, else `sram_read_pj_per_byte` or `sram_write_pj_per_byte`.
+        """
+        fitted = self.sram_read_pj_per_byte if access == "read" else self.sram_write_pj_per_byte
+        fit = fitted(capacity_bytes, width_bytes, banks, two_ports)
+        return self._unless_given(f"{operand}_buffer_{access}_pj_per_byte", fit)
+
+    def register_pj_per_byte(self, operand: str, access: str, capacity_bytes: Array, word_bytes: Array) -> Array:
+        """A ``"read"`` or ``"write"`` of the registers of ``"weight"``, ``"input"`` or ``"output"`` in a PE [pJ/byte].
+
+        What is given outright for it, else `register_read_pj_per_byte` or `register_write_pj_per_byte`.
+        """
+        fitted = self.register_read_pj_per_byte if access == "read" else self.register_write_pj_per_byte
+        return self._unless_given(f"{operand}_register_{access}_pj_per_byte", fitted(capacity_bytes, word_bytes))
+
+    def _unless_given(self, name: str, fit: Array) -> Array:
+        """An energy that is given outright, alike for all of `fit`, or `fit`."""
+        given = getattr(self, name)
+        return fit if given is None else np.full_like(fit, given, dtype=np.float64)
+
     def _sram_pj_per_byte(
         self, access: str, capacity_bytes: Array, width_bytes: Array, banks: Array, two_ports: Array
     ) -> Array:
@@ -514,14 +564,18 @@ class Technology:
         """The built-in constants at 65, 45, 28, 22, 16 or 7 nm.
 
         Energies and areas scale by `dse.hardware.node_scaling` (Stillmaker and Baas 2017, high-performance transistors,
-        nominal voltages).  DRAM, its interface, leakage per mm2 and every exponent and share stay.  From 28 to 16 nm
-        area shrinks by 0.52; NVDLA's vendor estimates 0.60 for all its sizes, which is one factor, not a measurement,
-        so the matrix stays.  At 7 nm this is optimistic: the published 7 nm column of Jouppi et al. (ISCA 2021, Table
-        2) lies above it, 4 to 9 times for arithmetic and 3 to 20 times for SRAM.
+        nominal voltages); the price of a DRAM PHY by `node_scaling.dram_phy_mm2_per_gbps`.  DRAM, leakage per mm2 and
+        every exponent and share stay.  Other nodes are refused: 28 and 22 nm are interpolated already.  From 28 to 16
+        nm area shrinks by 0.52; NVDLA's vendor estimates 0.60 for all its sizes, which is one factor, not a
+        measurement, so the matrix stays.  At 7 nm this is optimistic: the published 7 nm column of Jouppi et al. (ISCA
+        2021, Table 2) lies above it, 4 to 9 times for arithmetic and 3 to 20 times for SRAM.
         """
         if node_nm not in scaling.NODES_NM:
             known = ", ".join(str(n) for n in scaling.NODES_NM)
-            raise ValueError(f"no technology at {node_nm!r} nm; the nodes are {known}")
+            raise ValueError(
+                f"no technology at {node_nm!r} nm; the nodes are {known}, and none is interpolated between them: take "
+                "the nearest, or a file with base_nm and constants of your own"
+            )
         base = cls()
         if node_nm == base.node_nm:
             return base
@@ -533,6 +587,7 @@ class Technology:
                 factor = scaling.scale_factor(law, node_nm, int(base.node_nm))
                 changes[f.name] = getattr(base, f.name) * factor
                 notes[f.name] = f"{f.metadata['source']}; x {factor:.4g} to {node_nm:g} nm ({scaling.SOURCE})"
+        changes["dram_interface_mm2_per_gbps"] = scaling.dram_phy_mm2_per_gbps(node_nm)
         vdd_v = scaling.nominal_vdd_v(node_nm)
         base = replace(base, **changes)  # type: ignore[arg-type]  # what scales is a number, never the name or notes
         return replace(
@@ -551,32 +606,49 @@ class Technology:
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Technology:
-        """Load all constants from a TOML file: a table ``[technology]`` with every field, and ``[sources]`` by field.
+        """Load constants from a TOML file: a table ``[technology]``, and ``[sources]`` by field.
 
-        ``Technology.at(28).to_toml(path)`` writes a complete file to start from.
+        With ``base_nm = 28`` among them the other constants are as they ship at 28 nm; without it every constant must
+        be there, but for those of `OPTIONAL`.  ``Technology.at(28).to_toml(path)`` writes a complete file.
+
+        Raises ValueError, one line that names the file: a constant that is unknown, missing or out of range.
         """
         known = [f.name for f in fields(cls) if f.name != "notes"]
         tables = read_toml(path, ("technology", "sources"))
         values, sources = tables["technology"], tables["sources"]
-        for table, names in tables.items():
-            for name in names:
-                check_known(name, known, f"{path}: [{table}]")
-        missing = [name for name in known if name not in values]
-        if missing:
-            raise ValueError(f"{path}: [technology] lacks {', '.join(missing)}")
-        notes = tuple((name, str(sources.get(name, f"loaded from {Path(path).name}"))) for name in known)
+        for name in values:
+            check_known(name, ("base_nm", *known), f"{path}: [technology]")
+        for name in sources:
+            check_known(name, known, f"{path}: [sources]")
+        base_nm, stem = values.pop("base_nm", None), Path(path).name
+        missing = [name for name in known if name not in values and name not in OPTIONAL]
+        if missing and base_nm is None:
+            raise ValueError(
+                f"{path}: [technology] lacks {', '.join(missing)}; give every constant, or base_nm = 45 (or 65, 28, "
+                "22, 16, 7) to have the others as they ship at that node"
+            )
+        notes = {name: str(sources.get(name, f"loaded from {stem}")) for name in known if name in {**values, **sources}}
         try:
-            return cls(**values, notes=notes)
+            if base_nm is None:
+                return cls(**values, notes=tuple(notes.items()))
+            base = cls.at(base_nm)
+            values.setdefault("name", f"{base.name}, changed by {stem}")
+            return replace(base, **values, notes=tuple((dict(base.notes) | notes).items()))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
     def to_toml(self, path: str | Path) -> None:
         """Write every constant and its source to a TOML file that `from_toml` reads back equal."""
         sources = self.sources()
-        lines = ["[technology]", *(f"{name} = {toml_value(getattr(self, name))}" for name in sources)]
+        values = {name: getattr(self, name) for name in sources}
+        given = [f"{name} = {toml_value(value)}" for name, value in values.items() if value is not None]
+        lines = ["[technology]", *given]
         lines += ["", "[sources]", *(f"{name} = {toml_value(text)}" for name, text in sources.items())]
         Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
+
+OPTIONAL = tuple(f.name for f in fields(Technology) if f.default is None)
+"""Constants that may be left out: energies given outright."""
 
 _PUBLISHED_PAIRS = (
     ("adder_8bit_pj", "adder_32bit_pj", 4),

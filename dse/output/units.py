@@ -14,6 +14,7 @@ _WORDS = {
     "edp_js": "energy-delay product",
     "ed2p_js2": "energy-delay\u00b2 product",
     "area_delay_mm2_s": "area-delay product",
+    "core_area_mm2": "area without DRAM interface",
     "dram_bytes": "DRAM traffic",
     "utilisation": "MAC utilisation",
 }

@@ -16,7 +16,8 @@ from dse.costs.kernel_rows import DEFAULT_SLACK, columns_of, design_rows, effort
 from dse.costs.probes import probe_designs, probe_network, read_only
 from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS
 from dse.hardware.accelerator import Accelerator
-from dse.hardware.area import AREA_BLOCKS, leakage_of_blocks_w, sum_blocks
+from dse.hardware.area import AREA_BLOCKS, core_area_mm2, leakage_of_blocks_w, sum_blocks
+from dse.hardware.dram import dram_background_w
 from dse.hardware.power import clock_pj_per_cycle
 from dse.hardware.technology import Technology, technology_or_default
 from dse.simultaneous.division import Division
@@ -24,8 +25,8 @@ from dse.simultaneous.mixes import Mix, Stream
 from dse.simultaneous.schedules import ORDERS, Job, Schedule, alone_turnaround_s, certain_misses, schedule
 
 METRICS = (
-    "makespan_s", "makespan_bound_s", "throughput_per_s", "energy_j", "power_w", "area_mm2", "stp", "antt",
-    "worst_slow_down", "fairness", "deadline_miss_share", "dram_bytes", "used_sub_arrays", "overflow",
+    "makespan_s", "makespan_bound_s", "throughput_per_s", "energy_j", "power_w", "area_mm2", "core_area_mm2", "stp",
+    "antt", "worst_slow_down", "fairness", "deadline_miss_share", "dram_bytes", "used_sub_arrays", "overflow",
     *(f"energy_{name}_j" for name in ENERGY_PARTS), *(f"area_{name}_mm2" for name in AREA_BLOCKS),
 )  # fmt: skip
 """What `CoRun.metrics` holds; `problems.simultaneous` says what each is."""
@@ -37,7 +38,7 @@ WITH_TIME = ("clock", "io", "leakage")
 @dataclass(frozen=True)
 class LayerCosts:
     """What the layers of a network cost on one design: time [s] and DRAM bytes of each, all repeats, and in all the
-    energy by level without what runs with time [J] and the overflow."""
+    energy by level without what runs with time, that of the DRAM too [J], and the overflow."""
 
     busy_s: np.ndarray
     dram_bytes: np.ndarray
@@ -143,6 +144,7 @@ class MixEvaluator:
         steps = steps * tables.steps[:, k.STEP_REPEATS, None]
         levels = {name: column for name, column in ENERGY_PARTS.items() if name not in WITH_TIME}
         dynamic = {name: float(steps[:, column].sum()) * 1e-12 for name, column in levels.items()}
+        dynamic["dram"] -= float(steps[:, k.CYCLES].sum() * row[0, k.PJ_DRAM_CYCLE]) * 1e-12
         moved = steps[:, DRAM_TRAFFIC].sum(axis=1)
         busy = steps[:, k.CYCLES] / (clock_ghz * 1e9)
         return LayerCosts(busy, moved, dynamic, float(steps[:, k.OVERFLOW].sum()))
@@ -174,9 +176,9 @@ class MixEvaluator:
         alone_s = tuple(alone_turnaround_s(jobs, [alone[r.stream] for r in self.requests]).tolist())
         blocks = division.area_blocks_mm2(design, self.technology)
         columns = {name: np.array([blocks[name]]) for name in AREA_BLOCKS}
-        area = float(sum_blocks(columns)[0])
         spent = {name: sum(costs[r.stream].dynamic_j.get(name, 0.0) for r in self.requests) for name in ENERGY_PARTS}
         spent |= self._with_time_j(design, columns, done.makespan_s)
+        spent["dram"] += dram_background_w(design) * done.makespan_s
         energy = sum(spent.values())
         metrics = {
             "makespan_s": done.makespan_s,
@@ -184,7 +186,8 @@ class MixEvaluator:
             "throughput_per_s": len(jobs) / done.makespan_s,
             "energy_j": energy,
             "power_w": energy / done.makespan_s,
-            "area_mm2": area,
+            "area_mm2": float(sum_blocks(columns)[0]),
+            "core_area_mm2": float(core_area_mm2(columns)[0]),
             **done.metrics(alone_s),
             "dram_bytes": float(sum(np.sum(job.dram_bytes) for job in jobs)),
             "used_sub_arrays": float(len(parts)),
