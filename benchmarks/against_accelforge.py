@@ -37,7 +37,7 @@ from dse.networks.layers import LOOPS, OPERANDS
 
 STORED = Path(__file__).parent / "data" / "accelforge.csv"
 
-TECHNOLOGY = replace(dse.Technology.at(45), leakage_w_per_mm2=0)
+TECHNOLOGY = replace(dse.Technology.at(45), leakage_sram_w_per_mm2=0, leakage_logic_w_per_mm2=0)
 """Leakage of idle parts is counted differently by the two tools: none."""
 
 _COMMON = {

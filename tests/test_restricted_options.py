@@ -92,7 +92,7 @@ def test_an_option_without_restrictions_is_told_as_before():
     )
     plain = {"rows": ["C"], "cols": ["K"], "stationary": ["W"], "flatten_reduction": False, "forwards_inputs": False}
     assert plain_options(Dataflow("a", (SpatialOption(("C",), ("K",)),))) == [plain]
-    assert default_space().hash.startswith("fa7194b30768")
+    assert default_space().hash.startswith("7543b6a3ceb8")
 
 
 def test_restrictions_are_told_where_they_are():

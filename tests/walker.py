@@ -312,6 +312,25 @@ class Walker:
         outputs = set(product(*(at[d] for d in ("B", "G", "K", "OY", "OX"))))
         return {"W": len(weights), "I": len(inputs), "O": len(outputs)}
 
+    def takers(self) -> dict[str, float]:
+        """PEs that take each word of W and I, or give to each word of O, in a step that fills the spatial factors.
+
+        Every PE with its lanes is one place of the array; a word is taken once by each PE that multiplies with it.
+        """
+        lanes = self.mapping.lanes
+        at = {d: range(s) for d, s in zip(LOOPS, self.mapping.spatial, strict=True)}
+        of: dict[str, dict[tuple, set]] = {"W": {}, "I": {}, "O": {}}
+        for b, g, k, c, y, x, fy, fx in product(*(at[d] for d in LOOPS)):
+            pe = (b, g, k, c // lanes, y, x, fy, fx)
+            layer, row, column = self.layer, y, x
+            if not self.flat:
+                row = y * layer.stride_y + fy * layer.dilation_y
+                column = x * layer.stride_x + fx * layer.dilation_x
+            words = {"W": (g, k, c, fy, fx), "I": (b, g, c, row, column), "O": (b, g, k, y, x)}
+            for operand, word in words.items():
+                of[operand].setdefault(word, set()).add(pe)
+        return {x: sum(map(len, words.values())) / len(words) for x, words in of.items()}
+
     def new_inputs(self, at, inputs, position) -> frozenset:
         """Input words that enter the array: all, or only new columns of a sweep where neighbours pass them along."""
         sweeps = {"W": "OX", "O": "FX"}.get(self.mapping.stationary)

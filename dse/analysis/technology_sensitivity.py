@@ -9,8 +9,11 @@ import numpy as np
 from dse.hardware.technology import Technology
 from dse.search.pareto import non_dominated
 
-NOT_PERTURBED = ("node_nm", "vdd_v", "sram_widest_word_bytes")
-"""Labels, and a limit of a fit."""
+NOT_PERTURBED = (
+    "node_nm", "vdd_v", "nominal_vdd_v", "clock_gating_share", "io_idle_w",
+    "sram_widest_word_bytes", "sram_slice_bytes", "sram_macro_bytes",
+)  # fmt: skip
+"""Labels, choices of a chip, and limits of fits and of memories."""
 
 
 def perturbed_constants() -> tuple[str, ...]:

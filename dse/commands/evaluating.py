@@ -10,6 +10,7 @@ import typer
 from dse.commands.options import (
     Batch,
     Design,
+    DesignNode,
     Dims,
     MappingSlack,
     NetworkArgument,
@@ -27,9 +28,7 @@ def evaluate(
     settings: Settings = None,
     batch: Batch = 1,
     dim: Dims = None,
-    node: Annotated[
-        str | None, typer.Option("--node", metavar="NM|FILE.toml", help="Technology; default 45, or the run's.")
-    ] = None,
+    node: DesignNode = None,
     mapping_objective: Annotated[
         str | None,
         typer.Option("--mapping-objective", metavar="NAME", help="latency (default, or the run's), energy or edp."),
@@ -49,6 +48,7 @@ def evaluate(
       dse evaluate resnet50 --set rows=32 --set dataflow=row_stationary
       dse evaluate resnet50 --design results/resnet50:knee --mappings
       dse evaluate resnet50 --design chip.toml --csv layers.csv
+      dse evaluate resnet50 --design tpu_v1 --node 45
 
     The TOML file holds a table [design] with parameters such as rows = 32; dse space lists their names and units.
     """
@@ -59,9 +59,8 @@ def evaluate(
     from dse.output.tables import design_table, distance_to_bound, evaluation_report, network_line
     from dse.runs.files import write_whole
 
-    chosen = choose(design, settings or ())
+    chosen = choose(design, settings or ()).at(technology_named(node))
     given = {
-        "technology": None if node is None else technology_named(node),
         "objective": mapping_objective,
         "effort": mapping,
     }
@@ -75,7 +74,7 @@ def evaluate(
         write_whole(csv, done.layers.to_csv(index=False, lineterminator="\n").encode())
     screen = console()
     say(network_line(graph))
-    say(f"design: {chosen.origin}; {options['technology'].name}; mapped for {options['objective']}\n")
+    say(f"design: {chosen.origin}; {chosen.node()}; mapped for {options['objective']}\n")
     screen.print(design_table(chosen.design.parameters()), "", evaluation_report(done, screen.width), sep="\n")
     if mappings:
         shown = set()
@@ -96,8 +95,12 @@ def validate(
 
     Prints errors and rank correlations beside those of a roofline; writes every comparison as CSV, and figures.
     """
-    from dse.output.tables import validation_table
+    from dse.output.tables import ratio_table, validation_table
+    from dse.validation import areas
     from dse.validation.collect import validate as compared
 
     console().print(validation_table(compared(out, references or ())))
+    if not references or "areas" in references:
+        rows = areas.rows()
+        console().print(ratio_table(rows[rows["quantity"] == areas.RATIO]))
     say(f"Wrote {out}/: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}")

@@ -36,7 +36,10 @@ _RESIDENT_BITS = {
     k.WEIGHTS_RESIDENT: "weights",
 }
 
-_SUMMARY = ("latency_s", "cycles", "energy_j", "area_mm2", "power_w", "latency_bound_s", "energy_bound_j", "overflow")
+_SUMMARY = (
+    "latency_s", "cycles", "energy_j", "area_mm2", "core_area_mm2", "power_w", "latency_bound_s",
+    "energy_bound_j", "overflow",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Evaluation:
     Attributes
     ----------
     latency_s, cycles, energy_j, area_mm2, power_w : [s], [cycles], [J], [mm2], [W].
+    core_area_mm2 : area without the DRAM interface [mm2].
     bound : what bounds most of the time: ``compute``, ``buffer_<operands>``, ``dram``, ``vector`` or ``fill``.
     latency_bound_s, energy_bound_j : no mapping can do better [s], [J].
     overflow : 0 when every layer has a mapping that fits, else bytes over / capacity summed over layers.
@@ -64,6 +68,7 @@ class Evaluation:
     cycles: float
     energy_j: float
     area_mm2: float
+    core_area_mm2: float
     power_w: float
     bound: str
     latency_bound_s: float

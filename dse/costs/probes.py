@@ -31,6 +31,7 @@ from dse.costs.results import metric_columns
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, INTERCONNECTS, PORT_MODELS, Accelerator
 from dse.hardware.area import area_mm2, leakage_w
 from dse.hardware.dataflow import Dataflow, SpatialOption, dataflow_named
+from dse.hardware.dram_types import DramType
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, MacLayer, Network, Sizes, VectorLayer
 
@@ -94,6 +95,9 @@ LEVELS: dict[str, tuple] = {
     "vector_lanes": (1, 4, 32),
     "port_model": PORT_MODELS,
     "separate_ports": ("", "", "O", "WI", "WIO"),
+    "engine_flip_flop_bits": (0.0, 0.0, 75_000.0),
+    "dram_type": (DramType("known in part", 12.8, 6.0), "", "", "", "", "HBM2"),
+    "dram_channels": (1.0, 2.0, 0.5),
 }  # fmt: skip
 """Levels of every parameter in the probe set."""
 
@@ -160,7 +164,7 @@ def probe_network() -> Network:
         VectorLayer("softmax", "Softmax", 5120, 1024, 1024, inputs=("scores",), output="softmax"),
         MacLayer("step", "LSTM", K=160, C=80, repeats=5, inputs=("softmax",), output="step"),
         VectorLayer("look up", "Gather", 0, 8, 512, weight_elements=512, output="look up"),
-        MacLayer("classes", "Gemm", B=2, K=100, C=333, inputs=("step",), output="classes"),
+        MacLayer("classes", "Gemm", B=2, K=100, C=333, inputs=("step",), output="classes", zero_share=0.3),
         MacLayer("one", K=1, C=1, OX=3),
     )  # fmt: skip
     sizes = {"image": 3072, "query": 1024}

@@ -262,7 +262,8 @@ DEFAULT_DATAFLOWS = (
 """Names of the dataflows of the default space, in its order; `relate` and `explain` try the same.
 
 They stand here one by one, so that a new entry of `DATAFLOWS` changes no space.  Left out are "flexible", whose wires
-have no price in the model, and "row_stationary_sets", which is for Eyeriss's published mappings."""
+have a price in area (`dse.hardware.logic`) but none in energy, and "row_stationary_sets", which is for Eyeriss's
+published mappings."""
 
 
 def dataflow_named(dataflow: str | Dataflow, own: Mapping[str, Dataflow] | None = None) -> Dataflow:

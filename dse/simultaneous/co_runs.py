@@ -18,7 +18,9 @@ from dse.costs.kernel_rows import DEFAULT_SLACK, columns_of, design_rows, effort
 from dse.costs.probes import probe_designs, probe_network, read_only
 from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS
 from dse.hardware.accelerator import Accelerator
-from dse.hardware.area import AREA_BLOCKS, leakage_of_blocks_w, sum_blocks
+from dse.hardware.area import AREA_BLOCKS, core_area_mm2, leakage_of_blocks_w, sum_blocks
+from dse.hardware.dram import dram_background_w
+from dse.hardware.power import clock_pj_per_cycle
 from dse.hardware.technology import Technology, technology_or_default
 from dse.simultaneous.bounds import Demand, least_load, makespan_bound_s, unmet_by_demand
 from dse.simultaneous.division import Division
@@ -27,7 +29,7 @@ from dse.simultaneous.places import Placed, best_places, least_loaded_places
 from dse.simultaneous.schedules import ORDERS, Jobs, Schedule, Work, alone_turnaround_s, certain_misses, run_checked
 from dse.simultaneous.steady_state import PERCENTILES, Load, Served, SteadyState, load_at_places, steady_state
 
-_OF_DESIGN = ("area_mm2", "used_sub_arrays", "overflow", *(f"area_{name}_mm2" for name in AREA_BLOCKS))
+_OF_DESIGN = ("area_mm2", "core_area_mm2", "used_sub_arrays", "overflow", *(f"area_{name}_mm2" for name in AREA_BLOCKS))
 METRICS = (
     "makespan_s", "makespan_bound_at_places_s", "throughput_per_s", "energy_j", "power_w", "stp", "antt",
     "worst_slow_down", "fairness", "deadline_miss_share", "dram_bytes", *(f"energy_{name}_j" for name in ENERGY_PARTS),
@@ -47,11 +49,14 @@ SHOWN_REQUESTS = 200
 
 MOST_SHOWN = 20_000
 
+WITH_TIME = ("clock", "io", "leakage")
+"""Levels of the energy that the whole chip takes as long as it is on."""
+
 
 @dataclass(frozen=True)
 class LayerCosts:
     """What the layers of a network cost on one design: time [s] and DRAM bytes of each, all repeats, and in all the
-    energy by level without leakage [J] and the overflow."""
+    energy by level without what runs with time, that of the DRAM too [J], and the overflow."""
 
     busy_s: np.ndarray
     dram_bytes: np.ndarray
@@ -309,8 +314,9 @@ class MixEvaluator:
         tables = self._tables[which]
         steps, _ = step_results(row, options, tables, self._mode, self._slack, self._effort)
         steps = steps * tables.steps[:, k.STEP_REPEATS, None]
-        levels = {name: column for name, column in ENERGY_PARTS.items() if name != "leakage"}
+        levels = {name: column for name, column in ENERGY_PARTS.items() if name not in WITH_TIME}
         dynamic = {name: float(steps[:, column].sum()) * 1e-12 for name, column in levels.items()}
+        dynamic["dram"] -= float(steps[:, k.CYCLES].sum() * row[0, k.PJ_DRAM_CYCLE]) * 1e-12
         moved = steps[:, DRAM_TRAFFIC].sum(axis=1)
         busy = steps[:, k.CYCLES] / (clock_ghz * 1e9)
         return LayerCosts(busy, moved, dynamic, float(steps[:, k.OVERFLOW].sum()))
@@ -352,7 +358,10 @@ class MixEvaluator:
             name: sum(r * c.dynamic_j.get(name, 0.0) for r, c in zip(steady.served_per_s.tolist(), costs, strict=True))
             for name in ENERGY_PARTS
         }
-        power["leakage"] = chip.standing_w
+        macs = [rate * network.macs for rate, network in zip(steady.served_per_s.tolist(), self.networks, strict=True)]
+        power["clock"] += chip.clock_j_per_mac * sum(macs)
+        for name, watts in chip.standing_w.items():
+            power[name] += watts
         total, rate = sum(power.values()), float(steady.served_per_s.sum())
         overflow = float(sum(cost.overflow for cost in costs))
         largest = dict(zip(PERCENTILES, steady.latency_s.max(axis=0).tolist(), strict=True))
@@ -413,7 +422,9 @@ class MixEvaluator:
         times = Counter(map(id, of_request))
         counted = [(cost.dynamic_j, times[i]) for i, cost in {id(cost): cost for cost in of_request}.items()]
         spent = {name: sum(n * parts.get(name, 0.0) for parts, n in counted) for name in ENERGY_PARTS}
-        spent["leakage"] = chip.standing_w * done.makespan_s
+        spent["clock"] += chip.clock_j_per_mac * sum(self.networks[s].macs for s in requests.stream.tolist())
+        for name, watts in chip.standing_w.items():
+            spent[name] += watts * done.makespan_s
         energy = sum(spent.values())
         first = {s: i for i, s in reversed(list(enumerate(requests.stream.tolist())))}
         places = tuple(int(where[first[s]]) for s in range(streams))
@@ -456,15 +467,32 @@ class _Chip:
     def _columns(self) -> dict[str, np.ndarray]:
         return {name: np.array([self.blocks_mm2[name]]) for name in AREA_BLOCKS}
 
+    @functools.cached_property
+    def _clock_pj(self) -> tuple[float, float]:
+        """Energy of the clock in every cycle, and in one in which every multiplier works on top [pJ/cycle]."""
+        always, work = clock_pj_per_cycle(columns_of([self.design]), self.technology, self._columns)
+        return float(always[0]), float(work[0])
+
+    @functools.cached_property
+    def standing_w(self) -> dict[str, float]:
+        """Power of the whole chip and its DRAM that flows whatever runs, by level [W]."""
+        return {
+            "clock": self._clock_pj[0] * self.design.clock_ghz * 1e-3,
+            "io": self.technology.io_idle_w,
+            "leakage": float(leakage_of_blocks_w(self._columns, self.technology)[0]),
+            "dram": dram_background_w(self.design),
+        }
+
     @property
-    def standing_w(self) -> float:
-        """Power that flows whatever runs: leakage, the only one that the technology has [W]."""
-        return float(leakage_of_blocks_w(self._columns, self.technology)[0])
+    def clock_j_per_mac(self) -> float:
+        """Energy of the clock that gating stops where a multiplier does nothing [J/MAC]."""
+        return self._clock_pj[1] / self.design.macs_per_cycle * 1e-12
 
     def metrics(self, where: Sequence[int]) -> dict[str, float]:
-        """Area, and how many sub-arrays run anything."""
+        """Areas, and how many sub-arrays run anything."""
         areas = {f"area_{name}_mm2": self.blocks_mm2[name] for name in AREA_BLOCKS}
-        return {"area_mm2": float(sum_blocks(self._columns)[0]), "used_sub_arrays": float(len(set(where))), **areas}
+        whole, core = float(sum_blocks(self._columns)[0]), float(core_area_mm2(self._columns)[0])
+        return {"area_mm2": whole, "core_area_mm2": core, "used_sub_arrays": float(len(set(where))), **areas}
 
 
 @functools.lru_cache(maxsize=8)

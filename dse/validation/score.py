@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 STATISTICS: dict[str, Callable[[pd.Series], float]] = {"median": np.median, "mean": np.mean, "worst": np.max}
-"""Of the absolute relative error.  A target may also be set on ``rank``, Spearman's correlation, and on ``excess``, the
-largest of predicted / measured - 1, sign and all."""
+"""Of the absolute relative error; the median is that over families of the median of each.  A target may also be set on
+``rank``, Spearman's correlation, and on ``excess``, the largest of predicted / measured - 1, sign and all."""
 
 
 def score(rows: pd.DataFrame, targets: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -55,8 +55,10 @@ def _errors(rows: pd.DataFrame, column: str, prefix: str) -> dict[str, float]:
     known = rows[rows[column].notna()]
     error = (known[column] / known["measured"] - 1).abs()
     excess = {"excess": float((known[column] / known["measured"] - 1).max())} if not prefix else {}
+    families = error.groupby(known["family"]).median()
     result = excess | {
-        f"{prefix}{name}_error": float(of(error)) if len(error) else math.nan for name, of in STATISTICS.items()
+        f"{prefix}{name}_error": float(of(families if name == "median" else error)) if len(error) else math.nan
+        for name, of in STATISTICS.items()
     }
     return result | {f"{prefix}rank_correlation": spearman(known[column], known["measured"])}
 

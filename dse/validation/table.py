@@ -10,6 +10,7 @@ COLUMNS = {
     "reference": "name of the reference, as in tables",
     "kind": "silicon, post-layout, synthesis, rtl, vendor-model or simulator: only silicon is ground truth",
     "row": "what was compared, unique within reference and quantity",
+    "family": "rows that count as one in the median, such as the sizes of one design; by default each row is its own",
     "quantity": "what the numbers are",
     "unit": "of measured, predicted and roofline",
     "measured": "the reference's number",
@@ -30,7 +31,9 @@ def read_data(name: str) -> pd.DataFrame:
 
 
 def checked(rows: pd.DataFrame) -> pd.DataFrame:
-    """The same table, its columns in order; ValueError names the column or row that breaks `COLUMNS`."""
+    """The same table, its columns in order, with `family`; ValueError names the column or row that breaks `COLUMNS`."""
+    if "family" not in rows and "row" in rows:
+        rows = rows.assign(family=rows["row"])
     missing = [name for name in COLUMNS if name not in rows]
     if missing:
         raise ValueError(f"validation table: column {missing[0]!r} is missing; the columns are {', '.join(COLUMNS)}")
