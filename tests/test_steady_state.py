@@ -11,7 +11,7 @@ import dse
 from dse.networks.layers import MacLayer, Network
 from dse.simultaneous import steady_state as module
 from dse.simultaneous.bounds import least_load, unmet_by_demand
-from dse.simultaneous.co_runs import co_run, unmet_demand
+from dse.simultaneous.co_runs import WITH_TIME, co_run, unmet_demand
 from dse.simultaneous.division import Division
 from dse.simultaneous.mixes import Mix, Stream
 from dse.simultaneous.schedules import Job, Jobs, Work, run_checked, schedule
@@ -274,15 +274,15 @@ def test_no_places_have_less_load_than_the_bound(seed):
 # ---- on a design -----------------------------------------------------------------------------------------------
 
 
-def test_power_is_rates_times_energies_and_leakage():
+def test_power_is_rates_times_energies_and_what_flows_with_time():
     mix = streams({"fps": 100.0}, {"fps": 50.0})
     found = co_run(mix, DESIGN)
     alone = dse.evaluate(DESIGN, TINY)
     batch = co_run(Mix("b", (Stream("a", TINY, count=2),)), DESIGN).metrics
-    per_request = (batch["energy_j"] - batch["energy_leakage_j"]) / 2
-    leakage_w = batch["energy_leakage_j"] / batch["makespan_s"]
+    timed_j = sum(batch[f"energy_{name}_j"] for name in WITH_TIME)
+    per_request, standing_w = (batch["energy_j"] - timed_j) / 2, timed_j / batch["makespan_s"]
     assert batch["energy_j"] == pytest.approx(2 * alone.energy_j)
-    assert found.metrics["power_w"] == pytest.approx(150 * per_request + leakage_w, rel=1e-9)
+    assert found.metrics["power_w"] == pytest.approx(150 * per_request + standing_w, rel=1e-9)
     parts = [value for name, value in found.metrics.items() if name.startswith("power_") and name != "power_w"]
     assert sum(parts) == pytest.approx(found.metrics["power_w"], rel=1e-12)
     assert found.metrics["load"] == pytest.approx(150 * alone.latency_s)
