@@ -394,3 +394,13 @@ def test_which_layer_a_mapping_is_for():
 def test_by_hand_what_chips_do(change, cycles):
     design = Accelerator(**BY_HAND.parameters() | change)
     assert evaluate(design, PRODUCT, technology=TECHNOLOGY).cycles == pytest.approx(cycles, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["nvdla_256", "tpu_v1", "eyeriss_v1"])
+def test_energies_of_the_same_mappings_under_other_constants(name):
+    design, network, other = dse.preset(name), dse.load_network("mobilenet_v2"), dse.Technology.at(16)
+    done = dse.evaluate(design, network)
+    energies = done.energies_under([done.technology, other])
+    remade = dse.evaluate(design, network, technology=other, mapping=done.mappings)
+    for part, values in energies.items():
+        assert values.tolist() == pytest.approx([done.energy()[part], remade.energy()[part]], rel=1e-12)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dse.analysis.technology_sensitivity import NOT_PERTURBED, perturbed, perturbed_constants, survival
+from dse.analysis.technology_sensitivity import NOT_PERTURBED, drawn, perturbed, perturbed_constants, survival
 from dse.hardware.technology import Technology
 
 BASE = Technology.at(45)
@@ -22,6 +22,18 @@ def test_no_share_no_change():
     assert perturbed(BASE, np.random.default_rng(0), 0.0) == BASE
     with pytest.raises(ValueError, match="share must be at least 0 and below 1"):
         perturbed(BASE, np.random.default_rng(0), 1.0)
+
+
+@pytest.mark.parametrize("node", [45, 16])
+def test_draws_fill_the_published_ranges_and_leave_the_rest(node):
+    base, rng, ranges = Technology.at(node), np.random.default_rng(0), Technology.ranges()
+    draws = [drawn(base, rng) for _ in range(60)]
+    for name in perturbed_constants():
+        factors = np.array([getattr(draw, name) / getattr(base, name) for draw in draws])
+        low, high = ranges.get(name, (1, 1))
+        assert (factors >= low - 1e-12).all() and (factors <= high + 1e-12).all()
+        assert np.ptp(factors) >= 0.7 * (high - low)
+    assert len(ranges) >= 7 and all(low <= 1 <= high for low, high in ranges.values())
 
 
 def test_survival_by_hand():

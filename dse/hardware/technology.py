@@ -30,9 +30,18 @@ _CACTI = "CACTI 7 at 45 nm, log-log fit over 1 KiB to 4 MiB and 32 to 512 bits"
 _ALADDIN = "Aladdin 40 nm library (ISCA 2014), as scaled to 45 nm by hwcomponents"
 
 
-def _constant(value: float, source: str, scales: str | None = None, signed: bool = False) -> Any:
-    """A field with its source; `scales` names the law that brings it to another node."""
-    return field(default=value, metadata={"source": source, "scales": scales, "signed": signed})
+def _constant(
+    value: float,
+    source: str,
+    scales: str | None = None,
+    signed: bool = False,
+    published: tuple[float, float] | None = None,
+) -> Any:
+    """A field with its source; `scales` names the law that brings it to another node.
+
+    `published`: least and largest published value, in the unit and at the node of `value`; see `Technology.ranges`.
+    """
+    return field(default=value, metadata={"source": source, "scales": scales, "signed": signed, "published": published})
 
 
 TWO_PORTS_AREA_FACTOR = 1.3
@@ -80,6 +89,7 @@ class Technology:
         "CACTI 7 at 45 nm, 32-bit words, mean of read and write, fit over 256 B to 4 KiB (smaller rows are not "
         "simulated); Eyeriss (ISCA 2016, Table IV) has a 0.5 to 1 KiB register file at 1x a 16-bit MAC, 0.45 pJ/byte",
         "energy",
+        published=(0.3135, 0.45),
     )
     register_memory_capacity_exponent: float = _constant(0.469, "same fit as register_memory_512byte_pj_per_byte")
 
@@ -107,6 +117,7 @@ class Technology:
         "core, the spads, 168 PEs of 448 B SRAM and 72 B flip-flops, 47.6 %; this factor on CACTI and sram_macro_um2 "
         "give both, at 45 nm and without layout overhead.  Check, TPU v1 (ISCA 2017, Fig. 2): 24 MiB are 96 mm2 at "
         "28 nm, 105 by these constants.  Range, 16 to 65 nm: 1.3 (Simba, 64 KiB) to 2.6 (DianNao, wide and shallow)",
+        published=(1.3, 2.6),
     )
     sram_macro_um2: float = _constant(
         7735, "fixed periphery of a memory: Eyeriss v1, with sram_area_over_cacti_factor", "area"
@@ -119,6 +130,7 @@ class Technology:
         "one pipeline flip-flop per bit (0.083) and 0.05 mm of wire at 0.04 pJ/bit/mm (Park et al., DATE 2013, 45 nm "
         "SOI).  Range: up to 0.9 (Eyeriss, ISCA 2016: inter-PE network 2x a MAC)",
         "energy",
+        published=(0.1, 0.9),
     )
     bus_area_share: float = _constant(
         0.0267, "of the PE array: Eyeriss v2 (JETCAS 2019) network is 2.6 % of the area, 0.026 / (1 - 0.026)"
@@ -127,6 +139,7 @@ class Technology:
         0.067,
         "of MACs and registers: TPU v1 (ISCA 2017, Fig. 2) control 2 % over compute 30 % of the die.  Range: up to 0.3 "
         "(Eyeriss v2 PE: 72 % spads, 5 % MACs, the rest control)",
+        published=(0.067, 0.3),
     )
     fixed_um2: float = _constant(
         106000,
@@ -137,6 +150,7 @@ class Technology:
         1.41,
         "DianNao (ASPLOS 2014, Table 6): filler 26.85 % and clock network 2.27 % of the area, 1 / (1 - 0.2912).  "
         "Range: 1.04 (EIE, 93 % memory) to 1.41",
+        published=(1.04, 1.41),
     )
 
     # Off chip.
@@ -149,6 +163,7 @@ class Technology:
         "65 nm for 12.8 GB/s (both as quoted in McPAT's memoryctrl.cc).  Range: 0.03 (HBM2E PHY at 7 nm, ARK, MICRO "
         "2022: 29.6 mm2 for 1 TB/s) to 0.69 (TPU v1, 28 nm: I/O 10 % of <= 331 mm2 for 34 + 14 GB/s).  Analogue and "
         "pads: the same at every node",
+        published=(0.03, 0.69),
     )
 
     # Leakage.
@@ -157,6 +172,7 @@ class Technology:
         "Aladdin 40 nm library, 32-bit adder: 2.4 uW in 278 um2, on the cell area of everything but the DRAM "
         "interface.  Range: 0.0037 (fit to Eyeriss v1, 65 nm: 30 mW in 8.2 mm2 of memory) to 0.0126 (Aladdin "
         "multiplier); low-power SRAM cells 1000x less.  Not scaled over nodes",
+        published=(0.0037, 0.0126),
     )
 
     notes: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
@@ -335,6 +351,15 @@ class Technology:
     def sources(self) -> dict[str, str]:
         """Where each constant is from, by field."""
         return {f.name: f.metadata["source"] for f in fields(self) if f.name != "notes"} | dict(self.notes)
+
+    @staticmethod
+    def ranges() -> dict[str, tuple[float, float]]:
+        """Least and largest published value of a constant, each over its default [1]; those of which a range is known.
+
+        A range is at 45 nm.  That of another node has the same ratios.
+        """
+        known = {f.name: (f.default, f.metadata["published"]) for f in _numbers() if f.metadata["published"]}
+        return {name: (low / default, high / default) for name, (default, (low, high)) in known.items()}
 
     @property
     def hash(self) -> str:
