@@ -240,8 +240,8 @@ DATAFLOWS: dict[str, Dataflow] = {
                 for rows in _SETS
             ),
         ),
-        # NVDLA (nvdla/doc hw/v2/scalability.rst): dot products over C for each of several kernels; the image layer packs
-        # its taps with its channels.  Sums lie in the accumulator, so none cross the DRAM link.
+        # NVDLA (nvdla/doc hw/v2/scalability.rst): dot products over C for each of several kernels; the image layer
+        # packs its taps with its channels.  Sums lie in the accumulator, so none cross the DRAM link.
         Dataflow(
             "nvdla",
             tuple(SpatialOption(("C",), ("K", "G"), ("W", "O"), packed, once="O") for packed in (False, True)),

@@ -9,6 +9,7 @@ REFERENCES = {
     "tpu": "dse.validation.tpu",
     "gemmini": "dse.validation.gemmini",
     "nvdla": "dse.validation.nvdla",
+    "ethos": "dse.validation.ethos",
     "scalesim": "dse.validation.scalesim",
     "areas": "dse.validation.areas",
 }

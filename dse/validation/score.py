@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 STATISTICS: dict[str, Callable[[pd.Series], float]] = {"median": np.median, "mean": np.mean, "worst": np.max}
-"""Of the absolute relative error.  A target may also be set on ``rank``, Spearman's correlation, and on ``excess``, the
-largest of predicted / measured - 1, sign and all."""
+"""Of the absolute relative error.  A target may also be set on ``rank``, Spearman's correlation, on ``excess``, the largest
+of predicted / measured - 1, sign and all, and on ``shortfall``, the largest of 1 - predicted / measured."""
+
+ONE_SIDED = ("excess", "shortfall")
 
 
 def score(rows: pd.DataFrame, targets: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -22,9 +24,9 @@ def score(rows: pd.DataFrame, targets: pd.DataFrame | None = None) -> pd.DataFra
     ----------
     rows : comparisons, columns as in `dse.validation.table.COLUMNS`.
     targets : columns reference, quantity, statistic (``median``, ``mean``, ``worst`` of the absolute relative error or
-        ``excess``, at most `limit`; or ``rank``, at least `limit`), limit.  A line with several targets must reach all.
+        ``excess`` or ``shortfall``, at most `limit`; or ``rank``, at least `limit`), limit.  A line with several targets must reach all.
 
-    Returns columns reference, kind, quantity, unit, rows, gated, ``excess``, ``{median,mean,worst}_error`` [1],
+    Returns columns reference, kind, quantity, unit, rows, gated, `ONE_SIDED`, ``{median,mean,worst}_error`` [1],
     ``rank_correlation`` [1], the same with ``roofline_`` in front, target (text) and reached (True, False or None).
     """
     lines = []
@@ -54,8 +56,9 @@ def spearman(a: pd.Series, b: pd.Series) -> float:
 def _errors(rows: pd.DataFrame, column: str, prefix: str) -> dict[str, float]:
     known = rows[rows[column].notna()]
     error = (known[column] / known["measured"] - 1).abs()
-    excess = {"excess": float((known[column] / known["measured"] - 1).max())} if not prefix else {}
-    result = excess | {
+    signed = known[column] / known["measured"] - 1
+    one_sided = {} if prefix else {"excess": float(signed.max()), "shortfall": float(-signed.min())}
+    result = one_sided | {
         f"{prefix}{name}_error": float(of(error)) if len(error) else math.nan for name, of in STATISTICS.items()
     }
     return result | {f"{prefix}rank_correlation": spearman(known[column], known["measured"])}
@@ -67,10 +70,10 @@ def _verdict(line: dict[str, Any], targets: pd.DataFrame | None) -> dict[str, ob
     mine = targets[(targets["reference"] == line["reference"]) & (targets["quantity"] == line["quantity"])]
     texts, reached = [], []
     for statistic, limit in zip(mine["statistic"], mine["limit"], strict=True):
-        if statistic not in (*STATISTICS, "excess", "rank"):
-            raise ValueError(f"target on {statistic!r}: choose among {', '.join(STATISTICS)}, excess, rank")
+        if statistic not in (*STATISTICS, *ONE_SIDED, "rank"):
+            raise ValueError(f"target on {statistic!r}: choose among {', '.join((*STATISTICS, *ONE_SIDED))}, rank")
         sign, holds = (">=", operator.ge) if statistic == "rank" else ("<=", operator.le)
-        columns = {"rank": "rank_correlation", "excess": "excess"}
+        columns = {"rank": "rank_correlation"} | {name: name for name in ONE_SIDED}
         value = line[columns.get(statistic, f"{statistic}_error")]
         texts.append(
             f"{statistic} {sign} {limit:g}"

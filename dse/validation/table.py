@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.resources import files
 
 import pandas as pd
@@ -14,11 +15,16 @@ COLUMNS = {
     "unit": "of measured, predicted and roofline",
     "measured": "the reference's number",
     "predicted": "this model's number",
+    "predicted_low": "5 % of this model's numbers over draws of its constants; NaN where none are drawn",
+    "predicted_high": "95 % of them",
     "roofline": "max(MACs / peak, compulsory bytes / bandwidth) in the same quantity; NaN where that means nothing",
     "gated": "whether the row counts towards the target",
     "note": "what a reader must know to judge the row",
 }
 """Column -> meaning."""
+
+RANGE = ("predicted_low", "predicted_high")
+"""Columns that a table may lack."""
 
 KINDS = ("silicon", "post-layout", "synthesis", "rtl", "vendor-model", "simulator")
 
@@ -30,7 +36,8 @@ def read_data(name: str) -> pd.DataFrame:
 
 
 def checked(rows: pd.DataFrame) -> pd.DataFrame:
-    """The same table, its columns in order; ValueError names the column or row that breaks `COLUMNS`."""
+    """The same table, its columns in order, `RANGE` NaN where they lack; ValueError names the column or row that breaks `COLUMNS`."""
+    rows = rows.assign(**{name: math.nan for name in RANGE if name not in rows})
     missing = [name for name in COLUMNS if name not in rows]
     if missing:
         raise ValueError(f"validation table: column {missing[0]!r} is missing; the columns are {', '.join(COLUMNS)}")
