@@ -146,11 +146,12 @@ def test_a_broken_table_is_refused(broken, message):
 
 
 def test_validate_writes_tables_and_figures(tmp_path):
-    result = validate(tmp_path / "out", ["tpu", "areas"])
+    result, comparisons = validate(tmp_path / "out", ["tpu", "areas"])
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == sorted(["score.csv", *(f"{x}.{end}" for x in ("tpu", "areas") for end in ("csv", "pdf", "png"))])
     rows = pd.read_csv(tmp_path / "out" / "tpu.csv")
     assert list(rows.columns) == list(COLUMNS) and len(rows) == 7
+    assert len(comparisons) == 7 + len(pd.read_csv(tmp_path / "out" / "areas.csv"))
     assert result.set_index("quantity").loc["throughput", "reached"]
     again = pd.read_csv(tmp_path / "out" / "score.csv")
     assert again["median_error"].to_numpy() == pytest.approx(result["median_error"].to_numpy())

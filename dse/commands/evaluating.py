@@ -90,10 +90,14 @@ def validate(
 ) -> None:
     """Compare the model with published silicon, RTL, vendors' models and simulators.
 
-    Prints errors and rank correlations beside those of a roofline; writes every comparison as CSV, and figures.
+    Prints errors and rank correlations beside those of a roofline, and the range of powers over the published ranges of
+    the constants; writes every comparison as CSV, and figures.
     """
-    from dse.output.tables import validation_table
+    from dse.output.tables import range_table, validation_table
     from dse.validation.collect import validate as compared
 
-    console().print(validation_table(compared(out, references or ())))
+    score, rows = compared(out, references or ())
+    console().print(validation_table(score))
+    if rows["predicted_low"].notna().any():
+        console().print("", range_table(rows))
     say(f"Wrote {out}/: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}")

@@ -12,5 +12,6 @@ REFERENCES = {
     "ethos": "dse.validation.ethos",
     "scalesim": "dse.validation.scalesim",
     "areas": "dse.validation.areas",
+    "power": "dse.validation.power",
 }
 """Name of a reference -> its module."""

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 STATISTICS: dict[str, Callable[[pd.Series], float]] = {"median": np.median, "mean": np.mean, "worst": np.max}
-"""Of the absolute relative error.  A target may also be set on ``rank``, Spearman's correlation, on ``excess``, the largest
-of predicted / measured - 1, sign and all, and on ``shortfall``, the largest of 1 - predicted / measured."""
+"""Of the absolute relative error.  A target may also be set on ``rank``, Spearman's correlation, on ``excess``, the
+largest of predicted / measured - 1, sign and all, and on ``shortfall``, the largest of 1 - predicted / measured."""
 
 ONE_SIDED = ("excess", "shortfall")
 
@@ -23,8 +23,9 @@ def score(rows: pd.DataFrame, targets: pd.DataFrame | None = None) -> pd.DataFra
     Parameters
     ----------
     rows : comparisons, columns as in `dse.validation.table.COLUMNS`.
-    targets : columns reference, quantity, statistic (``median``, ``mean``, ``worst`` of the absolute relative error or
-        ``excess`` or ``shortfall``, at most `limit`; or ``rank``, at least `limit`), limit.  A line with several targets must reach all.
+    targets : columns reference, quantity, statistic, limit.  ``median``, ``mean``, ``worst`` of the absolute relative
+        error, ``excess`` and ``shortfall`` may be at most `limit`; ``rank`` at least.  A line with several targets must
+        reach all.
 
     Returns columns reference, kind, quantity, unit, rows, gated, `ONE_SIDED`, ``{median,mean,worst}_error`` [1],
     ``rank_correlation`` [1], the same with ``roofline_`` in front, target (text) and reached (True, False or None).

@@ -36,7 +36,10 @@ def read_data(name: str) -> pd.DataFrame:
 
 
 def checked(rows: pd.DataFrame) -> pd.DataFrame:
-    """The same table, its columns in order, `RANGE` NaN where they lack; ValueError names the column or row that breaks `COLUMNS`."""
+    """The same table, its columns in order, `RANGE` NaN where it lacks them.
+
+    ValueError names the column or row that breaks `COLUMNS`.
+    """
     rows = rows.assign(**{name: math.nan for name in RANGE if name not in rows})
     missing = [name for name in COLUMNS if name not in rows]
     if missing:
