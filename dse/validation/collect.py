@@ -12,7 +12,7 @@ from dse.runs.files import write_whole
 from dse.validation import REFERENCES
 from dse.validation.plots import figure
 from dse.validation.score import score
-from dse.validation.table import checked, read_data
+from dse.validation.table import RANGE, checked, read_data
 
 
 def reference_rows(name: str) -> pd.DataFrame:
@@ -25,7 +25,8 @@ def reference_rows(name: str) -> pd.DataFrame:
 def validate(directory: str | Path, names: Iterable[str] = ()) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score of the references (all when none is named), and all their rows; writes both into `directory`.
 
-    For each reference ``NAME.csv`` (every comparison), ``NAME.png`` and ``NAME.pdf``; ``score.csv`` of all.
+    For each reference ``NAME.csv`` (every comparison; a range only where there is one), ``NAME.png`` and ``NAME.pdf``;
+    ``score.csv`` of all.
     """
     tables = {name: reference_rows(name) for name in dict.fromkeys(names or REFERENCES)}
     comparisons = pd.concat(tables.values(), ignore_index=True)
@@ -33,7 +34,7 @@ def validate(directory: str | Path, names: Iterable[str] = ()) -> tuple[pd.DataF
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():
-        _write_csv(directory / f"{name}.csv", rows)
+        _write_csv(directory / f"{name}.csv", rows.drop(columns=[x for x in RANGE if rows[x].isna().all()]))
         for ending in ("png", "pdf"):
             figure(rows, directory / f"{name}.{ending}")
     _write_csv(directory / "score.csv", result)

@@ -98,7 +98,7 @@ def _vgg16(design: Accelerator) -> list[dict[str, object]]:
         ms, mb = run.processing_latency_ms, run.glb_access_mb
         for name, line, buffer_counts, note in (
             ("best mapping", best, True, "hold-out: nothing was chosen by these rows"),
-            ("inferred mapping", inferred, False, "tile and channels of a pass as PEs and buffer traffic suggest"),
+            ("inferred", inferred, False, "tile and channels of a pass as PEs and buffer traffic suggest"),
         ):
             common = {"row": f"VGG-16 {run.layer}", "note": note}
             parts += [

@@ -96,7 +96,7 @@ def _panel(axis: Axes, group: pd.DataFrame) -> None:
 def _ticks(axis: Any, low: float, high: float) -> None:
     """Powers of ten; over fewer decades steps between them, so that at least two are labelled."""
     decades = np.log10(high / low)
-    steps = (1, 1.5, 2, 3, 5, 7) if decades < 0.8 else (1, 2, 5) if decades < 1.7 else (1,)
+    steps = (1, 1.5, 2, 3, 5, 7) if decades < 0.8 else (1, 2, 5) if decades < 1.8 else (1,)
     axis.set_major_locator(LogLocator(subs=steps, numticks=6))
     axis.set_minor_formatter(NullFormatter())
     if high >= 1e5:

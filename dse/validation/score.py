@@ -82,4 +82,8 @@ def _verdict(line: dict[str, Any], targets: pd.DataFrame | None) -> dict[str, ob
             else f"{statistic} {sign} {limit:.0%}"
         )
         reached.append(bool(holds(value, limit)))
+    limits = dict(zip(mine["statistic"], mine["limit"], strict=True))
+    if set(ONE_SIDED) <= set(limits):
+        both = f"ratio {1 - limits['shortfall']:g}-{1 + limits['excess']:g}"
+        texts = [text for text in texts if not text.startswith(ONE_SIDED)] + [both]
     return {"target": ", ".join(texts), "reached": all(reached) if reached else None}
