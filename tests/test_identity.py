@@ -359,7 +359,7 @@ def test_the_smallest_probes_reach_every_line_of_the_kernel_and_notice_its_chang
     of_mapper = [text for name, number, text in unreached if name == "kernels.py" and int(number) > mapper]
     others = [text for name, number, text in unreached if name != "kernels.py" or int(number) <= mapper]
     assert len(others) == 4 and all(text.startswith(("raise ", "unknown = ")) for text in others), others
-    assert len(of_mapper) < 45, of_mapper
+    assert len(of_mapper) < 55, of_mapper
     changed = [line.split(" ", 2) for line in lines if line.startswith("changed")]
     known = probe_values(BASE)
     assert len(changed) == 14 and all(noticed in known for *_, noticed in changed), changed

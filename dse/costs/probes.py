@@ -174,6 +174,7 @@ def _small_network() -> Network:
         MacLayer("conv", "Conv", K=5, C=6, OY=3, OX=20, FY=2, FX=2, pad_x=1, IY=4, IX=19),
         MacLayer("depthwise", "Conv", G=6, OY=4, OX=3, FY=3, FX=1, stride_y=2, IY=9, IX=3),
         MacLayer("product", "MatMul", B=2, K=7, C=40, OX=3),
+        MacLayer("long", "MatMul", K=2, C=230),
     )
     return Network("small", layers)
 
@@ -215,7 +216,7 @@ def probe_values(
     ----------
     technology : the constants.
     chosen : numbers of the designs whose mappings are searched.
-    complete : numbers of those whose mappings of three small layers are searched completely.
+    complete : numbers of those whose mappings of four small layers are searched completely.
 
     Returns
     -------
