@@ -25,7 +25,7 @@ from dse.costs import kernels as k
 from dse.costs.kernel_rows import design_rows, layer_row, parameter_columns
 from dse.costs.mapping import Mapping
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, Accelerator, buffer_groups
-from dse.hardware.dataflow import DATAFLOWS, Dataflow, SpatialOption
+from dse.hardware.dataflow import DATAFLOWS, DEFAULT_DATAFLOWS, Dataflow, SpatialOption
 from dse.hardware.technology import Technology
 from dse.networks.layers import MacLayer
 
@@ -281,7 +281,7 @@ def random_design(rng: np.random.Generator, plain: bool = False) -> Accelerator:
     def subset():
         return "".join(x for x in "WIO" if rng.random() < 0.5)
 
-    flows = [flow for name, flow in DATAFLOWS.items() if name not in ("flexible", "row_stationary_sets")]
+    flows = [DATAFLOWS[name] for name in DEFAULT_DATAFLOWS]
     values: dict = {"rows": one(1, 2, 3, 4), "cols": one(1, 2, 3, 4), "macs_per_pe": one(1, 1, 2, 3, 4)}
     values["dataflow"] = one(*flows, *flows, *OWN_DATAFLOWS)
     values["interconnect"] = one("broadcast", "broadcast", "systolic")

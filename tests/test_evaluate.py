@@ -419,3 +419,13 @@ def test_what_limits_a_mapping_is_told_beside_its_bound():
     assert "limited by the DRAM link" in told["link"]
     assert "limited by the array" in told["array"] and "peak arithmetic" in told["array"]
     assert "limited by the port of buffer" in told["port"] and "(array, ports and buffer sizes)" in told["port"]
+
+
+@pytest.mark.parametrize("name", ["nvdla_256", "tpu_v1", "eyeriss_v1"])
+def test_energies_of_the_same_mappings_under_other_constants(name):
+    design, network, other = dse.preset(name), dse.load_network("mobilenet_v2"), dse.Technology.at(16)
+    done = dse.evaluate(design, network)
+    energies = done.energies_under([done.technology, other])
+    remade = dse.evaluate(design, network, technology=other, mapping=done.mappings)
+    for part, values in energies.items():
+        assert values.tolist() == pytest.approx([done.energy()[part], remade.energy()[part]], rel=1e-12)

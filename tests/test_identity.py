@@ -77,7 +77,9 @@ def test_the_probe_set_is_small_and_of_every_kind(identity):
     assert all(np.isfinite(array).all() for array in values.values())
     texts = identity["probes"]["values"]
     assert all((np.array(texts[name].split(), float) == values[name].ravel()).all() for name in texts)
-    assert {design.dataflow.name for design in probe_designs()} == {*dse.hardware.dataflow.DATAFLOWS, "restricted"}
+    assert {design.dataflow.name for design in probe_designs()} == {
+        *dse.hardware.dataflow.DEFAULT_DATAFLOWS, "row_stationary_sets", "flexible", "restricted",
+    }  # fmt: skip
 
 
 def test_equal_identities_have_no_differences(identity):

@@ -291,9 +291,9 @@ def test_memories_and_logic_leak_by_their_own_class():
     larger = parameter_columns(replace(SMALL, weight_buffer_kib=4096))
     assert leakage_w(larger, replace(TECHNOLOGY, leakage_sram_w_per_mm2=0.0))[0] == pytest.approx(logic, rel=0.01)
     for constants in LEAKAGE_CLASSES.values():
-        assert all("Range: " in source for _, source in constants.values())
+        assert all("Range: " in source for _, source, _ in constants.values())
     low, nominal, hot = (
-        leakage_w(columns, replace(TECHNOLOGY, **{k: v for k, (v, _) in LEAKAGE_CLASSES[name].items()}))[0]
+        leakage_w(columns, replace(TECHNOLOGY, **{k: v for k, (v, _, _) in LEAKAGE_CLASSES[name].items()}))[0]
         for name in ("low-power", "nominal", "hot")
     )
     assert low < nominal == leakage_w(columns, TECHNOLOGY)[0] < hot

@@ -1,15 +1,20 @@
 """The model against its references: what is reached stays reached, what is missed does not drift."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from dse.commands.main import app
-from dse.validation import REFERENCES, scalesim
+from dse.costs.evaluation import evaluate
+from dse.hardware.presets import preset
+from dse.networks.layers import MacLayer
+from dse.validation import REFERENCES, eyeriss, power, scalesim
 from dse.validation.collect import reference_rows, validate
 from dse.validation.score import score, spearman
-from dse.validation.table import COLUMNS, checked, read_data
+from dse.validation.table import COLUMNS, RANGE, checked, read_data
 
 ERRORS = {
     ("eyeriss", "active PEs"): {"worst": (0, 0)},
@@ -20,6 +25,16 @@ ERRORS = {
     ("gemmini", "cycles, given mapping"): {"median": (0.112, 0.003), "mean": (0.173, 0.005), "rank": (0.9802, 0.0002)},
     ("nvdla", "frame rate"): {"median": (0.055, 0.01), "worst": (0.514, 0.02)},
     ("nvdla", "layer MAC cycles"): {"median": (0, 0), "worst": (0.306, 0.005)},
+    ("eyeriss", "VGG-16 latency, best mapping"): {"mean": (0.676, 0.02)},
+    ("eyeriss", "VGG-16 latency, inferred"): {"mean": (0.12, 0.003)},
+    ("eyeriss", "VGG-16 buffer traffic, inferred"): {"mean": (0.053, 0.003)},
+    ("ethos", "cycles of an operator"): {"median": (0.081, 0.003), "worst": (0.574, 0.01), "rank": (0.9961, 0.0005)},
+    ("power", "power of a chip"): {"median": (0.196, 0.01), "worst": (0.716, 0.03)},
+    ("power", "Eyeriss v1, layers of AlexNet"): {"worst": (0.1, 0.01), "rank": (1, 1e-9)},
+    ("power", "Eyeriss v1, layers of VGG-16"): {"mean": (0.027, 0.005)},
+    ("power", "TPU v1, busy and idle"): {"worst": (0.111, 0.01)},
+    ("power", "NVDLA, seven sizes"): {"worst": (1.16, 0.04)},
+    ("power", "DianNao, parts"): {"worst": (0.183, 0.01)},
     ("scalesim", "cycles"): {"worst": (0, 1e-9)},
     ("scalesim", "SRAM input reads"): {"worst": (0, 0)},
     ("scalesim", "SRAM weight reads"): {"worst": (0, 0)},
@@ -60,6 +75,42 @@ def test_scalesim_as_released_is_the_same_comparison():
     quantities = ["cycles", "SRAM output writes"]
     released = score(scalesim.rows(corrected=False)).set_index("quantity").loc[quantities]
     assert (released["worst_error"] < 1e-9).all()
+
+
+def test_vgg16_inferred_mapping_keeps_to_the_published_pes_and_to_the_family():
+    """`evaluate` refuses a mapping that breaks the preset's dataflow or does not fit."""
+    design = preset("eyeriss_v1")
+    for run in read_data("eyeriss_vgg16.csv").itertuples():
+        mapping = eyeriss.inferred_mapping(run)
+        assert mapping.s("FY") * mapping.s("OY") * mapping.s("K") == run.active_pes
+        assert evaluate(design, eyeriss.layer_of(run), mapping=mapping).feasible
+        assert eyeriss.layer_of(run).macs == run.macs_batch
+
+
+def test_a_chip_that_waits_draws_what_runs_with_time():
+    design, under = preset("tpu_v1"), power.technologies("tpu_v1", 28)
+    idle = power.idle_w(design, under)
+    waiting = evaluate(replace(design, dram_gbps=1e-6), MacLayer("wait"), technology=under[0])
+    parts = {part: energy_j / waiting.latency_s for part, energy_j in waiting.energy().items()}
+    assert idle["tree"][0] + idle["clocked"][0] == pytest.approx(parts["clock"]) and min(idle["tree"]) > 0
+    for part in ("io", "leakage"):
+        assert idle[part][0] == pytest.approx(parts[part])
+    assert sum(values[0] for values in idle.values()) == pytest.approx(sum(parts.values()) - parts["dram"], rel=1e-6)
+
+
+def test_power_over_another_time():
+    """What runs with time runs for all of it, the rest is spread."""
+    run = power.Run({"mac": np.full(101, 6.0), "dram": np.full(101, 99.0), "leakage": np.full(101, 4.0)},
+                    {"mac": np.zeros(101), "dram": np.zeros(101), "leakage": np.full(101, 2.0)}, 2.0)  # fmt: skip
+    assert power.power_w(run)[0] == 5 and power.power_w(run, seconds=6)[0] == 3
+    assert power.power_w(run, ["leakage"], 6)[0] == 2
+
+
+def test_ranges_of_power_are_those_of_the_draws():
+    rows = reference_rows("power")
+    assert (rows["predicted_low"] <= rows["predicted_high"]).all() and rows["predicted_low"].notna().all()
+    moved = rows[rows["quantity"] == "TPU v1, busy and idle"]
+    assert (moved["predicted_high"] > 1.5 * moved["predicted_low"]).all()
 
 
 def test_nothing_is_the_same_by_construction():
@@ -126,6 +177,7 @@ def test_score_counts_gated_rows_only_where_there_are_some():
 
 @pytest.mark.parametrize(("statistic", "limit", "reached"), [
     ("worst", 0.1, True), ("worst", 0.09, False), ("excess", 0.0, True), ("rank", 0.999, True), ("mean", 0.04, False),
+    ("shortfall", 0.11, True), ("shortfall", 0.09, False),
 ])  # fmt: skip
 def test_a_target_is_reached_or_not(statistic, limit, reached):
     targets = pd.DataFrame([{"reference": "chip", "quantity": "cycles", "statistic": statistic, "limit": limit}])
@@ -133,9 +185,18 @@ def test_a_target_is_reached_or_not(statistic, limit, reached):
     assert bool(line["reached"]) is reached and str(statistic) in line["target"]
 
 
+def test_a_ratio_between_two_limits():
+    limits = {"excess": 0.5, "shortfall": 0.35}
+    targets = pd.DataFrame([{"reference": "chip", "quantity": "cycles", "statistic": s, "limit": x}
+                            for s, x in limits.items()])  # fmt: skip
+    for predicted, reached in (([150.0, 66], True), ([151, 66], False), ([150, 64], False)):
+        line = score(table([100.0, 100], predicted), targets).iloc[0]
+        assert line["target"] == "ratio 0.65-1.5" and bool(line["reached"]) is reached
+
+
 def test_unknown_statistic_of_a_target():
     targets = pd.DataFrame([{"reference": "chip", "quantity": "cycles", "statistic": "best", "limit": 1}])
-    with pytest.raises(ValueError, match="target on 'best': choose among median, mean, worst, excess, rank"):
+    with pytest.raises(ValueError, match="target on 'best': choose among median, mean, worst, excess, shortfall, rank"):
         score(table([1.0], [1.0]), targets)
 
 
@@ -144,9 +205,11 @@ def test_every_target_has_its_quantity():
     targets = read_data("targets.csv")
     known = set()
     for name in REFERENCES:
-        rows = reference_rows(name) if name in ("eyeriss", "tpu", "areas") else None
+        rows = reference_rows(name) if name in ("eyeriss", "tpu", "ethos", "areas", "power") else None
         known |= set() if rows is None else set(zip(rows["reference"], rows["quantity"], strict=True))
-    mine = targets[targets["reference"].isin(["Eyeriss v1", "TPU v1", "Published areas"])]
+    mine = targets[
+        targets["reference"].isin(["Eyeriss v1", "TPU v1", "Ethos-U55", "Published areas", "Published power"])
+    ]
     assert set(zip(mine["reference"], mine["quantity"], strict=True)) <= known
 
 
@@ -172,11 +235,12 @@ def test_a_broken_table_is_refused(broken, message):
 
 
 def test_validate_writes_tables_and_figures(tmp_path):
-    result = validate(tmp_path / "out", ["tpu", "areas"])
+    result, comparisons = validate(tmp_path / "out", ["tpu", "areas"])
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == sorted(["score.csv", *(f"{x}.{end}" for x in ("tpu", "areas") for end in ("csv", "pdf", "png"))])
     rows = pd.read_csv(tmp_path / "out" / "tpu.csv")
-    assert list(rows.columns) == list(COLUMNS) and len(rows) == 7
+    assert list(rows.columns) == [name for name in COLUMNS if name not in RANGE] and len(rows) == 7
+    assert len(comparisons) == 7 + len(pd.read_csv(tmp_path / "out" / "areas.csv"))
     assert result.set_index("quantity").loc["throughput", "reached"]
     again = pd.read_csv(tmp_path / "out" / "score.csv")
     assert again["median_error"].to_numpy() == pytest.approx(result["median_error"].to_numpy())

@@ -93,14 +93,18 @@ def validate(
 ) -> None:
     """Compare the model with published silicon, RTL, vendors' models and simulators.
 
-    Prints errors and rank correlations beside those of a roofline; writes every comparison as CSV, and figures.
+    Prints errors and rank correlations beside those of a roofline, and the range of powers over the published ranges of
+    the constants; writes every comparison as CSV, and figures.
     """
-    from dse.output.tables import ratio_table, validation_table
+    from dse.output.tables import range_table, ratio_table, validation_table
     from dse.validation import areas
     from dse.validation.collect import validate as compared
 
-    console().print(validation_table(compared(out, references or ())))
-    if not references or "areas" in references:
-        rows = areas.rows()
-        console().print(ratio_table(rows[rows["quantity"] == areas.RATIO]))
+    score, rows = compared(out, references or ())
+    console().print(validation_table(score))
+    ratios = rows[rows["quantity"] == areas.RATIO]
+    if len(ratios):
+        console().print("", ratio_table(ratios))
+    if rows["predicted_low"].notna().any():
+        console().print("", range_table(rows))
     say(f"Wrote {out}/: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingType
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -59,6 +59,7 @@ class Evaluation:
         operand and level, energy per level, bound and mapping.
     mappings : the best mapping of each MAC layer, by layer name.
     area : area by block [mm2].
+    found : what the kernel found, for `energies_under`.
     """
 
     design: Accelerator
@@ -78,6 +79,7 @@ class Evaluation:
     layers: pd.DataFrame
     mappings: dict[str, Mapping]
     area: dict[str, float]
+    found: k.Found = field(repr=False)
 
     @property
     def feasible(self) -> bool:
@@ -98,6 +100,22 @@ class Evaluation:
         return {
             part: float((self.layers[f"{part}_pj"] * self.layers["repeats"]).sum()) * 1e-12 for part in ENERGY_PARTS
         }
+
+    def energies_under(self, technologies: Iterable[Technology]) -> dict[str, np.ndarray]:
+        """Energy by level, as `energy` tells it, of the same mappings with other constants: each (n,) [J]."""
+        tables, columns = network_tables(self.network), parameter_columns(self.design)
+        rows = {layer.name: layer_row(layer) for layer in self.network.layers if isinstance(layer, MacLayer)}
+        totals = []
+        for technology in technologies:
+            designs, options = design_rows(columns, technology)
+            steps = results_of_steps(designs[0], tables, self.found)
+            for i, layer in enumerate(self.network.layers):
+                if layer.name in rows:
+                    mapping, variant = self.mappings[layer.name], int(self.found.variants[i])
+                    _cost_mapping(rows[layer.name], designs[0], options, mapping, variant, steps[i])
+            totals.append((steps * tables.steps[:, k.STEP_REPEATS, None]).sum(axis=0))
+        table = np.array(totals).reshape(len(totals), k.N_RESULT) * 1e-12
+        return {part: table[:, column] for part, column in ENERGY_PARTS.items()}
 
 
 def bound_names(design: Accelerator) -> list[str]:
@@ -168,6 +186,7 @@ def evaluate(
         layers=layers,
         mappings=mappings,
         area={name: float(metrics[f"area_{name}_mm2"][0]) for name in AREA_BLOCKS},
+        found=found,
         **{name: float(metrics[name][0]) for name in _SUMMARY},
     )
 
@@ -230,8 +249,20 @@ def _cost_given(
     misfit = _misfit(layer, design, mapping, variant)
     if misfit:
         raise ValueError(f"mapping of {layer.name!r} does not fit: {misfit}")
+    _cost_mapping(layer_row(layer), design_row, options, mapping, variant, out)
+
+
+def _cost_mapping(
+    row: np.ndarray,
+    design_row: np.ndarray,
+    options: np.ndarray,
+    mapping: Mapping,
+    variant: int,
+    out: np.ndarray,
+) -> None:
+    """Cost of one layer, `row` (N_LAYER,), under a mapping that is known to fit, into `out` (N_RESULT,)."""
     option_row = options[int(design_row[k.OPTION_FIRST]) + mapping.option]
-    k.evaluate_mapping(layer_row(layer), design_row, option_row, mapping.to_row(), variant, out)
+    k.evaluate_mapping(row, design_row, option_row, mapping.to_row(), variant, out)
 
 
 def _layer_table(

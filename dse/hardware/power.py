@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from dse.hardware.accelerator import OPERAND_NAMES
-from dse.hardware.area import AREA_BLOCKS, shared_buffers, stationary_registers
+from dse.hardware.area import shared_buffers, stationary_registers, sum_blocks
 from dse.hardware.logic import LOOP_COUNTER_BITS, Columns, address_bits, column_reader, logic, needs, text_column
 from dse.hardware.technology import Technology
 
@@ -42,9 +42,10 @@ def flip_flop_bits(columns: Columns, technology: Technology) -> tuple[np.ndarray
     files = {x: technology.flip_flop_bits(number(f"{name}_register_bytes")) for x, name in OPERAND_NAMES.items()}
     twice = (text_column(columns, "interconnect") == "systolic") & (number("overlap_skew") > 0)
     second = np.where(twice, stationary_registers(columns, files), 0.0)
-    standing, settled = units.pop("engines"), np.sum([units.pop(name) for name in HOLDING_UNITS], axis=0)
+    standing, settled = units.pop("engines"), sum(units.pop(name) for name in HOLDING_UNITS)
     holding = settled + pes * (files["W"] + files["I"] + files["O"] + second)
-    return np.sum(list(units.values()), axis=0), holding, standing
+    working = sum(units.values(), np.zeros_like(pes))  # in this order for one design as for many: equal bits
+    return working, holding, standing
 
 
 def clock_pj_per_cycle(
@@ -65,8 +66,8 @@ def clock_pj_per_cycle(
     t = technology
     working, holding, standing = flip_flop_bits(columns, t)
     leaf_pj = t.flip_flop_clock_pj_per_bit * t.supply_factor
-    spanned = [blocks_mm2[name] for name in AREA_BLOCKS if name not in ("dram_interface", "engines")]
-    array = _tree_pj(working + holding, np.sum(spanned, axis=0), t) + (working + t.clock_held_share * holding) * leaf_pj
+    spanned_mm2 = sum_blocks({**blocks_mm2, **dict.fromkeys(("dram_interface", "engines"), np.zeros_like(working))})
+    array = _tree_pj(working + holding, spanned_mm2, t) + (working + t.clock_held_share * holding) * leaf_pj
     engines = _tree_pj(standing, blocks_mm2["engines"], t) + t.clock_held_share * standing * leaf_pj
     return (1 - t.clock_gating_share) * (array + engines), t.clock_gating_share * array
 

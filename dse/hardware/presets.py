@@ -4,7 +4,7 @@ A preset is a file of ``dse/data/presets``: a table ``[chip]`` (title, node, wha
 express), ``[accelerator]`` (parameters that differ from `Accelerator()`) and ``[sources]`` by parameter.
 A table ``[technology]``, with ``[technology_sources]``, has what the chip's own technology differs in from the one of
 its node: constants of `Technology`, or ``leakage_class`` (`LEAKAGE_CLASSES`).  A source that starts with ``assumed`` is
-a choice, not a published figure.
+a choice, not a published figure; a table ``[technology_ranges]`` has the least and the largest value it may well have.
 """
 
 from __future__ import annotations
@@ -63,18 +63,26 @@ def preset_technology(name: str, node_nm: float | None = None) -> Technology:
     if "leakage_class" in chosen:
         leakage, source = chosen.pop("leakage_class"), sources.pop("leakage_class")
         check_known(leakage, LEAKAGE_CLASSES, f"preset {name}: leakage_class")
-        for constant, (value, told) in LEAKAGE_CLASSES[leakage].items():
+        for constant, (value, told, _) in LEAKAGE_CLASSES[leakage].items():
             chosen[constant], sources[constant] = value, f"{source}; class {leakage}: {told}"
     base = Technology.at(node_nm)
     notes = dict(base.notes) | {key: f"preset {name}: {text}" for key, text in sources.items()}
     return replace(base, **chosen, notes=tuple(notes.items()))
 
 
+def preset_ranges(name: str, technology: Technology) -> dict[str, tuple[float, float]]:
+    """`Technology.ranges` of a preset's `technology`, with the ranges of what the chip chose itself."""
+    own = _tables(name)["technology_ranges"]
+    chosen = {key: (low / (x := getattr(technology, key)), high / x) for key, (low, high) in own.items()}
+    return technology.ranges() | chosen
+
+
 @cache
 def _tables(name: str) -> dict[str, dict[str, Any]]:
     check_known(name, PRESETS, "preset")
     with as_file(_DIRECTORY / f"{name}.toml") as path:
-        tables = read_toml(path, ("chip", "accelerator", "sources", "technology", "technology_sources"))
+        names = ("chip", "accelerator", "sources", "technology", "technology_sources", "technology_ranges")
+        tables = read_toml(path, names)
     parameters = list(Accelerator().parameters())
     for parameter in (*tables["accelerator"], *tables["sources"]):
         check_known(parameter, parameters, f"preset {name}: parameter")
@@ -86,4 +94,6 @@ def _tables(name: str) -> dict[str, dict[str, Any]]:
         check_known(constant, constants, f"preset {name}: constant")
     if tables["technology"].keys() != tables["technology_sources"].keys():
         raise ValueError(f"preset {name}: [technology] and [technology_sources] must list the same")
+    for constant in tables["technology_ranges"]:
+        check_known(constant, tables["technology"], f"preset {name}: range of constant")
     return tables

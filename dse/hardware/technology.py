@@ -32,16 +32,24 @@ _ALADDIN = "Aladdin 40 nm library (ISCA 2014), as scaled to 45 nm by hwcomponent
 
 
 def _constant(
-    value: float, source: str, scales: str | None = None, signed: bool = False, at_vdd_v: float | None = None
+    value: float,
+    source: str,
+    scales: str | None = None,
+    signed: bool = False,
+    at_vdd_v: float | None = None,
+    published: tuple[float, float] | None = None,
 ) -> Any:
     """A field with its source; `scales` names the law that brings it to another node.
 
     `at_vdd_v`: supply at which an energy was published at 45 nm, if it is not the nominal one that the field is for.
+    `published`: least and largest published value, in the unit, at the node and supply of `value`; see
+    `Technology.ranges`.
     """
+    span = None if published is None else (published[0] / value, published[1] / value)
     if at_vdd_v is not None:
         factor = scaling.switching_energy_fj(45, scaling.NOMINAL_VDD_V[45]) / scaling.switching_energy_fj(45, at_vdd_v)
         value, source = value * factor, f"{source}; {value:g} at {at_vdd_v:g} V, x {factor:.4g} to 1 V"
-    return field(default=value, metadata={"source": source, "scales": scales, "signed": signed})
+    return field(default=value, metadata={"source": source, "scales": scales, "signed": signed, "range": span})
 
 
 LEAKAGE_CLASSES = {
@@ -50,11 +58,13 @@ LEAKAGE_CLASSES = {
             3.05e-4,
             "geometric mean of CACTI 7 at 65 nm, 300 K, 1 MiB all of low-standby-power transistors, 3.0e-5, and all of "
             "low-operating-power ones, 3.1e-3.  Range: 3e-5 to 0.007 (350 K)",
+            (3e-5, 0.007),
         ),
         "leakage_logic_w_per_mm2": (
             3.05e-4,
             "assumed: logic of the transistors of the memory, whose cells and periphery CACTI 7 leaks alike.  Range: "
             "3e-5 to 0.007",
+            (3e-5, 0.007),
         ),
     },
     "nominal": {
@@ -62,11 +72,13 @@ LEAKAGE_CLASSES = {
             0.0026,
             "geometric mean of CACTI 7 at 22 nm, 300 K, 1 MiB all of low-standby-power transistors, 2.3e-4, and with a "
             "fast periphery, 0.030.  Range: 2.3e-4 to 0.030",
+            (2.3e-4, 0.030),
         ),
         "leakage_logic_w_per_mm2": (
             0.0036,
             "geometric mean of flip-flops at 25 C: ASAP7 DFFHQNx1, 7 nm, regular threshold, 7.4e-4, and NanGate45 "
             "DFF_X1, 0.0175.  Range: 7.4e-4 to 0.027 (NanGate45 INV_X1); Aladdin 40 nm adder 0.0086",
+            (7.4e-4, 0.027),
         ),
     },
     "hot": {
@@ -74,15 +86,17 @@ LEAKAGE_CLASSES = {
             0.054,
             "CACTI 7 at 22 nm (32 nm: 0.055), 350 K, low-standby-power cells in a fast periphery.  Range: 0.03 (300 K) "
             "to 0.21 (all fast)",
+            (0.03, 0.21),
         ),
         "leakage_logic_w_per_mm2": (
             0.039,
             "geometric mean of NanGate45 DFF_X1, 0.0175, and INV_X1, 0.027, at 25 C, x 1.8 to 350 K, as the memory.  "
             "Range: 0.0175 to 0.05",
+            (0.0175, 0.05),
         ),
     },
 }
-"""By class of transistors and heat: leakage of area of memories and of standard cells [W/mm2], with its source.
+"""By class of transistors and heat: leakage of area of memories and of standard cells [W/mm2], its source, its range.
 
 A published chip rarely tells its own: the class is a choice, and its range is wide.  Nothing is power-gated.
 """
@@ -90,8 +104,8 @@ A published chip rarely tells its own: the class is a choice, and its range is w
 
 def _leakage(name: str) -> Any:
     """A field of `LEAKAGE_CLASSES`, that of class nominal."""
-    value, source = LEAKAGE_CLASSES["nominal"][name]
-    return _constant(value, f"class nominal: {source}; not scaled over nodes")
+    value, source, published = LEAKAGE_CLASSES["nominal"][name]
+    return _constant(value, f"class nominal: {source}; not scaled over nodes", published=published)
 
 
 def _given(what: str) -> Any:
@@ -158,6 +172,7 @@ class Technology:
         "0.009 an access, clock included).  A single word is read for nothing",
         "energy",
         at_vdd_v=1.1,
+        published=(0.005, 0.011),
     )
     multiplexer_pj_per_bit: float = _constant(
         0.00305,
@@ -165,9 +180,12 @@ class Technology:
         "0.0023 and 0.0038.  Range: these",
         "energy",
         at_vdd_v=1.1,
+        published=(0.0023, 0.0038),
     )
     switching_activity_share: float = _constant(
-        0.5, "random bits: share of the bits that change from word to word.  Range: 0.25 to 0.5"
+        0.5,
+        "random bits: share of the bits that change from word to word.  Range: 0.25 to 0.5",
+        published=(0.25, 0.5),
     )
     flip_flop_um2_per_bit: float = _constant(8.74, _ALADDIN + " (5.98 um2 at 40 nm)", "area")
     multiplexer_um2_per_bit: float = _constant(
@@ -179,12 +197,14 @@ class Technology:
         "of NVDLA's array of int16 and fp16, synthesised, has 67,243 flip-flops for 512 multipliers "
         "(NV_NVDLA_partition_m in combipatal/NVDLA_FRONT_END_FLOW): without two copies of the weight and one of the "
         "input 2.6.  Range: 1 to 3",
+        published=(1, 3),
     )
     engine_logic_share: float = _constant(
         1.07,
         "gates over flip-flops of control and engines, by area: 273,675 over 255,828 um2 (NVDLA nv_small partition_o, "
         "pooling, normalisation and control, 32 nm, Moamen2211/NVIDIA-Deep-Learning-Accelerator-NVDLA-).  Check: 0.95 "
         "(EIE PE, ISCA 2016, Table II)",
+        published=(0.95, 1.07),
     )
     register_memory_512byte_pj_per_byte: float = _constant(
         0.376,
@@ -192,9 +212,12 @@ class Technology:
         "(smaller rows are not simulated), and 0.45, Eyeriss (ISCA 2016, Table IV): a file of 0.5 to 1 KiB takes as "
         "much as a 16-bit MAC.  Range: 0.31 to 0.45",
         "energy",
+        published=(0.31, 0.45),
     )
     register_memory_capacity_exponent: float = _constant(
-        0.469, "CACTI's fit of register_memory_512byte_pj_per_byte.  Range: 0 (any size like Eyeriss's) to 0.469"
+        0.469,
+        "CACTI's fit of register_memory_512byte_pj_per_byte.  Range: 0 (any size like Eyeriss's) to 0.469",
+        published=(0, 0.469),
     )
 
     # On-chip memories.
@@ -211,10 +234,14 @@ class Technology:
         0.031, "CACTI 7, 1 to 32 banks, 64 KiB to 1 MiB, 22 to 65 nm", None, True
     )
     sram_slice_bytes: float = _constant(
-        16, "assumed: a wider port is so many memories side by side, each of a part of the rows.  Range: 8 to 64"
+        16,
+        "assumed: a wider port is so many memories side by side, each of a part of the rows.  Range: 8 to 64",
+        published=(8, 64),
     )
     sram_macro_bytes: float = _constant(
-        65536, "assumed: a larger memory is macros of this size, of which an access wakes one.  Range: 16 to 256 KiB"
+        65536,
+        "assumed: a larger memory is macros of this size, of which an access wakes one.  Range: 16 to 256 KiB",
+        published=(16384, 262144),
     )
     sram_widest_word_bytes: float = _constant(64, "widest word simulated; a wider port is several words side by side")
     sram_1kib_64bit_um2: float = _constant(4172.2, _CACTI + " (mean error 13 %, worst 47 %)", "area")
@@ -226,6 +253,7 @@ class Technology:
         "published memories, less sram_macro_um2, over CACTI: 2.00 is the median over eight families of the median of "
         "each (Eyeriss v1, ShiDianNao, DianNao, TPU v1, Gemmini, Simba, EIE, RPAccel; 12 to 65 nm, `dse validate "
         "areas`).  Range: 1.0 (EIE) to 3.7 (DianNao, wide and shallow)",
+        published=(1.0, 3.7),
     )
     sram_macro_um2: float = _constant(
         9700,
@@ -241,6 +269,7 @@ class Technology:
         "global wire without repeaters (Gebhart et al., ISCA 2011, Table 3, 40 nm; Kogge et al., DARPA Exascale study "
         "2008, p. 220), about equal at all nodes.  Range: 200 (bare, 16 nm; Dally et al., VLSI Symposium 2018) to 600 "
         "(with repeaters of least delay; Kogge 2008).  Measured, router apart: 414 to 450 (Piton, HPCA 2018, 32 nm)",
+        published=(200, 600),
     )
     bus_area_share: float = _constant(
         0.0267, "of the PE array: Eyeriss v2 (JETCAS 2019) network is 2.6 % of the area, 0.026 / (1 - 0.026)"
@@ -249,6 +278,7 @@ class Technology:
         0.067,
         "of MACs and registers: TPU v1 (ISCA 2017, Fig. 2) control 2 % over compute 30 % of the die.  Range: up to 0.3 "
         "(Eyeriss v2 PE: 72 % spads, 5 % MACs, the rest control)",
+        published=(0.067, 0.3),
     )
     fixed_um2: float = _constant(
         56000,
@@ -261,6 +291,7 @@ class Technology:
         "laid-out area over area of standard cells; memories have no filler.  DianNao (ASPLOS 2014, Table 6): filler "
         "811,632 and clock network 68,721 um2 beside 984,724 um2 of gates and flip-flops.  Check: 2.35 (EIE PE, ISCA "
         "2016, Table II: 24,827 beside 18,411 um2)",
+        published=(1.89, 2.35),
     )
 
     # Clock.
@@ -270,23 +301,31 @@ class Technology:
         "Check at 7 nm, 0.7 V: ASAP7 DFFHQNx1 0.00060, this scaled 0.00032",
         "energy",
         at_vdd_v=1.1,
+        published=(0.0052, 0.009),
     )
     clock_pin_ff: float = _constant(
         0.95, f"{_NANGATE}: capacitance of the clock pin; ASAP7 DFFHQNx1 0.475 fF at 7 nm", "pin"
     )
     clock_wire_ff_per_mm: float = _constant(
-        200, "bare wire at any node (Dally et al., VLSI Symposium 2018, p. 2).  Range: 200 to 300 (Gebhart, ISCA 2011)"
+        200,
+        "bare wire at any node (Dally et al., VLSI Symposium 2018, p. 2).  Range: 200 to 300 (Gebhart, ISCA 2011)",
+        published=(200, 300),
     )
     clock_tree_length_factor: float = _constant(
         0.75,
         "k of a tree of k sqrt(N A) over N flip-flops in an area A: computed.  Range: 0.65 (minimum spanning tree of "
         "random points) to 1.5 (H-tree, sum over its levels)",
+        published=(0.65, 1.5),
     )
     clock_buffer_share: float = _constant(
-        0.5, "assumed: buffers of the clock tree, on top of wires and pins.  Range: 0.3 to 1"
+        0.5,
+        "assumed: buffers of the clock tree, on top of wires and pins.  Range: 0.3 to 1",
+        published=(0.3, 1),
     )
     clock_held_share: float = _constant(
-        0.5, "assumed: share of the flip-flops holding words that the clock reaches in each cycle.  Range: 0 to 1"
+        0.5,
+        "assumed: share of the flip-flops holding words that the clock reaches in each cycle.  Range: 0 to 1",
+        published=(0, 1),
     )
     clock_gating_share: float = _constant(
         0.0,
@@ -328,6 +367,7 @@ class Technology:
         1.0,
         "leakage ~ (vdd_v / nominal_vdd_v)^this: power is supply times current (Butts and Sohi, MICRO 2000).  "
         "Range: 1 to 3, assumed: the current itself grows with the supply",
+        published=(1, 3),
     )
     io_idle_w: float = _constant(
         0.0, "choice of a chip: power of its interfaces, also while nothing crosses them; 0: none counted"
@@ -597,6 +637,20 @@ class Technology:
     def sources(self) -> dict[str, str]:
         """Where each constant is from, by field."""
         return {f.name: f.metadata["source"] for f in fields(self) if f.name != "notes"} | dict(self.notes)
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Least and largest published value of a constant, over the one here [1]; those of which a range is known.
+
+        A range is at 45 nm; that of another node has the same ratios.  Leakage has the range of its class, or none
+        where it is of no class.
+        """
+        found = {f.name: f.metadata["range"] for f in _numbers() if f.metadata["range"]}
+        for name in LEAKAGE_CLASSES["nominal"]:
+            del found[name]
+            for value, _, (low, high) in (constants[name] for constants in LEAKAGE_CLASSES.values()):
+                if getattr(self, name) == value:
+                    found[name] = low / value, high / value
+        return found
 
     @property
     def hash(self) -> str:

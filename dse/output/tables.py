@@ -640,6 +640,24 @@ def ratio_table(rows: Any) -> Table:
     return table
 
 
+def range_table(rows: Any) -> Table:
+    """The comparisons that have a range: predicted / published, and how far that goes over draws of the constants."""
+    table = _table("Predicted over published, and 5 to 95 % of draws of the constants", padding=(0, 1, 0, 0))
+    table.add_column("quantity", no_wrap=True)
+    for name in ("published", "predicted", "ratio", "draws"):
+        table.add_column(name, justify="right")
+    for quantity_, group in rows[rows["predicted_low"].notna()].groupby("quantity", sort=False):
+        counts = "" if group["gated"].all() else " (not scored)" if not group["gated"].any() else ""
+        table.add_row(f"[bold]{quantity_}[/bold]{counts}")
+        for line in group.to_dict("records"):
+            low, ratio, high = (line[f"predicted{end}"] / line["measured"] for end in ("_low", "", "_high"))
+            scored = "" if line["gated"] or counts else ", not scored"
+            shown = (number(line[name]) for name in ("measured", "predicted"))
+            cells = (*shown, f"{ratio:.2f}", f"{low:.2f} to {high:.2f}")
+            table.add_row(f"  {line['row']} [{line['unit']}]{scored}".replace("[", r"\["), *cells)
+    return table
+
+
 def _rank(correlation: float) -> str:
     return "-" if np.isnan(correlation) else f"{correlation:.3f}"
 
