@@ -157,7 +157,7 @@ def _worst(table: Jobs, where: str, jobs: np.ndarray, work_s: np.ndarray, server
     for s in np.unique(arrival):
         inside = np.flatnonzero(arrival >= s)
         demand, capacity = np.cumsum(work[inside]), servers * (deadline[inside] - s)
-        ratio = demand / capacity
+        ratio = demand / np.maximum(capacity, np.finfo(float).tiny)
         i = int(np.argmax(ratio))
         if ratio[i] > most:
             last = inside[: i + 1][deadline[inside[: i + 1]] <= deadline[inside[i]]]

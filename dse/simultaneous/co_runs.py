@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from types import MappingProxyType
 
 import numpy as np
@@ -133,10 +134,11 @@ class CoRun:
             arrivals = self.mix.by_arrival(window).arrival_s
             return self.schedule_until(float(np.nextafter(arrivals[:SHOWN_REQUESTS][-1], np.inf)))
         rate = float(self.mix.rates.sum())
-        ends = SHOWN_REQUESTS / rate + max(stream.phase_s for stream in self.mix.streams)
+        phases = [stream.phase_s for stream in self.mix.streams]
+        ends = SHOWN_REQUESTS / rate + max(phases)
         if self.steady is not None and self.steady.stable:
-            ends = max(ends, min(self.steady.window_s[1], MOST_SHOWN / rate))
-        return self.schedule_until(ends)
+            ends = max(ends, self.steady.window_s[1])
+        return self.schedule_until(min(ends, (min(phases) + MOST_SHOWN / rate) * (1 - 1e-9)))
 
     def schedule_until(self, end_s: float) -> Schedule:
         """Of the requests that arrive before a time, from an empty chip; of a batch the whole [s]."""
@@ -181,6 +183,8 @@ class MixEvaluator:
         order: str = "deadline",
         effort: str = "default",
     ) -> None:
+        if order not in ORDERS:
+            raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {order!r}")
         self.mix, self.order = mix, order
         self.technology = technology_or_default(technology)
         self.networks = mix.networks()
@@ -534,7 +538,8 @@ def co_run(
         found = evaluator.best(design, division)
     else:
         where = [s % division.sub_arrays for s in range(len(streams))] if runs_on is None else list(runs_on)
-        if len(where) != len(streams) or not all(0 <= a < division.sub_arrays for a in where):
+        numbers = all(isinstance(a, Integral) for a in where)
+        if len(where) != len(streams) or not numbers or not all(0 <= a < division.sub_arrays for a in where):
             raise ValueError(
                 f"runs_on: give a sub-array from 0 to {division.sub_arrays - 1} for each of {len(streams)} streams "
                 f"({', '.join(streams)}), got {where!r}"

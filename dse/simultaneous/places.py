@@ -80,7 +80,7 @@ def best_places(
         improved = True
         while improved and len(seen) < MOST_SCHEDULES:
             improved = False
-            for other in _neighbours(here, allowed):
+            for other in itertools.islice(_neighbours(here, allowed), MOST_SCHEDULES - len(seen)):
                 if (found := value(other)) < of_here:
                     here, of_here, improved = other, found, True
                     break

@@ -428,7 +428,11 @@ def _reported(
     for s in range(n):
         mine = latency[stream == s]
         if not len(mine):
-            continue
+            raise ValueError(
+                f"mix {served.mix.name!r}: stream {served.mix.streams[s].name!r} sends no request in the window that "
+                f"is measured, {window[0]:g} to {window[1]:g} s after the first arrival of the mix; give it a shorter "
+                "phase_s or trace, or the mix a longer duration_s"
+            )
         percentiles[s], mean[s] = _nearest_rank(mine), mine.mean()
         ratio = mine / alone[stream == s]
         slow[s] = ratio.mean(), ratio.max()
