@@ -159,6 +159,23 @@ def test_settled_hyperperiods_repeat_for_ever(order):
     assert settled >= 10
 
 
+@pytest.mark.parametrize("order", ["deadline", "round_robin", "first"])
+@pytest.mark.parametrize("rates", [(30.0, 30.0, 60.0), (30.0, 45.0, 30.0), (29.97, 45.0, 15.0), (59.94, 15.0)])
+def test_rounding_of_times_does_not_decide_what_goes_first(order, rates):
+    """Deadlines 1/60 + 1/60 and 1/30 were told apart by noise, which moved means by 13 % between hyperperiods."""
+    works = [[(0.9 * share / sum(rates) / 2, 0.0)] * 2 for share in (0.8, 1.0, 1.3)[: len(rates)]]
+    mix = streams(*({"fps": rate} for rate in rates))
+    case = served(mix, works, order=order)
+    found, seconds = steady_state(case), float(mix.hyperperiod_s)
+    begin = found.window_s[0]
+    requests = mix.by_arrival(begin + 43 * seconds)
+    done, _ = case.run(requests)
+    for k in range(40):
+        inside = (requests.arrival_s >= begin + k * seconds) & (requests.arrival_s < begin + (k + 1) * seconds)
+        means = [done.turnaround_s[inside & (requests.stream == s)].mean() for s in range(len(rates))]
+        assert means == pytest.approx(found.mean_latency_s, rel=1e-9)
+
+
 def test_a_backlog_that_repeats_is_settled_and_one_that_grows_is_not():
     tight = steady_state(served(streams({"fps": 1.0}, {"fps": 1.0, "phase_s": 0.9}), [[(0.5, 0)], [(0.5, 0)]]))
     assert tight.load.largest == 1 and tight.settled and tight.utilisation[0] == pytest.approx(1.0)
@@ -332,6 +349,26 @@ def test_best_places_of_streams_have_the_least_load():
     ]
     assert found.metrics["load"] == pytest.approx(min(loads)) and found.placed.schedules == 16
     assert found.bounds.load <= found.metrics["load"] * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        (({"trace": (0.0, 1.0, 2.0)}, {"trace": (5.0, 6.0, 7.0)}), "b"),
+        (({"fps": 30.0}, {"fps": 1e-9, "arrivals": "poisson"}), "b"),
+        (({"fps": 30.0, "arrivals": "poisson", "phase_s": 1e6}, {"fps": 30.0}), "a"),
+    ],
+)
+def test_a_stream_that_sends_nothing_in_the_window_is_named(given, name):
+    """Its percentiles read nan."""
+    with pytest.raises(ValueError, match=f"stream '{name}' sends no request in the window that is measured"):
+        co_run(streams(*given), DESIGN)
+
+
+def test_a_schedule_of_streams_that_begin_late_can_be_shown():
+    """30 requests a second for 10,000 s are more than a chart shows; then it shows the first ones."""
+    found = co_run(streams({"fps": 10.0, "phase_s": 1e4}, {"fps": 30.0}), DESIGN)
+    assert 10_000 < len(found.schedule.table) <= 20_000
 
 
 def test_trace_files_of_a_million_requests(tmp_path):

@@ -61,6 +61,9 @@ ARRIVALS = ("periodic", "poisson")
 
 LARGEST = sys.float_info.max
 
+NOISE = 8 * sys.float_info.epsilon
+"""Of a time: what two sums of a phase, periods and a deadline for it may differ by [1]."""
+
 
 def _is_finite(value: object) -> bool:
     try:
@@ -246,6 +249,17 @@ class Requests:
         return Requests(self.stream[order], self.arrival_s[order], self.deadline_s[order], after[order])
 
 
+def _without_noise(arrival_s: np.ndarray, deadline_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Times of which those are equal that differ by no more than their rounding, such as 1/60 + 1/60 and 1/30; else
+    noise would decide what goes first, another way in every hyperperiod, (n,) each [s]."""
+    times = np.concatenate([arrival_s, deadline_s])
+    order = np.argsort(times, kind="stable")
+    ascending = times[order[: np.isfinite(times).sum()]]
+    is_new = np.append(True, np.diff(ascending) > NOISE * ascending[1:])[: len(ascending)]
+    times[order[: len(ascending)]] = ascending[is_new][np.cumsum(is_new) - 1]
+    return times[: len(arrival_s)], times[len(arrival_s) :]
+
+
 @dataclass(frozen=True)
 class Mix:
     """Streams that share a chip.
@@ -424,7 +438,8 @@ class Mix:
                 which = np.maximum(0, np.searchsorted(arrivals[parent], times + (1e-12 + 1e-15 * times)) - 1)
             after.append(first[parent] + which if len(arrivals[parent]) else np.full(len(times), -1))
         stream_of = np.repeat(np.arange(len(arrivals)), np.diff(first))
-        return Requests(stream_of, np.concatenate(arrivals), np.concatenate(deadlines), np.concatenate(after))
+        arrival, deadline = _without_noise(np.concatenate(arrivals), np.concatenate(deadlines))
+        return Requests(stream_of, arrival, deadline, np.concatenate(after))
 
     def _default_duration_s(self) -> float | None:
         if not self.is_steady:
