@@ -156,6 +156,25 @@ def test_system_throughput_is_per_program():
     assert done.metrics["stp"] == pytest.approx(expected) and expected < 2
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_small_batches_with_deadlines_miss_as_few_as_the_best_of_all(seed):
+    """A search from greedy places stopped at one miss more, where jobs of equal deadlines could stay together."""
+    rng = np.random.default_rng(seed)
+    time = rng.uniform(1, 3, (4, 1)) * rng.choice([1.0, 1.7], (1, 2))
+    due = np.repeat(rng.uniform(1.5, 6, 2), 2)
+
+    def value(where, order):
+        jobs = [
+            Job(str(j), [time[j, a]], [0.0], a, 0.0, due[j], float(4 - order.index(j))) for j, a in enumerate(where)
+        ]
+        done = schedule(jobs, GBPS, [GBPS] * 2, "first", keep_layers=False)
+        return float(done.missed.sum()), done.makespan_s
+
+    every = itertools.product(itertools.product(range(2), repeat=4), itertools.permutations(range(4)))
+    found = best_places(time, np.ones(time.shape, bool), value)
+    assert found.value == min(value(*candidate) for candidate in every)
+
+
 def test_a_search_of_many_jobs_ends():
     """Its limit was looked at once a round of moves, and a round of 1,000 jobs is a million of them."""
     rng = np.random.default_rng(0)

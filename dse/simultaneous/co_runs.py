@@ -21,7 +21,7 @@ from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.area import AREA_BLOCKS, leakage_of_blocks_w, sum_blocks
 from dse.hardware.technology import Technology, technology_or_default
-from dse.simultaneous.bounds import Demand, least_load, makespan_bound_s, unmet_by_demand
+from dse.simultaneous.bounds import ROUNDED, Demand, least_load, makespan_bound_s, unmet_by_demand
 from dse.simultaneous.division import Division
 from dse.simultaneous.mixes import Mix, Stream
 from dse.simultaneous.places import Placed, best_places, least_loaded_places
@@ -247,7 +247,7 @@ class MixEvaluator:
             np.minimum.at(first, stream, arrival)
             np.maximum.at(last, stream, arrival)
             chain = float(table.earliest_finish_s(least[stream]).max())
-            makespan = max(makespan_bound_s(counts, first, last, time_s, moved), chain)
+            makespan = max(makespan_bound_s(counts, first, last, time_s, moved), chain * (1 - ROUNDED))
         return Bounds(makespan, load, least, time.perf_counter() - began)
 
     def best(self, design: Accelerator, division: Division) -> CoRun:
