@@ -119,10 +119,15 @@ class Demand:
     networks: tuple[str, ...]
 
     def __str__(self) -> str:
+        if self.requests == 1:
+            which = f"1 request ({self.networks[0]}) that arrives from {self.after_s:.6g} s on and is due"
+        else:
+            names = ", ".join(self.networks)
+            which = f"{self.requests} requests ({names}) that arrive from {self.after_s:.6g} s on and are due"
+        late = "it is late" if self.requests == 1 else "at least one is late"
         return (
-            f"{self.where}: {self.requests} requests ({', '.join(self.networks)}) that arrive from {self.after_s:.6g} "
-            f"s on and are due by {self.due_s:.6g} s are {self.work_s:.4g} s of work for {self.capacity_s:.4g} s: at "
-            "least one is late in any order"
+            f"{self.where}: {which} by {self.due_s:.6g} s: {self.work_s:.4g} s of work for {self.capacity_s:.4g} s; "
+            f"{late} in any order"
         )
 
 

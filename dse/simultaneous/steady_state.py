@@ -119,14 +119,16 @@ class SteadyState:
     stable : whether all requests are served; else `verdict` says why not, and nothing below is known (NaN).
     settled : whether the state repeats (periodic) or was measured after a warm-up (else).
     verdict : in words, how the numbers were made.
-    offered_per_s, served_per_s : requests a second, (n_streams,): equal where stable, else the saturated rate [1/s].
+    offered_per_s, served_per_s : requests a second, (n_streams,): equal where stable, else the share of them that the
+        proof or the measurement leaves [1/s].
     window_s : begin and end of the arrivals that are reported, of random ones and traces from the first arrival [s].
     requests : of each stream in the window, (n_streams,).
     utilisation, dram_utilisation : busy share of each sub-array, (n_sub_arrays,), and of the DRAM [1].
     latency_s : percentiles `PERCENTILES` of each stream, (n_streams, 3) [s].
     mean_latency_s : (n_streams,) [s].
     interval_s : half widths of the 95 % intervals of mean and percentiles, (n_streams, 4) [s]; 0 where the state
-        repeats, NaN where there are fewer than two requests a batch.
+        repeats, NaN where there are fewer than two requests a batch.  Too narrow where a batch is no longer than a busy
+        time, or has few requests beyond a percentile.
     slow_down : mean and worst of each stream's latency / latency alone, (n_streams, 2) [1].
     worst_slow_down, fairness, deadline_miss_share : as in `dse.simultaneous.schedules.Schedule.metrics`, of the window.
     """
@@ -263,7 +265,7 @@ def saturated_share(served: Served) -> float:
         return 1.0
     mix, rates = served.mix, served.mix.rates
     even = tuple(
-        replace(stream, arrivals="periodic", trace=None, fps=float(rate), phase_s=0.0, deadline_s=stream.deadline_s)
+        replace(stream, arrivals="periodic", trace=None, fps=float(rate), phase_s=0.0)
         for stream, rate in zip(mix.streams, rates, strict=True)
     )
     hyperperiod = mix.hyperperiod_s
