@@ -152,7 +152,8 @@ class Walker:
         depth = {x: self.load_depth(outer, x) for x in "WIO"}
         if self.reload:
             depth |= {"W": len(outer), "I": len(outer)}
-        self.innermost = inner[-1].name
+        last = max((i for i, loop in enumerate(inner) if loop.trips > 1), default=len(inner) - 1)
+        self.innermost = inner[last].name
         stay = max(self.load_depth(outer + inner, mapping.stationary), depth[mapping.stationary])
         place: dict = {x: None for x in "WIO"}
         held: dict = {x: frozenset() for x in "WIO"}
@@ -168,7 +169,7 @@ class Walker:
                 at = {loop.name: pieces[loop.name][i] for loop, i in zip(inner, step, strict=True)}
                 here = (index + step)[:stay]
                 moves_on, stay_place = here != stay_place, here
-                self.array_step(at, held, moves_on, (index, step[:-1]))
+                self.array_step(at, held, moves_on, (index, step[:last] + step[last + 1 :]))
         self.leave_array(self.sums_in_array)
         self.drain_tile(held["O"])
         assert all(self.progress[o] == self.depth_of_sum for o in self.output_words(self.whole())), "unfinished sums"

@@ -293,11 +293,23 @@ def array_axis_sum(case, mapping, axis):
     o, f = OY + axis, FY + axis
     stationary = int(mapping[MAP_STATIONARY])
     forwards = option[OPT_FORWARDS] > 0
-    if mapping[MAP_ARRAY_GIVEN] > 0:  # columns are passed along a sweep in x: no other loop inside it
-        forwards = forwards and mapping[MAP_ARRAY_LOOPS + 7] == (OX if stationary == W else FX)
+    if mapping[MAP_ARRAY_GIVEN] > 0:  # columns are passed along a sweep in x: no other loop of several trips inside it
+        forwards = forwards and _innermost(case, mapping) == (OX if stationary == W else FX)
     outputs = Cut(layer[o], mapping[MAP_T + o], mapping[MAP_S + o] * mapping[MAP_R + o])
     taps = Cut(layer[f], mapping[MAP_T + f], mapping[MAP_S + f] * mapping[MAP_R + f])
     return wire_positions(case, stationary, forwards, axis, outputs, taps)
+
+
+@_inner
+def _innermost(case, mapping):
+    """The innermost of the array loops in a given order that have several trips; -1: none has."""
+    found = -1
+    for i in range(8):
+        d = int(mapping[MAP_ARRAY_LOOPS + i])
+        size = _loop_size(case.layer, case.option, d, _tile(case.layer, mapping, d))
+        if size > mapping[MAP_S + d] * mapping[MAP_R + d]:
+            found = d
+    return found
 
 
 @_inner
