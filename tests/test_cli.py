@@ -410,8 +410,11 @@ def test_schedule_tells_the_steady_state_and_zooms(dse_command, files):
     assert code == 0 and "unstable (proved): sub-array 1 falls" in out and "95 %" not in out
     assert "saturated throughput" in out and "slow" not in out
     assert not (files / "unstable" / "slow_downs.png").exists()
-    code, _, err = dse_command("schedule", "rates.toml", "--from", "2", "--to", "1", "--out", "no")
-    assert code == 1 and "the window from 2 s to 1 s is empty" in err
+    for window in (("--from", "2", "--to", "1"), ("--to", "nan"), ("--to", "inf"), ("--to", "-1")):
+        code, out, err = dse_command("schedule", "rates.toml", *window, "--out", "no")
+        assert code == 1 and not out and "give two times in seconds, the first one smaller" in err
+    code, _, err = dse_command("schedule", "rates.toml", "--to", "1")
+    assert code == 1 and "give --out, a directory to write it to" in err
 
 
 def test_schedule_searches_places_where_it_is_asked_or_the_batch_is_small(dse_command, files):

@@ -11,7 +11,7 @@ from dse.simultaneous.bounds import least_load, makespan_bound_s
 from dse.simultaneous.co_runs import co_run
 from dse.simultaneous.division import Division
 from dse.simultaneous.mixes import Mix, Stream
-from dse.simultaneous.places import best_places, least_loaded_places
+from dse.simultaneous.places import MOST_SCHEDULES, best_places, least_loaded_places
 from dse.simultaneous.schedules import Job, schedule
 
 DESIGN = dse.Accelerator(rows=8, cols=16, macs_per_pe=2, weight_register_bytes=8, input_register_bytes=8, dram_gbps=8)
@@ -154,3 +154,46 @@ def test_system_throughput_is_per_program():
     own = np.array([job.busy_s.sum() for job in done.schedule.jobs])
     expected = sum(own[half].sum() / done.schedule.turnaround_s[half].sum() for half in (slice(0, 9), slice(9, 18)))
     assert done.metrics["stp"] == pytest.approx(expected) and expected < 2
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_small_batches_with_deadlines_miss_as_few_as_the_best_of_all(seed):
+    """A search from greedy places stopped at one miss more, where jobs of equal deadlines could stay together."""
+    rng = np.random.default_rng(seed)
+    time = rng.uniform(1, 3, (4, 1)) * rng.choice([1.0, 1.7], (1, 2))
+    due = np.repeat(rng.uniform(1.5, 6, 2), 2)
+
+    def value(where, order):
+        jobs = [
+            Job(str(j), [time[j, a]], [0.0], a, 0.0, due[j], float(4 - order.index(j))) for j, a in enumerate(where)
+        ]
+        done = schedule(jobs, GBPS, [GBPS] * 2, "first", keep_layers=False)
+        return float(done.missed.sum()), done.makespan_s
+
+    every = itertools.product(itertools.product(range(2), repeat=4), itertools.permutations(range(4)))
+    found = best_places(time, np.ones(time.shape, bool), value)
+    assert found.value == min(value(*candidate) for candidate in every)
+
+
+def test_a_search_of_many_jobs_ends():
+    """Its limit was looked at once a round of moves, and a round of 1,000 jobs is a million of them."""
+    rng = np.random.default_rng(0)
+    time = rng.uniform(1, 2, (300, 3))
+    found = best_places(time, np.ones(time.shape, bool), lambda where, order: (float(rng.random()),))
+    assert found.schedules <= MOST_SCHEDULES + 2
+
+
+@pytest.mark.parametrize(
+    ("runs_on", "options", "message"),
+    [
+        ([0.5, 0, 0, 0], {}, "give a sub-array from 0 to 1 for each of 4 streams"),
+        (["a", 0, 0, 0], {}, "give a sub-array from 0 to 1 for each of 4 streams"),
+        (None, {"order": "none"}, "order must be one of deadline, round_robin, first"),
+        (None, {"division": "ab"}, "columns must be shares"),
+        (None, {"division": (1, "a")}, "columns must be shares"),
+        (None, {"division": 5}, "columns must be shares"),
+    ],
+)
+def test_bad_places_orders_and_divisions_are_named(runs_on, options, message):
+    with pytest.raises(ValueError, match=message):
+        co_run(MIX, DESIGN, Division(options.pop("division", (1, 1))), runs_on, **options)

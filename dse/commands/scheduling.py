@@ -79,6 +79,10 @@ def schedule(
     from dse.simultaneous.mixes import Mix, load_mix
     from dse.simultaneous.places import is_small
 
+    if end is not None and not begin < end < float("inf"):
+        raise ValueError(f"--from {begin:g} --to {end:g}: give two times in seconds, the first one smaller")
+    if out is None and (begin or end is not None):
+        raise ValueError("--from and --to cut the chart; give --out, a directory to write it to")
     names = [name.strip() for name in mix.split(",") if name.strip()]
     chosen, loaded = choose(design, settings or ()), Mix.of(names, mix) if len(names) > 1 else load_mix(mix)
     found_by_run = division is None and "policies" in chosen.values

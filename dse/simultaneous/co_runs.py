@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from types import MappingProxyType
 
 import numpy as np
@@ -20,7 +21,7 @@ from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.area import AREA_BLOCKS, leakage_of_blocks_w, sum_blocks
 from dse.hardware.technology import Technology, technology_or_default
-from dse.simultaneous.bounds import Demand, least_load, makespan_bound_s, unmet_by_demand
+from dse.simultaneous.bounds import ROUNDED, Demand, least_load, makespan_bound_s, unmet_by_demand
 from dse.simultaneous.division import Division
 from dse.simultaneous.mixes import Mix, Stream
 from dse.simultaneous.places import Placed, best_places, least_loaded_places
@@ -133,10 +134,11 @@ class CoRun:
             arrivals = self.mix.by_arrival(window).arrival_s
             return self.schedule_until(float(np.nextafter(arrivals[:SHOWN_REQUESTS][-1], np.inf)))
         rate = float(self.mix.rates.sum())
-        ends = SHOWN_REQUESTS / rate + max(stream.phase_s for stream in self.mix.streams)
+        phases = [stream.phase_s for stream in self.mix.streams]
+        ends = SHOWN_REQUESTS / rate + max(phases)
         if self.steady is not None and self.steady.stable:
-            ends = max(ends, min(self.steady.window_s[1], MOST_SHOWN / rate))
-        return self.schedule_until(ends)
+            ends = max(ends, self.steady.window_s[1])
+        return self.schedule_until(min(ends, (min(phases) + MOST_SHOWN / rate) * (1 - 1e-9)))
 
     def schedule_until(self, end_s: float) -> Schedule:
         """Of the requests that arrive before a time, from an empty chip; of a batch the whole [s]."""
@@ -181,6 +183,8 @@ class MixEvaluator:
         order: str = "deadline",
         effort: str = "default",
     ) -> None:
+        if order not in ORDERS:
+            raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {order!r}")
         self.mix, self.order = mix, order
         self.technology = technology_or_default(technology)
         self.networks = mix.networks()
@@ -243,7 +247,7 @@ class MixEvaluator:
             np.minimum.at(first, stream, arrival)
             np.maximum.at(last, stream, arrival)
             chain = float(table.earliest_finish_s(least[stream]).max())
-            makespan = max(makespan_bound_s(counts, first, last, time_s, moved), chain)
+            makespan = max(makespan_bound_s(counts, first, last, time_s, moved), chain * (1 - ROUNDED))
         return Bounds(makespan, load, least, time.perf_counter() - began)
 
     def best(self, design: Accelerator, division: Division) -> CoRun:
@@ -534,7 +538,8 @@ def co_run(
         found = evaluator.best(design, division)
     else:
         where = [s % division.sub_arrays for s in range(len(streams))] if runs_on is None else list(runs_on)
-        if len(where) != len(streams) or not all(0 <= a < division.sub_arrays for a in where):
+        numbers = all(isinstance(a, Integral) for a in where)
+        if len(where) != len(streams) or not numbers or not all(0 <= a < division.sub_arrays for a in where):
             raise ValueError(
                 f"runs_on: give a sub-array from 0 to {division.sub_arrays - 1} for each of {len(streams)} streams "
                 f"({', '.join(streams)}), got {where!r}"

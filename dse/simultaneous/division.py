@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -45,13 +46,16 @@ class Division:
     shared_bandwidth: bool = True
 
     def __post_init__(self) -> None:
-        if not len(self.columns):
-            raise ValueError("division: columns is empty; give at least one share, such as (1,)")
         for name in ("columns", "buffers", "bandwidth"):
             values = getattr(self, name)
-            if values is None:
+            if values is None and name != "columns":
                 object.__setattr__(self, name, self.columns)
-            elif len(values) != self.sub_arrays or not (all(v > 0 for v in values) and np.isfinite(sum(values))):
+                continue
+            if not isinstance(values, Sequence | np.ndarray) or not all(isinstance(v, Real) for v in values):
+                raise ValueError(f"division: {name} must be shares, such as (1, 3), got {values!r}")
+            if not len(self.columns):
+                raise ValueError("division: columns is empty; give at least one share, such as (1,)")
+            if len(values) != self.sub_arrays or not (all(v > 0 for v in values) and np.isfinite(sum(values))):
                 raise ValueError(
                     f"division: {name} must be {self.sub_arrays} positive shares, one a sub-array, got {values!r}"
                 )
