@@ -348,7 +348,8 @@ def main() -> None:
     if len(sys.argv) == 3:
         show(LAYERS[sys.argv[1]], sys.argv[2])
         return
-    with STORED.open("w", encoding="utf-8", newline="") as file:
+    part = STORED.with_suffix(".part")  # the table of before stays until the new one is whole
+    with part.open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, FIELDS, lineterminator="\n")
         table.writeheader()
         for array in ARRAYS:
@@ -357,6 +358,7 @@ def main() -> None:
                 table.writerow(row)
                 file.flush()
                 print(*(row[name] for name in FIELDS if not name.endswith("_mapping")), flush=True)
+    part.replace(STORED)
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ STEADY_MEANINGS = STEADY_OBJECTIVES | _BOTH | {
     "dram_load": Column("1", "bytes that the streams move each second / bandwidth"),
     "overload": Column("1", "offered / served requests - 1; 0 where stable"),
     "settled": Column("1", "1 where the state repeats or was measured after a warm-up, 0 where it does not settle"),
-    "throughput_per_s": Column("1/s", "requests served a second: the sum of the rates, or the saturated rate"),
+    "throughput_per_s": Column("1/s", "requests served a second: the sum of the rates, of an overload the part served"),
     "sub_array_utilisation": Column("1", f"busy share of the sub-arrays, mean{_REFUSED}"),
     "dram_utilisation": Column("1", f"busy share of the DRAM link{_REFUSED}"),
     **{f"power_{name}_w": Column("W", f"part of the power: {name}") for name in ENERGY_PARTS},

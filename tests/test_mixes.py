@@ -1,7 +1,9 @@
 """Mixes of networks: requests, files, and bad input."""
 
+import json
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from dse.networks import network_names
@@ -132,6 +134,13 @@ def test_own_mix_from_toml(tmp_path):
 def test_bad_mix_is_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_numbers_of_numpy_are_numbers():
+    """A rate of np.int64(30) was refused as not positive, and a count of it could not be written."""
+    given = Stream("a", "mobilenet_v2", fps=np.int64(30), priority=np.float32(2), deadline_s=np.float64(0.1))
+    mix = Mix("m", (given, Stream("b", "mobilenet_v2", count=np.int64(3))), duration_s=np.int64(2), seed=np.int64(1))
+    assert Mix.from_plain(json.loads(json.dumps(mix.plain()))) == mix and mix.streams[0].fps == 30
 
 
 @pytest.mark.parametrize(

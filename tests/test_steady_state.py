@@ -384,6 +384,15 @@ def test_trace_files_of_a_million_requests(tmp_path):
     assert found.mean_latency_s[0] == pytest.approx(expected, rel=0.01)
 
 
+def test_a_burst_at_the_end_of_a_trace_is_said_and_its_latencies_are_told():
+    """Whether it is a burst or too much, a trace does not tell; all its requests are served."""
+    times = np.concatenate([np.arange(1000) * 1.0, 1000 + np.arange(500) * 1e-3])
+    found = steady_state(served(streams({"trace": tuple(times.tolist())}), [[(0.5, 0.0)]]))
+    assert found.load.largest < 1 and found.stable and not found.settled
+    assert "not settled: in the second half of the window" in found.verdict
+    assert found.latency_s[0, 2] == pytest.approx(500 * 0.5, rel=0.1)
+
+
 def test_a_trace_may_begin_late():
     """Its warm-up and utilisation count from its first arrival, and a chart shows its first requests."""
     times = np.cumsum(np.random.default_rng(0).exponential(0.01, 5000))

@@ -52,7 +52,8 @@ def schedule(
         typer.Option(metavar="deadline|round_robin|first", help="What a sub-array runs next; default deadline."),
     ] = None,
     begin: Annotated[
-        float, typer.Option("--from", min=0.0, metavar="SECONDS", help="Begin of the window that the chart shows.")
+        float,
+        typer.Option("--from", min=0.0, metavar="SECONDS", help="Begin of the window that the chart of --out shows."),
     ] = 0.0,
     end: Annotated[
         float | None, typer.Option("--to", metavar="SECONDS", help="End of the window; default the whole schedule.")

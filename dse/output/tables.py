@@ -71,12 +71,10 @@ def along_front(run: Exploration, width: int = 100) -> np.ndarray:
 
 def kept_report(designs: Iterable[int], found: Iterable[tuple[CoRun, CoRun]]) -> RenderableType:
     """Designs of a run of several networks at the same time: as searched, at the best places, and the bound."""
-    table, seconds = (
-        _table("The same designs at the best places and in the best order that a search of each finds"),
-        0.0,
-    )
-    pairs = list(found)
+    pairs, seconds = list(found), 0.0
     steady = pairs[0][0].steady is not None
+    searched = "at the best places" if steady else "at the best places and in the best order"
+    table = _table(f"The same designs {searched} that a search of each finds")
     name, unit = ("load", "") if steady else ("makespan_s", "s")
     for column in ("design", "load" if steady else "makespan", "at the best", "bound over all places", "above it"):
         table.add_column(column, justify="right")

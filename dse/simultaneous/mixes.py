@@ -72,6 +72,14 @@ def _is_finite(value: object) -> bool:
         return False
 
 
+def _plain_numbers(of: object, names: Iterable[str]) -> None:
+    """Make numbers of numpy those of Python, which JSON can hold."""
+    for name in names:
+        value = getattr(of, name)
+        if value is not None and not isinstance(value, int | float):
+            object.__setattr__(of, name, int(value) if isinstance(value, Integral) else float(value))
+
+
 def _as_float(value: Fraction) -> float:
     """The nearest number, inf where it is too large for one."""
     return float(value) if value <= LARGEST else math.inf
@@ -143,6 +151,7 @@ class Stream:
             raise ValueError(f"{owner}: fps {self.fps!r} is a period that is no number; give a larger rate")
         if not (_is_finite(self.phase_s) and self.phase_s >= 0):
             raise ValueError(f"{owner}: phase_s must be finite and not negative, got {self.phase_s!r}")
+        _plain_numbers(self, ("count", *hints, "phase_s"))
         if self.arrivals not in ARRIVALS:
             raise ValueError(f"{owner}: arrivals must be one of {', '.join(ARRIVALS)}, got {self.arrivals!r}")
         if self.arrivals == "poisson" and self.fps is None:
@@ -298,6 +307,7 @@ class Mix:
             raise ValueError(f"mix {self.name!r}: duration_s must be positive and finite, got {self.duration_s!r}")
         if not isinstance(self.seed, Integral) or isinstance(self.seed, bool) or self.seed < 0:
             raise ValueError(f"mix {self.name!r}: seed must be a whole number >= 0, got {self.seed!r}")
+        _plain_numbers(self, ("duration_s", "seed"))
         if not self.is_steady and sum(len(times) for times in self._arrivals(self.duration_s)) < 2:
             raise ValueError(
                 f"mix {self.name!r} is a single request: nothing runs at the same time. Add a network or a count, or "
