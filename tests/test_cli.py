@@ -247,6 +247,9 @@ def test_evaluate(dse_command, files, finished):
         "evaluate", "small.onnx", "--design", "chip.toml", "--set", "overlap_skew=true", "--node", 7
     )
     assert code == 0 and "row_stationary" in out and "7 nm" in out
+    alone = dse.evaluate(dse.Accelerator(), dse.load_network(str(files / "small.onnx")), slack=None)
+    code, out, _ = dse_command("evaluate", "small.onnx", "--mapping-slack", "none", "--csv", "alone.csv")
+    assert code == 0 and pd.read_csv(files / "alone.csv")["cycles"].tolist() == alone.layers["cycles"].tolist()
 
 
 def test_evaluation_of_a_row_gives_the_numbers_of_its_row(files, finished):
@@ -301,6 +304,7 @@ PAIR = ("explore", "--problem", "simultaneous", "--space", "tiny.toml", "--netwo
 MEAN = ("explore", "--problem", "geomean", "--space", "tiny.toml", "--networks")
 BAD = {
     "slack that is no share": ((*SMALL, "--mapping-slack", "some"), "expected a share such as 0.01, or none"),
+    "infinite slack": (("evaluate", "small.onnx", "--mapping-slack", "inf"), "slack must be finite and at least 0"),
     "energy without its search": ((*SMALL, "--mapping-slack", "none", "--objectives", "latency_s,energy_j"),
                                   "'energy_j' needs energy or traffic"),
     "front of frozen mappings": ((*MEAN, "small.onnx,wide.onnx", "--mapping", "fixed", "--remap-front", "--out", "fr"),
