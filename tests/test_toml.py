@@ -83,7 +83,7 @@ def test_a_dataflow_that_is_added_by_name_changes_no_default(monkeypatch):
     assert Accelerator(dataflow="rows_of_pixels").dataflow == MINE
     assert (default_space().content(), default_space().hash, default_space().size) == before
     assert ([str(c) for c in changes(design)], [choice[:2] for choice in choices(design)]) == tried
-    assert before[1].startswith("fa7194b30768") and len(PARAMETERS["dataflow"].levels) == 7
+    assert before[1].startswith("cffdc1953af5") and len(PARAMETERS["dataflow"].levels) == 7
 
 
 @pytest.mark.parametrize(
