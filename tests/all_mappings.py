@@ -20,16 +20,17 @@ from pathlib import Path
 
 import numpy as np
 from numba import njit
-from strategies import TECHNOLOGY
 
 from dse.costs import kernels as k
 from dse.costs.kernel_rows import design_rows, layer_row, parameter_columns
 from dse.costs.mapping import Mapping
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, Accelerator, buffer_groups
 from dse.hardware.dataflow import DATAFLOWS, DEFAULT_DATAFLOWS, Dataflow, SpatialOption
+from dse.hardware.technology import Technology
 from dse.networks.layers import MacLayer
 
 OBJECTIVES = ("latency", "energy", "edp")
+TECHNOLOGY = Technology()
 
 
 @dataclass(frozen=True)
