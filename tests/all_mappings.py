@@ -196,9 +196,11 @@ def _enumerate(layer, design, options, variant, orders, limit, count_only, best,
     return count, fit
 
 
-def numbers_of(layer: MacLayer, design: Accelerator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def numbers_of(
+    layer: MacLayer, design: Accelerator, technology: Technology = TECHNOLOGY
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Layer row, design row and option rows of the kernel."""
-    rows, options = design_rows(parameter_columns(design), TECHNOLOGY)
+    rows, options = design_rows(parameter_columns(design), technology)
     return layer_row(layer), rows[0], options
 
 
@@ -209,7 +211,12 @@ def count_mappings(layer: MacLayer, design: Accelerator) -> float:
 
 
 def every_mapping(
-    layer: MacLayer, design: Accelerator, variant: int = 0, orders: int = 3, limit_cycles: float = np.inf
+    layer: MacLayer,
+    design: Accelerator,
+    variant: int = 0,
+    orders: int = 3,
+    limit_cycles: float = np.inf,
+    technology: Technology = TECHNOLOGY,
 ) -> dict[str, Best]:
     """The best of all mappings by objective; empty where none fits.
 
@@ -217,7 +224,7 @@ def every_mapping(
     at most so many.
     """
     best, costs = np.zeros((3, k.N_MAP)), np.full((3, 4), np.inf)
-    _, fit = _enumerate(*numbers_of(layer, design), variant, orders, limit_cycles, False, best, costs)
+    _, fit = _enumerate(*numbers_of(layer, design, technology), variant, orders, limit_cycles, False, best, costs)
     if not fit:
         return {}
     found = zip(OBJECTIVES, costs, best, strict=True)

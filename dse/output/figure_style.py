@@ -77,7 +77,7 @@ ENERGY_LOOKS = {
     "dram": ("DRAM", RED),
     "vector": ("vector unit", "#7f4f24"),
     "clock": ("clock", PURPLE),
-    "io": ("idle interfaces", ORANGE),
+    "io": ("I/O", ORANGE),
     "leakage": ("leakage", GREY),
 }
 """Label and colour of each part of the cycles, of the area and of the energy."""
