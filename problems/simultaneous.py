@@ -399,23 +399,21 @@ class SimultaneousDNNs(AcceleratorProblem):
         places = {f"place_of_{s.name}": f"sub-array of stream {s.name}, modulo their number" for s in self.mix.streams}
         return found | {name: Column("1", meaning) for name, meaning in places.items()}
 
-    def co_run(self, x: np.ndarray, *, bounds: bool = False, best: bool = False) -> CoRun:
-        """Schedule and metrics of one row of genes, (n_var,).
-
-        bounds : with bounds over all places; best : at the best places and in the best order that a search finds.
-        """
+    def co_run(self, x: np.ndarray, *, bounds: bool = False) -> CoRun:
+        """Schedule and metrics of one row of genes, (n_var,); `bounds`: with those over all places."""
         (found,), _ = self.evaluator.co_runs(self.space.columns(np.asarray(x)[None]))
         evaluator = self.evaluator.mix_evaluator
-        if best:
-            found = evaluator.best(found.design, found.division)
         return replace(found, bounds=evaluator.bounds(found.design, found.division)) if bounds else found
 
     def kept(self, designs: Table) -> list[tuple[CoRun, CoRun]]:
         """What a search leaves out, for designs of its tables: each as searched, and at the best places that
         `dse.simultaneous.places` finds, both with bounds over all places."""
-        return [
-            (self.co_run(x, bounds=True), self.co_run(x, bounds=True, best=True)) for x in genes_of(designs, self.space)
-        ]
+        kept = []
+        for x in genes_of(designs, self.space):
+            run = self.co_run(x, bounds=True)
+            best = self.evaluator.mix_evaluator.best(run.design, run.division)
+            kept.append((run, replace(best, bounds=run.bounds)))
+        return kept
 
     def probe_values(self) -> dict[str, np.ndarray]:
         """What the model computes on the probe set, and of a small mix, with this technology."""

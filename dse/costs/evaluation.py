@@ -142,7 +142,8 @@ def evaluate(
     slack : with ``"latency"``, take the least energy among the mappings at most this fraction above the
         least latency [1]; 0 = ties only, None = the least latency alone, no search for energy.  See
         `dse.costs.kernel_rows.DEFAULT_SLACK`.
-    effort : ``"default"``, or ``"complete"``: all mappings whose bounds leave hope, up to a hundred times slower.
+    effort : ``"default"``, or ``"complete"``: all mappings whose bounds leave hope, some hundred times slower,
+        about half a minute a layer at most.
     mapping : a `Mapping`, or its text (see `Mapping.loop_nest`), for a single MAC layer; or several by layer name:
         the other layers take their best.  One that does not fit raises a ValueError that says which level overflows
         by how many bytes; so does one that the option of its dataflow does not allow (see `SpatialOption`).

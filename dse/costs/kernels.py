@@ -1328,6 +1328,7 @@ class Effort(NamedTuple):
 DEFAULT_EFFORT = Effort(near=0.005, configurations=2.0, most=6.0, gap=0.1, sizes=QUICK, work=np.inf)
 """What the mapper looks at by default, chosen by loss and speed: `benchmarks/mapping_table.py` measures both."""
 
+
 class Search(NamedTuple):
     """A search over the mappings of one layer.
 
@@ -1570,19 +1571,20 @@ def _smallest_mapping(search, options):
         for a in range(3):
             if option[OPT_W + a] > 0:
                 mapping[MAP_STATIONARY] = a
-        for bypass in range(16):
-            if not _bypass_allowed(design, option, bypass & 7):
-                continue
-            if bypass == 8:  # overlapping windows held twice may take more than all inputs held once
+        for whole in range(2):
+            if whole > 0:  # overlapping windows held twice may take more than all inputs held once
                 for d in (B, G, C, OY, OX, FY, FX):
                     mapping[MAP_T + d] = layer[d]
-            mapping[MAP_BYPASS] = bypass & 7
-            case = Case(layer, design, option, search.case.variant)
-            _, held = tile_bytes(case, mapping)
-            over = max(buffer_overflow(design, held), register_overflow(layer, design, option, mapping))
-            if over < least:
-                least = over
-                _copy(mapping, search.best_map, N_MAP)
+            for bypass in range(8):
+                if not _bypass_allowed(design, option, bypass):
+                    continue
+                mapping[MAP_BYPASS] = bypass
+                case = Case(layer, design, option, search.case.variant)
+                _, held = tile_bytes(case, mapping)
+                over = max(buffer_overflow(design, held), register_overflow(layer, design, option, mapping))
+                if over < least:
+                    least = over
+                    _copy(mapping, search.best_map, N_MAP)
     return least
 
 

@@ -27,7 +27,16 @@ from dse.simultaneous.bounds import ROUNDED, Demand, least_load, makespan_bound_
 from dse.simultaneous.division import Division
 from dse.simultaneous.mixes import Mix, Stream
 from dse.simultaneous.places import Placed, best_places, least_loaded_places
-from dse.simultaneous.schedules import ORDERS, Jobs, Schedule, Work, alone_turnaround_s, certain_misses, run_checked
+from dse.simultaneous.schedules import (
+    ORDERS,
+    Jobs,
+    OfLayers,
+    Schedule,
+    Work,
+    alone_turnaround_s,
+    certain_misses,
+    run_checked,
+)
 from dse.simultaneous.steady_state import PERCENTILES, Load, Served, SteadyState, load_at_places, steady_state
 
 _OF_DESIGN = ("area_mm2", "core_area_mm2", "used_sub_arrays", "overflow", *(f"area_{name}_mm2" for name in AREA_BLOCKS))
@@ -55,7 +64,7 @@ WITH_TIME = ("clock", "io", "leakage")
 
 
 @dataclass(frozen=True)
-class LayerCosts:
+class LayerCosts(OfLayers):
     """What the layers of a network cost on one design: time [s] and DRAM bytes of each, all repeats, and in all the
     energy by level without what runs with time, that of the DRAM too [J], and the overflow."""
 
@@ -63,16 +72,6 @@ class LayerCosts:
     dram_bytes: np.ndarray
     dynamic_j: dict[str, float]
     overflow: float
-
-    @property
-    def total_s(self) -> float:
-        """Time of the network alone [s]."""
-        return float(self.busy_s.sum())
-
-    @property
-    def total_bytes(self) -> float:
-        """DRAM bytes of the network."""
-        return float(self.dram_bytes.sum())
 
 
 @dataclass(frozen=True)
@@ -201,11 +200,12 @@ class MixEvaluator:
         self._tables = [network_tables(network) for network in distinct]
         self._of_stream = [distinct.index(network) for network in plain]
         self._layer_names = [tuple(layer.name for layer in network.layers) for network in self.networks]
+        self._known: dict[Accelerator, dict[int, LayerCosts]] = {}  # costs of the designs of the last call
 
     def with_effort(self, effort: str) -> MixEvaluator:
         """The same evaluator with another effort of the mapper."""
         other = copy.copy(self)
-        other._effort = effort_named(effort)
+        other._effort, other._known = effort_named(effort), {}
         return other
 
     def __call__(
@@ -228,22 +228,21 @@ class MixEvaluator:
     def everywhere(self, design: Accelerator, division: Division) -> list[list[LayerCosts]]:
         """Costs of every stream on every sub-array, (n_streams, n_sub_arrays)."""
         parts = division.of(design)
-        cost = self._costs(parts)
+        cost = self._costs([design, *parts])
         return [[cost(part, s) for part in parts] for s in range(len(self.networks))]
 
     def bounds(self, design: Accelerator, division: Division) -> Bounds:
         """What no order and no places on a division of a design can beat."""
         costs = self.everywhere(design, division)
         began = time.perf_counter()
-        fits = np.array([[cost.overflow == 0 for cost in row] for row in costs])
-        time_s = np.where(fits, [[cost.total_s for cost in row] for row in costs], np.inf)
-        moved = np.array([[cost.total_bytes for cost in row] for row in costs]) / (design.dram_gbps * 1e9)
+        fits, time_s, moved_s = _by_place(costs, design)
+        time_s = np.where(fits, time_s, np.inf)
         least = time_s.min(axis=1)
         load = makespan = np.nan
         if not np.isfinite(least).all():
             pass  # a stream that fits nowhere: nothing to bound
         elif self.requests is None:
-            load = least_load(self.mix.rates, time_s, moved, fits)
+            load = least_load(self.mix.rates, time_s, moved_s, fits)
         else:
             table = self._jobs(np.zeros(len(self.requests), dtype=np.int64), [row[0] for row in costs])
             stream, arrival = self.requests.stream, self.requests.arrival_s
@@ -252,7 +251,7 @@ class MixEvaluator:
             np.minimum.at(first, stream, arrival)
             np.maximum.at(last, stream, arrival)
             chain = float(table.earliest_finish_s(least[stream]).max())
-            makespan = max(makespan_bound_s(counts, first, last, time_s, moved), chain * (1 - ROUNDED))
+            makespan = max(makespan_bound_s(counts, first, last, time_s, moved_s), chain * (1 - ROUNDED))
         return Bounds(makespan, load, least, time.perf_counter() - began)
 
     def best(self, design: Accelerator, division: Division) -> CoRun:
@@ -263,39 +262,37 @@ class MixEvaluator:
         """
         costs = self.everywhere(design, division)
         began = time.perf_counter()
-        fits = np.array([[cost.overflow == 0 for cost in row] for row in costs])
+        fits, time_s, moved_s = _by_place(costs, design)
         fits[~fits.any(axis=1)] = True  # fits nowhere: its overflow is told of any place
-        time_s = np.array([[cost.total_s for cost in row] for row in costs])
-        whole = self._costs([design])
-        alone = np.array([whole(design, s).total_s for s in range(len(costs))])
         chip = _Chip(design, division, division.of(design), self.technology)
+        whole = self._costs([design, *chip.parts])
+        alone = np.array([whole(design, s).total_s for s in range(len(costs))])
         if self.requests is None:
             rates = self.mix.rates[:, None]
-            moved = np.array([[cost.total_bytes for cost in row] for row in costs]) / (design.dram_gbps * 1e9)
-            placed = least_loaded_places(rates * time_s, rates * moved, fits)
+            placed = least_loaded_places(rates * time_s, rates * moved_s, fits)
             seconds = time.perf_counter() - began
             found = self._co_run(chip, placed.where, [costs[s][a] for s, a in enumerate(placed.where)], alone)
             return replace(found, placed=placed, placed_seconds=seconds)
         stream, arrays = self.requests.stream, len(chip.parts)
         flat = [cost for row in costs for cost in row]
-        links = np.array([part.dram_gbps for part in chip.parts])
 
-        def run(where: Sequence[int], order: Sequence[int]) -> Schedule:
+        def ordered(where: Sequence[int], order: Sequence[int]) -> tuple[Jobs, np.ndarray]:
+            """Jobs at `where`, and priorities that make them run in this order."""
             jobs = self._jobs(np.asarray(where, dtype=np.int64), flat, stream * arrays + np.asarray(where))
             ranked = sorted(order, key=lambda j: -jobs.priority[j])  # stable: by priority, then as ordered
             priority = np.empty(len(order))
             priority[ranked] = np.arange(len(order), 0, -1)
-            done, _ = run_checked(replace(jobs, priority=priority), design.dram_gbps, links, "first")
-            return done
+            return jobs, priority
 
         def value(where: Sequence[int], order: Sequence[int]) -> tuple[float, ...]:
-            done = run(where, order)
+            jobs, priority = ordered(where, order)
+            done, _ = run_checked(replace(jobs, priority=priority), design.dram_gbps, chip.links_gbps, "first")
             return float(done.missed.sum()), done.makespan_s
 
         placed = best_places(time_s[stream], fits[stream], value)
         seconds = time.perf_counter() - began
-        where = np.array(placed.where)
-        found = self._batch(chip, where, [costs[s][a] for s, a in zip(stream, where, strict=True)], alone, placed.order)
+        jobs, priority = ordered(placed.where, placed.order)
+        found = self._batch(chip, jobs, [flat[w] for w in jobs.work.tolist()], alone, priority, "first")
         return replace(found, placed=placed, placed_seconds=seconds)
 
     def _costs(self, designs: Sequence[Accelerator]) -> Callable[[Accelerator, int], LayerCosts]:
@@ -304,13 +301,13 @@ class MixEvaluator:
         for design in designs:
             number.setdefault(design, len(number))
         rows, options = design_rows(columns_of(list(number)), self.technology)
-        costs: dict[tuple[int, int], LayerCosts] = {}
+        costs = self._known = {design: self._known.get(design, {}) for design in number}
 
         def cost(design: Accelerator, stream: int) -> LayerCosts:
-            key = number[design], self._of_stream[stream]
-            if key not in costs:
-                costs[key] = self._layer_costs(rows[key[0] : key[0] + 1], options, key[1], design.clock_ghz)
-            return costs[key]
+            i, which = number[design], self._of_stream[stream]
+            if which not in costs[design]:
+                costs[design][which] = self._layer_costs(rows[i : i + 1], options, which, design.clock_ghz)
+            return costs[design][which]
 
         return cost
 
@@ -349,14 +346,15 @@ class MixEvaluator:
     def _co_run(self, chip: _Chip, where: tuple[int, ...], costs: list[LayerCosts], alone: np.ndarray) -> CoRun:
         """Streams at `where`, each with its costs there and its time alone on the undivided design, (n_streams,)."""
         if self.requests is not None:
-            return self._batch(chip, np.array(where)[self.requests.stream], costs, alone)
+            jobs = self._jobs(np.array(where)[self.requests.stream], costs)
+            of_request = [costs[s] for s in self.requests.stream.tolist()]
+            return self._batch(chip, jobs, of_request, alone, jobs.priority, self.order)
         works = tuple(
             Work(stream.name, cost.busy_s, cost.dram_bytes, layers)
             for stream, cost, layers in zip(self.mix.streams, costs, self._layer_names, strict=True)
         )
         alone = np.minimum(alone, [cost.total_s for cost in costs])
-        links = np.array([part.dram_gbps for part in chip.parts])
-        served = Served(self.mix, works, where, chip.design.dram_gbps, links, self.order, alone)
+        served = Served(self.mix, works, where, chip.design.dram_gbps, chip.links_gbps, self.order, alone)
         steady = steady_state(served)
         power = {
             name: sum(r * c.dynamic_j.get(name, 0.0) for r, c in zip(steady.served_per_s.tolist(), costs, strict=True))
@@ -399,28 +397,18 @@ class MixEvaluator:
     def _batch(
         self,
         chip: _Chip,
-        where: np.ndarray,
-        costs: Sequence[LayerCosts],
+        jobs: Jobs,
+        of_request: Sequence[LayerCosts],
         alone: np.ndarray,
-        order: Sequence[int] | None = None,
+        priority: np.ndarray,
+        order: str,
     ) -> CoRun:
-        """Requests at `where`, (n_requests,); costs of each stream, or, with an order of them, of each request."""
+        """Requests as `jobs` with their costs, (n_requests,); what runs next goes by `priority` and `order`."""
         requests = self.requests
         assert requests is not None
-        n, streams = len(requests), len(self.networks)
-        if order is None:
-            jobs, of_request = self._jobs(where, costs), [costs[s] for s in requests.stream.tolist()]
-            priority, rule = jobs.priority, self.order
-        else:
-            arrays = len(chip.parts)
-            flat = [costs[0]] * (streams * arrays)
-            for s, a, cost in zip(requests.stream.tolist(), where.tolist(), costs, strict=True):
-                flat[s * arrays + a] = cost
-            jobs, of_request = self._jobs(where, flat, requests.stream * arrays + where), list(costs)
-            priority, rule = np.empty(n), "first"
-            priority[sorted(order, key=lambda j: -jobs.priority[j])] = np.arange(n, 0, -1)
-        links = np.array([part.dram_gbps for part in chip.parts])
-        done, _ = run_checked(replace(jobs, priority=priority), chip.design.dram_gbps, links, rule, keep_layers=True)
+        n, streams, where = len(requests), len(self.networks), jobs.sub_array
+        asked = replace(jobs, priority=priority)
+        done, _ = run_checked(asked, chip.design.dram_gbps, chip.links_gbps, order, keep_layers=True)
         done = replace(done, table=jobs)
         alone_s = alone_turnaround_s(jobs, np.minimum(alone[requests.stream], jobs.own_s))
         times = Counter(map(id, of_request))
@@ -453,6 +441,16 @@ class MixEvaluator:
         return CoRun(self.mix, metrics, None, alone_s, places, overflows, chip.division, chip.design, None, done, load)
 
 
+def _by_place(costs: Sequence[Sequence[LayerCosts]], design: Accelerator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every stream on every sub-array, (n_streams, n_sub_arrays): whether it fits, its time there and on the DRAM
+    link of the chip [s]."""
+    fits, time_s, moved = (
+        np.array([[value(cost) for cost in row] for row in costs])
+        for value in (lambda c: c.overflow == 0, lambda c: c.total_s, lambda c: c.total_bytes)
+    )
+    return fits, time_s, moved / (design.dram_gbps * 1e9)
+
+
 @dataclass(frozen=True)
 class _Chip:
     """A divided design and what follows from that alone."""
@@ -461,6 +459,11 @@ class _Chip:
     division: Division
     parts: tuple[Accelerator, ...]
     technology: Technology
+
+    @functools.cached_property
+    def links_gbps(self) -> np.ndarray:
+        """Bandwidth of each sub-array's link, (n_sub_arrays,)."""
+        return np.array([part.dram_gbps for part in self.parts])
 
     @functools.cached_property
     def blocks_mm2(self) -> dict[str, float]:

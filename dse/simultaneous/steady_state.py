@@ -23,13 +23,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 
 from dse.simultaneous.event_loop import ROUNDING
 from dse.simultaneous.mixes import MOST_REQUESTS, Mix, Requests
-from dse.simultaneous.schedules import Jobs, Schedule, Work, disturbance, miss_share, missed, run_checked
+from dse.simultaneous.schedules import Jobs, OfLayers, Schedule, Work, disturbance, miss_share, missed, run_checked
 
 PERCENTILES = (50, 95, 99)
 MOST_PERIODS = 64
@@ -91,17 +90,8 @@ class Load:
         return f"{name} falls {behind:.2g} s behind every second; {share}"
 
 
-class Needs(Protocol):
-    """What a request needs of its sub-array alone [s], and of the DRAM [bytes]."""
-
-    @property
-    def total_s(self) -> float: ...
-    @property
-    def total_bytes(self) -> float: ...
-
-
 def load_at_places(
-    rates: np.ndarray, works: Sequence[Needs], where: Sequence[int], arrays: int, dram_gbps: float, periodic: bool
+    rates: np.ndarray, works: Sequence[OfLayers], where: Sequence[int], arrays: int, dram_gbps: float, periodic: bool
 ) -> Load:
     """Load of streams that run at `where`; `works` (n_streams,) there."""
     time = rates * np.array([work.total_s for work in works])
