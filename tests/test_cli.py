@@ -413,7 +413,7 @@ BAD = {
                            "leave out dram_gbps, and set dram_channels"),
     "node between": (("evaluate", "small.onnx", "--node", "14"), "no technology at 14 nm; the nodes are 65, 45,"),
     "neither node nor file": (("evaluate", "small.onnx", "--node", "16nm"), "'16nm': give a node, such as 16, or a"),
-    "technology that is not there": (("technology", "no.toml"), "no.toml: cannot be read"),
+    "technology that is not there": (("technology", "absent.toml"), "absent.toml: cannot be read"),
     "technology written nowhere": (("technology", "16", "--save", "nowhere/x.toml"), "nowhere/x.toml: No such file"),
     "not a number": (("evaluate", "small.onnx", "--set", "rows=many"), "rows must be a number"),
     "no value": (("evaluate", "small.onnx", "--set", "rows"), "expected parameter=value"),
