@@ -30,7 +30,7 @@ from dse.hardware.accelerator import OPERAND_NAMES, Accelerator, buffer_groups
 from dse.hardware.area import area_blocks_mm2, leakage_of_blocks_w
 from dse.hardware.dataflow import SpatialOption
 from dse.hardware.dram import dram_background_w, dram_pj_per_byte
-from dse.hardware.power import clock_pj_per_cycle, transfer_pj_per_byte
+from dse.hardware.power import clock_pj_per_cycle, flip_flop_bits, transfer_pj_per_byte
 from dse.hardware.technology import Technology
 from dse.networks.layers import OPERANDS, MacLayer, VectorLayer, distinct_positions
 
@@ -254,7 +254,7 @@ def pj_per_cycle(design: Accelerator, technology: Technology) -> Costs:
     blocks = area_blocks_mm2(columns, technology)
     per_w = 1e12 / (design.clock_ghz * 1e9)
     leakage, io = float(leakage_of_blocks_w(blocks, technology)[0]) * per_w, technology.io_idle_w * per_w
-    always, work = clock_pj_per_cycle(columns, technology, blocks)
+    always, work = clock_pj_per_cycle(flip_flop_bits(columns, technology), technology, blocks)
     return {"leakage": leakage, "io": io, "clock": float(always[0]), "clock_work": float(work[0])}
 
 

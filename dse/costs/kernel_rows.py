@@ -19,7 +19,7 @@ from dse.hardware.accelerator import NAMED, OPERAND_NAMES, Accelerator, buffer_g
 from dse.hardware.area import Columns, area_blocks_mm2, leakage_of_blocks_w
 from dse.hardware.dataflow import DRAM_ORDERS, Dataflow, check_fits, dataflow_named
 from dse.hardware.dram import dram_of
-from dse.hardware.power import clock_pj_per_cycle, transfer_pj_per_byte
+from dse.hardware.power import clock_pj_per_cycle, flip_flop_bits, transfer_pj_per_byte
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, OPERANDS, MacLayer, Network, VectorLayer
 
@@ -176,7 +176,7 @@ def design_rows(columns: Columns, technology: Technology) -> tuple[np.ndarray, n
     rows[:, k.PJ_IO_CYCLE] = technology.io_idle_w * 1e12 / clock_hz
     feed, on = transfer_pj_per_byte(columns, technology, blocks)
     rows[:, k.PJ_FEED_W : k.PJ_FEED_W + 3], rows[:, k.PJ_ON_W : k.PJ_ON_W + 3] = feed, on
-    rows[:, k.PJ_CLOCK_CYCLE], clock_work = clock_pj_per_cycle(columns, technology, blocks)
+    rows[:, k.PJ_CLOCK_CYCLE], clock_work = clock_pj_per_cycle(flip_flop_bits(columns, technology), technology, blocks)
     rows[:, k.PJ_CLOCK_MAC] = clock_work / (columns["rows"] * columns["cols"] * columns["macs_per_pe"])
     known: dict[Dataflow, tuple[int, int]] = {}
     options: list[np.ndarray] = []

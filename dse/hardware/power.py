@@ -49,7 +49,7 @@ def flip_flop_bits(columns: Columns, technology: Technology) -> tuple[np.ndarray
 
 
 def clock_pj_per_cycle(
-    columns: Columns, technology: Technology, blocks_mm2: Mapping[str, np.ndarray]
+    flip_flops: tuple[np.ndarray, np.ndarray, np.ndarray], technology: Technology, blocks_mm2: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Energy of the clock in a cycle [pJ], each (n,): what no gating stops, and what stops where nothing works.
 
@@ -60,11 +60,11 @@ def clock_pj_per_cycle(
 
     Parameters
     ----------
+    flip_flops : from `flip_flop_bits`, each (n,) [bit].
     blocks_mm2 : area of each of `AREA_BLOCKS`, each (n,) [mm2]; engines have a tree of their own, and that of the rest
         spans all but the DRAM interface.
     """
-    t = technology
-    working, holding, standing = flip_flop_bits(columns, t)
+    t, (working, holding, standing) = technology, flip_flops
     leaf_pj = t.flip_flop_clock_pj_per_bit * t.supply_factor
     spanned_mm2 = sum_blocks({**blocks_mm2, **dict.fromkeys(("dram_interface", "engines"), np.zeros_like(working))})
     array = _tree_pj(working + holding, spanned_mm2, t) + (working + t.clock_held_share * holding) * leaf_pj

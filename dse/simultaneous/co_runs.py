@@ -21,7 +21,7 @@ from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.area import AREA_BLOCKS, core_area_mm2, leakage_of_blocks_w, sum_blocks
 from dse.hardware.dram import dram_background_w
-from dse.hardware.power import clock_pj_per_cycle
+from dse.hardware.power import clock_pj_per_cycle, flip_flop_bits
 from dse.hardware.technology import Technology, technology_or_default
 from dse.simultaneous.bounds import ROUNDED, Demand, least_load, makespan_bound_s, unmet_by_demand
 from dse.simultaneous.division import Division
@@ -476,8 +476,13 @@ class _Chip:
 
     @functools.cached_property
     def _clock_pj(self) -> tuple[float, float]:
-        """Energy of the clock in every cycle, and in one in which every multiplier works on top [pJ/cycle]."""
-        always, work = clock_pj_per_cycle(columns_of([self.design]), self.technology, self._columns)
+        """Energy of the clock in every cycle, and in one in which every multiplier works on top [pJ/cycle].
+
+        One tree over the flip-flops of all sub-arrays, and over the engines, which the chip has once.
+        """
+        working, holding, standing = flip_flop_bits(columns_of(list(self.parts)), self.technology)
+        flip_flops = (working.sum(keepdims=True), holding.sum(keepdims=True), standing[:1])
+        always, work = clock_pj_per_cycle(flip_flops, self.technology, self._columns)
         return float(always[0]), float(work[0])
 
     @functools.cached_property
