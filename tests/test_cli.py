@@ -411,6 +411,7 @@ BAD = {
     "DRAM without energy": (("explain", "small.onnx", "--set", "dram_type=HBM2E"), "'HBM2E' lacks pj_per_bit"),
     "DRAM and bandwidth": (("evaluate", "small.onnx", "--set", "dram_type=DDR4", "--set", "dram_gbps=1"),
                            "leave out dram_gbps, and set dram_channels"),
+    "channels of no DRAM": (("evaluate", "small.onnx", "--set", "dram_channels=4"), "does nothing without a dram_type"),
     "node between": (("evaluate", "small.onnx", "--node", "14"), "no technology at 14 nm; the nodes are 65, 45,"),
     "neither node nor file": (("evaluate", "small.onnx", "--node", "16nm"), "'16nm': give a node, such as 16, or a"),
     "technology that is not there": (("technology", "absent.toml"), "absent.toml: cannot be read"),
