@@ -14,7 +14,16 @@ import numpy as np
 
 from dse.hardware.accelerator import OPERAND_NAMES
 from dse.hardware.area import shared_buffers, stationary_registers, sum_blocks
-from dse.hardware.logic import LOOP_COUNTER_BITS, Columns, address_bits, column_reader, logic, needs, text_column
+from dse.hardware.logic import (
+    LOOP_COUNTER_BITS,
+    Columns,
+    address_bits,
+    column_reader,
+    logic,
+    needs,
+    passing_bits,
+    text_column,
+)
 from dse.hardware.technology import Technology
 
 HOLDING_UNITS = ("tags", "addresses")
@@ -30,8 +39,9 @@ def flip_flop_bits(columns: Columns, technology: Technology) -> tuple[np.ndarray
 
     Returns
     -------
-    working : (n,) those of the units of `dse.hardware.logic` but `HOLDING_UNITS` and engines.
-    holding : (n,) those of `HOLDING_UNITS`, and registers of the PEs that are built of flip-flops
+    working : (n,) those of the units of `dse.hardware.logic` but `HOLDING_UNITS` and engines, and registers of a
+        systolic array that words pass (`passing_bits`).
+    holding : (n,) those of `HOLDING_UNITS`, and other registers of the PEs that are built of flip-flops
         (`Technology.flip_flop_bits`), those of the stationary operand twice where a systolic array loads the next tile
         behind the work.
     standing : (n,) those of engines, which do nothing while the array works.
@@ -43,8 +53,9 @@ def flip_flop_bits(columns: Columns, technology: Technology) -> tuple[np.ndarray
     twice = (text_column(columns, "interconnect") == "systolic") & (number("overlap_skew") > 0)
     second = np.where(twice, stationary_registers(columns, files), 0.0)
     standing, settled = units.pop("engines"), sum(units.pop(name) for name in HOLDING_UNITS)
-    holding = settled + pes * (files["W"] + files["I"] + files["O"] + second)
-    working = sum(units.values(), np.zeros_like(pes))  # in this order for one design as for many: equal bits
+    _, passed = passing_bits(columns, technology)
+    holding = settled + pes * (files["W"] + files["I"] + files["O"] + second) - passed
+    working = sum(units.values(), np.zeros_like(pes)) + passed  # in this order for one design as for many: equal bits
     return working, holding, standing
 
 
