@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from dse.costs import kernels as k
-from dse.costs.batches import kernel_totals, results_of_steps
 from dse.costs.kernel_rows import (
     DEFAULT_SLACK,
     design_rows,
@@ -21,6 +21,7 @@ from dse.costs.kernel_rows import (
     parameter_columns,
 )
 from dse.costs.mapping import Mapping
+from dse.costs.residency import Keeper, check_keep
 from dse.costs.restrictions import check_restrictions
 from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS, LAYER_BYTES, WATERFALL, metric_columns
 from dse.costs.traffic import bytes_needed
@@ -85,12 +86,12 @@ class Evaluation:
 
     def waterfall(self) -> dict[str, float]:
         """Cycles by cause, summed over layers and repeats; the values sum to `cycles`."""
-        return {part: float((self.layers[f"{part}_cycles"] * self.layers["repeats"]).sum()) for part in WATERFALL}
+        return {part: math.fsum(self.layers[f"{part}_cycles"] * self.layers["repeats"]) for part in WATERFALL}
 
     def energy(self) -> dict[str, float]:
         """Energy by level, summed over layers and repeats [J]; the values sum to `energy_j`."""
         return {
-            part: float((self.layers[f"{part}_pj"] * self.layers["repeats"]).sum()) * 1e-12 for part in ENERGY_PARTS
+            part: math.fsum(self.layers[f"{part}_pj"] * self.layers["repeats"]) * 1e-12 for part in ENERGY_PARTS
         }
 
 
@@ -109,6 +110,7 @@ def evaluate(
     slack: float | None = DEFAULT_SLACK,
     effort: str = "default",
     mapping: Mapping | str | MappingType[str, Mapping | str] | None = None,
+    keep: str = "best",
 ) -> Evaluation:
     """Run every layer of a network on a design under its best mapping, or under a given one.
 
@@ -122,6 +124,8 @@ def evaluate(
     mapping : a `Mapping`, or its text (see `Mapping.loop_nest`), for a single MAC layer; or several by layer name:
         the other layers take their best.  One that does not fit raises a ValueError that says which level overflows
         by how many bytes; so does one that the option of its dataflow does not allow (see `SpatialOption`).
+    keep : what stays on chip between layers: ``"best"``, the set of activations with the least cost
+        (`dse.costs.residency`), or ``"none"``.
     """
     if not isinstance(design, Accelerator):
         raise ValueError(f"expected an Accelerator, got {design!r}; make one with Accelerator(rows=..., ...)")
@@ -131,10 +135,13 @@ def evaluate(
     columns = parameter_columns(design)
     rows, options = design_rows(columns, technology)
     tables = network_tables(network)
-    totals, found = kernel_totals(rows, options, tables.arguments, mode, limit, effort_named(effort))
-    steps = results_of_steps(rows[0], tables, found)
+    keeper = Keeper(tables, options, mode, limit, effort_named(effort))
+    found = keeper.cost(rows[0], np.empty(0), check_keep(keep))
+    order, totals, plan = tables.layer_order, found.totals, found.plan
+    steps, variants = found.results[order], plan.variants[order]
+    held = rows[0, k.CAPACITY_0 + int(rows[0, k.BUFFER_I])] - found.cases.rooms[plan.rooms[order]]
     mappings = {
-        layer.name: Mapping.from_row(found.maps[int(tables.steps[i, k.STEP_INDEX]), found.variants[i]])
+        layer.name: Mapping.from_row(found.maps[order[i]])
         for i, layer in enumerate(network.layers)
         if isinstance(layer, MacLayer)
     }
@@ -142,12 +149,17 @@ def evaluate(
         given = _given_mappings(network, mapping)
         for i, layer in enumerate(network.layers):
             if isinstance(layer, MacLayer) and layer.name in given:
-                _cost_given(layer, design, rows[0], options, given[layer.name], int(found.variants[i]), steps[i])
+                case = int(variants[i]), float(held[i])
+                bounds = steps[i, [k.BOUND_CYCLES, k.BOUND_PJ]]
+                _cost_given(layer, design, rows[0], options, given[layer.name], case, steps[i])
+                steps[i, [k.BOUND_CYCLES, k.BOUND_PJ]] = bounds
         mappings |= given
-        totals = (steps * tables.steps[:, k.STEP_REPEATS, None]).sum(axis=0, keepdims=True)
+        in_order = np.empty_like(steps)
+        in_order[order] = steps
+        k.sum_steps(keeper.networks, 0, len(steps), in_order, totals[0])
     layers = _layer_table(design, network, steps, mappings)
-    time_cycles = steps[:, k.CYCLES] * tables.steps[:, k.STEP_REPEATS]
-    by_bound = np.bincount(steps[:, k.BOUND].astype(int), weights=time_cycles, minlength=7)
+    time_cycles = steps[:, k.CYCLES] * tables.steps[order, k.STEP_REPEATS]
+    by_bound = [math.fsum(time_cycles[steps[:, k.BOUND] == bound]) for bound in range(7)]
     metrics = metric_columns(columns, totals, technology)
     return Evaluation(
         design=design,
@@ -155,7 +167,7 @@ def evaluate(
         technology=technology,
         bound=bound_names(design)[int(np.argmax(by_bound))],
         misfits={
-            layer.name: _misfit(layer, design, mappings[layer.name], int(found.variants[i]))
+            layer.name: _misfit(layer, design, mappings[layer.name], int(variants[i]), float(held[i]))
             for i, layer in enumerate(network.layers)
             if isinstance(layer, MacLayer) and steps[i, k.OVERFLOW] > 0
         },
@@ -185,10 +197,13 @@ def _given_mappings(network: Network, mapping: Mapping | str | MappingType[str, 
     return {name: Mapping.from_text(value) if isinstance(value, str) else value for name, value in mapping.items()}
 
 
-def _misfit(layer: MacLayer, design: Accelerator, mapping: Mapping, variant: int) -> str:
-    """The store that a mapping overflows most, relative to its size, and by how much; empty if all fits."""
+def _misfit(layer: MacLayer, design: Accelerator, mapping: Mapping, variant: int, held: float) -> str:
+    """The store that a mapping overflows most, relative to its size, and by how much; empty if all fits.
+
+    `held`: bytes of the input buffer that tiles may not use.
+    """
     resident = frozenset(name for bit, name in _RESIDENT_BITS.items() if variant & bit)
-    levels = bytes_needed(layer, design, mapping, resident)
+    levels = bytes_needed(layer, design, mapping, resident, held)
     over = {level: need - capacity for level, (need, capacity) in levels.items() if need > capacity}
     if not over:
         return ""
@@ -203,10 +218,14 @@ def _cost_given(
     design_row: np.ndarray,
     options: np.ndarray,
     mapping: Mapping,
-    variant: int,
+    case: tuple[int, float],
     out: np.ndarray,
 ) -> None:
-    """Cost of one layer under a given mapping into `out` (N_RESULT,); refuses what is not allowed or does not fit."""
+    """Cost of one layer under a given mapping into `out` (N_RESULT,); refuses what is not allowed or does not fit.
+
+    `case`: residency variant, and bytes of the input buffer that tiles may not use.
+    """
+    variant, held = case
     mapping.on_axes(design)
     if mapping.lanes > design.macs_per_pe:
         raise ValueError(
@@ -221,11 +240,13 @@ def _cost_given(
         )
     resident = frozenset(name for bit, name in _RESIDENT_BITS.items() if variant & bit)
     check_restrictions(layer, design, mapping, resident)
-    misfit = _misfit(layer, design, mapping, variant)
+    misfit = _misfit(layer, design, mapping, variant, held)
     if misfit:
         raise ValueError(f"mapping of {layer.name!r} does not fit: {misfit}")
     option_row = options[int(design_row[k.OPTION_FIRST]) + mapping.option]
-    k.evaluate_mapping(layer_row(layer), design_row, option_row, mapping.to_row(), variant, out)
+    own = design_row.copy()
+    own[k.STORE_BYTES] = held
+    k.evaluate_mapping(layer_row(layer), own, option_row, mapping.to_row(), variant, out)
 
 
 def _layer_table(

@@ -235,9 +235,13 @@ def layer_row(layer: MacLayer) -> np.ndarray:
     return row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NetworkTables:
-    """Networks as kernel arrays; equal layer shapes share one row of `layers`, `weight_elements` is (n_networks,)."""
+    """Networks as kernel arrays; equal layer shapes share one row of `layers`, `weight_elements` is (n_networks,).
+
+    The steps of a network are its layers in the order in which they run; `order` (n_steps,) has their numbers in
+    `Network.layers`.
+    """
 
     layers: np.ndarray
     vectors: np.ndarray
@@ -246,6 +250,12 @@ class NetworkTables:
     tensors: np.ndarray
     weight_elements: np.ndarray
     lists: np.ndarray
+    order: np.ndarray
+
+    @property
+    def layer_order(self) -> np.ndarray:
+        """Numbers of the steps in the order of `Network.layers`, (n_steps,); of one network."""
+        return np.argsort(self.order)
 
     @property
     def arguments(self) -> tuple:
@@ -263,14 +273,14 @@ def network_tables(network: Network) -> NetworkTables:
     tensors: list[list[float]] = []
     inputs: list[int] = []
 
-    def tensor(name: str, elements: int) -> int:
+    def tensor(name: str, elements: int) -> int:  # in this order a tensor is met first where it is written
         if name not in tensor_index:
             tensor_index[name] = len(tensors)
             tensors.append([float(network.tensor_elements.get(name, elements)), -1.0, -1.0])
         return tensor_index[name]
 
-    for i, layer in enumerate(network.layers):
-        step = steps[i]
+    for i, number in enumerate(network.run_order):
+        layer, step = network.layers[number], steps[i]
         step[k.STEP_REPEATS], step[k.STEP_NETWORK] = layer.repeats, 0
         step[k.STEP_INPUT_FIRST] = len(inputs)
         named = [tensor(name, layer.input_elements) for name in layer.inputs if name]
@@ -293,7 +303,8 @@ def network_tables(network: Network) -> NetworkTables:
         for index in named:
             tensors[index][k.TENSOR_LAST] = i
         if layer.output:
-            step[k.STEP_OUTPUT] = tensor(layer.output, layer.output_elements)
+            parts = sum(tensors[index][k.TENSOR_ELEMENTS] for index in named)  # those of a view
+            step[k.STEP_OUTPUT] = tensor(layer.output, layer.output_elements or int(parts))
             tensors[int(step[k.STEP_OUTPUT])][k.TENSOR_FIRST] = i
     return NetworkTables(
         np.array(layers),
@@ -303,4 +314,5 @@ def network_tables(network: Network) -> NetworkTables:
         np.array(tensors, dtype=float).reshape(-1, 3),
         np.array([network.weight_elements], dtype=float),
         k.lists_of(np.array(layers).reshape(-1, k.N_LAYER)),
+        np.array(network.run_order, dtype=np.int64),
     )

@@ -1,0 +1,333 @@
+"""What stays on chip between the layers of a network on one design: whole activations, chosen for the mapping objective.
+
+A share of the input buffer may hold activations from the step that writes them to the last that reads them
+(`Accelerator.resident_activation_fraction`); they then do not cross the DRAM link, and tiles have what is left.  The
+choice (`dse.costs.keeping`) minimises the sum of the costs of the layers, each mapped for the case that it is in: what
+of its inputs and outputs stays, and how much room tiles have.  Cases are mapped when a choice asks for them; until then
+a lower bound stands for them.  A choice whose cases are all mapped is the best of all: nothing that looked cheaper is
+left.  With the default effort of the mapper the choice is made `ROUNDS` times, and unmapped cases are guessed from
+mapped ones; `benchmarks/residency_table.py` measures what that loses.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from dse.costs import kernels as k
+from dse.costs.keeping import BITS, FEW_STATES, MOST_STATES, Lifetimes, States, Store, choose, follow, make_states, room_sizes
+from dse.costs.kernel_rows import NetworkTables
+from dse.costs.results import DRAM_TRAFFIC
+
+ROUNDS = 2
+"""Choices with the default effort of the mapper; each maps the cases that it is the first to want."""
+
+KEEP = ("best", "none")
+"""What stays on chip: the best set of activations, or nothing."""
+
+
+def check_keep(keep: str) -> str:
+    """`keep`; a ValueError for an unknown one."""
+    if keep not in KEEP:
+        raise ValueError(f"keep {keep!r}: choose one of {', '.join(KEEP)}")
+    return keep
+
+
+@dataclass(frozen=True)
+class NetworkSpan:
+    """One network of `NetworkTables`: the range of its steps and of its tensors, who reads what, which cases can arise.
+
+    `wanted` (n_layers, N_VARIANTS): residency variants of the MAC layers, those of constant weights apart.
+    """
+
+    begin: int
+    end: int
+    first_tensor: int
+    last_tensor: int
+    lifetimes: Lifetimes
+    wanted: np.ndarray
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Costs of networks on one design, and what stays on chip.
+
+    Attributes
+    ----------
+    results, maps : (n_steps, N_RESULT) and (n_steps, N_MAP) of each step, one repeat.
+    totals : (n_networks, N_RESULT) sums over the steps and their repeats.
+    plan : what stays, the case of each step, and bytes that stay during each.
+    exact : (n_networks,) whether no other set of whole activations costs less, given what the mapper finds.
+    cases : every case that was mapped.
+    """
+
+    results: np.ndarray
+    maps: np.ndarray
+    totals: np.ndarray
+    plan: k.Plan
+    exact: tuple[bool, ...]
+    cases: k.Cases
+
+
+@functools.lru_cache(maxsize=64)
+def spans_of(tables: NetworkTables) -> tuple[NetworkSpan, ...]:
+    """The networks of `tables`, one after the other."""
+    found = []
+    owner = tables.steps[:, k.STEP_NETWORK]
+    tensor = 0
+    for number in range(len(tables.weight_elements)):
+        begin, end = np.searchsorted(owner, [number, number + 1])
+        steps = tables.steps[begin:end]
+        named = [steps[:, k.STEP_OUTPUT], steps[:, k.STEP_FUSED]]
+        read = tables.inputs[int(steps[0, k.STEP_INPUT_FIRST]) :][: int(steps[:, k.STEP_INPUT_COUNT].sum())]
+        last = int(max([tensor - 1, *(values.max() for values in (*named, read) if len(values))])) + 1
+        lifetimes = _lifetimes(tables, steps, int(begin), slice(tensor, last))
+        found.append(NetworkSpan(int(begin), int(end), tensor, last, lifetimes, _wanted(tables, lifetimes)))
+        tensor = last
+    return tuple(found)
+
+
+def _lifetimes(tables: NetworkTables, steps: np.ndarray, begin: int, span: slice) -> Lifetimes:
+    tensors, n = tables.tensors[span], len(steps)
+    writer, last = tensors[:, k.TENSOR_FIRST] - begin, tensors[:, k.TENSOR_LAST] - begin
+    stays = (tensors[:, k.TENSOR_FIRST] >= 0) & (last > writer)
+    places = np.full(len(tensors), -1, dtype=np.int64)
+    ends: list[list[int]] = [[] for _ in range(n)]
+    free = list(range(BITS))
+    by_writer = {int(writer[t]): t for t in np.flatnonzero(stays)}
+    for step in range(n):
+        t = by_writer.get(step)
+        if t is not None and free:
+            places[t] = free.pop(0)
+            ends[int(last[t])].append(t)
+        for t in ends[step]:
+            free.append(int(places[t]))
+
+    def known(column: int) -> np.ndarray:
+        found = steps[:, column].astype(np.int64)
+        found[found >= 0] -= span.start
+        found[found >= 0] = np.where(places[found[found >= 0]] >= 0, found[found >= 0], -1)
+        return found
+
+    vector = steps[:, k.STEP_IS_VECTOR] > 0
+    reads: list[list[int]] = []
+    arrives = np.full(n, -1, dtype=np.int64)
+    for i, step in enumerate(steps):
+        at = int(step[k.STEP_INPUT_FIRST])
+        own = tables.inputs[at : at + int(step[k.STEP_INPUT_COUNT])] - span.start
+        reads.append([int(t) for t in own if places[t] >= 0] if vector[i] else [])
+        if not vector[i] and len(own) and places[own[0]] >= 0:
+            arrives[i] = own[0]
+    index = steps[:, k.STEP_INDEX].astype(np.int64)
+    views = np.zeros(n, dtype=bool)
+    views[vector] = ~tables.vectors[index[vector]].any(axis=1)
+    return Lifetimes(
+        writes=known(k.STEP_OUTPUT),
+        operands=np.stack([arrives, known(k.STEP_FUSED), known(k.STEP_SECOND)], axis=1),
+        bits=np.array([k.IN_RESIDENT, k.FUSED_RESIDENT, k.WEIGHTS_RESIDENT], dtype=np.int64),
+        output_bit=k.OUT_RESIDENT,
+        cases=np.where(vector, -1, index),
+        base=np.zeros(n, dtype=np.int64),
+        reads_first=np.cumsum([0, *map(len, reads)]),
+        reads=np.array([t for read in reads for t in read], dtype=np.int64),
+        ends_first=np.cumsum([0, *map(len, ends)]),
+        ends=np.array([t for end in ends for t in end], dtype=np.int64),
+        in_place=views,
+        places=places,
+        sizes=np.ascontiguousarray(tensors[:, k.TENSOR_ELEMENTS]),
+        repeats=np.ascontiguousarray(steps[:, k.STEP_REPEATS]),
+    )
+
+
+def _wanted(tables: NetworkTables, lifetimes: Lifetimes) -> np.ndarray:
+    wanted = np.zeros((len(tables.layers), k.N_VARIANTS), dtype=bool)
+    for i in np.flatnonzero(lifetimes.cases >= 0):
+        tensors = [*lifetimes.operands[i], lifetimes.writes[i]]
+        bits = [*map(int, lifetimes.bits), lifetimes.output_bit]
+        distinct = sorted({int(t) for t in tensors if t >= 0})
+        for chosen in range(2 ** len(distinct)):
+            stays = {t for j, t in enumerate(distinct) if chosen >> j & 1}
+            wanted[lifetimes.cases[i], sum(bit for bit, t in zip(bits, tensors, strict=True) if t in stays)] = True
+    return wanted
+
+
+def _with_weights(wanted: np.ndarray, lifetimes: Lifetimes) -> np.ndarray:
+    """`wanted` with the variants of layers whose constant weights stay."""
+    layers = np.unique(lifetimes.cases[lifetimes.base > 0])
+    if not len(layers):
+        return wanted
+    wanted = wanted.copy()
+    wanted[layers, k.WEIGHTS_RESIDENT :] |= wanted[layers, : k.WEIGHTS_RESIDENT]
+    return wanted
+
+
+class Keeper:
+    """Costs networks on designs of which activations stay on chip.
+
+    Parameters
+    ----------
+    tables : the networks.
+    options, mode, slack, effort : as in `dse.costs.batches.network_totals`.
+    """
+
+    def __init__(
+        self,
+        tables: NetworkTables,
+        options: np.ndarray,
+        mode: int,
+        slack: float,
+        effort: k.Effort,
+    ) -> None:
+        self.networks, self.spans = k.Networks(*tables.arguments), spans_of(tables)
+        self.options, self.mode, self.slack, self.effort = options, mode, slack, effort
+        self._scratch, self._own = k.make_scratch(), np.empty(k.N_DESIGN)
+        n_steps = len(self.networks.steps)
+        self._states: States = make_states(max(span.end - span.begin for span in self.spans))
+        self._lines = np.zeros((n_steps, 2, 10))
+        self._bits = np.zeros(n_steps, dtype=np.int64)
+        self.width = FEW_STATES if effort.sizes == k.QUICK else MOST_STATES
+
+    def cost(self, design: np.ndarray, fixed: np.ndarray, keep: str = "best", rounds: int | None = None) -> Kept:
+        """Costs on one design, `design` (N_DESIGN,), with a frozen mapping `fixed` (N_FIXED,), or (0,) for the best.
+
+        `rounds`: choices at most, unmapped cases guessed; 0 = as many as it takes until the choice is proven; None =
+        `ROUNDS` with the default effort, else 0.
+        """
+        networks = self.networks
+        buffer = design[k.CAPACITY_0 + int(design[k.BUFFER_I])]
+        rooms = room_sizes(buffer, design[k.STORE_BYTES])
+        cases, plan, n = k.make_cases(networks, rooms), k.make_plan(networks), len(networks.steps)
+        results, maps = np.empty((n, k.N_RESULT)), np.zeros((n, k.N_MAP))
+        totals = np.empty((len(self.spans), k.N_RESULT))
+        store = Store(
+            design[k.STORE_BYTES] if keep == "best" else 0.0, design[k.ACTIVATION_BYTES], rooms,
+            design[k.PJ_LEAK_CYCLE], self.mode,
+        )  # fmt: skip
+        k.weights_bits(design, networks, 0, n, self._bits)
+        if rounds is None:
+            rounds = ROUNDS if self.effort.sizes == k.QUICK and not len(fixed) else 0
+        guess, most = rounds > 0, rounds or cases.slots.size
+        work = _Work(self, design, fixed, store, cases, plan, results, maps)
+        exact = tuple(work.network(i, totals[i], most, guess) for i in range(len(self.spans)))
+        return Kept(results, maps, totals, plan, exact, cases)
+
+    def without(self, design: np.ndarray, fixed: np.ndarray, found: Kept, tensor: int) -> np.ndarray:
+        """Totals (N_RESULT,) of the first network where `tensor` does not stay, and all else as in `found` does."""
+        store = Store(design[k.STORE_BYTES], design[k.ACTIVATION_BYTES], found.cases.rooms, 0.0, self.mode)
+        plan = k.make_plan(self.networks)
+        plan.kept[:] = found.plan.kept
+        plan.kept[tensor] = False
+        work = _Work(self, design, fixed, store, found.cases, plan, np.empty_like(found.results), found.maps.copy())
+        totals = np.empty(k.N_RESULT)
+        work.given(0, totals)
+        return totals
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the choice for one design works on."""
+
+    keeper: Keeper
+    design: np.ndarray
+    fixed: np.ndarray
+    store: Store
+    cases: k.Cases
+    plan: k.Plan
+    results: np.ndarray
+    maps: np.ndarray
+
+    def _map(self, todo: np.ndarray) -> int:
+        own = self.keeper
+        return k.map_cases(
+            self.design, self.fixed, own.options, own.networks, own.effort, own.mode, own.slack, todo, self.cases,
+            own._own, own._scratch,
+        )  # fmt: skip
+
+    def _sum(self, span: NetworkSpan, plan: k.Plan, totals: np.ndarray) -> None:
+        networks = self.keeper.networks
+        k.step_costs(self.design, networks, span.begin, span.end, plan, self.cases, self.results, self.maps)
+        k.sum_steps(networks, span.begin, span.end, self.results, totals)
+
+    def _wanted_by(self, span: NetworkSpan, plan: k.Plan) -> np.ndarray:
+        """Cases (n, 3) of the MAC steps."""
+        steps = slice(span.begin, span.end)
+        mac = span.lifetimes.cases >= 0
+        return np.stack([span.lifetimes.cases, plan.variants[steps], plan.rooms[steps]], axis=1)[mac]
+
+    def given(self, number: int, totals: np.ndarray) -> None:
+        """Cost the plan as it is."""
+        span, lifetimes, part = self._part(number, self.plan)
+        follow(lifetimes, self.store, *part)
+        self._map(self._wanted_by(span, self.plan))
+        self._sum(span, self.plan, totals)
+
+    def _part(self, number: int, plan: k.Plan) -> tuple[NetworkSpan, Lifetimes, tuple[np.ndarray, ...]]:
+        """A network with its constant weights where they stay, and its part of the plan."""
+        span = self.keeper.spans[number]
+        steps, tensors = slice(span.begin, span.end), slice(span.first_tensor, span.last_tensor)
+        lifetimes = span.lifetimes._replace(base=self.keeper._bits[steps])
+        return span, lifetimes, (plan.kept[tensors], plan.variants[steps], plan.rooms[steps], plan.fill[steps])
+
+    def network(self, number: int, totals: np.ndarray, rounds: int, guess: bool) -> bool:
+        """Choose what stays of one network and cost it; returns whether nothing else costs less."""
+        span, lifetimes, part = self._part(number, self.plan)
+        if self.store.store <= 0:
+            self.given(number, totals)
+            return True
+        own = self.keeper
+        networks, lines = own.networks, own._lines
+        k.vector_lines(self.design, networks, span.begin, span.end, lines, own._scratch.out)
+        wanted = _with_weights(span.wanted, lifetimes)
+        first, second = np.zeros(self.cases.slots.shape), np.zeros(self.cases.slots.shape)
+        known = self.cases._replace(slots=np.full_like(self.cases.slots, -1))  # what this network asked for
+        trial = k.make_plan(networks)
+        _, _, trial_part = self._part(number, trial)
+        asked, best, proven = self._most_kept(lifetimes), (np.inf, np.inf), False
+        for _ in range(rounds):
+            self._ask(asked, known)
+            k.expected_costs(self.design, networks, wanted, guess, own.mode, known, first, second)
+            exact = choose(
+                lifetimes, self.store, first, second, lines[span.begin : span.end], own._states, own.width, *trial_part
+            )[2]
+            asked = self._wanted_by(span, trial)
+            closed = bool((known.slots[tuple(asked.T)] >= 0).all())
+            self._map(asked)
+            self._sum(span, trial, totals)
+            value = self._value(span)
+            if value <= best:
+                best, proven = value, exact and closed and not guess
+                for mine, its in zip(part, trial_part, strict=True):
+                    mine[:] = its
+            if closed:
+                break
+        self._sum(span, self.plan, totals)
+        return proven
+
+    def _ask(self, asked: np.ndarray, known: k.Cases) -> None:
+        """Map cases, and note them and what they are in the whole buffer as known."""
+        self._map(asked)
+        for rooms in (asked[:, 2], 0):
+            at = asked[:, 0], asked[:, 1], rooms
+            known.slots[at] = self.cases.slots[at]
+
+    def _value(self, span: NetworkSpan) -> tuple[float, float]:
+        """What was summed last, as the choice sums it: the mapping objective, then DRAM bytes or cycles."""
+        repeats, results = span.lifetimes.repeats, self.results[span.begin : span.end]
+        cycles, pj = results[:, k.CYCLES], results[:, k.ENERGY_PJ]
+        if self.store.mode == k.LATENCY:
+            first, second = cycles, results[:, list(DRAM_TRAFFIC)].sum(axis=1)
+        else:
+            first, second = (pj if self.store.mode == k.ENERGY else pj * cycles), cycles
+        over = k.TOO_MUCH * results[:, k.OVERFLOW]
+        return float(((first + over) * repeats).sum()), float((second * repeats).sum())
+
+    def _most_kept(self, lifetimes: Lifetimes) -> np.ndarray:
+        """Cases (n, 3) of the MAC layers with as much kept as the store could hold, tensor by tensor, in all the room."""
+        fits = np.append((lifetimes.places >= 0) & (lifetimes.sizes * self.store.word <= self.store.store), False)
+        variants = lifetimes.base + (fits[lifetimes.operands] * lifetimes.bits).sum(axis=1)
+        variants += fits[lifetimes.writes] * lifetimes.output_bit
+        mac = lifetimes.cases >= 0
+        found = np.unique(np.stack([lifetimes.cases[mac], variants[mac]], axis=1), axis=0)
+        return np.column_stack([found, np.zeros(len(found), dtype=np.int64)])
