@@ -17,13 +17,13 @@ import numpy as np
 from numba import njit
 
 MOST_STATES = 4096
-"""States before a step that are followed; where more arise, the cheapest are, and the choice is not exact."""
-
-FEW_STATES = 32
-"""As many are followed first: what they reach tells which others could still be better."""
+"""States before a step that `choose` can follow; where more arise, half of them go on, and the choice is not exact."""
 
 EQUAL = 1e-12
 """Relative difference of sums that is rounding [1]."""
+
+SLACK = 1000.0
+"""As many such differences may add up along the steps [1]."""
 
 BITS = 62
 """Tensors alive at once that have a place in a state; those beyond it leave the chip."""
@@ -39,8 +39,9 @@ class Lifetimes(NamedTuple):
     bits : (3,) bit of the case for each of them; `output_bit` is that of the output.
     cases : (n_steps,) number of the MAC layer; -1 = a vector step.
     base : (n_steps,) bits of the case that are set whatever stays.
-    reads_first, reads : tensors that a vector step finds, ``reads[reads_first[i] : reads_first[i + 1]]``.
+    reads_first, reads : tensors that could stay and that a step reads, ``reads[reads_first[i] : reads_first[i + 1]]``.
     ends_first, ends : tensors of which a step is the last reader, in the same way.
+    masks : (n_steps, 5) bits in a state of the three operands, of the output, and of all that ends; 0 = none.
     in_place : (n_steps,) whether the output of a step takes the place of what ends there (a concatenation).
     places : (n_tensors,) bit of a tensor in a state, -1 = it never stays.
     sizes : (n_tensors,) elements.
@@ -57,6 +58,7 @@ class Lifetimes(NamedTuple):
     reads: np.ndarray
     ends_first: np.ndarray
     ends: np.ndarray
+    masks: np.ndarray
     in_place: np.ndarray
     places: np.ndarray
     sizes: np.ndarray
@@ -91,24 +93,32 @@ class States(NamedTuple):
     first: np.ndarray
     second: np.ndarray
     held: np.ndarray
+    credit: np.ndarray
     parents: np.ndarray
     keeps: np.ndarray
     to_go: np.ndarray
+    saves: np.ndarray
+    promise: np.ndarray
+    writer: np.ndarray
     table: np.ndarray
     stamp: np.ndarray
 
 
-def make_states(n_steps: int) -> States:
-    """Scratch for a network of so many steps."""
+def make_states(n_steps: int, n_reads: int, n_tensors: int) -> States:
+    """Scratch for networks of at most so many steps, reads and tensors."""
     two = (2, 2 * MOST_STATES)
     return States(
         np.zeros(two, np.int64),
         np.zeros(two),
         np.zeros(two),
         np.zeros(two),
+        np.zeros(two),
         np.empty((n_steps, 2 * MOST_STATES), np.int32),
         np.empty((n_steps, 2 * MOST_STATES), np.bool_),
         np.zeros((n_steps + 1, 2)),
+        np.zeros(n_reads),
+        np.zeros(n_steps),
+        np.zeros(n_tensors, np.int64),
         np.zeros(_HASH, np.int64),
         np.zeros(1, np.int64),
     )
@@ -128,21 +138,24 @@ def _case(lifetimes, step, mask, keep):
     """Bits of the case of a MAC step."""
     case = lifetimes.base[step]
     for i in range(3):
-        tensor = lifetimes.operands[step, i]
-        if tensor >= 0 and lifetimes.places[tensor] >= 0 and mask >> lifetimes.places[tensor] & 1:
+        if mask & lifetimes.masks[step, i]:
             case |= lifetimes.bits[i]
     return case | lifetimes.output_bit if keep else case
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _vector(lifetimes, store, lines, step, mask, keep):
-    """Cost of a vector step: the longest of its operations, port and DRAM time, from straight lines."""
+def _found(lifetimes, step, mask):
+    """Elements of its inputs that a vector step finds."""
     kept = 0.0
     for j in range(lifetimes.reads_first[step], lifetimes.reads_first[step + 1]):
-        tensor = lifetimes.reads[j]
-        if lifetimes.places[tensor] >= 0 and mask >> lifetimes.places[tensor] & 1:
-            kept += lifetimes.sizes[tensor]
-    line = lines[step, 1 if keep else 0]
+        if mask >> lifetimes.places[lifetimes.reads[j]] & 1:
+            kept += lifetimes.sizes[lifetimes.reads[j]]
+    return kept
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _vector(store, line, kept):
+    """Cost of a vector step: the longest of its operations, port and DRAM time, from straight lines."""
     kept = min(kept, line[0])
     cycles = max(line[9], line[1] + kept * line[5], line[2] + kept * line[6])
     pj = line[3] + kept * line[7] + cycles * store.leak
@@ -152,19 +165,29 @@ def _vector(lifetimes, store, lines, step, mask, keep):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def choose(lifetimes, store, first, second, lines, states, width, kept, cases, rooms, fill):
+def choose(lifetimes, store, first, second, lines, states, width, limit, limit_of_second, kept, cases, rooms, fill):
     """Choose what stays; returns the sums of both costs, and whether no other set is better.
 
-    `first`, `second` (n_layers, n_cases, n_rooms): costs of the cases of MAC layers; `lines`: of vector steps.  At first
-    at most `width` states are followed.  If more arose, and `width` is `MOST_STATES` or more, all that could still be
-    better are followed.  Fills `kept` (n_tensors,), `cases` and `rooms` (n_steps,) of the MAC steps, and `fill`
-    (n_steps,) [bytes].  Equal costs: the second decides, then the order of the steps.
+    `first`, `second` (n_layers, n_cases, n_rooms): costs of the cases of MAC layers; `lines`: of vector steps.  At most
+    `width` states are followed, and none that ends above `limit`, or there and above `limit_of_second`.  Fills `kept`
+    (n_tensors,), `cases` and `rooms` (n_steps,) of the MAC steps, and `fill` (n_steps,) [bytes].  Equal costs: the
+    second decides, then the order of the steps.  Where nothing keeps to the limits, the sums are infinite.
     """
     _least_to_go(lifetimes, store, first, second, lines, states.to_go)
-    narrow = min(width, FEW_STATES)
-    exact, best, more = _pass(lifetimes, store, first, second, lines, states, narrow, np.inf, np.inf)
-    if not exact and width > narrow:
-        exact, best, more = _pass(lifetimes, store, first, second, lines, states, width, best, more)
+    _promises(lifetimes, store, first, second, lines, states)
+    exact, now, count = True, 0, 1
+    states.masks[0, 0], states.first[0, 0], states.second[0, 0] = 0, 0.0, 0.0
+    states.held[0, 0], states.credit[0, 0] = 0.0, 0.0
+    for step in range(len(lifetimes.writes)):
+        then = 1 - now
+        count = _take_step(lifetimes, store, first, second, lines, states, step, now, count, limit, limit_of_second)
+        if count > width:
+            exact = False
+            count = _thin(states, step, then, count, width // 2)
+        now = then
+    if count == 0:
+        return np.inf, np.inf, True
+    best, more = states.first[now, 0], states.second[now, 0]
     for tensor in range(len(kept)):
         kept[tensor] = False
     at = 0
@@ -174,21 +197,6 @@ def choose(lifetimes, store, first, second, lines, states, width, kept, cases, r
         at = states.parents[step, at]
     follow(lifetimes, store, kept, cases, rooms, fill)
     return best, more, exact
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _pass(lifetimes, store, first, second, lines, states, width, best, more):
-    """Follow at most `width` states that may end below `best`, or equal and below `more`; exact, and both costs."""
-    exact, now, count = True, 0, 1
-    states.masks[0, 0], states.first[0, 0], states.second[0, 0], states.held[0, 0] = 0, 0.0, 0.0, 0.0
-    for step in range(len(lifetimes.writes)):
-        then = 1 - now
-        count = _take_step(lifetimes, store, first, second, lines, states, step, now, count, best, more)
-        if count > width:
-            exact = False
-            count = _thin(states, step, then, count, width)
-        now = then
-    return exact, states.first[now, 0], states.second[now, 0]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -235,26 +243,28 @@ def _least_to_go(lifetimes, store, first, second, lines, to_go):
 def _take_step(lifetimes, store, first, second, lines, states, step, now, count, best, more_of_best):
     """The states after a step from those before it; returns how many, at most twice as many."""
     then, found = 1 - now, 0
-    layer, writes = lifetimes.cases[step], lifetimes.writes[step]
+    layer, writes, repeats = lifetimes.cases[step], lifetimes.writes[step], lifetimes.repeats[step]
+    equal = EQUAL * (best if best < np.inf else states.to_go[0, 0])
     states.stamp[0] += 1
     stamp = states.stamp[0] * _HASH
-    ending = np.int64(0)
-    for j in range(lifetimes.ends_first[step], lifetimes.ends_first[step + 1]):
-        if lifetimes.places[lifetimes.ends[j]] >= 0:
-            ending |= np.int64(1) << lifetimes.places[lifetimes.ends[j]]
-    can_keep = writes >= 0 and lifetimes.places[writes] >= 0
-    size = lifetimes.sizes[writes] * store.word if can_keep else 0.0
+    written, ending, in_place = lifetimes.masks[step, 3], lifetimes.masks[step, 4], lifetimes.in_place[step]
+    size = lifetimes.sizes[writes] * store.word if written else 0.0
+    to_go, more_to_go = states.to_go[step + 1, 0], states.to_go[step + 1, 1]
     for j in range(count):
         mask = states.masks[now, j]
-        freed = 0.0
+        freed, paid, arrives = 0.0, 0.0, 0.0
         if mask & ending:
             for e in range(lifetimes.ends_first[step], lifetimes.ends_first[step + 1]):
-                place = lifetimes.places[lifetimes.ends[e]]
-                if place >= 0 and mask >> place & 1:
+                if mask >> lifetimes.places[lifetimes.ends[e]] & 1:
                     freed += lifetimes.sizes[lifetimes.ends[e]] * store.word
-        for keep in range(2 if can_keep else 1):
+        if layer < 0:
+            arrives = _found(lifetimes, step, mask)
+        for i in range(lifetimes.reads_first[step], lifetimes.reads_first[step + 1]):
+            if mask >> lifetimes.places[lifetimes.reads[i]] & 1:
+                paid += states.saves[i]
+        for keep in range(2 if written else 1):
             held = states.held[now, j] + keep * size
-            if keep and lifetimes.in_place[step]:
+            if keep and in_place:
                 held -= freed
             if held > store.store:
                 continue
@@ -265,17 +275,16 @@ def _take_step(lifetimes, store, first, second, lines, states, step, now, count,
                 case = _case(lifetimes, step, mask, keep)
                 cost, more = first[layer, case, room], second[layer, case, room]
             else:
-                cost, more = _vector(lifetimes, store, lines, step, mask, keep)
-            cost = states.first[now, j] + lifetimes.repeats[step] * cost
-            more = states.second[now, j] + lifetimes.repeats[step] * more
-            if cost + states.to_go[step + 1, 0] > best * (1 + EQUAL) or (
-                cost + states.to_go[step + 1, 0] >= best * (1 - EQUAL)
-                and more + states.to_go[step + 1, 1] > more_of_best * (1 + EQUAL)
+                cost, more = _vector(store, lines[step, keep], arrives)
+            cost = states.first[now, j] + repeats * cost
+            more = states.second[now, j] + repeats * more
+            if cost + to_go > best + SLACK * equal or (
+                cost + to_go >= best - equal and more + more_to_go > more_of_best * (1 + EQUAL)
             ):
                 continue
             after = mask & ~ending
             if keep:
-                after |= np.int64(1) << lifetimes.places[writes]
+                after |= written
             spot = (after ^ (after >> 17) * 7919) % _HASH
             at = states.table[spot] - stamp
             while at >= 0 and states.masks[then, at] != after:
@@ -286,8 +295,11 @@ def _take_step(lifetimes, store, first, second, lines, states, step, now, count,
                 states.table[spot] = stamp + at
                 found += 1
                 states.masks[then, at] = after
-                states.held[then, at] = held if keep and lifetimes.in_place[step] else held - freed
-            elif cost > states.first[then, at] or (cost == states.first[then, at] and more >= states.second[then, at]):
+                states.held[then, at] = held if keep and in_place else held - freed
+                states.credit[then, at] = states.credit[now, j] - paid + (states.promise[step] if keep else 0.0)
+            elif cost > states.first[then, at] + equal or (
+                cost >= states.first[then, at] - equal and more >= states.second[then, at]
+            ):
                 continue
             states.first[then, at], states.second[then, at] = cost, more
             states.parents[step, at], states.keeps[step, at] = j, keep > 0
@@ -295,17 +307,48 @@ def _take_step(lifetimes, store, first, second, lines, states, step, now, count,
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _promises(lifetimes, store, first, second, lines, states):
+    """Fill what each read of a tensor saves alone, and what all reads of a step's output do."""
+    writer = states.writer
+    for step in range(len(lifetimes.writes)):
+        if lifetimes.writes[step] >= 0:
+            writer[lifetimes.writes[step]] = step
+        states.promise[step] = 0.0
+    for step in range(len(lifetimes.writes)):
+        layer = lifetimes.cases[step]
+        for j in range(lifetimes.reads_first[step], lifetimes.reads_first[step + 1]):
+            tensor = lifetimes.reads[j]
+            mask = np.int64(1) << lifetimes.places[tensor]
+            if layer < 0:
+                line, kept = lines[step, 0], lifetimes.sizes[tensor]
+                saved = _vector(store, line, 0.0)[0] - _vector(store, line, kept)[0]
+            else:
+                none, base = _case(lifetimes, step, mask, False), lifetimes.base[step]
+                saved = first[layer, base, 0] - first[layer, none, 0]
+            saved *= lifetimes.repeats[step]
+            states.saves[j] = saved
+            states.promise[writer[tensor]] += saved
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _thin(states, step, then, count, width):
-    """Leave the `width` cheapest states; returns how many."""
-    order = np.argsort(states.second[then, :count], kind="mergesort")
-    order = order[np.argsort(states.first[then, :count][order], kind="mergesort")][:width]
-    states.masks[then, :width] = states.masks[then, :count][order]
-    states.first[then, :width] = states.first[then, :count][order]
-    states.second[then, :width] = states.second[then, :count][order]
-    states.held[then, :width] = states.held[then, :count][order]
-    states.parents[step, :width] = states.parents[step, :count][order]
-    states.keeps[step, :width] = states.keeps[step, :count][order]
-    return width
+    """Leave the `width` states that are cheapest with what their tensors still save; returns how many."""
+    keys = states.first[then, :count] - states.credit[then, :count]
+    most = np.partition(keys, width - 1)[width - 1]
+    equal = width
+    for j in range(count):
+        equal -= keys[j] < most
+    left = 0
+    for j in range(count):
+        if keys[j] > most or (keys[j] == most and equal == 0):
+            continue
+        equal -= keys[j] == most
+        states.masks[then, left], states.held[then, left] = states.masks[then, j], states.held[then, j]
+        states.first[then, left], states.second[then, left] = states.first[then, j], states.second[then, j]
+        states.credit[then, left] = states.credit[then, j]
+        states.parents[step, left], states.keeps[step, left] = states.parents[step, j], states.keeps[step, j]
+        left += 1
+    return left
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -314,12 +357,12 @@ def follow(lifetimes, store, kept, cases, rooms, fill):
     mask, held, fits = np.int64(0), 0.0, True
     for step in range(len(lifetimes.writes)):
         writes = lifetimes.writes[step]
-        keep = writes >= 0 and kept[writes] and lifetimes.places[writes] >= 0
+        keep = writes >= 0 and kept[writes]
         freed = 0.0
         after = mask
         for j in range(lifetimes.ends_first[step], lifetimes.ends_first[step + 1]):
             place = lifetimes.places[lifetimes.ends[j]]
-            if place >= 0 and mask >> place & 1:
+            if mask >> place & 1:
                 freed += lifetimes.sizes[lifetimes.ends[j]] * store.word
                 after &= ~(np.int64(1) << place)
         if keep:

@@ -3252,14 +3252,12 @@ def _aims(result, mode):
 
 
 @_entry
-def expected_costs(design, networks, wanted, guess, mode, cases, first, second):
+def expected_costs(design, networks, wanted, mode, cases, first, second):
     """Fill `first`, `second` (n_layers, N_VARIANTS, n_rooms) with `_aims` of the `wanted` (n_layers, N_VARIANTS) cases.
 
     A case that was not looked at costs at least what one costs that keeps more or has more room, and what peak
-    arithmetic and compulsory traffic take.  With `guess` its DRAM time is taken from a case that was looked at, less
-    the compulsory traffic between them.
+    arithmetic and compulsory traffic take.
     """
-    n_rooms = cases.slots.shape[2]
     peak = design[ROWS] * design[COLS] * design[LANES]
     for index in range(networks.layers.shape[0]):
         layer = networks.layers[index]
@@ -3267,44 +3265,24 @@ def expected_costs(design, networks, wanted, guess, mode, cases, first, second):
         for d in range(8):
             macs *= layer[d]
         mac_pj = design[PJ_MAC] if layer[STATIC_WEIGHTS] else design[PJ_MAC_DYNAMIC]
-        for variant in range(N_VARIANTS - 1, -1, -1):
+        for variant in range(N_VARIANTS):
             if not wanted[index, variant]:
                 continue
             moved = _compulsory_bytes(Case(layer, design, design, variant))
-            dram = moved / design[DRAM_BYTES_PER_CYCLE]
-            cycles, pj = max(macs / peak, dram), macs * mac_pj + moved * design[PJ_DRAM]
-            for room in range(n_rooms):
+            cycles, pj = max(macs / peak, moved / design[DRAM_BYTES_PER_CYCLE]), macs * mac_pj + moved * design[PJ_DRAM]
+            for other in range(variant, N_VARIANTS):
+                known = cases.slots[index, other, 0]
+                if known >= 0 and other & variant == variant and cases.results[known, OVERFLOW] == 0:
+                    cycles = max(cycles, cases.results[known, CYCLES])
+                    pj = max(pj, cases.results[known, ENERGY_PJ])
+            least = cycles if mode == LATENCY else (pj if mode == ENERGY else cycles * pj)
+            for room in range(cases.slots.shape[2]):
                 slot = cases.slots[index, variant, room]
                 if slot >= 0:
                     first[index, variant, room], second[index, variant, room] = _aims(cases.results[slot], mode)
-                    continue
-                near, nearest = -1, 99
-                for other in range(variant, N_VARIANTS):
-                    known = cases.slots[index, other, room] if other == variant else cases.slots[index, other, 0]
-                    if other == variant and known < 0:
-                        known = cases.slots[index, other, 0]
-                    if known < 0 or other & variant != variant or cases.results[known, OVERFLOW] > 0:
-                        continue
-                    cycles = max(cycles, cases.results[known, CYCLES])
-                    pj = max(pj, cases.results[known, ENERGY_PJ])
-                if guess:
-                    for other in range(N_VARIANTS):
-                        known = cases.slots[index, other, 0]
-                        bits = other ^ variant
-                        apart = (bits & 1) + (bits >> 1 & 1) + (bits >> 2 & 1) + (bits >> 3 & 1)
-                        if known >= 0 and cases.results[known, OVERFLOW] == 0 and apart < nearest:
-                            near, nearest = known, apart
-                            more = moved - _compulsory_bytes(Case(layer, design, design, other))
-                if near >= 0:
-                    of = cases.results[near]
-                    link = of[DRAM_CYCLES] + more / design[DRAM_BYTES_PER_CYCLE]
-                    busy = max(max(of[ARRAY_CYCLES], of[VECTOR_CYCLES]), max(of[PORT_0], max(of[PORT_1], of[PORT_2])))
-                    ends = max(0.0, of[CYCLES] - max(busy, of[DRAM_CYCLES]))
-                    cycles = max(cycles, max(busy, link) + ends)
-                    pj = max(pj, of[ENERGY_PJ] + more * design[PJ_DRAM])
-                aim = cycles if mode == LATENCY else (pj if mode == ENERGY else cycles * pj)
-                first[index, variant, room] = aim
-                second[index, variant, room] = moved if mode == LATENCY else cycles
+                else:
+                    first[index, variant, room] = least
+                    second[index, variant, room] = moved if mode == LATENCY else cycles
 
 
 @_entry

@@ -5,8 +5,8 @@ A share of the input buffer may hold activations from the step that writes them 
 choice (`dse.costs.keeping`) minimises the sum of the costs of the layers, each mapped for the case that it is in: what
 of its inputs and outputs stays, and how much room tiles have.  Cases are mapped when a choice asks for them; until then
 a lower bound stands for them.  A choice whose cases are all mapped is the best of all: nothing that looked cheaper is
-left.  With the default effort of the mapper the choice is made `ROUNDS` times, and unmapped cases are guessed from
-mapped ones; `benchmarks/residency_table.py` measures what that loses.
+left.  With the default effort of the mapper the choice follows few states (`WIDTHS`);
+`benchmarks/residency_table.py` measures what that loses.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from dse.costs import kernels as k
-from dse.costs.keeping import BITS, FEW_STATES, MOST_STATES, Lifetimes, States, Store, choose, follow, make_states, room_sizes
+from dse.costs.keeping import BITS, MOST_STATES, Lifetimes, States, Store, choose, follow, make_states, room_sizes
 from dse.costs.kernel_rows import NetworkTables
 from dse.costs.results import DRAM_TRAFFIC
 
-ROUNDS = 2
-"""Choices with the default effort of the mapper; each maps the cases that it is the first to want."""
+WIDTHS = (8, 64)
+"""States that the choice follows; where more arise, the default effort of the mapper stops at the last of these."""
 
 KEEP = ("best", "none")
 """What stays on chip: the best set of activations, or nothing."""
@@ -112,20 +112,25 @@ def _lifetimes(tables: NetworkTables, steps: np.ndarray, begin: int, span: slice
         return found
 
     vector = steps[:, k.STEP_IS_VECTOR] > 0
+    writes, fused, second = known(k.STEP_OUTPUT), known(k.STEP_FUSED), known(k.STEP_SECOND)
     reads: list[list[int]] = []
     arrives = np.full(n, -1, dtype=np.int64)
     for i, step in enumerate(steps):
         at = int(step[k.STEP_INPUT_FIRST])
         own = tables.inputs[at : at + int(step[k.STEP_INPUT_COUNT])] - span.start
-        reads.append([int(t) for t in own if places[t] >= 0] if vector[i] else [])
         if not vector[i] and len(own) and places[own[0]] >= 0:
             arrives[i] = own[0]
+        told = own if vector[i] else (arrives[i], fused[i], second[i])
+        reads.append([int(t) for t in dict.fromkeys(told) if t >= 0 and places[t] >= 0])
     index = steps[:, k.STEP_INDEX].astype(np.int64)
     views = np.zeros(n, dtype=bool)
     views[vector] = ~tables.vectors[index[vector]].any(axis=1)
+    operands = np.stack([arrives, fused, second], axis=1)
+    bit = np.append(np.left_shift(1, np.maximum(places, 0)) * (places >= 0), 0)
+    ending = [sum(int(bit[t]) for t in end) for end in ends]
     return Lifetimes(
-        writes=known(k.STEP_OUTPUT),
-        operands=np.stack([arrives, known(k.STEP_FUSED), known(k.STEP_SECOND)], axis=1),
+        writes=writes,
+        operands=operands,
         bits=np.array([k.IN_RESIDENT, k.FUSED_RESIDENT, k.WEIGHTS_RESIDENT], dtype=np.int64),
         output_bit=k.OUT_RESIDENT,
         cases=np.where(vector, -1, index),
@@ -134,6 +139,7 @@ def _lifetimes(tables: NetworkTables, steps: np.ndarray, begin: int, span: slice
         reads=np.array([t for read in reads for t in read], dtype=np.int64),
         ends_first=np.cumsum([0, *map(len, ends)]),
         ends=np.array([t for end in ends for t in end], dtype=np.int64),
+        masks=np.column_stack([bit[operands], bit[writes], ending]).astype(np.int64),
         in_place=views,
         places=places,
         sizes=np.ascontiguousarray(tensors[:, k.TENSOR_ELEMENTS]),
@@ -184,16 +190,14 @@ class Keeper:
         self.options, self.mode, self.slack, self.effort = options, mode, slack, effort
         self._scratch, self._own = k.make_scratch(), np.empty(k.N_DESIGN)
         n_steps = len(self.networks.steps)
-        self._states: States = make_states(max(span.end - span.begin for span in self.spans))
+        each = [(span.end - span.begin, len(span.lifetimes.reads), len(span.lifetimes.places)) for span in self.spans]
+        self._states: States = make_states(*map(max, zip(*each, strict=True)))
         self._lines = np.zeros((n_steps, 2, 10))
         self._bits = np.zeros(n_steps, dtype=np.int64)
-        self.width = FEW_STATES if effort.sizes == k.QUICK else MOST_STATES
+        self.widths = WIDTHS if effort.sizes == k.QUICK else (*WIDTHS, MOST_STATES)
 
-    def cost(self, design: np.ndarray, fixed: np.ndarray, keep: str = "best", rounds: int | None = None) -> Kept:
+    def cost(self, design: np.ndarray, fixed: np.ndarray, keep: str = "best") -> Kept:
         """Costs on one design, `design` (N_DESIGN,), with a frozen mapping `fixed` (N_FIXED,), or (0,) for the best.
-
-        `rounds`: choices at most, unmapped cases guessed; 0 = as many as it takes until the choice is proven; None =
-        `ROUNDS` with the default effort, else 0.
         """
         networks = self.networks
         buffer = design[k.CAPACITY_0 + int(design[k.BUFFER_I])]
@@ -206,11 +210,8 @@ class Keeper:
             design[k.PJ_LEAK_CYCLE], self.mode,
         )  # fmt: skip
         k.weights_bits(design, networks, 0, n, self._bits)
-        if rounds is None:
-            rounds = ROUNDS if self.effort.sizes == k.QUICK and not len(fixed) else 0
-        guess, most = rounds > 0, rounds or cases.slots.size
         work = _Work(self, design, fixed, store, cases, plan, results, maps)
-        exact = tuple(work.network(i, totals[i], most, guess) for i in range(len(self.spans)))
+        exact = tuple(work.network(i, totals[i]) for i in range(len(self.spans)))
         return Kept(results, maps, totals, plan, exact, cases)
 
     def without(self, design: np.ndarray, fixed: np.ndarray, found: Kept, tensor: int) -> np.ndarray:
@@ -270,7 +271,7 @@ class _Work:
         lifetimes = span.lifetimes._replace(base=self.keeper._bits[steps])
         return span, lifetimes, (plan.kept[tensors], plan.variants[steps], plan.rooms[steps], plan.fill[steps])
 
-    def network(self, number: int, totals: np.ndarray, rounds: int, guess: bool) -> bool:
+    def network(self, number: int, totals: np.ndarray) -> bool:
         """Choose what stays of one network and cost it; returns whether nothing else costs less."""
         span, lifetimes, part = self._part(number, self.plan)
         if self.store.store <= 0:
@@ -284,26 +285,31 @@ class _Work:
         known = self.cases._replace(slots=np.full_like(self.cases.slots, -1))  # what this network asked for
         trial = k.make_plan(networks)
         _, _, trial_part = self._part(number, trial)
-        asked, best, proven = self._most_kept(lifetimes), (np.inf, np.inf), False
-        for _ in range(rounds):
+        asked, best, widths = np.zeros((0, 3), dtype=np.int64), (np.inf, np.inf), list(own.widths)
+        exact = False
+        while widths:
             self._ask(asked, known)
-            k.expected_costs(self.design, networks, wanted, guess, own.mode, known, first, second)
-            exact = choose(
-                lifetimes, self.store, first, second, lines[span.begin : span.end], own._states, own.width, *trial_part
-            )[2]
+            k.expected_costs(self.design, networks, wanted, own.mode, known, first, second)
+            reached, _, exact = choose(
+                lifetimes, self.store, first, second, lines[span.begin : span.end], own._states, widths[0], *best,
+                *trial_part,
+            )  # fmt: skip
+            if reached == np.inf:  # nothing is better than the best so far
+                break
             asked = self._wanted_by(span, trial)
-            closed = bool((known.slots[tuple(asked.T)] >= 0).all())
-            self._map(asked)
+            if (known.slots[tuple(asked.T)] < 0).any():
+                continue
             self._sum(span, trial, totals)
             value = self._value(span)
-            if value <= best:
-                best, proven = value, exact and closed and not guess
+            if value < best:
+                best = value
                 for mine, its in zip(part, trial_part, strict=True):
                     mine[:] = its
-            if closed:
+            del widths[0]
+            if exact:
                 break
         self._sum(span, self.plan, totals)
-        return proven
+        return exact
 
     def _ask(self, asked: np.ndarray, known: k.Cases) -> None:
         """Map cases, and note them and what they are in the whole buffer as known."""
@@ -322,12 +328,3 @@ class _Work:
             first, second = (pj if self.store.mode == k.ENERGY else pj * cycles), cycles
         over = k.TOO_MUCH * results[:, k.OVERFLOW]
         return float(((first + over) * repeats).sum()), float((second * repeats).sum())
-
-    def _most_kept(self, lifetimes: Lifetimes) -> np.ndarray:
-        """Cases (n, 3) of the MAC layers with as much kept as the store could hold, tensor by tensor, in all the room."""
-        fits = np.append((lifetimes.places >= 0) & (lifetimes.sizes * self.store.word <= self.store.store), False)
-        variants = lifetimes.base + (fits[lifetimes.operands] * lifetimes.bits).sum(axis=1)
-        variants += fits[lifetimes.writes] * lifetimes.output_bit
-        mac = lifetimes.cases >= 0
-        found = np.unique(np.stack([lifetimes.cases[mac], variants[mac]], axis=1), axis=0)
-        return np.column_stack([found, np.zeros(len(found), dtype=np.int64)])
