@@ -12,6 +12,7 @@ from dse.commands.options import (
     Batch,
     Design,
     Dims,
+    Keep,
     LayerName,
     NetworkArgument,
     OutDirectory,
@@ -27,6 +28,7 @@ def explain(
     design: Design = None,
     settings: Settings = None,
     layer: LayerName = None,
+    keep: Keep = None,
     batch: Batch = 1,
     dim: Dims = None,
     out: OutDirectory = None,
@@ -47,7 +49,7 @@ def explain(
     chosen, graph, options = chosen_design(network, design, settings, batch, dim)
     if layer is not None and layer not in [item.name for item in graph.layers]:
         known_layer(graph, layer)
-    found = explained(chosen.design, graph, **options)
+    found = explained(chosen.design, graph, **options, **({} if keep is None else {"keep": keep}))
     say(network_line(graph))
     say(f"design: {chosen.origin}; {options['technology'].name}\n")
     console().print(explanation_report(found, layer), soft_wrap=True)

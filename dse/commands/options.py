@@ -91,6 +91,11 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a parameter, such as rows=32.")
 ]
 
+Keep = Annotated[
+    str | None,
+    typer.Option("--keep", metavar="best|none", help="Activations that stay on chip between layers; default best."),
+]
+
 LayerName = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="Name of a layer (see: dse evaluate).")]
 
 OutDirectory = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write figures and tables there.")]

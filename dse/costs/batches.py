@@ -25,7 +25,7 @@ from dse.costs.kernel_rows import (
     network_tables,
     parameter_columns,
 )
-from dse.costs.residency import Keeper
+from dse.costs.residency import Keeper, check_keep
 from dse.costs.parallel import checked_jobs, in_threads, worker_count
 from dse.costs.results import OF_ENERGY, metric_columns
 from dse.hardware.accelerator import Accelerator
@@ -72,6 +72,7 @@ def layer_cycles(
     objective: str = "latency",
     slack: float | None = DEFAULT_SLACK,
     effort: str = "default",
+    keep: str = "best",
     n_jobs: int = -1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cycles of every layer on several designs, all repeats together, and the kernel's totals.
@@ -83,7 +84,8 @@ def layer_cycles(
     mode, limit = mapper_mode(objective, slack)
     looks = effort_named(effort)
     tables = network_tables(as_network(network_or_layers))
-    work = [(*design_rows(parameter_columns(design), technology), tables, mode, limit, looks) for design in designs]
+    task = (tables, mode, limit, looks, check_keep(keep))
+    work = [(*design_rows(parameter_columns(design), technology), *task) for design in designs]
     done = in_threads(_cycles_of, work, n_jobs)
     n = len(designs)
     cycles = np.array([row for row, _ in done]).reshape(n, len(tables.steps))
@@ -91,10 +93,10 @@ def layer_cycles(
 
 
 def _cycles_of(
-    row: np.ndarray, options: np.ndarray, tables: NetworkTables, mode: int, slack: float, effort: k.Effort
+    row: np.ndarray, options: np.ndarray, tables: NetworkTables, mode: int, slack: float, effort: k.Effort, keep: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cycles of each layer of one design (n_layers,), and its totals (N_RESULT,)."""
-    steps, totals = step_results(row, options, tables, mode, slack, effort)
+    steps, totals = step_results(row, options, tables, mode, slack, effort, keep)
     return steps[:, k.CYCLES] * tables.steps[tables.layer_order, k.STEP_REPEATS], totals
 
 
@@ -105,10 +107,11 @@ def step_results(
     mode: int,
     slack: float,
     effort: k.Effort = EFFORTS["default"],
+    keep: str = "best",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kernel results of every layer of a network on one design, `row` (1, N_DESIGN): one repeat each, (n_layers,
     N_RESULT), in the order of `Network.layers`, and the totals (N_RESULT,)."""
-    found = Keeper(tables, options, mode, slack, effort).cost(row[0], np.empty(0))
+    found = Keeper(tables, options, mode, slack, effort).cost(row[0], np.empty(0), keep)
     return found.results[tables.layer_order], found.totals[0]
 
 

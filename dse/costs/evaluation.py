@@ -21,6 +21,7 @@ from dse.costs.kernel_rows import (
     parameter_columns,
 )
 from dse.costs.mapping import Mapping
+from dse.costs.on_chip import OnChip, on_chip
 from dse.costs.residency import Keeper, check_keep
 from dse.costs.restrictions import check_restrictions
 from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS, LAYER_BYTES, WATERFALL, metric_columns
@@ -55,6 +56,7 @@ class Evaluation:
         operand and level, energy per level, bound and mapping.
     mappings : the best mapping of each MAC layer, by layer name.
     area : area by block [mm2].
+    on_chip : which activations stay on chip between layers.
     """
 
     design: Accelerator
@@ -73,6 +75,7 @@ class Evaluation:
     layers: pd.DataFrame
     mappings: dict[str, Mapping]
     area: dict[str, float]
+    on_chip: OnChip
 
     @property
     def feasible(self) -> bool:
@@ -157,6 +160,7 @@ def evaluate(
         in_order = np.empty_like(steps)
         in_order[order] = steps
         k.sum_steps(keeper.networks, 0, len(steps), in_order, totals[0])
+    keeper.release()
     layers = _layer_table(design, network, steps, mappings)
     time_cycles = steps[:, k.CYCLES] * tables.steps[order, k.STEP_REPEATS]
     by_bound = [math.fsum(time_cycles[steps[:, k.BOUND] == bound]) for bound in range(7)]
@@ -174,6 +178,7 @@ def evaluate(
         layers=layers,
         mappings=mappings,
         area={name: float(metrics[f"area_{name}_mm2"][0]) for name in AREA_BLOCKS},
+        on_chip=on_chip(network, tables, rows[0], keeper, found),
         **{name: float(metrics[name][0]) for name in _SUMMARY},
     )
 

@@ -73,6 +73,7 @@ class CostOptions(TypedDict, total=False):
     objective: str
     slack: float | None
     effort: str
+    keep: str
 
 
 def parameter_columns(design: Accelerator) -> dict[str, np.ndarray]:

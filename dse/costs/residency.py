@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,7 @@ class Kept:
     results, maps : (n_steps, N_RESULT) and (n_steps, N_MAP) of each step, one repeat.
     totals : (n_networks, N_RESULT) sums over the steps and their repeats.
     plan : what stays, the case of each step, and bytes that stay during each.
-    exact : (n_networks,) whether no other set of whole activations costs less, given what the mapper finds.
+    exact : (n_networks,) whether no other set of whole activations costs less; only where the mapper is exact.
     cases : every case that was mapped.
     """
 
@@ -169,6 +170,16 @@ def _with_weights(wanted: np.ndarray, lifetimes: Lifetimes) -> np.ndarray:
     return wanted
 
 
+@dataclass(frozen=True)
+class _Scratch:
+    """Arrays that a `Keeper` writes over: those of the kernel, a design row, states and lines of the choice."""
+
+    kernel: k.Scratch
+    design: np.ndarray
+    states: States
+    lines: np.ndarray
+
+
 class Keeper:
     """Costs networks on designs of which activations stay on chip.
 
@@ -188,13 +199,30 @@ class Keeper:
     ) -> None:
         self.networks, self.spans = k.Networks(*tables.arguments), spans_of(tables)
         self.options, self.mode, self.slack, self.effort = options, mode, slack, effort
-        self._scratch, self._own = k.make_scratch(), np.empty(k.N_DESIGN)
         n_steps = len(self.networks.steps)
-        each = [(span.end - span.begin, len(span.lifetimes.reads), len(span.lifetimes.places)) for span in self.spans]
-        self._states: States = make_states(*map(max, zip(*each, strict=True)))
-        self._lines = np.zeros((n_steps, 2, 10))
         self._bits = np.zeros(n_steps, dtype=np.int64)
         self.widths = WIDTHS if effort.sizes == k.QUICK else (*WIDTHS, MOST_STATES)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether no mapping costs less than what the mapper finds: then costs of cases bound those of others."""
+        return self.effort.sizes == k.COMPLETE and (self.mode != k.LATENCY or self.slack == 0)
+
+    @functools.cached_property
+    def scratch(self) -> _Scratch:
+        """Arrays that are written over."""
+        each = [(span.end - span.begin, len(span.lifetimes.reads), len(span.lifetimes.places)) for span in self.spans]
+        states = make_states(*map(max, zip(*each, strict=True)))
+        lines = np.zeros((len(self.networks.steps), 2, 10))
+        return _Scratch(k.make_scratch(), np.empty(k.N_DESIGN), states, lines)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the scratch, which is large."""
+        return {name: value for name, value in self.__dict__.items() if name != "scratch"}
+
+    def release(self) -> None:
+        """Let go of the scratch; it is made again when needed."""
+        self.__dict__.pop("scratch", None)
 
     def cost(self, design: np.ndarray, fixed: np.ndarray, keep: str = "best") -> Kept:
         """Costs on one design, `design` (N_DESIGN,), with a frozen mapping `fixed` (N_FIXED,), or (0,) for the best.
@@ -214,16 +242,21 @@ class Keeper:
         exact = tuple(work.network(i, totals[i]) for i in range(len(self.spans)))
         return Kept(results, maps, totals, plan, exact, cases)
 
-    def without(self, design: np.ndarray, fixed: np.ndarray, found: Kept, tensor: int) -> np.ndarray:
-        """Totals (N_RESULT,) of the first network where `tensor` does not stay, and all else as in `found` does."""
+    def given(self, design: np.ndarray, found: Kept, kept: np.ndarray) -> Kept:
+        """Costs where `kept` (n_tensors,) stays; `found`: costs of the design, whose cases serve again.
+
+        Raises ValueError where that does not fit the store.
+        """
         store = Store(design[k.STORE_BYTES], design[k.ACTIVATION_BYTES], found.cases.rooms, 0.0, self.mode)
         plan = k.make_plan(self.networks)
-        plan.kept[:] = found.plan.kept
-        plan.kept[tensor] = False
-        work = _Work(self, design, fixed, store, found.cases, plan, np.empty_like(found.results), found.maps.copy())
-        totals = np.empty(k.N_RESULT)
-        work.given(0, totals)
-        return totals
+        plan.kept[:] = kept
+        done = Kept(np.empty_like(found.results), np.zeros_like(found.maps), np.empty_like(found.totals), plan,
+                    (False,) * len(self.spans), found.cases)  # fmt: skip
+        k.weights_bits(design, self.networks, 0, len(self.networks.steps), self._bits)
+        work = _Work(self, design, np.empty(0), store, found.cases, plan, done.results, done.maps)
+        for i in range(len(self.spans)):
+            work.given(i, done.totals[i])
+        return done
 
 
 @dataclass(frozen=True)
@@ -243,7 +276,7 @@ class _Work:
         own = self.keeper
         return k.map_cases(
             self.design, self.fixed, own.options, own.networks, own.effort, own.mode, own.slack, todo, self.cases,
-            own._own, own._scratch,
+            own.scratch.design, own.scratch.kernel,
         )  # fmt: skip
 
     def _sum(self, span: NetworkSpan, plan: k.Plan, totals: np.ndarray) -> None:
@@ -260,7 +293,8 @@ class _Work:
     def given(self, number: int, totals: np.ndarray) -> None:
         """Cost the plan as it is."""
         span, lifetimes, part = self._part(number, self.plan)
-        follow(lifetimes, self.store, *part)
+        if not follow(lifetimes, self.store, *part):
+            raise ValueError(f"these activations do not fit the store of {self.store.store:g} bytes at every step")
         self._map(self._wanted_by(span, self.plan))
         self._sum(span, self.plan, totals)
 
@@ -276,10 +310,10 @@ class _Work:
         span, lifetimes, part = self._part(number, self.plan)
         if self.store.store <= 0:
             self.given(number, totals)
-            return True
+            return False
         own = self.keeper
-        networks, lines = own.networks, own._lines
-        k.vector_lines(self.design, networks, span.begin, span.end, lines, own._scratch.out)
+        networks, lines = own.networks, own.scratch.lines
+        k.vector_lines(self.design, networks, span.begin, span.end, lines, own.scratch.kernel.out)
         wanted = _with_weights(span.wanted, lifetimes)
         first, second = np.zeros(self.cases.slots.shape), np.zeros(self.cases.slots.shape)
         known = self.cases._replace(slots=np.full_like(self.cases.slots, -1))  # what this network asked for
@@ -291,7 +325,7 @@ class _Work:
             self._ask(asked, known)
             k.expected_costs(self.design, networks, wanted, own.mode, known, first, second)
             reached, _, exact = choose(
-                lifetimes, self.store, first, second, lines[span.begin : span.end], own._states, widths[0], *best,
+                lifetimes, self.store, first, second, lines[span.begin : span.end], own.scratch.states, widths[0], *best,
                 *trial_part,
             )  # fmt: skip
             if reached == np.inf:  # nothing is better than the best so far
@@ -309,7 +343,7 @@ class _Work:
             if exact:
                 break
         self._sum(span, self.plan, totals)
-        return exact
+        return exact and own.is_exact
 
     def _ask(self, asked: np.ndarray, known: k.Cases) -> None:
         """Map cases, and note them and what they are in the whole buffer as known."""
