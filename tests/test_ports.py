@@ -106,7 +106,7 @@ def test_padding_of_accesses_costs_energy():
 def test_the_longer_of_reads_and_writes_bounds_a_vector_layer():
     layer = dse.VectorLayer("pool", "MaxPool", operations=1, input_elements=4000, output_elements=1000)
     more = {
-        "dram_gbps": 1e6,
+        "dram_gbps": 0.1,
         "input_buffer_width_bytes": 8,
         "resident_activation_fraction": 0.5,
         "input_buffer_kib": 64,

@@ -15,7 +15,6 @@ from dse.costs.kernel_rows import (
     DEFAULT_SLACK,
     design_rows,
     effort_named,
-    layer_row,
     mapper_mode,
     network_tables,
     parameter_columns,
@@ -93,9 +92,7 @@ class Evaluation:
 
     def energy(self) -> dict[str, float]:
         """Energy by level, summed over layers and repeats [J]; the values sum to `energy_j`."""
-        return {
-            part: math.fsum(self.layers[f"{part}_pj"] * self.layers["repeats"]) * 1e-12 for part in ENERGY_PARTS
-        }
+        return {part: math.fsum(self.layers[f"{part}_pj"] * self.layers["repeats"]) * 1e-12 for part in ENERGY_PARTS}
 
 
 def bound_names(design: Accelerator) -> list[str]:
@@ -137,29 +134,27 @@ def evaluate(
     mode, limit = mapper_mode(objective, slack)
     columns = parameter_columns(design)
     rows, options = design_rows(columns, technology)
-    tables = network_tables(network)
+    given = {} if mapping is None else _given_mappings(network, mapping)
+    tables = network_tables(network, given)
+    rows_given = np.zeros((len(tables.layers), k.N_MAP))
+    for step, number in zip(tables.steps, tables.order, strict=True):
+        layer = network.layers[number]
+        if isinstance(layer, MacLayer) and layer.name in given:
+            _check_axes(layer, design, given[layer.name])
+            rows_given[int(step[k.STEP_INDEX])] = given[layer.name].to_row()
     keeper = Keeper(tables, options, mode, limit, effort_named(effort))
-    found = keeper.cost(rows[0], np.empty(0), check_keep(keep))
+    found = keeper.cost(rows[0], np.empty(0), check_keep(keep), rows_given)
     order, totals, plan = tables.layer_order, found.totals, found.plan
     steps, variants = found.results[order], plan.variants[order]
     held = rows[0, k.CAPACITY_0 + int(rows[0, k.BUFFER_I])] - found.cases.rooms[plan.rooms[order]]
     mappings = {
-        layer.name: Mapping.from_row(found.maps[order[i]])
+        layer.name: given.get(layer.name) or Mapping.from_row(found.maps[order[i]])
         for i, layer in enumerate(network.layers)
         if isinstance(layer, MacLayer)
     }
-    if mapping is not None:
-        given = _given_mappings(network, mapping)
-        for i, layer in enumerate(network.layers):
-            if isinstance(layer, MacLayer) and layer.name in given:
-                case = int(variants[i]), float(held[i])
-                bounds = steps[i, [k.BOUND_CYCLES, k.BOUND_PJ]]
-                _cost_given(layer, design, rows[0], options, given[layer.name], case, steps[i])
-                steps[i, [k.BOUND_CYCLES, k.BOUND_PJ]] = bounds
-        mappings |= given
-        in_order = np.empty_like(steps)
-        in_order[order] = steps
-        k.sum_steps(keeper.networks, 0, len(steps), in_order, totals[0])
+    for i, layer in enumerate(network.layers):
+        if isinstance(layer, MacLayer) and layer.name in given:
+            _check_given(layer, design, given[layer.name], int(variants[i]), float(held[i]))
     keeper.release()
     layers = _layer_table(design, network, steps, mappings)
     time_cycles = steps[:, k.CYCLES] * tables.steps[order, k.STEP_REPEATS]
@@ -217,20 +212,8 @@ def _misfit(layer: MacLayer, design: Accelerator, mapping: Mapping, variant: int
     return f"{worst}, {over[worst]:g} bytes over (needs {need:g} of {capacity:g})"
 
 
-def _cost_given(
-    layer: MacLayer,
-    design: Accelerator,
-    design_row: np.ndarray,
-    options: np.ndarray,
-    mapping: Mapping,
-    case: tuple[int, float],
-    out: np.ndarray,
-) -> None:
-    """Cost of one layer under a given mapping into `out` (N_RESULT,); refuses what is not allowed or does not fit.
-
-    `case`: residency variant, and bytes of the input buffer that tiles may not use.
-    """
-    variant, held = case
+def _check_axes(layer: MacLayer, design: Accelerator, mapping: Mapping) -> None:
+    """Refuse a given mapping that the array cannot unroll."""
     mapping.on_axes(design)
     if mapping.lanes > design.macs_per_pe:
         raise ValueError(
@@ -243,15 +226,15 @@ def _cost_given(
             f"mapping of {layer.name!r}: the dataflow unrolls C, FY and FX as one loop, so a buffer tile holds the "
             f"whole filter, FY={layer.FY} and FX={layer.FX}; got FY={tile['FY']}, FX={tile['FX']}"
         )
+
+
+def _check_given(layer: MacLayer, design: Accelerator, mapping: Mapping, variant: int, held: float) -> None:
+    """Refuse a given mapping that its option does not allow, or that does not fit beside `held` bytes that stay."""
     resident = frozenset(name for bit, name in _RESIDENT_BITS.items() if variant & bit)
     check_restrictions(layer, design, mapping, resident)
     misfit = _misfit(layer, design, mapping, variant, held)
     if misfit:
         raise ValueError(f"mapping of {layer.name!r} does not fit: {misfit}")
-    option_row = options[int(design_row[k.OPTION_FIRST]) + mapping.option]
-    own = design_row.copy()
-    own[k.STORE_BYTES] = held
-    k.evaluate_mapping(layer_row(layer), own, option_row, mapping.to_row(), variant, out)
 
 
 def _layer_table(

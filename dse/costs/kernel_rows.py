@@ -7,7 +7,7 @@ Here alone a parameter of a design becomes a column of the kernel, and the energ
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, TypedDict
@@ -264,8 +264,8 @@ class NetworkTables:
         return self.layers, self.vectors, self.steps, self.inputs, self.tensors, self.weight_elements, self.lists
 
 
-def network_tables(network: Network) -> NetworkTables:
-    """Kernel arrays of a network."""
+def network_tables(network: Network, apart: Collection[str] = ()) -> NetworkTables:
+    """Kernel arrays of a network; MAC layers named in `apart` share no row with others."""
     shapes: dict[tuple, int] = {}
     layers: list[np.ndarray] = []
     vectors: list[list[float]] = []
@@ -292,10 +292,11 @@ def network_tables(network: Network) -> NetworkTables:
             step[k.STEP_INDEX] = len(vectors)
             vectors.append([layer.operations, layer.input_elements, layer.output_elements, layer.weight_elements])
         else:
-            if layer.shape_key not in shapes:
-                shapes[layer.shape_key] = len(layers)
+            key = (layer.shape_key, layer.name if layer.name in apart else "")
+            if key not in shapes:
+                shapes[key] = len(layers)
                 layers.append(layer_row(layer))
-            step[k.STEP_INDEX] = shapes[layer.shape_key]
+            step[k.STEP_INDEX] = shapes[key]
             if layer.fused_input:
                 step[k.STEP_FUSED] = tensor(layer.fused_input, layer.fused_input_elements)
                 named.append(int(step[k.STEP_FUSED]))

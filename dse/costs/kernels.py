@@ -3000,6 +3000,7 @@ class Cases(NamedTuple):
     slots : (n_layers, N_VARIANTS, n_rooms) number of the case in what follows; -1 = not looked at.
     results, maps : (n_cases, ...) result and mapping row.
     count : (1,) cases found.
+    given : (n_layers, N_MAP) mappings to take instead of the best; no lanes = none.
     """
 
     rooms: np.ndarray
@@ -3007,6 +3008,7 @@ class Cases(NamedTuple):
     results: np.ndarray
     maps: np.ndarray
     count: np.ndarray
+    given: np.ndarray
 
 
 class Plan(NamedTuple):
@@ -3026,8 +3028,8 @@ class Plan(NamedTuple):
 def make_cases(networks: Networks, rooms: np.ndarray) -> Cases:
     """Arrays for `map_cases` to fill."""
     slots = np.full((len(networks.layers), N_VARIANTS, len(rooms)), -1, dtype=np.int64)
-    most = slots.size
-    return Cases(rooms, slots, np.empty((most, N_RESULT)), np.empty((most, N_MAP)), np.zeros(1, dtype=np.int64))
+    most, given = slots.size, np.zeros((len(networks.layers), N_MAP))
+    return Cases(rooms, slots, np.empty((most, N_RESULT)), np.empty((most, N_MAP)), np.zeros(1, dtype=np.int64), given)
 
 
 def make_plan(networks: Networks) -> Plan:
@@ -3194,7 +3196,12 @@ def _new_case(design, fixed, options, networks, effort, mode, slack, index, vari
     cases.count[0] = slot + 1
     cases.slots[index, variant, room] = slot
     layer, best_map, result = networks.layers[index], cases.maps[slot], cases.results[slot]
-    if fixed.shape[0] > 0:
+    if cases.given[index, MAP_LANES] > 0:
+        for column in range(N_MAP):
+            best_map[column] = cases.given[index, column]
+        option = options[int(design[OPTION_FIRST] + best_map[MAP_OPTION])]
+        evaluate_mapping(layer, design, option, best_map, variant, result)
+    elif fixed.shape[0] > 0:
         option = options[int(design[OPTION_FIRST])]
         fixed_mapping(layer, design, option, fixed, best_map)
         evaluate_mapping(layer, design, option, best_map, variant, result)
@@ -3252,11 +3259,12 @@ def _aims(result, mode):
 
 
 @_entry
-def expected_costs(design, networks, wanted, mode, cases, first, second):
+def expected_costs(design, networks, wanted, sure, mode, cases, first, second):
     """Fill `first`, `second` (n_layers, N_VARIANTS, n_rooms) with `_aims` of the `wanted` (n_layers, N_VARIANTS) cases.
 
-    A case that was not looked at costs at least what one costs that keeps more or has more room, and what peak
-    arithmetic and compulsory traffic take.
+    A case that was not looked at costs at least what peak arithmetic and compulsory traffic take, and what one costs
+    that keeps more or has more room: `sure`, less what that moves over the port (`_more_kept`); else all of it, which
+    fails only where the port of the input buffer is the bottleneck.
     """
     peak = design[ROWS] * design[COLS] * design[LANES]
     for index in range(networks.layers.shape[0]):
@@ -3273,8 +3281,8 @@ def expected_costs(design, networks, wanted, mode, cases, first, second):
             for other in range(variant, N_VARIANTS):
                 known = cases.slots[index, other, 0]
                 if known >= 0 and other & variant == variant and cases.results[known, OVERFLOW] == 0:
-                    cycles = max(cycles, cases.results[known, CYCLES])
-                    pj = max(pj, cases.results[known, ENERGY_PJ])
+                    bound_cycles, bound_pj = _more_kept(design, layer, cases.results[known], variant, other, sure)
+                    cycles, pj = max(cycles, bound_cycles), max(pj, bound_pj)
             least = cycles if mode == LATENCY else (pj if mode == ENERGY else cycles * pj)
             for room in range(cases.slots.shape[2]):
                 slot = cases.slots[index, variant, room]
@@ -3283,6 +3291,26 @@ def expected_costs(design, networks, wanted, mode, cases, first, second):
                 else:
                     first[index, variant, room] = least
                     second[index, variant, room] = moved if mode == LATENCY else cycles
+
+
+@_inner
+def _more_kept(design, layer, result, variant, other, sure):
+    """Lower bounds of cycles and energy of a case from the `result` of one that keeps more, `other`.
+
+    The best mapping of the case costs no more where more is kept, but for what then moves over the port of the input
+    buffer: outputs and fused inputs, and operands that would bypass the buffers.
+    """
+    more, word = other & ~variant, design[ACTIVATION_BYTES]
+    bypass = int(design[BYPASS])
+    if not sure:
+        return result[CYCLES], result[ENERGY_PJ]
+    if (more & IN_RESIDENT and bypass & BYPASS_I) or (more & WEIGHTS_RESIDENT and bypass & BYPASS_W):
+        return 0.0, 0.0
+    written = _words(layer).o * word if more & OUT_RESIDENT else 0.0
+    read = layer[FUSED_INPUT] * word if more & FUSED_RESIDENT else 0.0
+    cycles = (written + read) / design[WIDTH_0 + int(design[BUFFER_I])]
+    pj = written * design[PJ_WRITE_I] + read * design[PJ_READ_I] + cycles * design[PJ_LEAK_CYCLE]
+    return (result[CYCLES] - cycles) * ROOM, (result[ENERGY_PJ] - pj) * ROOM
 
 
 @_entry

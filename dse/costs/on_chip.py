@@ -100,8 +100,8 @@ def on_chip(network: Network, tables: NetworkTables, row: np.ndarray, keeper: Ke
     numbers, kept, left, too_large = {}, [], [], []
     for step, layer in zip(tables.steps, layers, strict=True):
         number = int(step[k.STEP_OUTPUT])
-        first, last = (int(at) for at in tables.tensors[number, 1:])
-        if number < 0 or last <= first:
+        first, last = (int(at) for at in tables.tensors[number, 1:]) if number >= 0 else (0, 0)
+        if last <= first:
             continue
         size = float(tables.tensors[number, k.TENSOR_ELEMENTS]) * word
         tensor = Activation(layer.output, layer.name, layers[last].name, first, last, size)

@@ -5,7 +5,8 @@ A share of the input buffer may hold activations from the step that writes them 
 choice (`dse.costs.keeping`) minimises the sum of the costs of the layers, each mapped for the case that it is in: what
 of its inputs and outputs stays, and how much room tiles have.  Cases are mapped when a choice asks for them; until then
 a lower bound stands for them.  A choice whose cases are all mapped is the best of all: nothing that looked cheaper is
-left.  With the default effort of the mapper the choice follows few states (`WIDTHS`);
+left.  With the default effort of the mapper two things are quicker.  The choice follows few states (`WIDTHS`), and a
+case is taken to cost no less than one that keeps more: where the port of the input buffer is the bottleneck, it can.
 `benchmarks/residency_table.py` measures what that loses.
 """
 
@@ -22,7 +23,7 @@ from dse.costs.keeping import BITS, MOST_STATES, Lifetimes, States, Store, choos
 from dse.costs.kernel_rows import NetworkTables
 from dse.costs.results import DRAM_TRAFFIC
 
-WIDTHS = (8, 64)
+WIDTHS = (64,)
 """States that the choice follows; where more arise, the default effort of the mapper stops at the last of these."""
 
 KEEP = ("best", "none")
@@ -186,6 +187,7 @@ class Keeper:
     Parameters
     ----------
     tables : the networks.
+    sure : prove the choice, whatever the effort of the mapper; slower.
     options, mode, slack, effort : as in `dse.costs.batches.network_totals`.
     """
 
@@ -196,12 +198,14 @@ class Keeper:
         mode: int,
         slack: float,
         effort: k.Effort,
+        sure: bool = False,
     ) -> None:
         self.networks, self.spans = k.Networks(*tables.arguments), spans_of(tables)
         self.options, self.mode, self.slack, self.effort = options, mode, slack, effort
         n_steps = len(self.networks.steps)
         self._bits = np.zeros(n_steps, dtype=np.int64)
-        self.widths = WIDTHS if effort.sizes == k.QUICK else (*WIDTHS, MOST_STATES)
+        self.sure = sure or effort.sizes == k.COMPLETE
+        self.widths = (*WIDTHS, MOST_STATES) if self.sure else WIDTHS
 
     @property
     def is_exact(self) -> bool:
@@ -224,13 +228,17 @@ class Keeper:
         """Let go of the scratch; it is made again when needed."""
         self.__dict__.pop("scratch", None)
 
-    def cost(self, design: np.ndarray, fixed: np.ndarray, keep: str = "best") -> Kept:
+    def cost(self, design: np.ndarray, fixed: np.ndarray, keep: str = "best", given: np.ndarray | None = None) -> Kept:
         """Costs on one design, `design` (N_DESIGN,), with a frozen mapping `fixed` (N_FIXED,), or (0,) for the best.
+
+        `given` (n_layers, N_MAP): mappings to take for the distinct MAC layers; no lanes = the best.
         """
         networks = self.networks
         buffer = design[k.CAPACITY_0 + int(design[k.BUFFER_I])]
         rooms = room_sizes(buffer, design[k.STORE_BYTES])
         cases, plan, n = k.make_cases(networks, rooms), k.make_plan(networks), len(networks.steps)
+        if given is not None:
+            cases.given[:] = given
         results, maps = np.empty((n, k.N_RESULT)), np.zeros((n, k.N_MAP))
         totals = np.empty((len(self.spans), k.N_RESULT))
         store = Store(
@@ -238,7 +246,9 @@ class Keeper:
             design[k.PJ_LEAK_CYCLE], self.mode,
         )  # fmt: skip
         k.weights_bits(design, networks, 0, n, self._bits)
-        work = _Work(self, design, fixed, store, cases, plan, results, maps)
+        costs_little = len(fixed) > 0 or (given is not None and given.any())
+        sure = bool(self.sure or costs_little)
+        work = _Work(self, design, fixed, store, cases, plan, results, maps, sure)
         exact = tuple(work.network(i, totals[i]) for i in range(len(self.spans)))
         return Kept(results, maps, totals, plan, exact, cases)
 
@@ -271,6 +281,7 @@ class _Work:
     plan: k.Plan
     results: np.ndarray
     maps: np.ndarray
+    sure: bool = True
 
     def _map(self, todo: np.ndarray) -> int:
         own = self.keeper
@@ -323,7 +334,7 @@ class _Work:
         exact = False
         while widths:
             self._ask(asked, known)
-            k.expected_costs(self.design, networks, wanted, own.mode, known, first, second)
+            k.expected_costs(self.design, networks, wanted, self.sure, own.mode, known, first, second)
             reached, _, exact = choose(
                 lifetimes, self.store, first, second, lines[span.begin : span.end], own.scratch.states, widths[0], *best,
                 *trial_part,

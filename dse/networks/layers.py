@@ -337,8 +337,11 @@ def layer_graph(layers: Iterable[Layer], tensor_elements: dict[str, int]) -> Gra
     sizes = [tensor_elements.get(layer.output, layer.output_elements) if layer.output else 0 for layer in layers]
     labels = []
     for layer, size in zip(layers, sizes, strict=True):
-        told: tuple = (layer.operations, layer.input_elements, layer.output_elements, layer.weight_elements) \
-            if isinstance(layer, VectorLayer) else layer.shape_key
+        told: tuple = (
+            (layer.operations, layer.input_elements, layer.output_elements, layer.weight_elements)
+            if isinstance(layer, VectorLayer)
+            else layer.shape_key
+        )
         labels.append(repr((type(layer).__name__, *told, layer.repeats, size)))
     return Graph(
         tuple(labels),

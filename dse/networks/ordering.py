@@ -98,9 +98,7 @@ def _digest(*parts: str | bytes) -> bytes:
     return hashlib.blake2b(joined, digest_size=16).digest()
 
 
-def _refined(
-    colours: list[bytes], graph: Graph, readers: list[list[tuple[str, int]]], order: list[int]
-) -> list[bytes]:
+def _refined(colours: list[bytes], graph: Graph, readers: list[list[tuple[str, int]]], order: list[int]) -> list[bytes]:
     """Colours that tell apart what those of ancestors and descendants tell apart, again and again."""
     n = len(graph.labels)
     sources = range(n, len(colours))
