@@ -23,8 +23,8 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 import dse
 from dse.costs import kernels as k
 from dse.costs.batches import BatchEvaluator, layer_cycles
-from dse.costs.kernel_rows import EFFORTS, design_rows, network_tables, parameter_columns
 from dse.costs.keeping import MOST_STATES, Store, choose, make_states, room_of, room_sizes
+from dse.costs.kernel_rows import EFFORTS, design_rows, network_tables, parameter_columns
 from dse.costs.residency import Keeper, spans_of
 from dse.costs.results import DRAM_TRAFFIC
 from dse.networks.catalogue import NETWORKS
@@ -319,9 +319,14 @@ def test_formulas_kernel_and_walker_agree_on_random_graphs():
     for seed in range(600):
         rng = random.Random(seed)
         network = random_network(rng, 10)
-        design = replace(SMALL, resident_activation_fraction=rng.choice(shares), activation_bits=rng.choice((8, 16)),
-                         feature_map_compression=rng.choice((1.0, 0.5)), buffers=rng.choice(("W/I/O", "W+I+O", "W/I+O")),
-                         input_buffer_kib=rng.choice((0.5, 1)))  # fmt: skip
+        design = replace(
+            SMALL,
+            resident_activation_fraction=rng.choice(shares),
+            activation_bits=rng.choice((8, 16)),
+            feature_map_compression=rng.choice((1.0, 0.5)),
+            buffers=rng.choice(("W/I/O", "W+I+O", "W/I+O")),
+            input_buffer_kib=rng.choice((0.5, 1)),
+        )
         keeper, row = keeper_of(network, design)
         found, layers = keeper.cost(row, np.empty(0)), in_run_order(network)
         kept = {name for name, stays_here in kept_of(network, found).items() if stays_here}

@@ -49,7 +49,7 @@ def explain(
     chosen, graph, options = chosen_design(network, design, settings, batch, dim)
     if layer is not None and layer not in [item.name for item in graph.layers]:
         known_layer(graph, layer)
-    found = explained(chosen.design, graph, **options, **({} if keep is None else {"keep": keep}))
+    found = explained(chosen.design, graph, **options, keep=keep or "best")
     say(network_line(graph))
     say(f"design: {chosen.origin}; {options['technology'].name}\n")
     console().print(explanation_report(found, layer), soft_wrap=True)

@@ -25,8 +25,8 @@ from dse.costs.kernel_rows import (
     network_tables,
     parameter_columns,
 )
-from dse.costs.residency import Keeper, check_keep
 from dse.costs.parallel import checked_jobs, in_threads, worker_count
+from dse.costs.residency import Keeper, check_keep
 from dse.costs.results import OF_ENERGY, metric_columns
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.area import Columns

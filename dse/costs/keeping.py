@@ -85,8 +85,10 @@ class Store(NamedTuple):
 class States(NamedTuple):
     """Arrays that `choose` writes over; one set for each thread.
 
-    Before and after a step, (2, ...): masks, both costs and bytes held of each state.  (n_steps, ...): from which state
-    each came, and whether the output stays.  to_go : what is left at least.  table, stamp : states by mask; an entry is old without today's stamp.
+    Before and after a step, (2, ...): masks, both costs, bytes held, and what the tensors held still save, of each
+    state.  (n_steps, ...): from which state each came, and whether the output stays.  to_go : what is left at least.
+    saves : what each of `Lifetimes.reads` saves alone; promise : the sum for the output of each step; writer : of each
+    tensor.  table, stamp : states by mask; an entry is old without the stamp of the step.
     """
 
     masks: np.ndarray

@@ -2999,7 +2999,7 @@ class Cases(NamedTuple):
     rooms : (n_rooms,) bytes of the input buffer that tiles may use, falling; the first is the whole buffer.
     slots : (n_layers, N_VARIANTS, n_rooms) number of the case in what follows; -1 = not looked at.
     results, maps : (n_cases, ...) result and mapping row.
-    count : (1,) cases found.
+    found : (1,) how many.
     given : (n_layers, N_MAP) mappings to take instead of the best; no lanes = none.
     """
 
@@ -3007,7 +3007,7 @@ class Cases(NamedTuple):
     slots: np.ndarray
     results: np.ndarray
     maps: np.ndarray
-    count: np.ndarray
+    found: np.ndarray
     given: np.ndarray
 
 
@@ -3166,7 +3166,7 @@ def evaluate_designs(designs, fixed, options, networks, effort, mode, slack, cas
     layers, steps = networks.layers, networks.steps
     for row in range(designs.shape[0]):
         design = designs[row]
-        cases.count[0] = 0
+        cases.found[0] = 0
         for index in range(layers.shape[0]):
             for variant in range(N_VARIANTS):
                 cases.slots[index, variant, 0] = -1
@@ -3192,8 +3192,8 @@ def evaluate_designs(designs, fixed, options, networks, effort, mode, slack, cas
 @_inner
 def _new_case(design, fixed, options, networks, effort, mode, slack, index, variant, cases, room, scratch):
     """Map one layer and append what is found to the cases."""
-    slot = cases.count[0]
-    cases.count[0] = slot + 1
+    slot = cases.found[0]
+    cases.found[0] = slot + 1
     cases.slots[index, variant, room] = slot
     layer, best_map, result = networks.layers[index], cases.maps[slot], cases.results[slot]
     if cases.given[index, MAP_LANES] > 0:
@@ -3236,7 +3236,7 @@ def map_cases(design, fixed, options, networks, effort, mode, slack, todo, cases
         slot = cases.slots[index, variant, 0]
         own[STORE_BYTES] = design[CAPACITY_0 + holder] - cases.rooms[room]
         option = options[int(design[OPTION_FIRST] + cases.maps[slot, MAP_OPTION])]
-        tile, held = tile_bytes(Case(networks.layers[index], own, option, variant), cases.maps[slot])
+        held = tile_bytes(Case(networks.layers[index], own, option, variant), cases.maps[slot])[1]
         if buffer_overflow(own, held) <= 0:
             cases.slots[index, variant, room] = slot
         else:

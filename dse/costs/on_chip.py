@@ -97,7 +97,10 @@ def on_chip(network: Network, tables: NetworkTables, row: np.ndarray, keeper: Ke
     """What stays on chip of `network` on the design `row` (N_DESIGN,), whose costs are `found`."""
     layers = [network.layers[i] for i in tables.order]
     word, store = float(row[k.ACTIVATION_BYTES]), float(row[k.STORE_BYTES])
-    numbers, kept, left, too_large = {}, [], [], []
+    numbers: dict[str, int] = {}
+    kept: list[Activation] = []
+    left: list[Activation] = []
+    too_large: list[Activation] = []
     for step, layer in zip(tables.steps, layers, strict=True):
         number = int(step[k.STEP_OUTPUT])
         first, last = (int(at) for at in tables.tensors[number, 1:]) if number >= 0 else (0, 0)

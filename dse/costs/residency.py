@@ -1,4 +1,4 @@
-"""What stays on chip between the layers of a network on one design: whole activations, chosen for the mapping objective.
+"""What stays on chip between the layers of a network on one design: whole activations, for the mapping objective.
 
 A share of the input buffer may hold activations from the step that writes them to the last that reads them
 (`Accelerator.resident_activation_fraction`); they then do not cross the DRAM link, and tiles have what is left.  The
@@ -98,14 +98,13 @@ def _lifetimes(tables: NetworkTables, steps: np.ndarray, begin: int, span: slice
     places = np.full(len(tensors), -1, dtype=np.int64)
     ends: list[list[int]] = [[] for _ in range(n)]
     free = list(range(BITS))
-    by_writer = {int(writer[t]): t for t in np.flatnonzero(stays)}
+    by_writer = {int(writer[t]): int(t) for t in np.flatnonzero(stays)}
     for step in range(n):
         t = by_writer.get(step)
         if t is not None and free:
             places[t] = free.pop(0)
             ends[int(last[t])].append(t)
-        for t in ends[step]:
-            free.append(int(places[t]))
+        free += [int(places[t]) for t in ends[step]]
 
     def known(column: int) -> np.ndarray:
         found = steps[:, column].astype(np.int64)
@@ -335,10 +334,10 @@ class _Work:
         while widths:
             self._ask(asked, known)
             k.expected_costs(self.design, networks, wanted, self.sure, own.mode, known, first, second)
+            tables = first, second, lines[span.begin : span.end]
             reached, _, exact = choose(
-                lifetimes, self.store, first, second, lines[span.begin : span.end], own.scratch.states, widths[0], *best,
-                *trial_part,
-            )  # fmt: skip
+                lifetimes, self.store, *tables, own.scratch.states, widths[0], *best, *trial_part
+            )
             if reached == np.inf:  # nothing is better than the best so far
                 break
             asked = self._wanted_by(span, trial)

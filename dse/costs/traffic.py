@@ -69,7 +69,7 @@ def bytes_needed(
 ) -> dict[str, tuple[float, float]]:
     """Bytes needed and capacity of every buffer and of the registers of a PE, by a name to print.
 
-    `held`: bytes of the buffer of ``I`` that activations which stay on chip take from the tiles; None = the whole store.
+    `held`: bytes of the buffer of ``I`` that activations which stay on chip take from the tiles; None = the store.
 
     A double-buffered operand needs two tiles, unless its tile is the whole operand or it is refilled behind the work
     (`Accelerator.buffets`).  Operands that bypass the buffers need none; nor do resident inputs (they live in the

@@ -1,15 +1,14 @@
 """The order in which the layers of a network run: it follows from the graph, not from the file.
 
-A file may list the nodes of one graph in many valid orders.  `canonical_ranks` numbers the nodes by what they are and how
-they hang together, whatever their names and their order; `least_alive_order` runs branches in the order that keeps the
-fewest elements alive, ties by rank.  So equivalent files give the same order of equal nodes.
+A file may list the nodes of one graph in many valid orders.  `canonical_ranks` numbers the nodes by what they are and
+how they hang together, whatever their names and their order; `least_alive_order` runs branches in the order that keeps
+the fewest elements alive, ties by rank.  So equivalent files give the same order of equal nodes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 BEAM = 64
@@ -194,9 +193,9 @@ def _best_order(graph: Graph, part: list[int]) -> list[int]:
             best = sorted(found.items(), key=lambda item: item[1].cost + item[1].alive)[:BEAM]
             found = dict(best)
         states = found
-    state: _State | None = next(iter(states.values()))
     order: list[int] = []
-    while state is not None and state.last >= 0:
-        order.append(part[state.last])
-        state = state.before
+    at_end: _State | None = next(iter(states.values()))
+    while at_end is not None and at_end.last >= 0:
+        order.append(part[at_end.last])
+        at_end = at_end.before
     return order[::-1]
