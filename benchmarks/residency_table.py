@@ -1,0 +1,154 @@
+"""What stays on chip, in figures: order of the file, loss of the quick choice, capacity, first come, speed.
+
+Usage: python benchmarks/residency_table.py [orders] [pairs] [steps]
+
+- **order**: cycles, energy and bound of every network that ships in so many random orders of its layers, and of 1,000
+  random graphs; they have to be equal to the bit.
+- **loss**: latency with the choice that searches use, over the proven choice, on random design-network pairs.
+- **capacity**: buffers doubled or the residency share raised, one at a time, on random designs and small random graphs,
+  with the complete mapper and no slack: how many steps got slower.
+- **first come**: the best set against first come, first served in the order in which layers run, same model.
+- **speed**: CPU time of a design with a store, over that without.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import dse
+from dse.costs import kernels as k
+from dse.costs.kernel_rows import EFFORTS, design_rows, network_tables, parameter_columns
+from dse.costs.residency import Keeper
+from dse.networks import NETWORKS
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from residency_routes import random_network, shuffled
+
+TECHNOLOGY = dse.Technology()
+LEVELS = {
+    "rows": (16, 32, 64),
+    "cols": (16, 32, 64),
+    "dataflow": ("weight_stationary", "output_stationary"),
+    "weight_buffer_kib": (32, 128, 512, 2048),
+    "input_buffer_kib": (32, 64, 128, 256, 512, 1024, 2048),
+    "resident_activation_fraction": (0.5, 0.75),
+    "dram_gbps": (2, 8, 32),
+}
+"""Designs, 4 lanes each: what may stay is 16 to 1,536 KiB."""
+STORED = dse.Accelerator(input_buffer_kib=512, resident_activation_fraction=0.5, dram_gbps=4)
+SMALL = dse.Accelerator(
+    rows=4, cols=4, macs_per_pe=2, weight_register_bytes=8, input_register_bytes=8, output_register_bytes=16,
+    weight_buffer_kib=0.25, input_buffer_kib=0.5, output_buffer_kib=0.25, dram_gbps=1,
+    resident_activation_fraction=0.5,
+)  # fmt: skip
+
+
+def random_design(rng: random.Random) -> dse.Accelerator:
+    """A design of `LEVELS`."""
+    return dse.Accelerator(macs_per_pe=4).with_parameters({name: rng.choice(levels) for name, levels in LEVELS.items()})
+
+
+def keeper_of(
+    design: dse.Accelerator, tables, effort: str = "default", sure: bool = False
+) -> tuple[Keeper, np.ndarray]:
+    """A keeper for one design, and its row."""
+    rows, options = design_rows(parameter_columns(design), TECHNOLOGY)
+    return Keeper(tables, options, k.LATENCY, 0.0, EFFORTS[effort], sure), rows[0]
+
+
+def cycles_of(design: dse.Accelerator, tables, effort: str = "default", sure: bool = False) -> float:
+    """Cycles with what a choice keeps."""
+    keeper, row = keeper_of(design, tables, effort, sure)
+    return float(keeper.cost(row, np.empty(0)).totals[0, k.CYCLES])
+
+
+def order(count: int) -> None:
+    """Print the spread over random orders."""
+    for name in NETWORKS:
+        network, rng = dse.load_network(name), random.Random(0)
+        found = {told(STORED, graph) for graph in [network, *(shuffled(network, rng) for _ in range(count))]}
+        print(f"  order: {name:24s} {count} orders, {len(found)} result", flush=True)
+    several = 0
+    for seed in range(1000):
+        network = random_network(random.Random(seed), 14)
+        several += told(SMALL, network) != told(SMALL, shuffled(network, random.Random(seed)))
+    print(f"  order: 1,000 random graphs, {several} with more than one result", flush=True)
+
+
+def told(design: dse.Accelerator, network: dse.Network) -> tuple[float, ...]:
+    """Cycles, energy and bounds."""
+    done = dse.evaluate(design, network, technology=TECHNOLOGY)
+    return done.cycles, done.energy_j, done.latency_bound_s, done.energy_bound_j
+
+
+def loss(pairs: int) -> None:
+    """Print what the choice of searches loses."""
+    rng, tables = random.Random(1), {name: network_tables(dse.load_network(name)) for name in NETWORKS}
+    over = []
+    for i in range(pairs):
+        design, own = random_design(rng), tables[list(tables)[i % len(tables)]]
+        over.append(100 * (cycles_of(design, own) / cycles_of(design, own, sure=True) - 1))
+    print(f"  loss [%]: {pairs} pairs, mean {np.mean(over):.3f}, worst {np.max(over):.2f}", flush=True)
+
+
+def capacity(steps: int) -> None:
+    """Print how many steps to more capacity or a larger share got slower."""
+    rng, slower, worst, done = random.Random(2), 0, 0.0, 0
+    while done < steps:
+        network = network_tables(random_network(rng, 8))
+        design = SMALL.with_parameters({"dram_gbps": rng.choice((0.5, 1, 4)), "rows": rng.choice((2, 4))})
+        before = cycles_of(design, network, "complete")
+        for name in ("input_buffer_kib", "weight_buffer_kib", "output_buffer_kib", "resident_activation_fraction"):
+            share = name == "resident_activation_fraction"
+            more = replace(design, **{name: 0.75 if share else 2 * getattr(design, name)})
+            rise = cycles_of(more, network, "complete") / before - 1
+            slower, worst, done = slower + (rise > 1e-12), max(worst, rise), done + 1
+    print(f"  capacity: {done} steps, {slower} slower, by at most {100 * worst:.2f} %", flush=True)
+
+
+def first_come(keeper: Keeper, row: np.ndarray, tables) -> np.ndarray:
+    """Activations that stay where each that fits does, in the order in which they are written."""
+    fill, kept = np.zeros(len(tables.steps)), np.zeros(len(tables.tensors), dtype=bool)
+    for tensor in np.argsort(tables.tensors[:, k.TENSOR_FIRST], kind="stable"):
+        elements, first, last = tables.tensors[tensor]
+        size, steps = elements * row[k.ACTIVATION_BYTES], slice(int(first), int(last) + 1)
+        if 0 <= first < last and (fill[steps] + size <= row[k.STORE_BYTES]).all():
+            kept[tensor], fill[steps] = True, fill[steps] + size
+    return kept
+
+
+def against_first_come(designs: int) -> None:
+    """Print what the best set saves, and the time it takes."""
+    for name in ("inception_v3", "nasnet_a_large", "resnet50"):
+        rng, tables = random.Random(3), network_tables(dse.load_network(name))
+        saved, times = [], {"best": [], "none": []}
+        for _ in range(designs):
+            keeper, row = keeper_of(random_design(rng), tables)
+            found = keeper.cost(row, np.empty(0))
+            served = keeper.given(row, found, first_come(keeper, row, tables)).totals[0, k.CYCLES]
+            saved.append(100 * (found.totals[0, k.CYCLES] / served - 1))
+            for keep, own in times.items():
+                start = time.thread_time()
+                keeper.cost(row, np.empty(0), keep)
+                own.append(1e3 * (time.thread_time() - start))
+        best, median, worst = min(saved), np.median(saved), max(saved)
+        print(f"  first come [%]: {name:16s} best {best:.1f}, median {median:.2f}, worst {worst:.2f}", flush=True)
+        print(f"  CPU [ms]: {np.mean(times['best']):.2f}, keeping nothing {np.mean(times['none']):.2f}", flush=True)
+
+
+def main(orders: str = "20", pairs: str = "200", steps: str = "2000") -> None:
+    """Print the figures."""
+    order(int(orders))
+    loss(int(pairs))
+    capacity(int(steps))
+    against_first_come(int(pairs))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
