@@ -24,7 +24,7 @@ import numpy as np
 import dse
 from dse.costs import kernels as k
 from dse.costs.kernel_rows import EFFORTS, design_rows, network_tables, parameter_columns
-from dse.costs.residency import Keeper
+from dse.costs.residency.keeper import Keeper
 from dse.networks import NETWORKS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))

@@ -23,9 +23,9 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 import dse
 from dse.costs import kernels as k
 from dse.costs.batches import BatchEvaluator, layer_cycles
-from dse.costs.keeping import MOST_STATES, Store, choose, make_states, room_of, room_sizes
 from dse.costs.kernel_rows import EFFORTS, design_rows, network_tables, parameter_columns
-from dse.costs.residency import Keeper, spans_of
+from dse.costs.residency.choice import MOST_STATES, Store, choose, make_states, room_of, room_sizes
+from dse.costs.residency.keeper import Keeper, spans_of
 from dse.costs.results import DRAM_TRAFFIC
 from dse.networks.catalogue import NETWORKS
 from dse.networks.layers import MacLayer, Network, VectorLayer, layer_graph

@@ -26,7 +26,7 @@ from dse.costs.kernel_rows import (
     parameter_columns,
 )
 from dse.costs.parallel import checked_jobs, in_threads, worker_count
-from dse.costs.residency import Keeper, check_keep
+from dse.costs.residency.keeper import Keeper, check_keep
 from dse.costs.results import OF_ENERGY, metric_columns
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.area import Columns

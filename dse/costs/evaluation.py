@@ -20,8 +20,8 @@ from dse.costs.kernel_rows import (
     parameter_columns,
 )
 from dse.costs.mapping import Mapping
-from dse.costs.on_chip import OnChip, on_chip
-from dse.costs.residency import Keeper, check_keep
+from dse.costs.residency.keeper import Keeper, check_keep
+from dse.costs.residency.on_chip import OnChip, on_chip
 from dse.costs.restrictions import check_restrictions
 from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS, LAYER_BYTES, WATERFALL, metric_columns
 from dse.costs.traffic import bytes_needed
@@ -125,7 +125,7 @@ def evaluate(
         the other layers take their best.  One that does not fit raises a ValueError that says which level overflows
         by how many bytes; so does one that the option of its dataflow does not allow (see `SpatialOption`).
     keep : what stays on chip between layers: ``"best"``, the set of activations with the least cost
-        (`dse.costs.residency`), or ``"none"``.
+        (`dse.costs.residency.keeper`), or ``"none"``.
     """
     if not isinstance(design, Accelerator):
         raise ValueError(f"expected an Accelerator, got {design!r}; make one with Accelerator(rows=..., ...)")

@@ -3159,7 +3159,7 @@ def fixed_mapping(layer, design, option, fixed, mapping):
 def evaluate_designs(designs, fixed, options, networks, effort, mode, slack, cases, scratch, totals):
     """Cost of each network on each design: the sum over its steps into `totals` (n_designs, n_networks, N_RESULT).
 
-    No activation stays on chip between layers; where a design has a store for them, see `dse.costs.residency`.
+    No activation stays on chip between layers; where a design has a store for them, see `dse.costs.residency.keeper`.
     `fixed` (n_designs, N_FIXED): frozen mappings; without columns every layer gets its best mapping (`map_layer`, to
     which `effort`, `mode` and `slack` belong).  `cases` (`make_cases`, one room) is written over.
     """

@@ -28,7 +28,7 @@ from dse.costs.kernel_rows import (
     network_tables,
 )  # fmt: skip
 from dse.costs.mapping import Mapping
-from dse.costs.residency import Keeper
+from dse.costs.residency.keeper import Keeper
 from dse.costs.results import metric_columns
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, INTERCONNECTS, PORT_MODELS, Accelerator
 from dse.hardware.area import area_mm2, leakage_w

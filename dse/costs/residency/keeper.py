@@ -2,10 +2,10 @@
 
 A share of the input buffer may hold activations from the step that writes them to the last that reads them
 (`Accelerator.resident_activation_fraction`); they then do not cross the DRAM link, and tiles have what is left.  The
-choice (`dse.costs.keeping`) minimises the sum of the costs of the layers, each mapped for the case that it is in: what
-of its inputs and outputs stays, and how much room tiles have.  Cases are mapped when a choice asks for them; until then
-a lower bound stands for them.  A choice whose cases are all mapped is the best of all: nothing that looked cheaper is
-left.  With the default effort of the mapper two things are quicker.  The choice follows few states (`WIDTHS`), and a
+choice (`dse.costs.residency.choice`) minimises the sum of the costs of the layers, each mapped for the case that it is
+in: what of its inputs and outputs stays, and how much room tiles have.  Cases are mapped when a choice asks for them;
+until then a lower bound stands for them.  A choice whose cases are all mapped is the best of all: nothing that looked
+cheaper is left.  With the default effort of the mapper two things are quicker.  The choice follows few states (`WIDTHS`), and a
 case is taken to cost no less than one that keeps more: where the port of the input buffer is the bottleneck, it can.
 `benchmarks/residency_table.py` measures what that loses.
 """
@@ -19,8 +19,18 @@ from typing import Any
 import numpy as np
 
 from dse.costs import kernels as k
-from dse.costs.keeping import BITS, MOST_STATES, Lifetimes, States, Store, choose, follow, make_states, room_sizes
 from dse.costs.kernel_rows import NetworkTables
+from dse.costs.residency.choice import (
+    BITS,
+    MOST_STATES,
+    Lifetimes,
+    States,
+    Store,
+    choose,
+    follow,
+    make_states,
+    room_sizes,
+)
 from dse.costs.results import DRAM_TRAFFIC
 
 WIDTHS = (64,)

@@ -1,9 +1,9 @@
 """Which whole tensors stay in a store: an exact choice by dynamic programming over the steps of a network.
 
 The state before a step is the set of written tensors that stay and are read in this step or later.  A step adds its
-output to the set or not, costs what its case costs (`dse.costs.residency`), and drops what it was the last to read.  Of
-two ways to one set the cheaper is kept, so the best of all sets is found without listing them.  A state says what
-occupies the store; that rows of a tensor may stay instead of the whole is one more choice where the tensor is written.
+output to the set or not, costs what its case costs (`dse.costs.residency.keeper`), and drops what it was the last to
+read.  Of two ways to one set the cheaper is kept, so the best of all sets is found without listing them.  A state says
+what occupies the store; that rows of a tensor may stay instead of the whole is one more choice where it is written.
 
 This module knows no cost model: costs come as tables.  It is compiled, and calls nothing that another file compiles.
 """

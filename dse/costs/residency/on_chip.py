@@ -8,7 +8,7 @@ import numpy as np
 
 from dse.costs import kernels as k
 from dse.costs.kernel_rows import NetworkTables
-from dse.costs.residency import Keeper, Kept
+from dse.costs.residency.keeper import Keeper, Kept
 from dse.costs.results import DRAM_TRAFFIC
 from dse.networks.layers import Network
 
