@@ -94,7 +94,8 @@ def loss(pairs: int) -> None:
     for i in range(pairs):
         design, own = random_design(rng), tables[list(tables)[i % len(tables)]]
         over.append(100 * (cycles_of(design, own) / cycles_of(design, own, sure=True) - 1))
-    print(f"  loss [%]: {pairs} pairs, mean {np.mean(over):.3f}, worst {np.max(over):.2f}", flush=True)
+    worst = list(tables)[int(np.argmax(over)) % len(tables)]
+    print(f"  loss [%]: {pairs} pairs, mean {np.mean(over):.3f}, worst {np.max(over):.2f} ({worst})", flush=True)
 
 
 def capacity(steps: int) -> None:

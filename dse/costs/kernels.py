@@ -3263,8 +3263,7 @@ def expected_costs(design, networks, wanted, sure, mode, cases, first, second):
     """Fill `first`, `second` (n_layers, N_VARIANTS, n_rooms) with `_aims` of the `wanted` (n_layers, N_VARIANTS) cases.
 
     A case that was not looked at costs at least what peak arithmetic and compulsory traffic take, and what one costs
-    that keeps more or has more room: `sure`, less what that moves over the port (`_more_kept`); else all of it, which
-    fails only where the port of the input buffer is the bottleneck.
+    that keeps more or has more room (`_more_kept`).
     """
     peak = design[ROWS] * design[COLS] * design[LANES]
     for index in range(networks.layers.shape[0]):
@@ -3298,11 +3297,12 @@ def _more_kept(design, layer, result, variant, other, sure):
     """Lower bounds of cycles and energy of a case from the `result` of one that keeps more, `other`.
 
     The best mapping of the case costs no more where more is kept, but for what then moves over the port of the input
-    buffer: outputs and fused inputs, and operands that would bypass the buffers.
+    buffer: outputs and fused inputs, and operands that would bypass the buffers.  Not `sure`: where that port is no
+    bottleneck, this counts for nothing.
     """
     more, word = other & ~variant, design[ACTIVATION_BYTES]
     bypass = int(design[BYPASS])
-    if not sure:
+    if not sure and result[PORT_0 + int(design[BUFFER_I])] < 0.75 * result[CYCLES]:
         return result[CYCLES], result[ENERGY_PJ]
     if (more & IN_RESIDENT and bypass & BYPASS_I) or (more & WEIGHTS_RESIDENT and bypass & BYPASS_W):
         return 0.0, 0.0

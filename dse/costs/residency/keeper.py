@@ -5,9 +5,9 @@ A share of the input buffer may hold activations from the step that writes them 
 choice (`dse.costs.residency.choice`) minimises the sum of the costs of the layers, each mapped for the case that it is
 in: what of its inputs and outputs stays, and how much room tiles have.  Cases are mapped when a choice asks for them;
 until then a lower bound stands for them.  A choice whose cases are all mapped is the best of all: nothing that looked
-cheaper is left.  With the default effort of the mapper two things are quicker.  The choice follows few states (`WIDTHS`), and a
-case is taken to cost no less than one that keeps more: where the port of the input buffer is the bottleneck, it can.
-`benchmarks/residency_table.py` measures what that loses.
+cheaper is left.  With the default effort of the mapper two things are quicker.  The choice
+follows few states (`WIDTHS`), and where the port of the input buffer is no bottleneck, a case is taken to cost no less
+than one that keeps more.  `benchmarks/residency_table.py` measures what that loses.
 """
 
 from __future__ import annotations
