@@ -33,7 +33,7 @@ from dse.costs.residency.choice import (
 )
 from dse.costs.results import DRAM_TRAFFIC
 
-WIDTHS = (64,)
+WIDTHS = (192,)
 """States that the choice follows; where more arise, the default effort of the mapper stops at the last of these."""
 
 KEEP = ("best", "none")
