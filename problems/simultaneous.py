@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from dse.costs.kernel_rows import DEFAULT_SLACK
 from dse.costs.parallel import checked_jobs, in_threads, worker_count
 from dse.costs.probes import probe_values as model_probes
+from dse.costs.results import ENERGY_PARTS
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.dataflow import Dataflow, dataflow_named, is_built_in, plain_dataflow
 from dse.hardware.dataflow_file import dataflow_of_plain
@@ -20,11 +22,13 @@ from dse.hardware.variables import Variable, check_dataflows
 from dse.runs.column_dictionary import Column
 from dse.runs.files import hash_of
 from dse.runs.identity import of_technology, told
+from dse.runs.tables import Table, genes_of
 from dse.simultaneous.co_runs import CoRun, MixEvaluator
 from dse.simultaneous.co_runs import probe_values as mix_probes
 from dse.simultaneous.division import POLICIES, division_of, places_of
 from dse.simultaneous.mixes import Mix, load_mix
 from dse.simultaneous.schedules import ORDERS
+from dse.simultaneous.steady_state import PERCENTILES
 
 from .base import AcceleratorProblem, Columns, ProblemError
 from .checks import (
@@ -45,24 +49,62 @@ OBJECTIVES = {
     "edp_js": Column("J s", "energy x makespan"),
     "inverse_stp": Column("1", "1 / system throughput"),
     "antt": Column("1", "average normalised turnaround time: mean over requests of turnaround / time alone"),
-    "worst_slow_down": Column("1", "largest turnaround / time alone on the undivided chip"),
+    "worst_slow_down": Column("1", "largest turnaround / time alone, on the undivided chip or its sub-array"),
     "unfairness": Column("1", "1 - fairness, as MoCA defines that"),
     "deadline_miss_share": Column("1", "share of the requests with a deadline that miss it"),
 }
-"""Objectives that `SimultaneousDNNs` knows, minimised; metrics are in `dse.simultaneous.schedules.Schedule.metrics`."""
+"""Objectives that `SimultaneousDNNs` knows of a batch, minimised; metrics are in
+`dse.simultaneous.schedules.Schedule.metrics`."""
 
-MEANINGS = OBJECTIVES | {
-    "makespan_bound_s": Column("s", "makespan that no schedule of these layers on these sub-arrays can beat"),
-    "throughput_per_s": Column("1/s", "requests / makespan"),
-    "stp": Column("1", "system throughput: sum over requests of time alone / turnaround"),
+REFUSED = 1e9
+"""Latencies, slow-downs and utilisation of an unstable queue, which has none: such designs are infeasible."""
+
+_REFUSED = f"; {REFUSED:g} where the queue is unstable, which has none"
+
+STEADY_OBJECTIVES = {
+    "latency_p50_s": Column("s", f"median latency of the requests, of the slowest stream{_REFUSED}"),
+    "latency_p95_s": Column("s", f"95th percentile of the latency, of the slowest stream{_REFUSED}"),
+    "latency_p99_s": Column("s", f"99th percentile of the latency, of the slowest stream{_REFUSED}"),
+    "power_w": Column("W", "power in the steady state: served requests x their energy, and leakage"),
+    "energy_per_request_j": Column("J", "power / served requests a second"),
+    "area_mm2": OBJECTIVES["area_mm2"],
+    "load": Column("1", "largest load of a sub-array or of the DRAM: time needed each second; above 1 is unstable"),
+    "mean_slow_down": Column("1", f"mean over streams of the mean of latency / time alone{_REFUSED}"),
+    "worst_slow_down": Column("1", f"largest latency / time alone, on the undivided chip or its sub-array{_REFUSED}"),
+    "unfairness": OBJECTIVES["unfairness"],
+    "deadline_miss_share": Column("1", f"share of the requests with a deadline that miss it{_REFUSED}"),
+}
+"""Objectives of streams with rates, minimised, in the steady state; see `dse.simultaneous.steady_state`."""
+
+_OVERFLOW = Column(
+    "1", "bytes over / capacity summed over networks, columns too few, and overload; 0 where all can run"
+)
+_BOTH = {
     "fairness": Column("1", "least / greatest progress of a request, time alone / turnaround over its priority"),
-    "dram_bytes": Column("byte", "off-chip traffic of all requests"),
-    "used_sub_arrays": Column("1", "sub-arrays of the design"),
-    "overflow": Column("1", "bytes over / capacity summed over networks, and columns too few; 0 where all can run"),
+    "used_sub_arrays": Column("1", "sub-arrays on which a network runs"),
+    "overflow": _OVERFLOW,
     "policy": Column("-", "time_shared: the whole array, layer by layer; partition: sub-arrays with a part of the "
                      "bandwidth each; shared_bandwidth: sub-arrays that share it"),
 }  # fmt: skip
-"""Columns of a run that mean something else here than for one network, or exist only here."""
+
+MEANINGS = OBJECTIVES | _BOTH | {
+    "makespan_bound_at_places_s": Column("s", "makespan that no order of these networks on these sub-arrays can beat"),
+    "throughput_per_s": Column("1/s", "requests / makespan"),
+    "stp": Column("1", "system throughput: sum over streams of time alone / turnaround, at most their number"),
+    "dram_bytes": Column("byte", "off-chip traffic of all requests"),
+}  # fmt: skip
+"""Columns of a run of a batch that mean something else here than for one network, or exist only here."""
+
+STEADY_MEANINGS = STEADY_OBJECTIVES | _BOTH | {
+    "dram_load": Column("1", "bytes that the streams move each second / bandwidth"),
+    "overload": Column("1", "offered / served requests - 1; 0 where stable"),
+    "settled": Column("1", "1 where the state repeats or was measured after a warm-up, 0 where it does not settle"),
+    "throughput_per_s": Column("1/s", "requests served a second: the sum of the rates, or the saturated rate"),
+    "sub_array_utilisation": Column("1", f"busy share of the sub-arrays, mean{_REFUSED}"),
+    "dram_utilisation": Column("1", f"busy share of the DRAM link{_REFUSED}"),
+    **{f"power_{name}_w": Column("W", f"part of the power: {name}") for name in ENERGY_PARTS},
+}  # fmt: skip
+"""As `MEANINGS`, of streams with rates."""
 
 
 FEW_DATAFLOWS = ("weight_stationary", "output_stationary", "row_stationary")
@@ -75,7 +117,7 @@ class DividedSpace(ExtendedSpace):
     ``policy``; ``sub_arrays`` (2 and more; ``time_shared`` has one whatever it says); for each sub-array
     ``columns_share_1`` ..., ``buffers_share_1`` ..., ``bandwidth_share_1`` ..., and from the second on its dataflow;
     ``place_of_<stream>``: its sub-array, from 1, modulo their number.  A variable that a design does not use, such as
-    the shares of an undivided one, still makes another design of the space.
+    the shares of an undivided one, makes no other design, see `canonical`.
 
     Parameters
     ----------
@@ -114,6 +156,65 @@ class DividedSpace(ExtendedSpace):
             for stream in streams:
                 vary(f"place_of_{stream}", numbers, True)
         super().__init__(hardware, extra, f"{hardware.name}, divided")
+        object.__setattr__(self, "policies", policies)
+        object.__setattr__(self, "most", most)
+        object.__setattr__(self, "shares", shares)
+
+    policies: tuple[str, ...]
+    most: int
+    shares: tuple[float, ...]
+
+    def canonical(self, X: np.ndarray) -> np.ndarray:
+        """Genes of the same designs, (n, n_var): what does nothing has its first level.
+
+        Of an undivided design all that divides; of one with fewer sub-arrays what the others would have; shares of
+        the bandwidth that is shared; shares of the same ratios (2 to 2 as 1 to 1); places modulo the sub-arrays; the
+        design's own dataflow is "same".
+        """
+        X, names = self.validate(X).copy(), self.names
+        at = {name: i for i, name in enumerate(names)}
+        levels = {variable.name: variable.levels for variable in self.variables}
+        columns = self.columns(X)
+        policy = np.asarray(columns["policy"] if "policy" in at else np.full(len(X), self.policies[0]))
+        divided = policy != "time_shared"
+        count = np.where(divided, columns.get("sub_arrays", np.full(len(X), self.most)), 1).astype(int)
+        own = [dataflow_named(flow).name for flow in columns["dataflow"]]
+        for name in names:
+            what, _, number = name.rpartition("_")
+            if name == "sub_arrays":
+                X[~divided, at[name]] = 0
+            elif what == "dataflow" and number.isdecimal():
+                if "same" in levels[name]:
+                    given = [flow == "same" or dataflow_named(flow).name for flow in columns[name]]
+                    as_own = np.array([flow == mine for flow, mine in zip(given, own, strict=True)])
+                    X[as_own, at[name]] = levels[name].index("same")
+                X[count < int(number), at[name]] = 0
+            elif name.startswith("place_of_"):
+                X[:, at[name]] %= count
+        for what in ("columns", "buffers", "bandwidth"):
+            genes = [at[f"{what}_share_{a}"] for a in range(1, self.most + 1) if f"{what}_share_{a}" in at]
+            if not genes:
+                continue
+            for i, gene in enumerate(genes):
+                X[count <= i, gene] = 0
+            if what == "bandwidth":
+                X[np.ix_(policy == "shared_bandwidth", genes)] = 0
+            X[:, genes] = _least_of_same_ratio(X[:, genes], count, self.shares)
+        return X
+
+
+def _least_of_same_ratio(genes: np.ndarray, count: np.ndarray, shares: tuple[float, ...]) -> np.ndarray:
+    """Levels of shares with the same ratios whose first is the least, (n, most)."""
+    found = genes.copy()
+    for i, row in enumerate(genes):
+        used = np.array(shares)[row[: count[i]]]
+        for first in sorted(shares):
+            scaled = used * (first / used[0])
+            near = np.abs(np.array(shares)[None] - scaled[:, None])
+            if (near.min(axis=1) <= 1e-9 * scaled).all():
+                found[i, : count[i]] = near.argmin(axis=1)
+                break
+    return found
 
 
 def _levels(values: Any, what: str) -> tuple:
@@ -157,6 +258,7 @@ class _Evaluator:
         """Metrics of a chunk, each (n,)."""
         found, too_many = self.co_runs(columns)
         metrics = {name: np.array([run.metrics[name] for run in found]) for name in found[0].metrics}
+        metrics = {name: np.where(np.isnan(values), REFUSED, values) for name, values in metrics.items()}
         metrics["overflow"] = metrics["overflow"] + too_many
         return metrics
 
@@ -182,9 +284,12 @@ class SimultaneousDNNs(AcceleratorProblem):
     Parameters
     ----------
     mix : a `Mix`, the name or path of one, or names, paths or `Network`s of two and more networks that start at once.
+        Streams with rates are measured in their steady state; where they overload a design it is infeasible, the
+        more the larger the overload.
     space : `DesignSpace` of the undivided hardware; default: the default space.
     technology, n_jobs, mapping_objective, mapping_slack : as in `SingleDNN`.
-    objectives : at least two names of `OBJECTIVES`, minimised; default ``makespan_s, area_mm2``.
+    objectives : at least two names of `OBJECTIVES`, or of `STEADY_OBJECTIVES` for streams with rates, minimised;
+        default ``makespan_s, area_mm2``, or ``latency_p95_s, area_mm2``.
     policies : some of `POLICIES`.
     most_sub_arrays : at least 2, at most the columns of the space's largest design; default: as networks, at most 3.
     shares : what each sub-array's share of columns, buffers and bandwidth may be.
@@ -218,7 +323,17 @@ class SimultaneousDNNs(AcceleratorProblem):
         hardware, technology = checked_space(space, default_space), checked_technology(technology)
         self.mix = mix if isinstance(mix, Mix) else load_mix(mix) if isinstance(mix, str | Path) else Mix.of(mix)
         self.networks = self.mix.networks()
-        self.objective_names = chosen_objectives(self, SimultaneousDNNs, objectives, tuple(OBJECTIVES))
+        known = STEADY_OBJECTIVES if self.mix.is_steady else OBJECTIVES
+        if objectives is None and self.mix.is_steady and self.objective_names == SimultaneousDNNs.objective_names:
+            objectives = ("latency_p95_s", "area_mm2")
+        for name in objectives or ():
+            other = OBJECTIVES if self.mix.is_steady else STEADY_OBJECTIVES
+            if name in other and name not in known:
+                kind = "streams with rates, which never end" if self.mix.is_steady else "a batch, which has no rates"
+                raise ProblemError(
+                    f"objective {name!r} says nothing of {kind}; those of such a mix are {', '.join(known)}"
+                )
+        self.objective_names = chosen_objectives(self, SimultaneousDNNs, objectives, tuple(known))
         if order not in ORDERS:
             raise ProblemError(f"order must be one of {', '.join(ORDERS)}, got {order!r}")
         policies = in_order(policies, "policies")
@@ -269,6 +384,12 @@ class SimultaneousDNNs(AcceleratorProblem):
     def column_meanings(self) -> dict[str, Column]:
         """Columns that mean something else here than for one network, the division's variables too."""
         found = dict(MEANINGS)
+        if self.mix.is_steady:
+            found = dict(STEADY_MEANINGS)
+            for stream in self.mix.streams:
+                for p in PERCENTILES:
+                    meaning = f"{p}th percentile of the latency of stream {stream.name}{_REFUSED}"
+                    found[f"latency_p{p}_of_{stream.name}_s"] = Column("s", meaning)
         for a in range(1, self.most_sub_arrays + 1):
             for what in ("columns", "buffers", "bandwidth"):
                 found[f"{what}_share_{a}"] = Column("1", f"share of the {what} of sub-array {a}, in proportion")
@@ -277,10 +398,23 @@ class SimultaneousDNNs(AcceleratorProblem):
         places = {f"place_of_{s.name}": f"sub-array of stream {s.name}, modulo their number" for s in self.mix.streams}
         return found | {name: Column("1", meaning) for name, meaning in places.items()}
 
-    def co_run(self, x: np.ndarray) -> CoRun:
-        """Schedule and metrics of one row of genes, (n_var,)."""
-        columns = self.space.columns(np.asarray(x)[None])
-        return self.evaluator.co_runs(columns)[0][0]
+    def co_run(self, x: np.ndarray, *, bounds: bool = False, best: bool = False) -> CoRun:
+        """Schedule and metrics of one row of genes, (n_var,).
+
+        bounds : with bounds over all places; best : at the best places and in the best order that a search finds.
+        """
+        (found,), _ = self.evaluator.co_runs(self.space.columns(np.asarray(x)[None]))
+        evaluator = self.evaluator.mix_evaluator
+        if best:
+            found = evaluator.best(found.design, found.division)
+        return replace(found, bounds=evaluator.bounds(found.design, found.division)) if bounds else found
+
+    def kept(self, designs: Table) -> list[tuple[CoRun, CoRun]]:
+        """What a search leaves out, for designs of its tables: each as searched, and at the best places that
+        `dse.simultaneous.places` finds, both with bounds over all places."""
+        return [
+            (self.co_run(x, bounds=True), self.co_run(x, bounds=True, best=True)) for x in genes_of(designs, self.space)
+        ]
 
     def probe_values(self) -> dict[str, np.ndarray]:
         """What the model computes on the probe set, and of a small mix, with this technology."""
@@ -291,9 +425,10 @@ class SimultaneousDNNs(AcceleratorProblem):
         networks = [(told(network), self.mix.streams[i].priority) for i, network in enumerate(self.networks)]
         plain = super().describe()
         plain["attributes"]["dataflows"] = [plain_dataflow(flow) for flow in self.dataflows]
+        arrivals = self.mix.arrival_law() if self.mix.is_steady else self.mix.requests()
         return plain | {
             "network": self.mix.name,
-            "mix_sha256": hash_of(told((networks, self.mix.requests())).encode()),
+            "mix_sha256": hash_of(told((networks, arrivals)).encode()),
             "technology": of_technology(self.technology),
         }
 

@@ -255,9 +255,10 @@ def random_layer(rng: np.random.Generator) -> MacLayer:
         o, f = loops.get(f"O{axis.upper()}", 1), loops.get(f"F{axis.upper()}", 1)
         stride, dilation = int(rng.choice((1, 1, 2, 3))), int(rng.choice((1, 1, 2)))
         span = (o - 1) * stride + (f - 1) * dilation + 1
-        pad = int(rng.integers(0, min(2, span - 1) + 1)) if rng.random() < 0.4 else 0
+        most = min(int(rng.choice((1, 2, 8))), span - 1)  # causal layers pad by all taps but one
+        pad = int(rng.integers(0, most + 1)) if rng.random() < 0.5 else 0
         geometry |= {f"stride_{axis}": stride, f"dilation_{axis}": dilation, f"pad_{axis}": pad}
-        size = max(1, span - pad - int(rng.integers(0, 2)) * (f > 1))
+        size = max(1, span - pad - int(rng.choice((0, 1, pad))) * (f > 1))
         met = {i * stride + j * dilation - pad for i in range(o) for j in range(f)}
         if not any(0 <= p < size for p in met):
             geometry[f"pad_{axis}"], size = 0, span

@@ -79,7 +79,7 @@ def test_a_design_is_a_value():
 
 BAD_OPTIONS = {
     "rows='C': give a tuple of loops such as ('C',)": {"rows": "C", "cols": ("K",)},
-    "cols=('M',): unknown loop 'M'; the loops are B G K C OY OX FY FX": {"rows": ("C",), "cols": ("M",)},
+    "cols=('M',): unknown loop 'M'; write a loop, B G K C OY OX FY FX, alone": {"rows": ("C",), "cols": ("M",)},
     "rows=('C', 'C'): a loop is listed twice on one axis": {"rows": ("C", "C"), "cols": ("K",)},
     "stationary=(): give one or more of W, I, O": {"rows": ("C",), "cols": ("K",), "stationary": ()},
     "stationary=('X',): give one or more of W, I, O": {"rows": ("C",), "cols": ("K",), "stationary": ("X",)},

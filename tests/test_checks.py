@@ -384,7 +384,7 @@ WRONG = {
     "n_jobs must be .* got True": lambda: Codesign("resnet50", n_jobs=True),
     "mapping_slack must be a number, at least 0, got 'a'": lambda: SingleDNN(NETWORK, mapping_slack="a"),
     "mapping_slack must be a number, at least 0, got None": lambda: Codesign("resnet50", mapping_slack=None),
-    "mapping_slack must be at least 0, got -1": lambda: several(mapping_slack=-1),
+    "mapping_slack must be finite and at least 0, got -1": lambda: several(mapping_slack=-1),
     r"mapping objective \['edp'\]: choose one of": lambda: SingleDNN(NETWORK, mapping_objective=["edp"]),
     "objectives=3: give a tuple": lambda: SingleDNN(NETWORK, objectives=3),
     "objectives={'latency_s'}: give a tuple": lambda: GeomeanDNN([NETWORK], objectives={"latency_s"}),

@@ -247,6 +247,9 @@ def test_evaluate(dse_command, files, finished):
         "evaluate", "small.onnx", "--design", "chip.toml", "--set", "overlap_skew=true", "--node", 7
     )
     assert code == 0 and "row_stationary" in out and "7 nm" in out
+    alone = dse.evaluate(dse.Accelerator(), dse.load_network(str(files / "small.onnx")), slack=None)
+    code, out, _ = dse_command("evaluate", "small.onnx", "--mapping-slack", "none", "--csv", "alone.csv")
+    assert code == 0 and pd.read_csv(files / "alone.csv")["cycles"].tolist() == alone.layers["cycles"].tolist()
 
 
 def test_evaluation_of_a_row_gives_the_numbers_of_its_row(files, finished):
@@ -301,6 +304,7 @@ PAIR = ("explore", "--problem", "simultaneous", "--space", "tiny.toml", "--netwo
 MEAN = ("explore", "--problem", "geomean", "--space", "tiny.toml", "--networks")
 BAD = {
     "slack that is no share": ((*SMALL, "--mapping-slack", "some"), "expected a share such as 0.01, or none"),
+    "infinite slack": (("evaluate", "small.onnx", "--mapping-slack", "inf"), "slack must be finite and at least 0"),
     "energy without its search": ((*SMALL, "--mapping-slack", "none", "--objectives", "latency_s,energy_j"),
                                   "'energy_j' needs energy or traffic"),
     "front of frozen mappings": ((*MEAN, "small.onnx,wide.onnx", "--mapping", "fixed", "--remap-front", "--out", "fr"),
@@ -335,7 +339,7 @@ BAD = {
     "a mix of one": (("explore", "--networks", "small.onnx", "--problem", "simultaneous"), "is a single request"),
     "more sub-arrays than columns": ((*PAIR, "--sub-arrays", "9"), "9 sub-arrays, but the space has at most 8 columns"),
     "unknown mix": (("schedule", "vr_game"), "unknown mix 'vr_game': one of ar_assistant"),
-    "place that is no sub-array": (("schedule", "pair.toml", "--place", "inf,1"), "expected whole numbers"),
+    "place that is no sub-array": (("schedule", "pair.toml", "--place", "inf,1"), "or whole numbers"),
     "place for one stream": (("schedule", "pair.toml", "--place", "1"), "for each stream of the mix: a, b"),
     "sizes of a file for a mix": (("explore", "--mix", "pair.toml", *PAIR[1:3], "--batch", "file"), "a mix says them"),
     "batch of a mix": (("explore", "--mix", "pair.toml", *PAIR[1:3], "--batch", "4"), "a mix says them for each"),
@@ -374,7 +378,8 @@ BAD = {
 def test_simultaneous_networks_are_explored_and_shown(dse_command, files):
     code, out, _ = dse_command(*PAIR, "-n", 40, "--out", "pair")
     assert code == 0
-    assert "place of small" in out and "lower bound of the makespan" in out
+    assert "place of small" in out and "lower bound of the makespan at these places" in out
+    assert "at the best" in out and "orders, places and bounds took" in out
     front = (files / "pair" / "front.csv").read_text().splitlines()
     assert "makespan_s" in front[0] and "policy" in front[0] and len(front) > 1
 
@@ -388,6 +393,33 @@ def test_schedule_tells_what_cannot_be_met_and_leaves_files(dse_command, files):
         "schedule.csv", "schedule.png", "schedule.pdf", "slow_downs.png",
     }  # fmt: skip
     assert (files / "scheduled" / "schedule.csv").read_text().startswith("job,network,layer,sub_array,start_s,finish_s")
+
+
+def test_schedule_tells_the_steady_state_and_zooms(dse_command, files):
+    (files / "rates.toml").write_text(
+        '[streams.a]\nnetwork = "small.onnx"\nfps = 100\n[streams.b]\nnetwork = "wide.onnx"\nfps = 50\n'
+        'arrivals = "poisson"\n'
+    )
+    code, out, _ = dse_command("schedule", "rates.toml", "--division", "1,1", "--from", "0.01", "--to", "0.05",
+                               "--out", "zoomed")  # fmt: skip
+    assert code == 0 and "95 %" in out and "random arrivals or a trace" in out and "searched 4 places" in out
+    table = pd.read_csv(files / "zoomed" / "schedule.csv")
+    assert table["start_s"].max() < 0.06 and set(table["network"]) == {"a", "b"}
+    (files / "much.toml").write_text('[streams.a]\nnetwork = "small.onnx"\nfps = 1e9\n')
+    code, out, _ = dse_command("schedule", "much.toml", "--out", "unstable")
+    assert code == 0 and "unstable (proved): sub-array 1 falls" in out and "95 %" not in out
+    assert "saturated throughput" in out and "slow" not in out
+    assert not (files / "unstable" / "slow_downs.png").exists()
+    code, _, err = dse_command("schedule", "rates.toml", "--from", "2", "--to", "1", "--out", "no")
+    assert code == 1 and "the window from 2 s to 1 s is empty" in err
+
+
+def test_schedule_searches_places_where_it_is_asked_or_the_batch_is_small(dse_command, files):
+    both = ("schedule", "small.onnx,wide.onnx", "--division", "1,1")
+    assert "searched" in dse_command(*both)[1] and "searched" in dse_command(*both, "--place", "best")[1]
+    assert "searched" not in dse_command(*both, "--place", "turn")[1]
+    assert "of any places and order" in dse_command(*both, "--place", "2,1")[1]
+    assert "expected best, turn, or whole numbers" in dse_command(*both, "--place", "worst")[2]
 
 
 def test_schedule_takes_the_division_that_a_run_found(dse_command, files):

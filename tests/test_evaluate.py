@@ -276,8 +276,9 @@ def test_a_design_that_does_not_fit_says_so():
 
 BAD = {
     "mapping objective 'speed': choose one of latency, energy, edp": {"objective": "speed"},
-    "slack must be at least 0, got -0.1": {"slack": -0.1},
-    "slack must be at least 0, got nan": {"slack": float("nan")},
+    "slack must be finite and at least 0, got -0.1": {"slack": -0.1},
+    "slack must be finite and at least 0, got inf": {"slack": float("inf")},
+    "slack must be finite and at least 0, got nan": {"slack": float("nan")},
 }
 
 

@@ -28,7 +28,7 @@ FLOORS = (
 """Rooms from the top floor down: a module imports from its own room and from floors below."""
 
 ROOMS = {
-    "numba": {"dse.costs.kernels", "dse.costs.residency.choice", "dse.simultaneous.schedules"},
+    "numba": {"dse.costs.kernels", "dse.costs.residency.choice", "dse.simultaneous.event_loop"},
     "joblib": {"dse.costs.batches", "dse.costs.parallel"},
     "pandas": {
         "dse.runs.tables",
@@ -41,7 +41,7 @@ ROOMS = {
         "dse.tuning.accuracy_study",
         "dse.simultaneous.schedules",
     },
-    "scipy": {"dse.tuning.accuracy_study"},
+    "scipy": {"dse.tuning.accuracy_study", "dse.simultaneous.bounds"},
     "torch": {"dse.tuning.retrain"},
     "moocore": {"dse.search.pareto"},
     "pymoo": {

@@ -1,5 +1,7 @@
 """Mixes of networks: requests, files, and bad input."""
 
+from fractions import Fraction
+
 import pytest
 
 from dse.networks import network_names
@@ -81,7 +83,7 @@ def test_own_mix_from_toml(tmp_path):
         (lambda: Stream("a,b", TINY), "its name becomes a column of CSV files"),
         (lambda: Stream("a", 5), "network must be a name, a path or a Network, got 5"),
         (lambda: Stream("a", TINY, dims=[1]), "dims must be sizes by name"),
-        (lambda: Mix("m", (Stream("a", TINY, count=10**9),)), "sends 1,000,000,000 requests, more than 10,000"),
+        (lambda: Mix("m", (Stream("a", TINY, count=10**9),)), "sends 1,000,000,000 requests, more than 1,000,000"),
         (lambda: Mix.of("resnet50"), "is a single request"),
         (lambda: Stream("a", TINY, count=0), "count must be a whole number of requests >= 1"),
         (lambda: Stream("a", TINY, fps=-1), "fps must be positive"),
@@ -91,12 +93,63 @@ def test_own_mix_from_toml(tmp_path):
             lambda: Mix("m", (Stream("a", TINY, fps=10, phase_s=0.2), Stream("b", TINY)), duration_s=0.1),
             "stream 'a' starts after 0.2 s and the mix lasts 0.1 s",
         ),
+        (lambda: Mix("m", ()), "mix 'm' has no streams: give at least one network"),
+        (lambda: Stream("a", TINY, fps=0), "fps must be positive and finite, got 0; leave it out for a job without"),
+        (lambda: Stream("a", TINY, deadline_s=-0.1), "a deadline before the arrival cannot be met"),
+        (lambda: Stream("a", TINY, trace=(0.0, -1.0)), "arrival 1 is -1 s, not a time from 0 on"),
+        (lambda: Stream("a", TINY, trace=(0.0, 2.0, 1.0)), "arrival 2 at 1 s comes before arrival 1 at 2 s; sort"),
+        (lambda: Stream("a", TINY, trace=(1.0, 1.0)), "all arrivals are at 1 s, which is no rate; give count"),
+        (lambda: Stream("a", TINY, trace=(1.0,)), "a trace needs two arrivals or more, got 1"),
+        (lambda: Stream("a", TINY, trace="no_such.txt"), "no_such.txt cannot be read: No such file"),
+        (lambda: Stream("a", TINY, trace=(0.0, 1.0), fps=3), "a trace tells every arrival; leave out fps"),
+        (lambda: Stream("a", TINY, fps=3, arrivals="bursty"), "arrivals must be one of periodic, poisson"),
+        (lambda: Stream("a", TINY, arrivals="poisson"), "a Poisson process has a rate; give fps"),
+        (
+            lambda: Mix("m", (Stream("a", TINY, fps=29.97), Stream("b", TINY, fps=30.000001))),
+            r"repeat after 1e\+06 s, which is 59,970,001 requests, more than .* a window, such as duration_s = 167",
+        ),
+        (lambda: Mix("m", (Stream("a", TINY, fps=10, arrivals="poisson"),), 1e9), "give a shorter window"),
+        (lambda: Mix("m", (Stream("a", TINY, fps=10), Stream("b", TINY))), "has a rate and no end, .*give duration_s"),
+        (lambda: Mix("m", (Stream("a", TINY, fps=10),), seed=-1), "seed must be a whole number >= 0"),
         (lambda: load_mix("no_such"), "unknown mix 'no_such': one of ar_assistant"),
     ],
 )
 def test_bad_mix_is_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("rates", "seconds"),
+    [
+        ((60, 60, 45), Fraction(1, 15)),
+        ((29.97, 30), Fraction(100, 3)),
+        ((0.1,), Fraction(10)),
+        ((1.5, 2.5), Fraction(2)),
+    ],
+)
+def test_hyperperiods_are_exact(rates, seconds):
+    mix = Mix("m", tuple(Stream(f"s{i}", TINY, fps=float(rate)) for i, rate in enumerate(rates)))
+    assert mix.hyperperiod_s == seconds
+    assert all((Fraction(str(rate)) * seconds).denominator == 1 for rate in rates)
+
+
+def test_traces_are_read_beside_the_file_of_the_mix(tmp_path):
+    (tmp_path / "times.txt").write_text("0.5\n0.75\n\n2.5\n")
+    (tmp_path / "m.toml").write_text('[streams.a]\nnetwork = "mobilenet_v2"\ntrace = "times.txt"\ndeadline_s = 1\n')
+    mix = load_mix(tmp_path / "m.toml")
+    assert mix.is_steady and not mix.is_periodic and mix.rates[0] == 1.0
+    assert [(r.arrival_s, r.deadline_s) for r in mix.requests()] == [(0.5, 1.5), (0.75, 1.75), (2.5, 3.5)]
+    assert Mix.from_plain(mix.plain()).requests() == mix.requests()
+    (tmp_path / "times.txt").write_text("0.5\nlater\n")
+    with pytest.raises(ValueError, match="one time in seconds a line"):
+        Stream("a", TINY, trace=tmp_path / "." / "times.txt").trace_s()
+
+
+def test_kinds_of_mixes():
+    assert Mix("m", (Stream("a", TINY, fps=3),)).is_periodic
+    assert Mix("m", (Stream("a", TINY, fps=3), Stream("b", TINY, fps=1, arrivals="poisson"))).is_steady
+    assert not Mix("m", (Stream("a", TINY, fps=3, count=4), Stream("b", TINY, fps=3)), duration_s=1.0).is_steady
 
 
 @pytest.mark.parametrize(

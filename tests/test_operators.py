@@ -26,7 +26,7 @@ def levels_problem(n_levels, is_category):
         n_var=len(levels),
         xl=np.zeros(len(levels)),
         xu=levels - 1.0,
-        space=SimpleNamespace(is_category=np.array(is_category), n_levels=levels),
+        space=SimpleNamespace(is_category=np.array(is_category), n_levels=levels, canonical=lambda X: X),
     )
 
 

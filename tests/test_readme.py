@@ -125,7 +125,8 @@ def test_toml_example_is_the_space_of_the_python_example(tmp_path):
 
 def test_toml_example_of_a_mix_can_be_read(tmp_path):
     (tmp_path / "car.toml").write_text(toml_with("mix"))
-    assert [stream.name for stream in dse.load_mix(tmp_path / "car.toml").streams] == ["detector", "tracker"]
+    mix = dse.load_mix(tmp_path / "car.toml")
+    assert [stream.name for stream in mix.streams] == ["detector", "tracker", "commands"] and mix.is_steady
 
 
 def test_toml_example_of_a_design_has_the_dataflow_of_the_python_example(tmp_path):

@@ -18,10 +18,12 @@ from dse.hardware.technology import Technology
 from dse.networks.layers import MacLayer, Network
 from dse.output.figure_style import RED
 from dse.output.schedule_figures import gantt_figure, kinds_figure, slow_down_figure
-from dse.simultaneous.co_runs import METRICS, MixEvaluator, co_run, unmet_deadlines
-from dse.simultaneous.division import Division
+from dse.runs.tables import genes_of
+from dse.simultaneous.co_runs import METRICS, STEADY_METRICS, MixEvaluator, co_run, unmet_deadlines
+from dse.simultaneous.division import Division, does_nothing
 from dse.simultaneous.mixes import Mix, Stream
 from problems import ProblemError, SimultaneousDNNs
+from problems.simultaneous import REFUSED
 
 DESIGN = Accelerator(rows=8, cols=16, macs_per_pe=2, weight_register_bytes=8, input_register_bytes=8, dram_gbps=8)
 
@@ -106,7 +108,8 @@ def test_time_shared_makespan_and_energy_are_those_of_the_networks_alone():
     assert done.metrics["energy_j"] == pytest.approx(sum(one.energy_j for one in alone), rel=1e-9)
     assert done.metrics["area_mm2"] == alone[0].area_mm2
     assert done.alone_s == pytest.approx([one.latency_s for one in alone], rel=1e-12)
-    assert done.metrics["makespan_bound_s"] == pytest.approx(done.metrics["makespan_s"])
+    assert done.metrics["makespan_bound_at_places_s"] == pytest.approx(done.metrics["makespan_s"])
+    assert done.bounds.makespan_s == pytest.approx(done.metrics["makespan_s"], rel=1e-6)
 
 
 def test_parts_of_energy_and_area_sum_to_their_totals():
@@ -178,6 +181,24 @@ def test_schedule_figure_draws_every_layer_on_its_sub_array_and_every_deadline()
     deadlines = [line for line in top.lines if len(line.get_xdata())]
     assert len(deadlines) == 1 and deadlines[0].get_color() == RED
     assert max(below.lines[0].get_ydata()) <= DESIGN.dram_gbps * (1 + 1e-9)
+
+
+def test_schedule_figure_shows_a_window_with_its_arrivals():
+    mix = Mix("m", (Stream("wide", WIDE, fps=2000.0), Stream("deep", DEEP, fps=3000.0, deadline_s=1e-6)))
+    done = co_run(mix, DESIGN, Division((1, 1)), [0, 1])
+    top, below = gantt_figure(done, 0.0009, 0.0021).axes
+    assert below.get_xlim() == pytest.approx((0.9, 2.1))
+    lines = [line for line in top.lines if len(line.get_xdata())]
+    arrivals = sorted(line.get_xdata()[0] for line in lines if line.get_marker() == "^")
+    assert arrivals == pytest.approx([1.0, 1.0, 4 / 3, 1.5, 5 / 3, 2.0, 2.0])
+    missed = [line for line in lines if line.get_color() == RED]
+    assert sorted(line.get_xdata()[0] for line in missed) == pytest.approx([1.001, 4 / 3 + 0.001, 5 / 3 + 0.001, 2.001])
+    texts = [text.get_text() for text in top.figure.legends[0].get_texts()]
+    assert texts == ["wide", "deep", "arrival", "deadline", "deadline missed"]
+    with pytest.raises(ValueError, match="the window from 3 s to 0.002 s is empty"):
+        gantt_figure(done, 3, 0.002)
+    with pytest.raises(ValueError, match="more than 20,000 to show; choose an earlier end"):
+        done.schedule_until(100.0)
 
 
 def test_slow_down_figure_has_a_bar_a_network_and_run():
@@ -299,6 +320,86 @@ def test_search_finds_the_best_assignment_of_small_cases(seed):
     assert columns["makespan_s"] <= best * (1 + 1e-9)
 
 
+def test_genes_that_do_nothing_make_no_new_design():
+    """An undivided design was as many designs as its unused shares had levels."""
+    simultaneous = problem(most_sub_arrays=3)
+    space = simultaneous.space
+    X = space.sample(300, np.random.default_rng(0))
+    same = space.canonical(X)
+    assert (space.canonical(same) == same).all()
+    before, after = simultaneous.evaluate_designs(X), simultaneous.evaluate_designs(same)
+    for name in before.metrics:
+        assert after.metrics[name].tobytes() == before.metrics[name].tobytes(), name
+    columns = space.columns(same)
+    whole = columns["policy"] == "time_shared"
+    hardware = same[:, : space.hardware.n_var]
+    assert len(np.unique(same[whole], axis=0)) == len(np.unique(hardware[whole], axis=0))
+    two = (columns["sub_arrays"] == 2) & ~whole
+    assert two.any() and (columns["columns_share_3"][two] == 1).all() and (columns["dataflow_3"][two] == "same").all()
+    shared = columns["policy"] == "shared_bandwidth"
+    assert (columns["bandwidth_share_1"][shared] == 1).all() and (columns["place_of_wide"][whole] == 1).all()
+    for algorithm in ("nsga2", "random"):
+        run = dse.explore(simultaneous, evaluations=300, population=30, algorithm=algorithm, random_twin=False)
+        genes = genes_of(run.designs, space)
+        assert len(genes) == 300 and (space.canonical(genes) == genes).all()
+
+
+def test_what_does_nothing_is_told_apart():
+    values = {"policy": "shared_bandwidth", "sub_arrays": 2}
+    names = ("columns_share_2", "columns_share_3", "bandwidth_share_1", "dataflow_3", "place_of_wide", "rows")
+    assert [does_nothing(name, values) for name in names] == [False, True, True, True, False, False]
+    whole = values | {"policy": "time_shared"}
+    assert [does_nothing(name, whole) for name in (*names, "sub_arrays")] == [True] * 5 + [False, True]
+
+
+def test_shares_of_the_same_ratio_are_the_same_design():
+    space = SimultaneousDNNs([WIDE, DEEP], space=SPACE, policies=("partition",), dataflows=("same",)).space
+    at = {name: i for i, name in enumerate(space.names)}
+    x = np.zeros((3, space.n_var), dtype=np.int64)
+    shares = [at["columns_share_1"], at["columns_share_2"]]
+    x[0, shares], x[1, shares], x[2, shares] = (1, 3), (0, 1), (1, 2)  # 2 to 4, 1 to 2, 2 to 3
+    same = space.canonical(x)
+    assert (same[0] == same[1]).all() and (same[2] == x[2]).all()
+
+
+RATES = Mix("rates", (Stream("wide", WIDE, fps=2000.0), Stream("deep", DEEP, fps=3000.0, phase_s=1e-5)))
+
+
+@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
+def test_contract_of_streams_with_rates(check):
+    check(SimultaneousDNNs(RATES, space=SPACE, objectives=("latency_p95_s", "area_mm2", "power_w")))
+
+
+def test_overloaded_designs_are_infeasible_by_degrees():
+    """They were ranked by a slow-down that the length of the mix decided."""
+    busy = replace(RATES, streams=tuple(replace(stream, fps=stream.fps * 20) for stream in RATES.streams))
+    rows = SimultaneousDNNs(busy, space=SPACE).evaluate_designs(problem().space.sample(60, np.random.default_rng(0)))
+    m = rows.metrics
+    assert ((m["overload"] > 0) == (m["load"] > 1)).all() and (m["overload"] > 0).any()
+    over = m["load"] > 1
+    assert m["overload"][over] == pytest.approx(m["load"][over] - 1)
+    assert (rows.feasible == ~over).all() and (m["latency_p95_s"][over] == REFUSED).all()
+    assert len(np.unique(rows.constraints[over, 0])) > 10
+
+
+def test_metrics_of_streams_with_rates_have_meanings_and_their_streams():
+    found = co_run(RATES, DESIGN, Division((1, 1)))
+    names = {f"latency_p{p}_of_{stream}_s" for p in (50, 95, 99) for stream in ("wide", "deep")}
+    assert set(found.metrics) == set(STEADY_METRICS) | names
+    for i, p in enumerate((50, 95, 99)):
+        each = [found.metrics[f"latency_p{p}_of_{stream}_s"] for stream in ("wide", "deep")]
+        assert each == found.steady.latency_s[:, i].tolist() and found.metrics[f"latency_p{p}_s"] == max(each)
+
+
+def test_kept_designs_have_bounds_and_best_places():
+    for mix, name in ((PAIR, "makespan_s"), (RATES, "load")):
+        simultaneous = SimultaneousDNNs(mix, space=SPACE, objectives=(name, "area_mm2"))
+        run = dse.explore(simultaneous, evaluations=40, population=10, random_twin=False)
+        for plain, best in simultaneous.kept(run.front.head(3)):
+            bound = plain.bounds.makespan_s if mix is PAIR else plain.bounds.load
+            assert bound <= min(plain.metrics[name], best.metrics[name])
+
+
 @pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
 def test_contract(check):
     check(problem(objectives=("makespan_s", "area_mm2", "worst_slow_down")))
@@ -308,6 +409,7 @@ def test_contract(check):
     ("options", "message"),
     [
         ({"objectives": ("speed",)}, "unknown objective 'speed'; the known ones are makespan_s"),
+        ({"objectives": ("latency_p95_s", "area_mm2")}, "'latency_p95_s' says nothing of a batch, which has no rates"),
         ({"policies": ("fair",)}, "give some of time_shared, partition, shared_bandwidth"),
         ({"most_sub_arrays": 17}, "17 sub-arrays, but the space has at most 16 columns"),
         ({"most_sub_arrays": 1}, "most_sub_arrays must be a whole number >= 2"),

@@ -16,6 +16,7 @@ from dse.commands.options import (
     NetworkArgument,
     Settings,
     sizes,
+    slack_of,
     technology_named,
 )
 from dse.commands.terminal import console, say
@@ -55,6 +56,7 @@ def evaluate(
     """
     import dse
     from dse.commands.design_by_text import choose
+    from dse.costs.kernel_rows import slack_named
     from dse.networks.layers import MacLayer
     from dse.output.tables import design_table, distance_to_bound, evaluation_report, network_line
     from dse.runs.files import write_whole
@@ -63,11 +65,13 @@ def evaluate(
     given = {
         "technology": None if node is None else technology_named(node),
         "objective": mapping_objective,
-        "slack": mapping_slack,
         "effort": mapping,
         "keep": keep,
     }
     options = chosen.options() | {name: value for name, value in given.items() if value is not None}
+    slack = slack_of(mapping_slack)
+    if slack is not None:
+        options["slack"] = slack_named(slack)
     graph = dse.load_network(network, batch, sizes(dim))
     done = dse.evaluate(chosen.design, graph, **options)
     if csv is not None:

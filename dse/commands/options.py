@@ -53,8 +53,12 @@ MappingObjective = Annotated[
 ]
 
 MappingSlack = Annotated[
-    float | None,
-    typer.Option("--mapping-slack", metavar="SHARE", help="Latency a mapping may give up for energy; default 0.01."),
+    str | None,
+    typer.Option(
+        "--mapping-slack",
+        metavar="SHARE|none",
+        help="Latency a mapping may give up for energy; default 0.01. none: the least latency, whatever the energy.",
+    ),
 ]
 
 SearchSlack = Annotated[

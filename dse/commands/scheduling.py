@@ -38,22 +38,34 @@ def schedule(
         str | None, typer.Option(metavar="A,B,...", help="Dataflow of each; default the design's.")
     ] = None,
     place: Annotated[
-        str | None, typer.Option(metavar="I,J,...", help="Sub-array of each stream, from 1; default in turn.")
+        str | None,
+        typer.Option(
+            metavar="I,J,...|best|turn",
+            help="Sub-array of each stream, from 1; in turn; or the best found, of a batch in the best order too. "
+            "Default as the design's run placed them, else best where there is little to search, else in turn.",
+        ),
     ] = None,
     order: Annotated[
         str | None,
         typer.Option(metavar="deadline|round_robin|first", help="What a sub-array runs next; default deadline."),
     ] = None,
+    begin: Annotated[
+        float, typer.Option("--from", min=0.0, metavar="SECONDS", help="Begin of the window that the chart shows.")
+    ] = 0.0,
+    end: Annotated[
+        float | None, typer.Option("--to", metavar="SECONDS", help="End of the window; default the whole schedule.")
+    ] = None,
     out: OutDirectory = None,
 ) -> None:
     """Run a MIX of networks at the same time on one design, whole or divided into sub-arrays.
 
-    A design of a simultaneous run is divided as the run found it, its streams where the run placed them; options change
-    single parts of that.
+    Streams with rates are measured in their steady state, batches of jobs until the last is done. A design of a
+    simultaneous run is divided as the run found it, its streams where the run placed them; options change single parts
+    of that.
 
     \b
     Examples:
-      dse schedule vr_gaming --design results/mix_vr_gaming:knee --out results/vr
+      dse schedule vr_gaming --design results/mix_vr_gaming:knee --out results/vr --from 0 --to 0.02
       dse schedule resnet50,ptb_lstm_medium --design results/simultaneous_resnet50_ptb_lstm_medium:knee
       dse schedule moca_light --set cols=64 --division 1,1,2 --dataflows row_stationary,output_stationary,row_stationary
     """
@@ -65,6 +77,7 @@ def schedule(
     from dse.simultaneous.co_runs import co_run
     from dse.simultaneous.division import Division, division_of, places_of
     from dse.simultaneous.mixes import Mix, load_mix
+    from dse.simultaneous.places import is_small
 
     names = [name.strip() for name in mix.split(",") if name.strip()]
     chosen, loaded = choose(design, settings or ()), Mix.of(names, mix) if len(names) > 1 else load_mix(mix)
@@ -73,9 +86,14 @@ def schedule(
     if found_by_run:
         divided, _ = division_of(chosen.values, chosen.design)
     divided = divided.with_text(buffers, bandwidth, dataflows)
-    where = _places(place, divided, [stream.name for stream in loaded.streams])
-    if where is None and found_by_run:
-        where = places_of(chosen.values, divided, [stream.name for stream in loaded.streams])
+    streams = [stream.name for stream in loaded.streams]
+    where: list[int] | str | None = place if place == "best" else None
+    if place not in (None, "best", "turn"):
+        where = _places(place, divided, streams)
+    elif place is None and found_by_run:
+        where = places_of(chosen.values, divided, streams)
+    elif place is None and order is None and divided.sub_arrays > 1 and is_small(loaded):
+        where = "best"
     found = co_run(
         loaded, chosen.design, divided, where, order=order or chosen.values.get("order") or "deadline",
         **chosen.options(),
@@ -83,22 +101,25 @@ def schedule(
     say(f"mix {loaded.name}; design: {chosen.origin}\n")
     console().print(co_run_report(found))
     if out is not None:
+        shown = found.schedule if end is None else found.schedule_until(end)
+        figure = gantt_figure(found, begin, end)
         out.mkdir(parents=True, exist_ok=True)
-        table = found.schedule.layers()
+        table = shown.layers()
         table["sub_array"] += 1
         write_whole(out / "schedule.csv", table.to_csv(index=False, lineterminator="\n").encode())
         for ending in ("png", "pdf"):
-            save_figure(gantt_figure(found), out / f"schedule.{ending}", f"schedule of {loaded.name}")
-        save_figure(slow_down_figure({loaded.name: found}), out / "slow_downs.png", f"slow-downs of {loaded.name}")
-        say(f"wrote {out}/: schedule.csv, schedule.png, schedule.pdf, slow_downs.png")
+            save_figure(figure, out / f"schedule.{ending}", f"schedule of {loaded.name}")
+        written = ["schedule.csv", "schedule.png", "schedule.pdf"]
+        if found.steady is None or found.steady.stable:
+            save_figure(slow_down_figure({loaded.name: found}), out / "slow_downs.png", f"slow-downs of {loaded.name}")
+            written.append("slow_downs.png")
+        say(f"wrote {out}/: {', '.join(written)}")
 
 
-def _places(text: str | None, divided: Any, streams: list[str]) -> list[int] | None:
-    """Sub-array of each stream, from 0, of a text that counts from 1; None of none."""
-    if text is None:
-        return None
+def _places(text: str, divided: Any, streams: list[str]) -> list[int]:
+    """Sub-array of each stream, from 0, of a text that counts from 1."""
     if not all(number.strip().isdecimal() for number in text.split(",")):
-        raise ValueError(f"--place {text!r}: expected whole numbers separated by commas, such as 2,1")
+        raise ValueError(f"--place {text!r}: expected best, turn, or whole numbers separated by commas, such as 2,1")
     where = [int(number) - 1 for number in text.split(",")]
     if len(where) != len(streams) or not all(0 <= a < divided.sub_arrays for a in where):
         raise ValueError(

@@ -80,8 +80,9 @@ def explore(
         typer.Option(
             metavar="A,B,...",
             help="Minimised: metrics such as latency_s, energy_j, area_mm2, power_w, dram_bytes, or edp_js, ed2p_js2, "
-            "area_delay_mm2_s; default latency_s,area_mm2. Simultaneous: makespan_s (default, with area_mm2), antt, "
-            "worst_slow_down, deadline_miss_share, inverse_throughput_s, inverse_stp, unfairness.",
+            "area_delay_mm2_s; default latency_s,area_mm2. Simultaneous: makespan_s (batch; default with area_mm2), "
+            "antt, worst_slow_down, deadline_miss_share, inverse_throughput_s, inverse_stp, unfairness; of streams "
+            "with rates latency_p95_s (default, with area_mm2), latency_p50_s, latency_p99_s, power_w, load.",
         ),
     ] = None,
     space: Annotated[
@@ -141,6 +142,7 @@ def explore(
     from dse.networks.layers import Network
     from dse.output.tables import network_line
     from dse.output.units import duration_s, number
+    from dse.problems import SimultaneousDNNs
     from dse.problems.registry import UsageError, Wanted, made
     from dse.search.search_loop import explore as search
 
@@ -201,6 +203,7 @@ def explore(
         overwrite,
         problem if ":" in problem else "",
         chosen if remap_front else None,
+        chosen if isinstance(chosen, SimultaneousDNNs) else None,
     )
 
 
@@ -239,10 +242,13 @@ def _check_remappable(problem: Any) -> None:
         raise ValueError(f"--remap-front: {error}; or leave out --remap-front") from None
 
 
-def _run(directory: Path, search: Any, overwritten: bool = False, own: str = "", remap: Any = None) -> None:
+def _run(
+    directory: Path, search: Any, overwritten: bool = False, own: str = "", remap: Any = None, mixed: Any = None
+) -> None:
     """Search with progress shown, then draw the result and print it.
 
-    `own` names a problem class of the user's; `remap` is the problem where the front is to be mapped again.
+    `own` names a problem class of the user's; `remap` is the problem where the front is to be mapped again, `mixed`
+    where it is of several networks at the same time.
     """
     from rich.console import Console
 
@@ -259,7 +265,7 @@ def _run(directory: Path, search: Any, overwritten: bool = False, own: str = "",
             )
         took_s = None if done_before else time.perf_counter() - start
         again = None if remap is None else _remapped(remap, run, own)
-        _conclude(run, took_s, again)
+        _conclude(run, took_s, again, mixed)
     except KeyboardInterrupt as error:
         fail(f"{str(error).split(';')[0] or 'interrupted'}. Continue with: dse resume {directory}", EXIT_INTERRUPTED)
 
@@ -302,10 +308,10 @@ def _status(directory: Path) -> str | None:
         return None
 
 
-def _conclude(run: Any, seconds: float | None, again: Any = None) -> None:
+def _conclude(run: Any, seconds: float | None, again: Any = None, mixed: Any = None) -> None:
     """Draw the figures; print the table, the verdict, the time and the paths."""
     from dse.output.run_figures import write_figures
-    from dse.output.tables import front_table, price_report, remap_report, verdict
+    from dse.output.tables import along_front, front_table, kept_report, price_report, remap_report, verdict
     from dse.output.units import duration
 
     write_figures(run)
@@ -314,6 +320,9 @@ def _conclude(run: Any, seconds: float | None, again: Any = None) -> None:
         screen.print("", front_table(run, screen.width), "", sep="\n")
         if (prices := price_report(run, screen.width)) is not None:
             screen.print(prices, "", sep="\n")
+        if mixed is not None:
+            kept = run.front.iloc[along_front(run, screen.width)]
+            screen.print(kept_report(kept["index"], mixed.kept(kept)), "", sep="\n")
     for line in verdict(run):
         say(line)
     took = run.manifest.get("wall_time_s", 0.0) if seconds is None else seconds

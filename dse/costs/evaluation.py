@@ -22,7 +22,7 @@ from dse.costs.kernel_rows import (
 from dse.costs.mapping import Mapping
 from dse.costs.residency.keeper import Keeper, check_keep
 from dse.costs.residency.on_chip import OnChip, on_chip
-from dse.costs.restrictions import check_restrictions
+from dse.costs.restrictions import check_restrictions, nothing_keeps
 from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS, LAYER_BYTES, WATERFALL, metric_columns
 from dse.costs.traffic import bytes_needed
 from dse.hardware.accelerator import Accelerator, buffer_groups
@@ -50,7 +50,8 @@ class Evaluation:
     bound : what bounds most of the time: ``compute``, ``buffer_<operands>``, ``dram``, ``vector`` or ``fill``.
     latency_bound_s, energy_bound_j : no mapping can do better [s], [J].
     overflow : 0 when every layer has a mapping that fits, else bytes over / capacity summed over layers.
-    misfits : by layer that no mapping fits: the store that overflows with the least mapping, and by how many bytes.
+    misfits : by layer that no mapping fits: the store that overflows with the least mapping, and by how many bytes; or
+        what the options of the dataflow ask of the DRAM link, where no mapping keeps to it (overflow 1).
     layers : one row a layer (per repeat): operator, MACs, cycles and their waterfall, utilisation, bytes per
         operand and level, energy per level, bound and mapping.
     mappings : the best mapping of each MAC layer, by layer name.
@@ -167,6 +168,7 @@ def evaluate(
         bound=bound_names(design)[int(np.argmax(by_bound))],
         misfits={
             layer.name: _misfit(layer, design, mappings[layer.name], int(variants[i]), float(held[i]))
+            or nothing_keeps(design)
             for i, layer in enumerate(network.layers)
             if isinstance(layer, MacLayer) and steps[i, k.OVERFLOW] > 0
         },

@@ -23,7 +23,7 @@ from dse.networks.layers import LOOPS, OPERANDS, MacLayer, Network, VectorLayer
 
 EFFORTS = {
     "default": k.DEFAULT_EFFORT,
-    "complete": k.Effort(near=0.0, configurations=np.inf, most=np.inf, gap=0.0, sizes=k.COMPLETE),
+    "complete": k.Effort(near=0.0, configurations=np.inf, most=np.inf, gap=0.0, sizes=k.COMPLETE, work=1e9),
 }
 """How much the mapper looks at: by default a few promising configurations and thinned tiles, or all that matter."""
 
@@ -56,8 +56,9 @@ def mapper_mode(objective: str, slack: float | None, called: str = "slack") -> t
     if slack is None:
         return MAPPING_OBJECTIVES[objective], -1.0 if objective == "latency" else 0.0
     number = isinstance(slack, Real) and not isinstance(slack, bool)
-    if not (number and slack >= 0):
-        raise ValueError(f"{called} must be {'' if number else 'a number, '}at least 0, got {slack!r}")
+    if not (number and 0 <= slack < np.inf):
+        wanted = "finite and" if number else "a number,"
+        raise ValueError(f"{called} must be {wanted} at least 0, got {slack!r}")
     return MAPPING_OBJECTIVES[objective], float(slack) if objective == "latency" else 0.0
 
 
@@ -99,9 +100,6 @@ def option_rows(dataflow: Dataflow) -> np.ndarray:
     for row, option in zip(rows, dataflow.options, strict=True):
         row[k.OPT_CAP : k.OPT_CAP + 8], row[k.OPT_FIXED : k.OPT_FIXED + 8] = np.inf, 0.0
         for axis, loops in enumerate((option.on_rows, option.on_cols)):
-            if len(loops) > 4:
-                got = tuple(map(str, loops))
-                raise ValueError(f"dataflow {dataflow.name!r}: at most four loops an axis, got {got}")
             for i, unrolled in enumerate(loops, 4 * axis):
                 row[k.OPT_ROWS + i] = LOOPS.index(unrolled.loop)
                 row[k.OPT_CAP + i], row[k.OPT_FIXED + i] = unrolled.most, unrolled.own
@@ -231,9 +229,24 @@ def layer_row(layer: MacLayer) -> np.ndarray:
         layer.stride_y, layer.stride_x, layer.dilation_y, layer.dilation_x, layer.pad_y, layer.pad_x, layer.IY,
         layer.IX, layer.vector_operations, layer.fused_input_elements, layer.static_weights, layer.touched("y"),
         layer.touched("x"), layer.dilation_y // gcd[0], layer.dilation_x // gcd[1], layer.stride_y // gcd[0],
-        layer.stride_x // gcd[1],
+        layer.stride_x // gcd[1], _ragged_padding(layer, "y"), _ragged_padding(layer, "x"),
     ]  # fmt: skip
     return row
+
+
+def _ragged_padding(layer: MacLayer, axis: str) -> int:
+    """Pairs of an output and a tap along an axis that meet padding, less the positions of padding that they meet.
+
+    So many positions more or less the array reads, depending on which outputs it takes together.
+    """
+    outputs, taps = (layer.OY, layer.FY) if axis == "y" else (layer.OX, layer.FX)
+    stride, dilation = getattr(layer, f"stride_{axis}"), getattr(layer, f"dilation_{axis}")
+    pad, size = getattr(layer, f"pad_{axis}"), getattr(layer, f"I{axis.upper()}")
+    if pad == 0 and size > (outputs - 1) * stride + (taps - 1) * dilation:
+        return 0
+    positions = np.arange(outputs)[:, None] * stride + np.arange(taps) * dilation - pad
+    outside = positions[(positions < 0) | (positions >= size)]
+    return len(outside) - len(np.unique(outside))
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,8 +56,8 @@ W, I, O = _numbers(3)
 Y, X = _numbers(2)
 # Columns of a layer row after the eight loop bounds.
 (STRIDE_Y, STRIDE_X, DILATION_Y, DILATION_X, PAD_Y, PAD_X, IY, IX, VECTOR_OPERATIONS, FUSED_INPUT,
- STATIC_WEIGHTS, TOUCHED_Y, TOUCHED_X, MEET_O_Y, MEET_O_X, MEET_F_Y, MEET_F_X) = range(8, 25)  # fmt: skip
-N_LAYER = 25
+ STATIC_WEIGHTS, TOUCHED_Y, TOUCHED_X, MEET_O_Y, MEET_O_X, MEET_F_Y, MEET_F_X, RAGGED_Y, RAGGED_X) = range(8, 27)  # fmt: skip
+N_LAYER = 27
 # Columns of a vector-layer row.
 V_OPERATIONS, V_INPUT, V_OUTPUT, V_WEIGHT = range(4)
 N_VECTOR = 4
@@ -401,15 +401,16 @@ def spatial_factors(case, mapping):
     mapping[MAP_LANES] = lanes
     mapping[MAP_S + C] = lanes
     for axis in range(2):
-        left = design[ROWS] if axis == 0 else design[COLS]
+        left = _shared_places(design, option, axis)
         for i in range(4):
             d = int(option[OPT_ROWS + 4 * axis + i])
             if d < 0:
                 break
             extent, cap = reduction if d == C else layer[d], option[OPT_CAP + 4 * axis + i]
-            factor = min(min(left, cap), _ceil_div(extent, mapping[MAP_S + d]))
+            fixed = option[OPT_FIXED + 4 * axis + i] > 0
+            factor = min(cap if fixed else min(left, cap), _ceil_div(extent, mapping[MAP_S + d]))
             mapping[MAP_S + d] *= factor
-            left = _floor(left / (cap if option[OPT_FIXED + 4 * axis + i] > 0 else factor))
+            left = left if fixed else _floor(left / factor)
 
 
 @_inner
@@ -1056,10 +1057,11 @@ def _fold_size(case, mapping, d):
 # - Larger spatial factors never cost array cycles, pieces or positions at the same tiles, because a tile may be smaller
 #   than a step: PEs then idle.  So only factors matter of which none can grow (`_spatial_choices`); of lanes every
 #   number, for they share the registers with the register tile.  (An array that stops at its folds, padded tiles and
-#   energy may want smaller factors: `_spatial_choices` adds those cut to the same trips.)
+#   energy may want smaller factors: `_spatial_choices` adds those cut to the same trips.  Where several outputs meet
+#   padding, it matters which ones the array takes together: `_tries_ragged`.)
 # - Register tiles that can grow are not needed either: pieces merge.
-# - Between two trip counts, costs are linear in the size of a tile but for steps of the array; so the ends of each trip
-#   count and the multiples of a step are enough, and the largest that fits (`_critical_sizes`).
+# - Between two trip counts, costs are linear in the size of a tile but for steps of the array; so of long loops the ends
+#   of each trip count and the multiples of a step are enough (`_critical_sizes`).
 # - Everything but the time of the array is linear in six traffic numbers (`_account`), so the search reads the
 #   coefficients off the model (`_coefficients`); and lower bounds of the traffic bound cycles and energy.
 #
@@ -1073,6 +1075,7 @@ MAX_PIXEL_TILES = 16384
 MAX_NODES = 16384
 MAX_SIZES = 256
 MAX_FILTERS = 1024
+EVERY_SIZE = 64.0  # longest loop of which a complete search looks at tiles of every size
 UNIT_BYTES = 2.0**40  # so much traffic that the constant part does not blur a coefficient
 ROOM = 1.0 - 1e-12  # bounds are sums in another order than costs: leave room for rounding
 
@@ -1146,18 +1149,18 @@ FACTS = _record_type(
 PLACE = _record_type(
     ("loop", (), np.int64),
     ("axis", (), np.int64),
-    ("last", ()),  # 1: the last of its axis
     ("cap", ()),  # largest factor
     ("fixed", ()),  # 1: a sub-axis of `cap` places
-    ("rest", ()),  # largest product of the factors after it on its axis
+    ("every", ()),  # 1: all its factors are looked at
+    ("rest", ()),  # largest product of the shared factors after it on its axis
     ("left", ()),  # places of the axis that are left for it
     ("outer", ()),  # factor of its loop before it
     ("factor", ()),
 )
 # Spatial factors, lanes included, of one option; array cycles of the layer; lower bound of cycles (infinite: done), and
-# of the cycles of the ports (-1: not known yet).
+# of the cycles of the ports (-1: not known yet); fewest lanes that are not looked at in favour of these.
 SPATIAL = _record_type(("s", (8,)), ("lanes", ()), ("option", (), np.int64), ("cycles", ()), ("floor", ()),
-                       ("ports", ()))  # fmt: skip
+                       ("ports", ()), ("fewest", ()))  # fmt: skip
 # A configuration; lower bounds: cycles that array, vector unit and ports are busy, cycles, energy, bytes over the DRAM link, bytes over the wires of the array; what is
 # looked for (infinite: done).
 CONFIGURATION = _record_type(
@@ -1228,6 +1231,7 @@ TABLES = _record_type(
     ("compulsory", ()),  # cycles that peak arithmetic and compulsory DRAM traffic take
     ("proven", ()),  # no mapping takes fewer cycles, or less of what is looked for
     ("truncated", ()),  # lower bound of what a full table left out
+    ("work_left", ()),  # what the search may still look at; below 0: it ends
 )
 
 
@@ -1235,12 +1239,14 @@ class Scratch(NamedTuple):
     """Arrays that a search writes over; one set for each thread.
 
     mapping, trial : (N_MAP,) what the candidates of a configuration share; one candidate.
+    design : (N_DESIGN,) a design.
     out : (N_RESULT,) a result.
     tables : (1,) of `TABLES`.
     """
 
     mapping: np.ndarray
     trial: np.ndarray
+    design: np.ndarray
     out: np.ndarray
     tables: np.ndarray
 
@@ -1250,6 +1256,7 @@ def make_scratch() -> Scratch:
     return Scratch(
         mapping=np.concatenate([np.ones(MAP_ARRAY_GIVEN), np.zeros(N_MAP - MAP_ARRAY_GIVEN)]),
         trial=np.zeros(N_MAP),
+        design=np.zeros(N_DESIGN),
         out=np.zeros(N_RESULT),
         tables=_records(np.empty(1, TABLES)),  # all of it is filled before it is read
     )
@@ -1288,6 +1295,7 @@ class Effort(NamedTuple):
     most : how many at most, while the gap to the lower bound is more than `gap`.
     gap : see `most`.
     sizes : QUICK or COMPLETE lists of sizes, register tiles and lanes.
+    work : candidates and bounds of them that it looks at, at most, in each phase; then it stops with the best so far.
     """
 
     near: float
@@ -1295,14 +1303,11 @@ class Effort(NamedTuple):
     most: float
     gap: float
     sizes: int | np.integer
+    work: float
 
 
-DEFAULT_EFFORT = Effort(near=0.005, configurations=2.0, most=6.0, gap=0.1, sizes=QUICK)
+DEFAULT_EFFORT = Effort(near=0.005, configurations=2.0, most=6.0, gap=0.1, sizes=QUICK, work=np.inf)
 """What the mapper looks at by default, chosen by loss and speed: `benchmarks/mapping_table.py` measures both."""
-
-FIRST_EFFORT = Effort(near=0.0, configurations=2.0, most=2.0, gap=0.0, sizes=QUICK)
-"""A glance before a complete search."""
-
 
 class Search(NamedTuple):
     """A search over the mappings of one layer.
@@ -1453,7 +1458,8 @@ def map_layer(layer, design, options, lists, effort, mode, slack, variant, best_
 
     `lists`: the record of `LISTS` of the layer.  `mode`: LATENCY (least energy at most `slack` above the least latency;
     below 0: least latency alone; above 0 the energy is never searched completely), ENERGY or EDP.  `out[LEAST]` is a
-    lower bound of the cycles over all mappings.  Where nothing fits, the least mapping is costed and `out[OVERFLOW]` > 0.
+    lower bound of the cycles over all mappings.  Where nothing fits, the least mapping is costed and `out[OVERFLOW]` > 0;
+    1 where it fits, but no mapping keeps to what the options say.
     `scratch`: from `make_scratch`.
     """
     tables = scratch.tables[0]
@@ -1465,25 +1471,36 @@ def map_layer(layer, design, options, lists, effort, mode, slack, variant, best_
     evaluate_mapping(layer, design, option, best_map, variant, out)
     if over > 0:
         return
-    best.most_cycles, best.most_moved, best.near = np.inf, np.inf, effort.near
+    best.most_cycles, best.most_moved = np.inf, np.inf
     tables.compulsory, tables.truncated = out[BOUND_CYCLES], np.inf
     _use_choices(search, options, effort, mode)
-    lean = False
+    lean, once = False, False
     for o in range(first, first + count):
         lean = lean or options[o, OPT_LEAST_DRAM] > 0
+        once = once or options[o, OPT_ONCE] > 0
+    _start(best, out)
+    if once:  # the smallest tiles may cross the DRAM link more often than an option allows
+        best.cycles, best.pj, best.moved = np.inf, np.inf, np.inf
     if lean:
-        _start(best, out)
         _search_configurations(search, options, lists, LEANEST, effort, scratch.out)
         best.most_moved = best.moved / ROOM
         evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
-    _start(best, out)
+        if best.moved < np.inf:
+            _start(best, out)
     aim = FASTEST if mode == LATENCY else (FRUGAL if mode == ENERGY else PRODUCT)
     if effort.sizes == COMPLETE:  # a good mapping first: it lets more bounds end a search
-        _use_choices(search, options, FIRST_EFFORT, mode)
-        _search_configurations(search, options, lists, aim, FIRST_EFFORT, scratch.out)
+        _use_choices(search, options, DEFAULT_EFFORT, mode)
+        _search_configurations(search, options, lists, aim, DEFAULT_EFFORT, scratch.out)
         _use_choices(search, options, effort, mode)
     _search_configurations(search, options, lists, aim, effort, scratch.out)
+    if best.cycles == np.inf:
+        out[OVERFLOW] = 1.0  # there is room, but not to keep to the options
+        return
     proven = tables.proven
+    if effort.sizes == COMPLETE:
+        proven = max(tables.compulsory, proven * _least_share(layer))
+    elif mode == LATENCY:
+        proven = _least_left_out(search, options, proven, scratch.design, scratch.out)
     if mode == LATENCY and slack >= 0:
         evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
         best.pj, best.moved = out[ENERGY_PJ], out[DRAM_BYTES]
@@ -1491,7 +1508,6 @@ def map_layer(layer, design, options, lists, effort, mode, slack, variant, best_
         again = effort
         if slack > 0 and effort.sizes == COMPLETE:  # as the default does: a complete one takes minutes
             again = DEFAULT_EFFORT
-        best.near = again.near
         _use_choices(search, options, again, ENERGY)
         _search_configurations(search, options, lists, FRUGAL, again, scratch.out)
     evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
@@ -1535,10 +1551,13 @@ def _smallest_mapping(search, options):
         for a in range(3):
             if option[OPT_W + a] > 0:
                 mapping[MAP_STATIONARY] = a
-        for bypass in range(8):
-            if not _bypass_allowed(design, option, bypass):
+        for bypass in range(16):
+            if not _bypass_allowed(design, option, bypass & 7):
                 continue
-            mapping[MAP_BYPASS] = bypass
+            if bypass == 8:  # overlapping windows held twice may take more than all inputs held once
+                for d in (B, G, C, OY, OX, FY, FX):
+                    mapping[MAP_T + d] = layer[d]
+            mapping[MAP_BYPASS] = bypass & 7
             case = Case(layer, design, option, search.case.variant)
             _, held = tile_bytes(case, mapping)
             over = max(buffer_overflow(design, held), register_overflow(layer, design, option, mapping))
@@ -1563,7 +1582,7 @@ def _search_configurations(search, options, lists, aim, effort, out):
     Leaves in `tables.proven` what no mapping falls below, in cycles; only the search for the fastest knows it.
     """
     tables, best = search.tables, search.tables.best
-    tables.n_configurations = 0
+    tables.n_configurations, tables.work_left, best.near = 0, effort.work, effort.near
     floor = tables.truncated  # of all that is not searched completely
     for j in range(tables.n_spatial):
         tables.spatial[j].floor, tables.spatial[j].ports = _spatial_floor(search, j), -1.0
@@ -1581,16 +1600,17 @@ def _search_configurations(search, options, lists, aim, effort, out):
                 floor = min(floor, least)
                 break
             enough = searched >= effort.configurations and best.cycles <= min(floor, least) * (1.0 + effort.gap)
-            if enough or searched >= wide:
+            if enough or _ended(tables, searched >= wide):
                 floor = min(floor, least)
                 break
             expand = least_s < least_c
         else:
-            expand = j >= 0 and (effort.sizes == COMPLETE or expanded < most_expanded)
+            expand = j >= 0 and (effort.sizes == COMPLETE or expanded < most_expanded or best.cycles == np.inf)
             expand = expand and least_s <= best.most_cycles
             if not expand and (q < 0 or _hopeless_configuration(aim, best, tables.configurations[q])):
                 break
-            if not expand and (searched >= wide or (effort.sizes == QUICK and searched >= most_searched)):
+            enough = searched >= (min(wide, most_searched) if effort.sizes == QUICK else wide)
+            if _ended(tables, not expand and enough):
                 break
         if expand and aim == FASTEST and tables.spatial[j].ports < 0:
             tables.spatial[j].ports = _port_floor(search, options, j, out) * ROOM
@@ -1600,22 +1620,30 @@ def _search_configurations(search, options, lists, aim, effort, out):
             expanded += 1.0
             if aim == FASTEST and effort.sizes == COMPLETE and search.case.design[BYPASS] == 0:
                 relaxed = _search_relaxed(search, options, lists, j, effort, out)
-                if relaxed >= best.cycles:
+                if relaxed >= best.cycles and tables.work_left >= 0:
                     tables.spatial[j].floor = np.inf
                     continue
             tables.spatial[j].floor = np.inf
             ideal = _expand(search, options, j, aim, effort, out)
             if effort.sizes == QUICK:
                 floor = min(floor, ideal)
+            elif tables.work_left < 0:
+                floor = min(floor, least_s)
         else:
             configuration = tables.configurations[q]
-            if effort.sizes == QUICK:
-                floor = min(floor, configuration.cycles)
             configuration.rank = np.inf
             searched += 1.0
             if not _hopeless_configuration(aim, best, configuration):
                 _search_configuration(search, options, lists, q, aim, effort, out)
+            if effort.sizes == QUICK or tables.work_left < 0:
+                floor = min(floor, configuration.cycles)
     tables.proven = min(best.cycles, min(floor, tables.truncated))  # tables may have got full on the way
+
+
+@_inner
+def _ended(tables, enough):
+    """Whether a search ends that has a mapping, and has looked at enough or at all that its limit of work allows."""
+    return (enough or tables.work_left < 0) and tables.best.cycles < np.inf
 
 
 @_inner
@@ -1707,27 +1735,39 @@ def _spatial_choices(case, number, effort, mode, tables):
     word, activation = _weight_word_bytes(layer, design), design[ACTIVATION_BYTES]
     fed = min(_floor(design[REG_W] / word), _floor(design[REG_I] / activation))
     lanes = min(min(reduction, design[LANES]), fed)
-    padded = design[PADDED_W] + design[PADDED_I] + design[PADDED_O] > 0
-    accesses = design[BANKS_0] + design[BANKS_1] + design[BANKS_2] > 0  # a wider step fills lines less well
-    cut = padded or accesses or _stops(design) or mode == ENERGY or mode == EDP
+    cut = _costly_width(design) or _stops(design) or mode == ENERGY or mode == EDP
     every = cut and effort.sizes == COMPLETE
-    _places(case, tables)
-    room_w, room_i = -1.0, -1.0
+    _places(case, every, effort, tables)
+    room_w, room_i, first = -1.0, -1.0, tables.n_spatial
     while lanes >= 1.0:
         now_w, now_i = _floor(design[REG_W] / (lanes * word)), _floor(design[REG_I] / (lanes * activation))
         if now_w != room_w or now_i != room_i or every:  # fewer lanes with as much room are worse
-            _unroll(case, number, lanes, cut and not every, every, tables)
+            _leave_out(tables, first, lanes + 1.0)
+            first = tables.n_spatial
+            _unroll(case, number, lanes, cut and not every, tables)
             room_w, room_i = now_w, now_i
         lanes = lanes - 1.0 if effort.sizes == COMPLETE else _floor(lanes / 2)
+    _leave_out(tables, first, 1.0)
 
 
 @_inner
-def _places(case, tables):
-    """Fill the places of the two axes: which loop, and what stands before and after it."""
-    layer, option = case.layer, case.option
+def _leave_out(tables, first, fewest):
+    """Note the fewest lanes that are not looked at, in favour of those of the spatial factors from `first` on."""
+    for j in range(first, tables.n_spatial):
+        tables.spatial[j].fewest = fewest
+
+
+@_inner
+def _places(case, every, effort, tables):
+    """Fill the places of the two axes: which loop, and what stands before and after it.
+
+    Sub-axes have places of their own; the other loops share what these leave.  Where outputs meet padding unevenly,
+    COMPLETE looks at all factors of outputs and taps.
+    """
+    layer, design, option = case.layer, case.design, case.option
     n = 0
     for axis in range(2):
-        first = n
+        first, left = n, _shared_places(design, option, axis)
         for i in range(4):
             at = 4 * axis + i
             d = int(option[OPT_ROWS + at])
@@ -1735,22 +1775,34 @@ def _places(case, tables):
                 break
             place = tables.places[n]
             place.loop, place.axis = d, axis
-            place.cap, place.fixed, place.last = option[OPT_CAP + at], option[OPT_FIXED + at], 0.0
+            place.cap, place.fixed, place.left = option[OPT_CAP + at], option[OPT_FIXED + at], left
+            ragged_y = (d == OY or d == FY) and _tries_ragged(layer, Y)
+            ragged_x = (d == OX or d == FX) and _tries_ragged(layer, X)
+            place.every = 1.0 if every or (effort.sizes == COMPLETE and (ragged_y or ragged_x)) else 0.0
             n += 1
         rest = 1.0
         for p in range(n - 1, first - 1, -1):
             place = tables.places[p]
-            if p == n - 1:
-                place.last = 1.0
             place.rest = rest
-            rest *= min(place.cap, _loop_extent(layer, option, place.loop))
+            if place.fixed == 0:
+                rest *= min(place.cap, _loop_extent(layer, option, place.loop))
     tables.n_places = n
 
 
 @_inner
-def _unroll(case, number, lanes, cut, every, tables):
-    """Append the spatial factors of which none can grow, for given lanes; or `every` one."""
-    layer, design, option, places, n = case.layer, case.design, case.option, tables.places, tables.n_places
+def _shared_places(design, option, axis):
+    """Places of an axis that its sub-axes leave to the other loops."""
+    taken = 1.0
+    for i in range(4 * axis, 4 * axis + 4):
+        if option[OPT_ROWS + i] >= 0 and option[OPT_FIXED + i] > 0:
+            taken *= option[OPT_CAP + i]
+    return _floor(design[ROWS + axis] / taken)
+
+
+@_inner
+def _unroll(case, number, lanes, cut, tables):
+    """Append the spatial factors of which none can grow, for given lanes; of some loops every one (`_places`)."""
+    layer, option, places, n = case.layer, case.option, tables.places, tables.n_places
     at = tables.n_spatial
     if at == MAX_SPATIAL:
         return
@@ -1767,20 +1819,19 @@ def _unroll(case, number, lanes, cut, every, tables):
         d = place.loop
         s = tables.spatial[tables.n_spatial].s
         if fresh:
-            if p == 0 or places[p - 1].axis != place.axis:
-                place.left = design[ROWS + place.axis]
-            else:
+            if p > 0 and places[p - 1].axis == place.axis:
                 before = places[p - 1]
-                place.left = _floor(before.left / (before.cap if before.fixed > 0 else before.factor))
+                place.left = before.left if before.fixed > 0 else _floor(before.left / before.factor)
             place.outer = s[d]
             extent = _ceil_div(_loop_extent(layer, option, d), place.outer)
-            place.factor = max(1.0, min(extent, min(place.left, place.cap)))
+            most = place.cap if place.fixed > 0 else min(place.left, place.cap)
+            place.factor = max(1.0, min(extent, most))
         else:
             after = _floor(place.left / place.factor)
             smaller = _floor(place.left / (after + 1.0))
-            if every:
+            if place.every > 0:
                 smaller = place.factor - 1.0
-            elif place.last > 0 or place.fixed > 0 or after >= place.rest:
+            elif place.fixed > 0 or after >= place.rest:
                 smaller = 0.0
             if smaller < 1.0:
                 s[d] = place.outer
@@ -1873,6 +1924,38 @@ def _port_floor(search, options, j, out):
 
 
 @_inner
+def _least_left_out(search, options, least, bare, out):
+    """Lower `least` to a bound of the cycles with lanes and spatial factors that QUICK does not look at.
+
+    Each has no more of any loop side by side than spatial factors that it looked at; registers have at most the room
+    that the fewest lanes leave.  Narrower steps may fill accesses and padded tiles better: at best, without waste.
+    `bare`: scratch for a design.
+    """
+    case, tables = search.case, search.tables
+    wasteful = _costly_width(case.design)
+    _copy(case.design, bare, N_DESIGN)
+    for column in (PADDED_W, PADDED_I, PADDED_O, BANKS_0, BANKS_1, BANKS_2):
+        bare[column] = 0.0
+    wasteless = Search(Case(case.layer, bare, case.option, case.variant), search.mapping, tables, search.best_map,
+                       search.trial)  # fmt: skip
+    for j in range(tables.n_spatial):
+        spatial = tables.spatial[j]
+        floor = max(_array_floor(search, j), tables.compulsory * ROOM)
+        if floor >= least or (spatial.fewest >= spatial.lanes and not wasteful):
+            continue
+        spatial.lanes = min(spatial.fewest, spatial.lanes)
+        least = min(least, max(floor, _port_floor(wasteless, options, j, out) * ROOM))
+    return least
+
+
+@_inner
+def _costly_width(design):
+    """Whether a wider array step may move more: padded tiles, accesses that it fills less well."""
+    padded = design[PADDED_W] + design[PADDED_I] + design[PADDED_O] > 0
+    return padded or design[BANKS_0] + design[BANKS_1] + design[BANKS_2] > 0
+
+
+@_inner
 def _least_port_cycles(search, stationary):
     """Lower bound of the port cycles with the spatial factors in the mapping and a stationary operand.
 
@@ -1941,7 +2024,7 @@ def _expand(search, options, j, aim, effort, out):
             if case.option[OPT_W + stationary] == 0:
                 continue
             mapping[MAP_STATIONARY] = stationary
-            if effort.sizes == QUICK and aim == FASTEST:
+            if effort.sizes == QUICK and aim == FASTEST and not _once_only(case) & bypass:
                 if not _pick_registers(inside, stationary):
                     continue
                 ideal = max(floor, _least_port_cycles(inside, stationary) * ROOM)
@@ -1962,6 +2045,7 @@ def _append_configuration(search, j, aim, limit):
     """
     tables, mapping, costs, facts = search.tables, search.mapping, search.tables.costs, search.tables.facts
     best = tables.best
+    tables.work_left -= 1.0
     work = _whole_work(search)
     link = WIO(facts.whole[W], facts.whole[I] * facts.positions, 0.0)
     cost = _cost(aim, tables, work, link, 0.0)
@@ -2018,10 +2102,22 @@ def _whole_work(search):
     case, mapping, tables = search.case, search.mapping, search.tables
     layer, option, facts = case.layer, case.option, tables.facts
     _, inside, total, cycles = _trips(layer, option, mapping)
-    positions = array_axis_sum(case, mapping, Y) * array_axis_sum(case, mapping, X)
+    positions = _least_axis_sum(case, mapping, Y) * _least_axis_sum(case, mapping, X)
     once = WIO(1.0, 1.0, 1.0)
     return _work(case.design, facts, int(mapping[MAP_STATIONARY]), inside, total, Trips(1.0, 1.0, 1.0, 1.0), once,
                  positions, cycles, 0.0)  # fmt: skip
+
+
+@_inner
+def _least_axis_sum(case, mapping, axis):
+    """Input positions that the array reads at least along one axis, whatever the buffer tiles; these are whole.
+
+    Smaller tiles cut the outputs elsewhere, so that other pieces may meet less padding than the pieces of a whole row.
+    """
+    found = array_axis_sum(case, mapping, axis)
+    if case.option[OPT_FLATTEN] > 0:
+        return found
+    return max(min(found, case.layer[TOUCHED_Y + axis]), found - case.layer[RAGGED_Y + axis])
 
 
 @_inner
@@ -2031,20 +2127,27 @@ def _work(design, facts, stationary, inside, total, outside, once, positions, cy
     `inside`, `total`: over array tiles, in one DRAM tile at most and in all; `outside`, `once`: over DRAM tiles, and
     times over the DRAM link; `positions`: input positions into the array; `stop`: from `_stop_cycles`.
     """
-    times = _stationary_times(stationary, inside, outside, once)
-    times_w, times_i, visits = total.p, total.k, total.r
+    times = _array_times(stationary, inside, total, outside, once)
     if stationary == W:
-        times_w = times
-        folds, load = total.k * total.r, facts.load[W]
+        folds, load = total.k * total.r * times.w, facts.load[W] * times.w
     elif stationary == I:
-        times_i = times
-        folds, load = total.p * total.r, facts.load[I] * positions
+        folds, load = total.p * total.r * times.i, facts.load[I] * positions * times.i
     else:
-        visits = times
-        folds, load = total.p * total.k, facts.load[O]
-    cycles += _skew(design, cycles, folds * total.g * times, load * times, stop)
-    return Work(cycles, WIO(facts.whole[W] * times_w, facts.whole[I] * positions * times_i,
-                            facts.whole[O] * (visits - 1)))  # fmt: skip
+        folds, load = total.p * total.k * times.o, facts.load[O] * times.o
+    cycles += _skew(design, cycles, folds * total.g, load, stop)
+    return Work(cycles, WIO(facts.whole[W] * times.w, facts.whole[I] * positions * times.i,
+                            facts.whole[O] * (times.o - 1)))  # fmt: skip
+
+
+@_inner
+def _array_times(stationary, inside, total, outside, once):
+    """How often each word of W and I enters the array, and each sum leaves it; arguments as of `_work`."""
+    times = _stationary_times(stationary, inside, outside, once)
+    if stationary == W:
+        return WIO(times, total.k, total.r)
+    if stationary == I:
+        return WIO(total.p, times, total.r)
+    return WIO(total.p, total.k, times)
 
 
 # Register tiles.
@@ -2138,16 +2241,20 @@ def _register_tiles(search, j, stationary, aim, sizes, limit):
     """Append a configuration for each register tile that fits and of which no loop can grow.
 
     Its sizes are the smallest of their trips, QUICK: nearest below the powers of two.  Loops whose register tile changes
-    nothing with this stationary operand stay at one step.  Where folds stop the array, smaller tiles may be better.
+    nothing with this stationary operand stay at one step; so do groups, unless all of them are two steps: a tile of all
+    may take less room than one step held twice.  Where folds stop the array, or outputs meet padding unevenly, smaller
+    tiles may be better.
     With a finite `limit` only the one of least cycles below it is kept.
     """
     case, mapping, tables = search.case, search.mapping, search.tables
     layer, option = case.layer, case.option
     filtered = layer[FY] * layer[FX] > 1 and option[OPT_FLATTEN] == 0
     every = sizes == COMPLETE and _stops(case.design)
+    every_x = every or (sizes == COMPLETE and _tries_ragged(layer, X))
+    every_y = every or (sizes == COMPLETE and _tries_ragged(layer, Y))
     n, size = tables.n_sizes, tables.sizes
     for d in range(8):
-        used = d == G and case.design[SYSTOLIC] > 0
+        used = d == G and (case.design[SYSTOLIC] > 0 or (sizes == COMPLETE and _register_steps(search, G) == 2.0))
         if d == K:
             used = stationary != I
         elif d == C:
@@ -2159,7 +2266,11 @@ def _register_tiles(search, j, stationary, aim, sizes, limit):
         elif d == B:
             used = stationary != W
         steps = _register_steps(search, d) if used else 1.0
-        n[d] = _cut_sizes(steps, sizes == COMPLETE or d == FY or d == FX, size[d])
+        short = 16.0 if sizes == COMPLETE or d == FY or d == FX else 0.0
+        if sizes == COMPLETE and (d == OY or d == OX):
+            dilated = layer[MEET_O_Y + d - OY] > 1  # uneven pieces then share more inputs
+            short = MAX_TILES if dilated else (EVERY_SIZE if _tries_ragged(layer, d - OY) else short)
+        n[d] = _cut_sizes(tables, steps, short, size[d])
     for a in range(n[G]):
         mapping[MAP_R + G] = size[G, a]
         for f in range(n[FY]):
@@ -2167,6 +2278,8 @@ def _register_tiles(search, j, stationary, aim, sizes, limit):
             for e in range(n[FX]):
                 mapping[MAP_R + FX] = size[FX, e]
                 for c in range(n[C]):
+                    if tables.work_left < 0:
+                        return
                     mapping[MAP_R + C] = size[C, c]
                     for i in range(n[K]):
                         mapping[MAP_R + K] = size[K, i]
@@ -2181,35 +2294,58 @@ def _register_tiles(search, j, stationary, aim, sizes, limit):
                                 while x >= 0:
                                     mapping[MAP_R + OX] = size[OX, x]
                                     if _registers_fit(search):
-                                        if every or not _can_grow(search, a, f, e, c, i, b, y):
+                                        if every or not _can_grow(search, every_y, every_x, a, f, e, c, i, b, y):
                                             least = _append_configuration(search, j, aim, limit)
                                             limit = least if limit < np.inf else limit
-                                        if not every:
+                                        if not every_x:
                                             break
                                     x -= 1
-                                if x < 0 and not every:
+                                if x < 0 and not every_x:
                                     break
 
 
 @_inner
-def _cut_sizes(steps, fine, sizes):
-    """Sizes of a register tile, smallest first, each the smallest of its trips, of a short loop all; returns how many."""
-    count, size = 0, 1.0
+def _tries_ragged(layer, axis):
+    """Whether COMPLETE looks at all tiles along an axis because outputs meet padding unevenly; a long one it bounds."""
+    return layer[RAGGED_Y + axis] > 0 and layer[OY + axis] <= EVERY_SIZE
+
+
+@_inner
+def _least_share(layer):
+    """Share of the best cycles that no mapping falls below along long axes of uneven padding.
+
+    There a mapping with other pieces of the same trips reads at most `RAGGED` positions less, of all that are touched.
+    """
+    share = 1.0
+    for axis in range(2):
+        if layer[RAGGED_Y + axis] > 0 and not _tries_ragged(layer, axis):
+            share *= max(0.0, 1.0 - layer[RAGGED_Y + axis] / layer[TOUCHED_Y + axis])
+    return share
+
+
+@_inner
+def _cut_sizes(tables, steps, short, sizes):
+    """Sizes of a register tile, smallest first, each the smallest of its trips; returns how many.
+
+    All of at most `short` steps; 0: nearest below the powers of two.
+    """
+    count, size, fine = 0, 1.0, short > 0
     while True:
         now = _ceil_div(steps, _ceil_div(steps, size))
         if count == 0 or now > sizes[count - 1]:
             if count == MAX_TILES:
+                _note_full(tables, tables.compulsory)
                 return count
             sizes[count] = now
             count += 1
         if now >= steps:
             return count
-        if fine and steps <= 16.0:
-            steps_now = now + 1.0
-            while steps_now <= steps:
-                sizes[count] = steps_now
+        if steps <= short:
+            size = now + 1.0
+            while size <= steps:
+                sizes[count] = size
                 count += 1
-                steps_now += 1.0
+                size += 1.0
             return count
         if fine:
             size = _ceil_div(steps, _ceil_div(steps, now) - 1.0)  # the smallest of one trip less
@@ -2225,11 +2361,14 @@ def _registers_fit(search):
 
 
 @_inner
-def _can_grow(search, a, f, e, c, i, b, y):
-    """Whether one loop of the register tile in the mapping, given by the numbers of its sizes, can be larger."""
-    return (_fits_larger(search, G, a) or _fits_larger(search, FY, f) or _fits_larger(search, FX, e)
-            or _fits_larger(search, C, c) or _fits_larger(search, K, i) or _fits_larger(search, B, b)
-            or _fits_larger(search, OY, y))  # fmt: skip
+def _can_grow(search, every_y, every_x, a, f, e, c, i, b, y):
+    """Whether one loop of the register tile in the mapping, given by the numbers of its sizes, can be larger.
+
+    `every_y`, `every_x`: along this axis a larger tile is not always as good.
+    """
+    return (_fits_larger(search, G, a) or (not every_y and _fits_larger(search, FY, f))
+            or (not every_x and _fits_larger(search, FX, e)) or _fits_larger(search, C, c) or _fits_larger(search, K, i)
+            or _fits_larger(search, B, b) or (not every_y and _fits_larger(search, OY, y)))  # fmt: skip
 
 
 @_inner
@@ -2312,6 +2451,7 @@ def _search_nodes(search, g, f, c_first, c_last, floor, aim):
         tables.n_nodes = 0
         while c < c_last and tables.n_nodes + tables.n_k <= MAX_NODES:
             _add_nodes(search, g, f, c, floor, aim)
+            tables.work_left -= tables.n_k
             c += 1
         while tables.n_nodes > 0:
             nodes, least = tables.nodes, 0
@@ -2319,6 +2459,8 @@ def _search_nodes(search, g, f, c_first, c_last, floor, aim):
                 if nodes[i].rank < nodes[least].rank:
                     least = i
             node = nodes[least]
+            if tables.work_left < 0:
+                return
             if _hopeless(aim, best, node.cycles, node.pj, node.moved):
                 if aim == FASTEST:
                     break
@@ -2483,7 +2625,9 @@ def _search_pixels(search, g, f, node, floor, aim):
     room_o = facts.room[in_o] - (node.held_w if in_w == in_o else 0.0)
     first_w, tail = facts.lead_w * node.tile_w, facts.tail * group.last * kernels.last
     stationary, stops = int(mapping[MAP_STATIONARY]), _stops(design)
-    orders, once_only = int(option[OPT_ORDERS]), int(option[OPT_ONCE])
+    orders, once_only = int(option[OPT_ORDERS]), _once_only(case)
+    bypass = int(mapping[MAP_BYPASS])
+    tables.work_left -= tables.n_pixels
     for q in range(tables.n_pixels):
         p = tables.pixels[q]
         tile_i, tile_o = word_i * p.positions, word_o * p.pixels
@@ -2500,11 +2644,12 @@ def _search_pixels(search, g, f, node, floor, aim):
         if _too_slow(aim, best, low * ROOM):
             continue
         trips = Trips(p.trips, n_k, n_r, group.trips)
+        allowed = _allowed_orders(orders, trips)
         for order in range(N_ORDERS):
-            if (order == 2 and n_r == 1.0 and orders == 7) or not orders >> order & 1:
+            if (order == 2 and n_r == 1.0) or not allowed >> order & 1:
                 continue
             once = _dram_times(order, facts.reload, trips)
-            if once_only > 0 and _again(once_only, once):
+            if _again(once_only & ~bypass, once):
                 continue
             link = WIO(facts.whole[W] * once.w, facts.whole[I] * p.fetched * once.i, facts.whole[O] * (once.o - 1))
             if aim == FASTEST:
@@ -2526,6 +2671,8 @@ def _search_pixels(search, g, f, node, floor, aim):
                     stop = _stop_cycles(case, search.trial)
                 inside = Trips(p.inside, kernels.inside, inside_r, group.inside)
                 total = Trips(p.total, kernels.total, total_r, group.total)
+                if _again(once_only & bypass, _array_times(stationary, inside, total, trips, once)):
+                    continue
                 work = _work(design, facts, stationary, inside, total, trips, once, p.wires, cycles, stop)
             cost = _cost(aim, tables, work, link, ends)
             if _better(aim, best, cost):
@@ -2540,10 +2687,31 @@ def _too_slow(aim, best, cycles):
 
 
 @_inner
-def _again(operands, once):
-    """Whether one of the operands (bits) crosses the DRAM link more than once."""
-    return ((operands & BYPASS_W and once.w > 1) or (operands & BYPASS_I and once.i > 1)
-            or (operands & BYPASS_O and once.o > 1))  # fmt: skip
+def _allowed_orders(orders, trips):
+    """Bits of the DRAM orders that an option allows; any where one of its innermost groups has a single trip.
+
+    That group then is inside all loops of several trips, whatever the order.
+    """
+    free = (orders & 1 and trips.p == 1.0) or (orders & 2 and trips.k == 1.0) or (orders & 4 and trips.r == 1.0)
+    return 7 if free else orders
+
+
+@_inner
+def _once_only(case):
+    """Bits of the operands that may cross the DRAM link only once, but for those that are on chip already."""
+    operands = int(case.option[OPT_ONCE])
+    if case.variant & WEIGHTS_RESIDENT:
+        operands &= ~BYPASS_W
+    if case.variant & IN_RESIDENT:
+        operands &= ~BYPASS_I
+    return operands
+
+
+@_inner
+def _again(operands, times):
+    """Whether one of the operands (bits) moves more than once."""
+    return ((operands & BYPASS_W and times.w > 1) or (operands & BYPASS_I and times.i > 1)
+            or (operands & BYPASS_O and times.o > 1))  # fmt: skip
 
 
 @_inner
@@ -2620,7 +2788,7 @@ def _loop_tiles(search, d, taps, sizes_of_layer, n_of_layer, sizes, table):
     extent, step = layer[d], mapping[MAP_S + d]
     piece = step * mapping[MAP_R + d]
     if sizes == COMPLETE:
-        n = _critical_sizes(extent, step / taps, piece / taps, found)
+        n = _critical_sizes(search.tables, extent, step / taps, piece / taps, found)
         for i in range(n):
             _tile_record(search, d, found[i], taps, table[i])
         return n
@@ -2646,20 +2814,23 @@ def _loop_tiles(search, d, taps, sizes_of_layer, n_of_layer, sizes, table):
 
 
 @_inner
-def _critical_sizes(extent, step, piece, sizes):
+def _critical_sizes(tables, extent, step, piece, sizes):
     """Sizes of a tile that matter, largest first: of every trip count the ends, and the multiples of a step and a piece
     at its ends; of short loops and trip counts, all.  Returns how many."""
     sizes[0] = extent
     n = 1
-    while sizes[n - 1] > 1.0 and n < MAX_TILES - 8:
+    while sizes[n - 1] > 1.0:
+        if n >= MAX_TILES - 8:
+            _note_full(tables, tables.compulsory)
+            break
         high = sizes[n - 1] - 1.0
-        if extent > 16.0:  # jump to the end of the trip count of the last size
+        if extent > EVERY_SIZE:  # jump to the end of the trip count of the last size
             trips = _ceil_div(extent, sizes[n - 1])
             high = _ceil_div(extent, trips) - 1.0
         if high < 1.0:
             break
         low = _ceil_div(extent, _ceil_div(extent, high))
-        if extent <= 16.0 or high - low <= 2.0:
+        if extent <= EVERY_SIZE or high - low <= 2.0:
             size = high
             while size >= low:
                 sizes[n] = size
@@ -2702,7 +2873,7 @@ def _group_tiles(search, sizes):
     step = mapping[MAP_S + G]
     piece = step * mapping[MAP_R + G]
     if sizes == COMPLETE:
-        n = _critical_sizes(extent, step, piece, found)
+        n = _critical_sizes(tables, extent, step, piece, found)
     else:
         n = 0
         size = min(extent, piece)
@@ -2824,7 +2995,7 @@ def _axis_tiles(search, a, taps, sizes):
     extent, step = layer[d], mapping[MAP_S + d]
     piece, found = step * mapping[MAP_R + d], tables.sizes[d]
     if sizes == COMPLETE:
-        n = _critical_sizes(extent, step, piece, found)
+        n = _critical_sizes(tables, extent, step, piece, found)
     else:
         n = _step_sizes(extent, step, piece, found)
     tables.n_axis[a] = n

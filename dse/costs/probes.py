@@ -36,7 +36,7 @@ from dse.hardware.dataflow import Dataflow, SpatialOption, dataflow_named
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, MacLayer, Network, Sizes, VectorLayer
 
-N_DESIGNS = 64
+N_DESIGNS = 65
 N_FROZEN = 16
 N_ORDERED = 24
 """Designs of the probe set; those that also run frozen mappings; layers that also run in a given loop order."""
@@ -51,7 +51,9 @@ RESTRICTED = Dataflow("restricted", (
     SpatialOption(("C", "K<=2"), ("OX2", "OY"), ("W", "O"), whole_rows=True, least_dram=True, bypass=""),
     SpatialOption((), ("K",), ("O",), dram_orders=("PRK", "KPR"), once="O"),
 ))  # fmt: skip
-"""A dataflow whose options leave few mappings: sub-axes, caps and every kind of restriction."""
+PASSING = Dataflow("passing", (SpatialOption(("C",), ("K",), ("W", "O"), once="WIO"),))
+"""Dataflows whose options leave few mappings: sub-axes, caps and every kind of restriction; past the buffers only once.
+"""
 
 _REGISTER_BYTES, _KIB, _WIDTHS = (1, 2, 4, 16, 64, 300), (1, 2, 6, 32, 256), (1, 8, 32, 100)
 LEVELS: dict[str, tuple] = {
@@ -106,7 +108,7 @@ def _spread(i: int, j: int, levels: tuple) -> object:
 
 @functools.cache
 def probe_designs() -> tuple[Accelerator, ...]:
-    """The designs of the probe set, `N_DESIGNS` of them: three as written here, the others spread over `LEVELS`."""
+    """The designs of the probe set, `N_DESIGNS` of them: four as written here, the others spread over `LEVELS`."""
     roomy = dict.fromkeys(("weight_register_bytes", "input_register_bytes", "output_register_bytes"), 512)
     stopped = Accelerator(rows=32, cols=32, dataflow="weight_stationary_im2col", overlap_load=False, dram_gbps=400)
     written = (
@@ -116,10 +118,12 @@ def probe_designs() -> tuple[Accelerator, ...]:
             {"vector_lanes": 1} | {f"{x}_buffer_width_bytes": 256 for x in ("weight", "input", "output")}
         ),
     )
-    return written + tuple(
+    spread = tuple(
         Accelerator().with_parameters({name: _spread(i, j, levels) for j, (name, levels) in enumerate(LEVELS.items())})
-        for i in range(1, N_DESIGNS - 2)
+        for i in range(1, N_DESIGNS - len(written))
     )
+    small = {f"{x}_buffer_kib": 1 for x in ("weight", "input", "output")}
+    return *written, *spread, Accelerator(dataflow=PASSING, rows=8, cols=8, bypass="WIO").with_parameters(small)
 
 
 @functools.cache
@@ -173,7 +177,8 @@ def _small_network() -> Network:
     layers = (
         MacLayer("conv", "Conv", K=5, C=6, OY=3, OX=20, FY=2, FX=2, pad_x=1, IY=4, IX=19),
         MacLayer("depthwise", "Conv", G=6, OY=4, OX=3, FY=3, FX=1, stride_y=2, IY=9, IX=3),
-        MacLayer("product", "MatMul", B=2, K=7, C=40, OX=3),
+        MacLayer("product", "MatMul", B=2, K=7, C=70, OX=3),
+        MacLayer("causal", "Conv", K=2, OX=66, FX=3, pad_x=2, IX=66),
     )
     return Network("small", layers)
 
@@ -215,7 +220,7 @@ def probe_values(
     ----------
     technology : the constants.
     chosen : numbers of the designs whose mappings are searched.
-    complete : numbers of those whose mappings of three small layers are searched completely.
+    complete : numbers of those whose mappings of small layers are searched completely.
 
     Returns
     -------

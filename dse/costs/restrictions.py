@@ -29,13 +29,26 @@ def check_restrictions(
         )
 
 
+def nothing_keeps(design: Accelerator) -> str:
+    """What no mapping keeps to, where one would fit: the level, and what each option asks there."""
+    options = enumerate(dataflow_named(design.dataflow).options)
+    asks = [f"option {i} asks that {' and '.join(o.once)} cross it once" for i, o in options if o.once]
+    return f"DRAM link, {'; '.join(asks)}, and no mapping that fits the buffers does"
+
+
 def _broken(
     layer: MacLayer, design: Accelerator, mapping: Mapping, option: SpatialOption, resident: frozenset[str]
 ) -> Iterator[tuple[str, str]]:
     """Level and what is wrong there, of every restriction that does not hold."""
     if option.whole_rows and mapping.t("OX") < layer.OX:
         yield "buffers", f"whole rows of outputs, OX={layer.OX}, but the tile has OX={mapping.t('OX')}"
+    if mapping.stationary not in option.stationary:
+        wanted = " or ".join(option.stationary)
+        yield "array", f"its wires keep {wanted} stationary, but here {mapping.stationary} is"
     on_chip = {x for x, name in (("W", "weights"), ("I", "inputs")) if name in resident}
+    past = [x for x in mapping.bypass if x not in design.bypass and x not in on_chip]
+    if past:
+        yield "buffers", f"the design lets {design.bypass or 'nothing'} bypass them, but here {''.join(past)} does"
     if option.bypass is not None and (set(option.bypass) ^ set(mapping.bypass)) - on_chip:
         yield "buffers", f"{option.bypass or 'nothing'} bypasses them, but here {mapping.bypass or 'nothing'} does"
     if option.dram_orders and not any(_innermost(order[-1], layer, mapping) for order in option.dram_orders):

@@ -137,11 +137,14 @@ def _unrolled(axis: str, entries: Iterable[str]) -> tuple[Unrolled, ...]:
     entries, found = tuple(entries), []
     for entry in entries:
         read = _ENTRY.fullmatch(entry.replace(" ", "")) if isinstance(entry, str) else None
-        loop = read[1] if read else entry
-        if loop not in LOOPS:
-            form = "" if read else ", alone or as in 'K32' (a sub-axis of 32 places) or 'K<=8' (a factor of at most 8)"
-            raise ValueError(f"{axis}={entries!r}: unknown loop {loop!r}; the loops are {' '.join(LOOPS)}{form}")
-        if read and read[3]:
+        if not read or read[1] not in LOOPS:
+            what = f"unknown loop {read[1]!r}" if read else f"cannot read {entry!r}"
+            raise ValueError(
+                f"{axis}={entries!r}: {what}; write a loop, {' '.join(LOOPS)}, alone or as in 'K32' (a sub-axis of 32 "
+                "places) or 'K<=8' (a factor of at most 8)"
+            )
+        loop = read[1]
+        if read[3]:
             if int(read[3]) < 1:
                 raise ValueError(
                     f"{axis}={entries!r}: {entry!r} leaves {loop} no place; give at least 1 or leave it out"
@@ -151,6 +154,8 @@ def _unrolled(axis: str, entries: Iterable[str]) -> tuple[Unrolled, ...]:
             found.append(Unrolled(loop))
     if len({u.loop for u in found}) != len(found):
         raise ValueError(f"{axis}={entries!r}: a loop is listed twice on one axis")
+    if len(found) > 4:
+        raise ValueError(f"{axis}={entries!r}: at most four loops an axis")
     return tuple(found)
 
 

@@ -45,7 +45,7 @@ def dataflows_of(tables: Mapping[str, object]) -> dict[str, Dataflow]:
                 f"got {got}"
             )
         try:
-            found[name] = Dataflow(name, tuple(_option(option, f"option {i + 1}") for i, option in enumerate(options)))
+            found[name] = Dataflow(name, tuple(_option(option, f"option {i}") for i, option in enumerate(options)))
             own_dataflows([found[name]])
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None

@@ -216,6 +216,10 @@ class DesignSpace:
             number, X[:, i] = np.divmod(number, self.n_levels[i])
         return X
 
+    def canonical(self, X: np.ndarray) -> np.ndarray:
+        """One choice of genes for each design, (n, n_var): here every one makes a design of its own."""
+        return X
+
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """`n` different designs, uniform, genes (n, n_var)."""
         if not 0 <= n <= self.size:

@@ -42,7 +42,7 @@ BARS = 12
 
 BOUND_OF = {
     "latency_s": "latency_bound_s",
-    "makespan_s": "makespan_bound_s",
+    "makespan_s": "makespan_bound_at_places_s",
     "energy_j": "energy_bound_j",
     "area_mm2": "area_mm2",
 }

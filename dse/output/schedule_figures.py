@@ -9,13 +9,16 @@ from typing import TypedDict
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from dse.output.figure_style import BLACK, BLUE, COLUMN_IN, GREEN, GREY, ORANGE, PURPLE, RED, SKY, YELLOW, styled
 from dse.output.units import scaled
 from dse.simultaneous.co_runs import CoRun
+from dse.simultaneous.schedules import Schedule
 
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW, GREY)
 HATCHES = ("", "////", "....", "xxxx")
@@ -31,61 +34,84 @@ class _Fill(TypedDict):
 
 
 @styled
-def gantt_figure(run: CoRun) -> Figure:
-    """Layers on sub-arrays over time, the DRAM bandwidth underneath, and a mark where a request is due.
+def gantt_figure(run: CoRun, begin_s: float = 0.0, end_s: float | None = None) -> Figure:
+    """Layers on sub-arrays over time, marks for arrivals and deadlines, the DRAM bandwidth underneath.
 
-    A deadline that is missed is red; layers of a network have one colour, the width of a bar is its time.
+    A triangle marks an arrival, a dashed line a deadline, a red one a deadline that is missed; layers of a network have
+    one colour, the width of a bar is its time.
+
+    Parameters
+    ----------
+    begin_s, end_s : the window that is shown, default all of the schedule [s].
+
+    Raises ValueError where the window is empty or begins after the schedule ends.
     """
-    done = run.schedule
-    table, jobs = done.layers(), done.jobs
-    networks = list(dict.fromkeys(job.network for job in jobs))
+    done = run.schedule if end_s is None else run.schedule_until(end_s)
+    end = done.makespan_s if end_s is None else end_s
+    if not 0 <= begin_s < end:
+        raise ValueError(f"the window from {begin_s:g} s to {end:g} s is empty; the schedule ends at {end:g} s")
+    table, jobs = done.layers(), done.table
+    table = table[(table["finish_s"] > begin_s) & (table["start_s"] < end)]
+    networks = list(dict.fromkeys(jobs.networks))
     look: dict[str, _Fill] = {
         name: {"facecolor": COLOURS[i % len(COLOURS)], "hatch": HATCHES[i // len(COLOURS) % len(HATCHES)]}
         for i, name in enumerate(networks)
     }
-    arrays = done.gbps.shape[1]
-    factor, unit = scaled("s", [done.makespan_s])
+    arrays = len(done.links_gbps)
+    factor, unit = scaled("s", [end])
     figure = Figure(figsize=(2 * COLUMN_IN, 1.5 + 0.32 * arrays), layout="constrained")
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=(0.32 * arrays, 0.7))
     for (network, array), rows in table.groupby(["network", "sub_array"], sort=False):
         spans = np.column_stack([rows["start_s"], rows["finish_s"] - rows["start_s"]]) * factor
         top.broken_barh(spans, (array - 0.38, 0.76), **look[network], edgecolor="white", linewidth=0.12)
-    end = done.makespan_s
-    for job, missed in zip(jobs, done.missed, strict=True):
-        if job.deadline_s <= end * 1.02:
-            top.plot(
-                [job.deadline_s * factor] * 2, [job.sub_array - 0.46, job.sub_array + 0.46],
-                color=RED if missed else BLACK, lw=1.2, ls="-" if missed else "--",
-            )  # fmt: skip
+    marks = _marks(top, done, begin_s, end, factor)
     kind = "undivided array" if arrays == 1 else "sub-array"
     top.set_yticks(range(arrays), [kind] if arrays == 1 else [f"{kind} {a + 1}" for a in range(arrays)])
     top.set_ylim(arrays - 0.5, -0.5)
-    below.step(done.events_s * factor, np.append(done.gbps.sum(axis=1), 0), where="post", color=BLACK, lw=0.6)
-    below.fill_between(
-        done.events_s * factor, np.append(done.gbps.sum(axis=1), 0), step="post", color=GREY, alpha=0.5, lw=0
-    )
+    flow = np.append(done.gbps, 0)
+    below.step(done.events_s * factor, flow, where="post", color=BLACK, lw=0.6)
+    below.fill_between(done.events_s * factor, flow, 0, step="post", color=GREY, alpha=0.5, lw=0)
     below.axhline(done.dram_gbps, color=RED, lw=0.8, ls=":")
     below.set_ylim(0, done.dram_gbps * 1.12)
     below.set_ylabel("DRAM [GB/s]")
     below.set_xlabel(f"Time [{unit}]")
-    below.set_xlim(0, end * factor * 1.02)
-    handles = [Patch(**look[name], edgecolor="white", label=name) for name in networks]
-    marks = [top.plot([], [], color=BLACK, ls="--", lw=1.2, label="deadline")[0]]
-    marks += [top.plot([], [], color=RED, lw=1.2, label="deadline missed")[0]]
-    marks = [] if all(np.isinf(job.deadline_s) for job in jobs) else marks
-    figure.legend(handles=[*handles, *marks], loc="outside upper center", ncols=min(5, len(handles) + len(marks)))
+    room = 0.02 * (end - begin_s) if end_s is None else 0.0
+    below.set_xlim(begin_s * factor, (end + room) * factor)
+    handles = [*(Patch(**look[name], edgecolor="white", label=name) for name in networks), *marks]
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(5, len(handles)))
     return figure
+
+
+def _marks(axis: Axes, done: Schedule, begin_s: float, end_s: float, factor: float) -> list[Line2D]:
+    """Draw arrivals and deadlines; what the legend says of them."""
+    jobs, late = done.table, done.missed
+    legend: list[Line2D] = []
+    for name, times, which, colour, style in (
+        ("arrival", jobs.arrival_s, jobs.arrival_s > 0, BLACK, ""),
+        ("deadline", jobs.deadline_s, ~late, BLACK, "--"),
+        ("deadline missed", jobs.deadline_s, late, RED, "-"),
+    ):
+        marker = "" if style else "^"
+        shown = np.flatnonzero(
+            which & (times >= begin_s) & (times <= end_s * (1.02 if end_s == done.makespan_s else 1))
+        )
+        for j in shown.tolist():
+            a, x = jobs.sub_array[j], times[j] * factor
+            low, high = (a - 0.46, a + 0.46) if style else (a + 0.42, a + 0.42)
+            axis.plot([x, x], [low, high], color=colour, ls=style, lw=1.2, marker=marker, ms=3, mew=0)
+        if len(shown):
+            legend += axis.plot([], [], color=colour, ls=style, lw=1.2, marker=marker, ms=3, mew=0, label=name)
+    return legend
 
 
 @styled
 def slow_down_figure(runs: dict[str, CoRun]) -> Figure:
     """Bars of the slow-down of every network, the largest of its requests; one group a network, one bar a run."""
-    networks = list(dict.fromkeys(job.network for run in runs.values() for job in run.schedule.jobs))
+    networks = list(dict.fromkeys(stream.name for run in runs.values() for stream in run.mix.streams))
     figure = Figure(figsize=(2 * COLUMN_IN, 2.2), layout="constrained")
     axis, width, tallest = figure.subplots(), min(0.8 / len(runs), 0.3), []
     for i, (label, run) in enumerate(runs.items()):
-        slow = pd.Series(run.schedule.turnaround_s / np.array(run.alone_s))
-        worst = slow.groupby([job.network for job in run.schedule.jobs]).max()
+        worst = pd.Series(run.worst_slow_downs())
         places = np.arange(len(networks)) + (i - (len(runs) - 1) / 2) * width
         tallest.append(worst.max())
         axis.bar(places, worst.reindex(networks), width * 0.92, color=COLOURS[i % len(COLOURS)], label=label)

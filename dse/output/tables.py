@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,15 @@ from dse.runs.column_dictionary import COLUMNS, PARAMETERS
 from dse.search.exploration import Exploration
 from dse.search.pareto import knee, spread
 from dse.search.remapping import MOVED_PERCENT, Remapped
-from dse.simultaneous.co_runs import CoRun, unmet_deadlines
+from dse.simultaneous.co_runs import CoRun, unmet_deadlines, unmet_demand
+from dse.simultaneous.division import does_nothing
 from dse.simultaneous.mixes import Mix
+from dse.simultaneous.steady_state import PERCENTILES
 
 SHOWN_METRICS = (
-    "latency_s", "latency_bound_s", "makespan_s", "makespan_bound_s", "energy_j", "power_w", "area_mm2", "stp",
-    "worst_slow_down", "deadline_miss_share", "utilisation", "dram_bytes",
+    "latency_s", "latency_bound_s", "makespan_s", "makespan_bound_at_places_s", "load", "latency_p50_s",
+    "latency_p95_s", "latency_p99_s", "throughput_per_s", "energy_j", "power_w", "area_mm2", "stp", "mean_slow_down",
+    "worst_slow_down", "deadline_miss_share", "used_sub_arrays", "utilisation", "dram_bytes",
 )  # fmt: skip
 WATERFALL = {
     "ideal": "ideal: MACs / peak",
@@ -57,6 +61,32 @@ def _on_scale(run: Exploration) -> np.ndarray:
     return run.normalisation(run.front[list(run.objective_names)].to_numpy(float))
 
 
+def along_front(run: Exploration, width: int = 100) -> np.ndarray:
+    """Rows of the front that `front_table` shows, as many as there is width for."""
+    return spread(_on_scale(run), max(3, min(7, (width - 30) // 12)))
+
+
+def kept_report(designs: Iterable[int], found: Iterable[tuple[CoRun, CoRun]]) -> RenderableType:
+    """Designs of a run of several networks at the same time: as searched, at the best places, and the bound."""
+    table, seconds = (
+        _table("The same designs at the best places and in the best order that a search of each finds"),
+        0.0,
+    )
+    pairs = list(found)
+    steady = pairs[0][0].steady is not None
+    name, unit = ("load", "") if steady else ("makespan_s", "s")
+    for column in ("design", "load" if steady else "makespan", "at the best", "bound over all places", "above it"):
+        table.add_column(column, justify="right")
+    for index, (plain, best) in zip(designs, pairs, strict=True):
+        assert plain.bounds is not None and best.bounds is not None
+        bound = best.bounds.load if steady else best.bounds.makespan_s
+        least = min(plain.metrics[name], best.metrics[name])
+        texts = [quantity(x, unit) if unit else number(x) for x in (plain.metrics[name], best.metrics[name], bound)]
+        table.add_row(str(index), *texts, percent(max(0.0, round(least / bound - 1, 6))))
+        seconds += best.placed_seconds + plain.bounds.seconds + best.bounds.seconds
+    return Group(table, f"orders, places and bounds took {quantity(seconds, 's')}")
+
+
 def front_table(run: Exploration, width: int = 100) -> Table:
     """A handful of designs spread along the front, one a column: metrics, bound, gap, every varied parameter.
 
@@ -65,9 +95,8 @@ def front_table(run: Exploration, width: int = 100) -> Table:
     width : of the terminal [characters].
     """
     best, names = run.front, run.objective_names
-    on_scale = _on_scale(run)
-    which = spread(on_scale, max(3, min(7, (width - 30) // 12)))
-    chosen, at_knee = best.iloc[which], knee(on_scale)
+    which = along_front(run, width)
+    chosen, at_knee = best.iloc[which], knee(_on_scale(run))
     means = "; geometric means over the networks" if PRICES in run.texts else ""
     table = _table(
         f"{len(chosen)} of {len(best)} designs along the front, least {escape(words(names[0]))} first{means}"
@@ -83,16 +112,23 @@ def front_table(run: Exploration, width: int = 100) -> Table:
             table.add_row("latency above its bound", *(f"+{percent(gap)}" for gap in gaps))
     table.add_section()
     variables = run.manifest.get("space", {}).get("variables", PARAMETERS)
+    rows = chosen.to_dict("records")
     for name in (name for name in chosen.columns if name in variables):
-        _row(table, name, chosen[name])
+        idle = [does_nothing(name, row) for row in rows]
+        if not all(idle):
+            _row(table, name, chosen[name], idle)
     return table
 
 
-def _row(table: Table, name: str, values: Iterable) -> None:
-    """One quantity of several designs; metrics by their words, parameters by the names that `--set` takes."""
+def _row(table: Table, name: str, values: Iterable, idle: Sequence[bool] = ()) -> None:
+    """One quantity of several designs; metrics by their words, parameters by the names that `--set` takes.
+
+    A value that is `idle`, since the design does not use it, is a dash.
+    """
     values = list(values)
     if isinstance(values[0], str):
-        table.add_row(escape(name), *(escape(value).replace("_", "_\n") for value in values))
+        texts = [escape(value).replace("_", "_\n") for value in values]
+        table.add_row(escape(name), *("-" if nothing else text for text, nothing in zip_longest(texts, idle)))
         return
     if name == "utilisation":
         table.add_row("MAC utilisation", *(percent(value) for value in values))
@@ -109,10 +145,12 @@ def _row(table: Table, name: str, values: Iterable) -> None:
     factor, unit = scaled(unit_of(name), values)
     label = {
         "latency_bound_s": "lower bound of the latency",
-        "makespan_bound_s": "lower bound of the makespan",
+        "makespan_bound_at_places_s": "lower bound of the makespan at these places",
         "stp": "system throughput (STP)",
     }.get(name, escape(words(name)))
-    table.add_row(f"{label} \\[{unit}]" if unit else label, *(number(value * factor) for value in values))
+    texts = [number(value * factor) for value in values]
+    shown = ("-" if nothing else text for text, nothing in zip_longest(texts, idle))
+    table.add_row(f"{label} \\[{unit}]" if unit else label, *shown)
 
 
 def price_report(run: Exploration, width: int = 100) -> RenderableType | None:
@@ -385,43 +423,126 @@ def networks_table(rows: Iterable[tuple[str, Entry, Network]]) -> Table:
 
 
 def co_run_report(run: CoRun) -> RenderableType:
-    """A mix on a design: metrics with the bound, every stream's times, and deadlines that no order could meet."""
+    """A mix on a design: metrics beside their bounds, every stream, and deadlines that no order could meet."""
+    summary = _table(show_header=False)
+    for row in _steady_summary(run) if run.steady is not None else _batch_summary(run):
+        summary.add_row(*row)
+    lines = [run.steady.verdict] if run.steady is not None else []
+    if run.load is not None and run.load.is_too_much:
+        lines.append(f"unstable (proved): {run.load}; makespan and slow-downs grow with the mix's duration_s")
+    if run.placed is not None:
+        what = "places" if run.steady is not None else "orders and places"
+        lines.append(f"searched {run.placed.schedules} {what} in {quantity(run.placed_seconds, 's')}")
+    if run.bounds is not None:
+        lines.append(f"bound over all places in {quantity(run.bounds.seconds, 's')}")
+    if run.steady is None or run.steady.stable:
+        lines += [
+            f"{escape(name)}: due {quantity(due_s, 's')} after arrival, but no order of these layers finishes it "
+            f"before {quantity(earliest, 's')}"
+            for name, (due_s, earliest) in unmet_deadlines(run).items()
+        ]
+        lines += [escape(str(demand)) for demand in unmet_demand(run)]
+    streams = _batch_streams(run) if run.steady is None else _steady_streams(run)
+    return Group(summary, "", streams, "", *lines)
+
+
+def _batch_summary(run: CoRun) -> list[tuple[str, str, str]]:
+    """Rows of a batch: what, value, note."""
     done, found = run.schedule, run.metrics
-    summary = _table()
-    summary.show_header = False
-    gap = max(0.0, round(found["makespan_s"] / found["makespan_bound_s"] - 1, 6))
-    due = [np.isfinite(job.deadline_s) for job in done.jobs]
-    missed = f"{int(done.missed.sum())} of {sum(due)}" if any(due) else "no deadlines"
-    rate = f"{len(done.jobs)} requests, {number(found['throughput_per_s'])} a second"
-    for name, value, note in (
-        ("makespan", quantity(found["makespan_s"], "s"), rate),
-        ("lower bound", quantity(found["makespan_bound_s"], "s"), f"of any order of these layers; + {percent(gap)}"),
+    due = int(np.isfinite(done.table.deadline_s).sum())
+    missed = f"{int(done.missed.sum())} of {due}" if due else "no deadlines"
+
+    def above(bound: float, of: str) -> str:
+        return f"{of}; the schedule is {percent(max(0.0, round(found['makespan_s'] / bound - 1, 6)))} above it"
+
+    at_places = found["makespan_bound_at_places_s"]
+    rows = [
+        ("makespan", quantity(found["makespan_s"], "s"), f"{len(done.table)} requests"),
+        ("lower bound at these places", quantity(at_places, "s"), above(at_places, "of any order")),
+    ]
+    if run.bounds is not None:
+        bound = run.bounds.makespan_s
+        rows.append(("lower bound", quantity(bound, "s"), above(bound, "of any places and order")))
+    return [
+        *rows,
         ("energy", quantity(found["energy_j"], "J"), quantity(found["power_w"], "W")),
-        ("area", f"{number(found['area_mm2'])} mm²", run.division.kind(run.design)),
-        ("system throughput (STP)", number(found["stp"]), "sum of time alone / turnaround"),
+        ("area", f"{number(found['area_mm2'])} mm²", _division_words(run)),
+        ("system throughput (STP)", number(found["stp"]), "sum over streams of time alone / turnaround"),
         ("mean slow-down (ANTT)", number(found["antt"]), f"worst {number(found['worst_slow_down'])}"),
         ("fairness", number(found["fairness"]), "least / greatest progress for its priority"),
         ("deadlines missed", missed, ""),
-    ):  # fmt: skip
-        summary.add_row(name, value, note)
-    streams = _table()
-    for name in ("stream", "sub-array", "requests", "alone", "slowest turnaround", "slow-down", "missed"):
-        streams.add_column(name, justify="left" if name == "stream" else "right")
-    names = [job.network for job in done.jobs]
-    for name in dict.fromkeys(names):
-        which = [i for i, other in enumerate(names) if other == name]
-        slowest = max(which, key=lambda i: done.turnaround_s[i])
-        slow = max(done.turnaround_s[i] / run.alone_s[i] for i in which)
-        streams.add_row(
-            escape(name), str(done.jobs[which[0]].sub_array + 1), str(len(which)), quantity(run.alone_s[which[0]], "s"),
-            quantity(done.turnaround_s[slowest], "s"), number(slow), str(int(done.missed[which].sum())),
-        )  # fmt: skip
-    lines = [
-        f"{escape(name)}: due {quantity(due_s, 's')} after arrival, but no order of these layers finishes it before "
-        f"{quantity(earliest, 's')}"
-        for name, (due_s, earliest) in unmet_deadlines(run).items()
     ]
-    return Group(summary, "", streams, *([""] if lines else []), *lines)
+
+
+def _division_words(run: CoRun) -> str:
+    """Kind of division, and how many of its sub-arrays run anything."""
+    used, count = int(run.metrics["used_sub_arrays"]), run.division.sub_arrays
+    return run.division.kind(run.design) + (f"; {used} of {count} sub-arrays used" if used < count else "")
+
+
+def _steady_summary(run: CoRun) -> list[tuple[str, str, str]]:
+    """Rows of streams with rates: what, value, note."""
+    found, steady = run.metrics, run.steady
+    assert steady is not None
+    arrays = ", ".join(
+        f"{number(load)}" if not steady.stable else f"{number(load)} (busy {percent(busy)})"
+        for load, busy in zip(steady.load.sub_arrays, steady.utilisation, strict=True)
+    )
+    dram = f"busy {percent(steady.dram_utilisation)}" if steady.stable else ""
+    rows = [
+        ("load of the sub-arrays", arrays, "time needed each second"),
+        ("load of the DRAM", number(steady.load.dram), dram),
+    ]
+    if run.bounds is not None:
+        rows.append(("least load", number(run.bounds.load), "no places have less"))
+    word = "saturated throughput" if not steady.stable else "throughput"
+    rows += [
+        (word, f"{number(found['throughput_per_s'])} 1/s", f"of {number(float(steady.offered_per_s.sum()))} offered"),
+        ("power", quantity(found["power_w"], "W"), f"{quantity(found['energy_per_request_j'], 'J')} a request"),
+        ("area", f"{number(found['area_mm2'])} mm²", _division_words(run)),
+    ]
+    if not steady.stable:
+        return rows
+    due = any(stream.deadline_s or stream.fps for stream in run.mix.streams)
+    return [
+        *rows,
+        ("mean slow-down", number(found["mean_slow_down"]), f"worst {number(found['worst_slow_down'])}"),
+        ("fairness", number(found["fairness"]), "least / greatest progress for its priority"),
+        ("deadlines missed", percent(found["deadline_miss_share"]) if due else "no deadlines", ""),
+    ]
+
+
+def _batch_streams(run: CoRun) -> Table:
+    """Every stream of a batch."""
+    done, table = run.schedule, _table()
+    for name in ("stream", "sub-array", "requests", "alone", "slowest turnaround", "slow-down", "missed"):
+        table.add_column(name, justify="left" if name == "stream" else "right")
+    names, worst = np.array(done.table.networks), run.worst_slow_downs()
+    for name in dict.fromkeys(done.table.networks):
+        which = np.flatnonzero(names == name)
+        places = sorted({a + 1 for a in done.table.sub_array[which].tolist()})
+        table.add_row(
+            escape(name), ", ".join(map(str, places)), str(len(which)), quantity(run.alone_s[which[0]], "s"),
+            quantity(done.turnaround_s[which].max(), "s"), number(worst[name]), str(int(done.missed[which].sum())),
+        )  # fmt: skip
+    return table
+
+
+def _steady_streams(run: CoRun) -> Table:
+    """Every stream with a rate: percentiles, with the half width of their 95 % interval where there is one."""
+    steady, table = run.steady, _table()
+    assert steady is not None
+    latencies = [f"{p} %" for p in PERCENTILES] if steady.stable else []
+    for name in ("stream", "sub-array", "rate", "alone", *latencies, *(["slow-down"] if steady.stable else [])):
+        table.add_column(name, justify="left" if name == "stream" else "right")
+    for s, stream in enumerate(run.mix.streams):
+        cells = [escape(stream.name), str(run.where[s] + 1), f"{number(steady.offered_per_s[s])} 1/s",
+                 quantity(run.alone_s[s], "s")]  # fmt: skip
+        for value, half in zip(steady.latency_s[s], steady.interval_s[s, 1:], strict=True):
+            if latencies:
+                cells.append(quantity(value, "s") + (f" ± {quantity(half, 's')}" if half > 0 else ""))
+        table.add_row(*cells, *([number(steady.slow_down[s, 0])] if steady.stable else []))
+    return table
 
 
 def mixes_table(mixes: Iterable[Mix]) -> RenderableType:
@@ -430,11 +551,11 @@ def mixes_table(mixes: Iterable[Mix]) -> RenderableType:
     for name in ("mix", "stream", "network", "requests", "rate", "deadline", "after", "stands for"):
         table.add_column(name, justify="right" if name in ("requests", "rate", "deadline") else "left")
     for mix in mixes:
-        requests = Counter(request.stream for request in mix.requests())
         for i, stream in enumerate(mix.streams):
             due = stream.deadline_s if stream.deadline_s is not None else stream.fps and 1 / stream.fps
             table.add_row(
-                "" if i else mix.name, stream.name, str(stream.network), str(requests[i]),
+                "" if i else mix.name, stream.name, str(stream.network),
+                "without end" if stream.is_endless else str(stream.count or 1),
                 f"{number(stream.fps)} 1/s" if stream.fps else "-", quantity(due, "s") if due else "-",
                 stream.after or "", stream.stands_for,
             )  # fmt: skip

@@ -22,6 +22,7 @@ from pymoo.core.crossover import Crossover
 from pymoo.core.duplicate import DuplicateElimination
 from pymoo.core.mutation import Mutation
 from pymoo.core.population import Population
+from pymoo.core.repair import Repair
 from pymoo.core.sampling import Sampling
 from pymoo.operators.selection.tournament import TournamentSelection
 from pymoo.util.ref_dirs import get_reference_directions
@@ -96,14 +97,30 @@ class UniqueSampling(Sampling):
         self.first = first
 
     def _do(self, problem: SearchProblem, n_samples: int, *args, random_state=None, **kwargs) -> np.ndarray:
-        X = np.empty((0, problem.n_var), dtype=np.int64) if self.first is None else self.first[:n_samples]
-        sampler = UniformSampler(_levels(problem), random_state)
-        known = set(keys(X))
-        while len(X) < min(n_samples, sampler.size):
-            more = sampler.draw(n_samples - len(X))
-            more = more[[key not in known for key in keys(more)]]
-            X = np.concatenate([X, more])
+        X = np.empty((0, problem.n_var), dtype=np.int64)
+        if self.first is not None:
+            X = new_designs(problem.space.canonical(self.first), set())[:n_samples]
+        sampler, known = UniformSampler(_levels(problem), random_state), set(keys(X))
+        while len(X) < n_samples and len(drawn := sampler.draw(n_samples - len(X))):
+            X = np.concatenate([X, new_designs(problem.space.canonical(drawn), known)])
         return X
+
+
+def new_designs(X: np.ndarray, known: set[bytes]) -> np.ndarray:
+    """Rows of X that are not `known`, each once; they are known then."""
+    kept = []
+    for i, key in enumerate(keys(X)):
+        if key not in known:
+            known.add(key)
+            kept.append(i)
+    return X[kept]
+
+
+class CanonicalGenes(Repair):
+    """One choice of genes for each design, see `DesignSpace.canonical`."""
+
+    def _do(self, problem: SearchProblem, X: np.ndarray, **kwargs) -> np.ndarray:
+        return problem.space.canonical(X)
 
 
 class UniformCrossover(Crossover):
@@ -225,6 +242,7 @@ def make_algorithm(
         "crossover": UniformCrossover(),
         "mutation": StepMutation(),
         "eliminate_duplicates": SeenElimination(seen),
+        "repair": CanonicalGenes(),
     }
     if name in ("nsga3", "unsga3", "ctaea"):
         operators["ref_dirs"] = reference_directions(n_objectives, population)

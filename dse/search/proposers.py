@@ -17,7 +17,7 @@ from pymoo.util.display.display import Display
 
 from dse.hardware.space import DesignSpace
 from dse.runs.problem_protocol import Evaluated, SearchProblem
-from dse.search.genetic_operators import UniformSampler, keys, make_algorithm
+from dse.search.genetic_operators import UniformSampler, keys, make_algorithm, new_designs
 
 STALL_GENERATIONS = 50
 """Generations in a row without a new design after which a search is taken to be exhausted."""
@@ -46,12 +46,16 @@ class RandomProposer:
 
     def __init__(self, space: DesignSpace, seed: int, batch: int) -> None:
         self._sampler = UniformSampler(space.n_levels, np.random.default_rng([seed, 0x7A9D]))
+        self._canonical, self._known = space.canonical, set[bytes]()
         self.batch = batch
         self.exhausted = "every design of the space was evaluated"
 
     def ask(self, limit: int) -> np.ndarray:
         """The next designs."""
-        return self._sampler.draw(min(limit, self.batch))
+        found: list[np.ndarray] = []
+        while (n := min(limit, self.batch) - sum(map(len, found))) and len(drawn := self._sampler.draw(n)):
+            found.append(new_designs(self._canonical(drawn), self._known))
+        return np.concatenate(found) if found else self._sampler.draw(0)
 
     def tell(self, rows: Evaluated) -> None:
         """Nothing to learn."""
@@ -66,10 +70,13 @@ class WholeSpaceProposer:
         self._next = 0
 
     def ask(self, limit: int) -> np.ndarray:
-        """The next designs."""
-        stop = min(self._next + min(limit, self.batch), int(self.space.size))
-        X = np.asarray(self.space.all_designs(self._next, stop), dtype=np.int64)
-        self._next = stop
+        """The next designs; of several genes that make one design only its own, see `DesignSpace.canonical`."""
+        X = np.empty((0, self.space.n_var), dtype=np.int64)
+        while len(X) == 0 and self._next < self.space.size:
+            stop = min(self._next + min(limit, self.batch), int(self.space.size))
+            X = np.asarray(self.space.all_designs(self._next, stop), dtype=np.int64)
+            X = X[(self.space.canonical(X) == X).all(axis=1)]
+            self._next = stop
         return X
 
     def tell(self, rows: Evaluated) -> None:
@@ -130,7 +137,7 @@ class PymooProposer:
         self._infills = Population()
         self._keys: list[bytes] = []
         self._asked: list[bytes] = []
-        self._xu = problem.xu.astype(np.int64)
+        self._xu, self._canonical = problem.xu.astype(np.int64), problem.space.canonical
 
     def ask(self, limit: int) -> np.ndarray:
         """The new designs of the next generation, cut to `limit`."""
@@ -142,6 +149,9 @@ class PymooProposer:
             X = np.array([individual.X for individual in infills])
             if X.dtype != np.int64 or (X < 0).any() or (X > self._xu).any():
                 X = np.clip(np.rint(X.astype(float)), 0, self._xu).astype(np.int64)
+                infills.set("X", X)
+            if not np.array_equal(X, same := self._canonical(X)):  # of an algorithm without `CanonicalGenes`
+                X = same
                 infills.set("X", X)
             self._infills, self._keys = infills, keys(X)
             new = {key: i for i, key in reversed(list(enumerate(self._keys))) if key not in self._row}

@@ -209,6 +209,19 @@ def places_of(values: Mapping[str, Any], division: Division, streams: Sequence[s
     return [(int(values[f"place_of_{stream}"]) - 1) % division.sub_arrays for stream in streams]
 
 
+def does_nothing(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether a variable of a divided design has no effect, by the others: of a division of an undivided design, of a
+    sub-array that there is not, or a share of bandwidth that is shared."""
+    what, _, number = name.rpartition("_")
+    of_array = number.isdecimal() and what in ("columns_share", "buffers_share", "bandwidth_share", "dataflow")
+    if values.get("policy") == "time_shared":
+        return of_array or name == "sub_arrays" or name.startswith("place_of_")
+    if not of_array:
+        return False
+    shared = what == "bandwidth_share" and values.get("policy") == "shared_bandwidth"
+    return shared or int(number) > values.get("sub_arrays", int(number))
+
+
 def _whole_shares(whole: int, weights: Sequence[float]) -> np.ndarray:
     """`whole` things in proportion to `weights`, at least one each, largest remainders first, (n,) int."""
     if whole < len(weights):

@@ -1,10 +1,13 @@
-"""Mixes of networks: batches of different networks, and streams of requests with frame rates and deadlines.
+"""Mixes of networks: batches of jobs, and streams of requests with rates and deadlines.
+
+A mix whose streams all have a rate without end (`fps`, periodic or Poisson, or a trace of arrivals) has a steady state
+and is measured there, see `dse.simultaneous.steady_state`.  Any other mix is a batch: a finite list of jobs with a
+makespan.
 
 A mix in TOML; the files of those that ship are in `dse/data/mixes`::
 
     [mix]
     name = "car"
-    duration_s = 0.1                # streams with a frame rate send requests for so long
     source = "where it comes from"
 
     [streams.detector]
@@ -17,13 +20,20 @@ A mix in TOML; the files of those that ship are in `dse/data/mixes`::
     fps = 10
     after = "detector"              # each frame waits for the detector's frame that arrived last
     priority = 2
+
+    [streams.commands]
+    network = "ptb_lstm_medium"
+    fps = 3
+    arrivals = "poisson"            # default "periodic"; or trace = "times.txt" in place of fps: one time [s] a line
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from fractions import Fraction
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -36,8 +46,17 @@ from dse.networks.toml_file import check_known, read_toml
 from dse.runs.column_dictionary import name_fault
 
 DIRECTORY = Path(__file__).parents[1] / "data" / "mixes"
-MOST_REQUESTS = 10_000
-"""Of one stream."""
+MOST_REQUESTS = 1_000_000
+"""Of a mix."""
+
+ENOUGH_REQUESTS = 20_000
+"""Of a mix with Poisson arrivals, where it has no `duration_s`; a hyperperiod of no more is run whole whatever that
+says."""
+
+MOST_KEPT = 4
+"""Tables of requests that a mix keeps."""
+
+ARRIVALS = ("periodic", "poisson")
 
 
 def _is_finite(value: object) -> bool:
@@ -52,10 +71,11 @@ class Stream:
     ----------
     name : of the stream.
     network : name, path, or a `Network`.
-    count : requests that arrive together; with `fps`, requests in all.  Default 1, with `fps` those that arrive before
-        the mix's `duration_s` ends.
+    count : requests that arrive together, default 1; with `fps`, requests in all, default without end.
     fps : requests a second; None = all at once [1/s].
-    phase_s : arrival of the first [s].
+    arrivals : one of `ARRIVALS`: one request every 1 / fps, or a Poisson process of that rate, by the mix's seed.
+    trace : times of arrival, ascending, or the path of a text file with one a line [s]; in place of `fps` and `count`.
+    phase_s : arrival of the first, of a Poisson process its begin [s].
     deadline_s : time from arrival within which a request must finish; default one period, none without `fps` [s].
     priority : see `dse.simultaneous.schedules.Job`.
     after : name of a stream; each request waits for the last one of it that has arrived (before its first: for that),
@@ -75,6 +95,8 @@ class Stream:
     batch: int | None = 1
     dims: Mapping[str, int] = field(default_factory=dict)
     stands_for: str = ""
+    arrivals: str = "periodic"
+    trace: str | Path | tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         owner = f"stream {self.name!r}"
@@ -89,12 +111,75 @@ class Stream:
         whole = self.count is None or (isinstance(self.count, Integral) and not isinstance(self.count, bool))
         if not whole or (self.count is not None and self.count < 1):
             raise ValueError(f"{owner}: count must be a whole number of requests >= 1, got {self.count!r}")
-        for name in ("fps", "deadline_s", "priority"):
+        hints = {
+            "fps": "; leave it out for a job without a rate",
+            "deadline_s": ": it counts from the arrival, so a deadline before the arrival cannot be met",
+            "priority": "",
+        }
+        for name, hint in hints.items():
             value = getattr(self, name)
             if value is not None and not (_is_finite(value) and value > 0):
-                raise ValueError(f"{owner}: {name} must be positive and finite, got {value!r}")
+                raise ValueError(f"{owner}: {name} must be positive and finite, got {value!r}{hint}")
         if not (_is_finite(self.phase_s) and self.phase_s >= 0):
             raise ValueError(f"{owner}: phase_s must be finite and not negative, got {self.phase_s!r}")
+        if self.arrivals not in ARRIVALS:
+            raise ValueError(f"{owner}: arrivals must be one of {', '.join(ARRIVALS)}, got {self.arrivals!r}")
+        if self.arrivals == "poisson" and self.fps is None:
+            raise ValueError(f"{owner}: a Poisson process has a rate; give fps")
+        if self.trace is not None:
+            if self.fps is not None or self.count is not None or self.phase_s:
+                raise ValueError(f"{owner}: a trace tells every arrival; leave out fps, count and phase_s")
+            if not isinstance(self.trace, str | Path):
+                object.__setattr__(self, "trace", tuple(self.trace))
+            self.trace_s()
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether it has a rate and no last request of its own; a trace counts as a piece of such a stream."""
+        return self.trace is not None or (self.fps is not None and self.count is None)
+
+    def trace_s(self) -> np.ndarray:
+        """Arrivals of the trace, checked, (n,) [s]."""
+        owner = f"stream {self.name!r}"
+        if isinstance(self.trace, str | Path):
+            path = Path(self.trace).resolve()
+            changed = path.stat().st_mtime_ns if path.is_file() else 0
+            return _trace_of_file(str(path), changed, owner)
+        return _checked_trace(np.asarray(self.trace, float), owner)
+
+
+@functools.lru_cache(maxsize=8)
+def _trace_of_file(path: str, changed: int, owner: str) -> np.ndarray:
+    try:
+        times = np.array([float(line) for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()])
+    except OSError as error:
+        raise ValueError(f"{owner}: the trace {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"{owner}: the trace {path} must have one time in seconds a line: {error}") from None
+    return _checked_trace(times, f"{owner}: trace {path}")
+
+
+def _checked_trace(times: np.ndarray, owner: str) -> np.ndarray:
+    if times.ndim != 1 or len(times) < 2:
+        raise ValueError(f"{owner}: a trace needs two arrivals or more, got {times.size}; for one job leave it out")
+    if len(times) > MOST_REQUESTS:
+        raise ValueError(f"{owner}: a trace of {len(times):,} arrivals, more than {MOST_REQUESTS:,}; cut it")
+    if not (np.isfinite(times) & (times >= 0)).all():
+        wrong = int(np.argmax(~(np.isfinite(times) & (times >= 0))))
+        raise ValueError(
+            f"{owner}: arrival {wrong} is {times[wrong]:g} s, not a time from 0 on; shift the trace so that none is "
+            "negative"
+        )
+    back = np.flatnonzero(np.diff(times) < 0)
+    if len(back):
+        i = int(back[0]) + 1
+        raise ValueError(
+            f"{owner}: arrival {i} at {times[i]:g} s comes before arrival {i - 1} at {times[i - 1]:g} s; sort the trace"
+        )
+    if times[-1] == times[0]:
+        raise ValueError(f"{owner}: all arrivals are at {times[0]:g} s, which is no rate; give count in place of it")
+    times.setflags(write=False)
+    return times
 
 
 @dataclass(frozen=True)
@@ -107,6 +192,28 @@ class Request:
     after: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Requests:
+    """Requests of a mix as arrays, each (n,): number of the stream, arrival and deadline [s], and the number of the
+    request that each waits for, -1 = none."""
+
+    stream: np.ndarray
+    arrival_s: np.ndarray
+    deadline_s: np.ndarray
+    after: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.stream)
+
+    def by_arrival(self) -> Requests:
+        """The same, by arrival; streams that arrive together stay in their order."""
+        order = np.argsort(self.arrival_s, kind="stable")
+        place = np.empty(len(order), dtype=np.int64)
+        place[order] = np.arange(len(order))
+        after = np.where(self.after < 0, -1, place[self.after])
+        return Requests(self.stream[order], self.arrival_s[order], self.deadline_s[order], after[order])
+
+
 @dataclass(frozen=True)
 class Mix:
     """Streams that share a chip.
@@ -114,25 +221,46 @@ class Mix:
     Parameters
     ----------
     name : label.
-    streams : at least two requests in all.
-    duration_s : how long streams with a frame rate send; default: one request each [s].
+    streams : at least one that is endless, or two requests in all.
+    duration_s : window in which requests arrive [s].  Of streams with rates default as long as it takes: periodic ones
+        until the state repeats (only a window shorter than a hyperperiod of more than `ENOUGH_REQUESTS` changes that),
+        Poisson processes
+        `ENOUGH_REQUESTS`, traces to the end of the shortest.  A batch with endless streams needs it.
     source : where the mix comes from.
+    seed : of Poisson arrivals; every design of a search sees the same.
     """
 
     name: str
     streams: tuple[Stream, ...]
     duration_s: float | None = None
     source: str = ""
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise ValueError(f"the name of a mix must be a text, got {self.name!r}")
         if not isinstance(self.streams, tuple | list) or not all(isinstance(s, Stream) for s in self.streams):
             raise ValueError(f"mix {self.name!r}: streams must be a tuple of Stream, got {self.streams!r}")
+        if not self.streams:
+            raise ValueError(f"mix {self.name!r} has no streams: give at least one network")
         names = [stream.name for stream in self.streams]
         double = sorted({name for name in names if names.count(name) > 1})
         if double:
             raise ValueError(f"mix {self.name!r}: two streams are called {double[0]!r}; give each its own name")
+        self._check_dependencies(names)
+        if self.duration_s is not None and not (_is_finite(self.duration_s) and self.duration_s > 0):
+            raise ValueError(f"mix {self.name!r}: duration_s must be positive and finite, got {self.duration_s!r}")
+        if not isinstance(self.seed, Integral) or isinstance(self.seed, bool) or self.seed < 0:
+            raise ValueError(f"mix {self.name!r}: seed must be a whole number >= 0, got {self.seed!r}")
+        if not self.is_steady and sum(len(times) for times in self._arrivals(self.duration_s)) < 2:
+            raise ValueError(
+                f"mix {self.name!r} is a single request: nothing runs at the same time. Add a network or a count, or "
+                "use the problem for one network"
+            )
+        if self.is_steady:
+            self.window_s  # noqa: B018 - raises where it would be too long
+
+    def _check_dependencies(self, names: list[str]) -> None:
         for stream in self.streams:
             if stream.after is not None and stream.after not in names:
                 raise ValueError(
@@ -146,53 +274,189 @@ class Mix:
                     raise ValueError(f"mix {self.name!r}: streams wait in a circle ({circle}); remove one `after`")
                 seen.append(behind)
                 behind = self.streams[names.index(behind)].after
-        if self.duration_s is not None and not (_is_finite(self.duration_s) and self.duration_s > 0):
-            raise ValueError(f"mix {self.name!r}: duration_s must be positive and finite, got {self.duration_s!r}")
-        if len(self.requests()) < 2:
-            raise ValueError(
-                f"mix {self.name!r} is a single request: nothing runs at the same time. Add a network or a count, or "
-                "use the problem for one network"
-            )
 
-    def requests(self) -> tuple[Request, ...]:
-        """All requests, streams one after the other."""
-        arrivals = [self._arrivals(stream) for stream in self.streams]
-        first = np.concatenate([[0], np.cumsum([len(times) for times in arrivals])]).tolist()
+    @property
+    def is_steady(self) -> bool:
+        """Whether all streams are endless, so that the mix has a steady state and no makespan."""
+        return all(stream.is_endless for stream in self.streams)
+
+    @property
+    def is_periodic(self) -> bool:
+        """Whether all streams are endless and periodic."""
+        return self.is_steady and all(s.trace is None and s.arrivals == "periodic" for s in self.streams)
+
+    @functools.cached_property
+    def rates(self) -> np.ndarray:
+        """Requests a second of each endless stream, 0 of the others, (n_streams,) [1/s]; of a trace its mean."""
+        found = np.zeros(len(self.streams))
+        for s, stream in enumerate(self.streams):
+            if stream.trace is not None:
+                times = stream.trace_s()
+                found[s] = (len(times) - 1) / (times[-1] - times[0])
+            elif stream.is_endless:
+                found[s] = stream.fps
+        found.setflags(write=False)
+        return found
+
+    @functools.cached_property
+    def hyperperiod_s(self) -> Fraction | None:
+        """Least common multiple of the periods [s], exact for the decimal digits of the rates; None: not periodic."""
+        if not self.is_periodic:
+            return None
+        periods = [1 / Fraction(repr(float(stream.fps))) for stream in self.streams if stream.fps is not None]
+        return Fraction(math.lcm(*(p.numerator for p in periods)), math.gcd(*(p.denominator for p in periods)))
+
+    @functools.cached_property
+    def window_s(self) -> float | None:
+        """Window that a steady mix is looked at in, [s]; None: of whole hyperperiods, until the state repeats.
+
+        ValueError where that would be more than `MOST_REQUESTS`.
+        """
+        rate, hyperperiod = float(self.rates.sum()), self.hyperperiod_s
+        if hyperperiod is not None:
+            each = float(hyperperiod) * rate
+            if self.duration_s is not None and self.duration_s < float(hyperperiod) and each > ENOUGH_REQUESTS:
+                window = self.duration_s
+            elif each > MOST_REQUESTS:
+                raise ValueError(
+                    f"mix {self.name!r}: its streams repeat after {float(hyperperiod):.6g} s, which is "
+                    f"{each:,.0f} requests, more than {MOST_REQUESTS:,}; round the rates so that "
+                    f"their periods have a common multiple, or give a window, such as duration_s = {10_000 / rate:.3g}"
+                )
+            else:
+                return None
+        elif self.duration_s is not None:
+            window = self.duration_s
+        else:
+            ends = [float(s.trace_s()[-1]) for s in self.streams if s.trace is not None]
+            window = math.nextafter(min(ends), math.inf) if ends else ENOUGH_REQUESTS / rate
+        if (expected := self.expected(window)) > 1.1 * MOST_REQUESTS:
+            raise ValueError(
+                f"mix {self.name!r}: {window:.6g} s are {expected:,.0f} requests, more than {MOST_REQUESTS:,}; "
+                f"give a shorter window, such as duration_s = {10_000 / rate:.3g}"
+            )
+        return window
+
+    def expected(self, duration_s: float) -> float:
+        """Requests of a steady mix that arrive before a time, of Poisson processes their mean [1]."""
+        return sum(
+            float(np.searchsorted(s.trace_s(), duration_s)) if s.trace is not None
+            else max(0.0, duration_s - s.phase_s) * float(rate)
+            for s, rate in zip(self.streams, self.rates, strict=True)
+        )  # fmt: skip
+
+    def table(self, duration_s: float | None = None) -> Requests:
+        """All requests that arrive in `duration_s`, default the mix's own window, streams one after the other."""
+        return self._table(self._default_duration_s() if duration_s is None else duration_s)
+
+    def by_arrival(self, duration_s: float) -> Requests:
+        """As `table`, by arrival; kept for the next design of a search, which sees the same requests."""
+        found = self._kept.get(duration_s)  # threads share it
+        if found is None:
+            found = self._kept[duration_s] = self.table(duration_s).by_arrival()
+            for old in list(self._kept)[:-MOST_KEPT]:
+                self._kept.pop(old, None)
+        return found
+
+    @functools.cached_property
+    def _kept(self) -> dict[float, Requests]:
+        return {}
+
+    def _table(self, duration_s: float | None) -> Requests:
+        arrivals = self._arrivals(duration_s)
+        first = np.concatenate([[0], np.cumsum([len(times) for times in arrivals])])
         names = [stream.name for stream in self.streams]
-        found = []
-        for s, (stream, times) in enumerate(zip(self.streams, arrivals, strict=True)):
+        deadlines, after = [], []
+        for stream, times in zip(self.streams, arrivals, strict=True):
             period = None if stream.fps is None else 1 / stream.fps
             within = stream.deadline_s if stream.deadline_s is not None else period
-            for i, time in enumerate(times):
-                after: tuple[int, ...] = ()
-                if stream.after is not None:
-                    parent = names.index(stream.after)
-                    if self.streams[parent].fps is None:
-                        which = min(i, len(arrivals[parent]) - 1)
-                    else:
-                        which = max(0, int(np.searchsorted(arrivals[parent], time + 1e-12)) - 1)
-                    after = (first[parent] + which,)
-                found.append(Request(s, time, np.inf if within is None else time + within, after))
-        return tuple(found)
+            deadlines.append(times + (np.inf if within is None else within))
+            if stream.after is None:
+                after.append(np.full(len(times), -1))
+                continue
+            parent = names.index(stream.after)
+            if self.streams[parent].fps is None and self.streams[parent].trace is None:
+                which = np.minimum(np.arange(len(times)), len(arrivals[parent]) - 1)
+            else:
+                which = np.maximum(0, np.searchsorted(arrivals[parent], times + (1e-12 + 1e-15 * times)) - 1)
+            after.append(first[parent] + which if len(arrivals[parent]) else np.full(len(times), -1))
+        stream_of = np.repeat(np.arange(len(arrivals)), np.diff(first))
+        return Requests(stream_of, np.concatenate(arrivals), np.concatenate(deadlines), np.concatenate(after))
 
-    def _arrivals(self, stream: Stream) -> list[float]:
-        """Arrival of every request of a stream [s]."""
+    def _default_duration_s(self) -> float | None:
+        if not self.is_steady:
+            return self.duration_s
+        hyperperiod, window = self.hyperperiod_s, self.window_s
+        if window is None and hyperperiod is not None:
+            return self.duration_s or float(hyperperiod) + max(stream.phase_s for stream in self.streams)
+        return window
+
+    def arrival_law(self) -> tuple:
+        """What decides the arrivals of a steady mix, deadlines and dependencies, for a hash."""
+        streams = tuple(
+            (s.fps, s.phase_s, s.deadline_s, s.after, s.arrivals, None if s.trace is None else s.trace_s().tobytes())
+            for s in self.streams
+        )
+        return streams, self.duration_s, self.seed
+
+    def requests(self) -> tuple[Request, ...]:
+        """All requests in the mix's own window, one by one, streams one after the other."""
+        found = self.table()
+        columns = (found.stream.tolist(), found.arrival_s.tolist(), found.deadline_s.tolist(), found.after.tolist())
+        return tuple(Request(s, a, d, () if p < 0 else (p,)) for s, a, d, p in zip(*columns, strict=True))
+
+    def _arrivals(self, duration_s: float | None) -> list[np.ndarray]:
+        """Arrival of every request of each stream [s]."""
+        found = [self._arrivals_of(s, stream, duration_s) for s, stream in enumerate(self.streams)]
+        total = sum(len(times) for times in found)
+        if total > MOST_REQUESTS * 1.2:
+            raise ValueError(
+                f"mix {self.name!r} sends {total:,} requests, more than {MOST_REQUESTS:,}; make the mix shorter"
+            )
+        return found
+
+    def _arrivals_of(self, s: int, stream: Stream, duration_s: float | None) -> np.ndarray:
+        if stream.trace is not None:
+            times = stream.trace_s()
+            return times if duration_s is None else times[: np.searchsorted(times, duration_s)]
         if stream.fps is None:
             self._check_count(stream, stream.count or 1)
-            return [stream.phase_s] * (stream.count or 1)
-        count = stream.count or math.ceil(((self.duration_s or 0.0) - stream.phase_s) * stream.fps - 1e-9)
-        if count < 1:
+            return np.full(stream.count or 1, float(stream.phase_s))
+        if stream.count is None and duration_s is None:
+            raise ValueError(
+                f"mix {self.name!r}: stream {stream.name!r} has a rate and no end, and other streams are jobs that run "
+                "once; give duration_s, or the stream a count"
+            )
+        expected = stream.count or max(0.0, ((duration_s or 0.0) - stream.phase_s) * stream.fps)
+        self._check_count(stream, expected)
+        if stream.arrivals == "poisson":
+            times = self._poisson(s, stream, expected, duration_s)
+        else:
+            times = stream.phase_s + np.arange(stream.count or math.ceil(expected - 1e-9)) / stream.fps
+        if not len(times) and not self.is_steady:
             raise ValueError(
                 f"mix {self.name!r}: stream {stream.name!r} starts after {stream.phase_s:g} s and the mix lasts "
-                f"{self.duration_s or 0:g} s, so it sends nothing; make duration_s longer or give a count"
+                f"{duration_s or 0:g} s, so it sends nothing; make duration_s longer or give a count"
             )
-        self._check_count(stream, count)
-        return [stream.phase_s + i / stream.fps for i in range(count)]
+        return times
 
-    def _check_count(self, stream: Stream, count: int) -> None:
-        if count > MOST_REQUESTS:
+    def _poisson(self, s: int, stream: Stream, expected: float, duration_s: float | None) -> np.ndarray:
+        """Sums of exponential times, from a generator of this stream alone."""
+        assert stream.fps is not None
+        rng = np.random.default_rng([self.seed, s])
+        if stream.count is not None:
+            return stream.phase_s + np.cumsum(rng.exponential(1 / stream.fps, stream.count))
+        assert duration_s is not None
+        pieces = [np.array([stream.phase_s])]
+        while pieces[-1][-1] < duration_s:  # of one length, so that a longer mix begins as a shorter one
+            pieces.append(pieces[-1][-1] + np.cumsum(rng.exponential(1 / stream.fps, 4096)))
+        times = np.concatenate(pieces[1:]) if pieces[1:] else np.zeros(0)
+        return times[times < duration_s]
+
+    def _check_count(self, stream: Stream, count: float) -> None:
+        if count > MOST_REQUESTS * 1.1:
             raise ValueError(
-                f"mix {self.name!r}: stream {stream.name!r} sends {count:,} requests, more than {MOST_REQUESTS:,}; "
+                f"mix {self.name!r}: stream {stream.name!r} sends {count:,.0f} requests, more than {MOST_REQUESTS:,}; "
                 "make the mix shorter"
             )
 
@@ -215,7 +479,10 @@ class Mix:
             where = name if name in network_names() else str(Path(name).resolve())
             streams.append({f.name: getattr(stream, f.name) for f in fields(Stream)} | {"network": where})
             streams[-1]["dims"] = dict(stream.dims)
-        return {"name": self.name, "streams": streams, "duration_s": self.duration_s, "source": self.source}
+            if isinstance(stream.trace, str | Path):
+                streams[-1]["trace"] = str(Path(stream.trace).resolve())
+        own = ("name", "duration_s", "source", "seed")
+        return {"streams": streams} | {name: getattr(self, name) for name in own}
 
     @classmethod
     def from_plain(cls, content: Mapping[str, Any]) -> Mix:
@@ -241,12 +508,12 @@ class Mix:
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Mix:
-        """Read a mix from TOML, see the module's text; a network's path is relative to the file."""
+        """Read a mix from TOML, see the module's text; paths of networks and traces are relative to the file."""
         path = Path(path)
         content = read_toml(path, ("mix", "streams"))
         head, streams = content["mix"], content["streams"]
         for key in head:
-            check_known(key, ("name", "duration_s", "source"), f"{path}: [mix]:")
+            check_known(key, ("name", "duration_s", "source", "seed"), f"{path}: [mix]:")
         known = tuple(f.name for f in fields(Stream) if f.name != "name")
         found = []
         for name, entries in streams.items():
@@ -255,14 +522,19 @@ class Mix:
             for key in entries:
                 check_known(key, known, f"{path}: [streams.{name}]:")
             beside = path.parent / str(entries["network"])
-            network = str(beside) if beside.is_file() else entries["network"]
+            paths = {"network": str(beside) if beside.is_file() else entries["network"]}
+            if isinstance(entries.get("trace"), str):
+                paths["trace"] = str(path.parent / entries["trace"])
             try:
-                found.append(Stream(name, **{**entries, "network": network}))
+                found.append(Stream(name, **{**entries, **paths}))
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{path}: {error}") from error
         if not found:
             raise ValueError(f"{path}: no streams; give at least one table [streams.NAME] with a network")
-        return cls(head.get("name", path.stem), tuple(found), head.get("duration_s"), head.get("source", ""))
+        return cls(
+            head.get("name", path.stem), tuple(found), head.get("duration_s"), head.get("source", ""),
+            head.get("seed", 0),
+        )  # fmt: skip
 
 
 def mix_names() -> tuple[str, ...]:
