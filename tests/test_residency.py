@@ -30,6 +30,9 @@ from dse.costs.results import DRAM_TRAFFIC
 from dse.networks.catalogue import NETWORKS
 from dse.networks.layers import MacLayer, Network, VectorLayer, layer_graph
 from dse.networks.ordering import least_alive_order
+from dse.simultaneous.co_runs import co_run
+from dse.simultaneous.division import Division
+from dse.simultaneous.mixes import Mix, Stream
 
 TECHNOLOGY = dse.Technology()
 SMALL = dse.Accelerator(
@@ -56,6 +59,24 @@ def bits(design, network, **options):
     done = dse.evaluate(design, network, technology=TECHNOLOGY, **options)
     waterfall, energy = done.waterfall().values(), done.energy().values()
     return (done.cycles, done.energy_j, done.latency_bound_s, done.energy_bound_j, done.bound, *waterfall, *energy)
+
+
+def test_any_order_of_the_layers_gives_the_same_times_beside_another_network():
+    """Repeats belonged to the layers in the order of the file, costs to those in the order in which they run."""
+    design, halves = replace(SMALL, cols=8, input_buffer_kib=2), Division((1, 1), shared_bandwidth=False)
+    for seed in range(20):
+        rng = random.Random(seed)
+        network, other = random_network(rng, 14), random_network(rng, 5)
+        network = replace(network, layers=tuple(replace(layer, repeats=rng.randint(1, 3)) for layer in network.layers))
+        first, second = (
+            co_run(Mix("m", (Stream("a", graph), Stream("b", other))), design, halves, [0, 1])
+            for graph in (network, shuffled(network, rng))
+        )
+        assert first.metrics == second.metrics, seed
+        alone = [
+            dse.evaluate(part, graph).latency_s for part, graph in zip(halves.of(design), (network, other), strict=True)
+        ]
+        assert first.metrics["makespan_s"] == pytest.approx(max(alone), rel=1e-9), seed
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
