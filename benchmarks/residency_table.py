@@ -1,14 +1,17 @@
 """What stays on chip, in figures: order of the file, loss of the quick choice, capacity, first come, speed.
 
-Usage: python benchmarks/residency_table.py [orders] [pairs] [steps]
+Usage: python benchmarks/residency_table.py [part] [count] [seed]
+
+Without a part, all of them.
 
 - **order**: cycles, energy and bound of every network that ships in so many random orders of its layers, and of 1,000
   random graphs; they have to be equal to the bit.
 - **loss**: latency with the choice that searches use, over the proven choice, on random design-network pairs.
+- **programme**: the dynamic programme against `scipy.optimize.milp` on cost tables of random design-network pairs.
 - **capacity**: buffers doubled or the residency share raised, one at a time, on random designs and small random graphs,
   with the complete mapper and no slack: how many steps got slower.
 - **first come**: the best set against first come, first served in the order in which layers run, same model.
-- **speed**: CPU time of a design with a store, over that without.
+  With it the CPU time of a design with a store, and of the same keeping nothing.
 """
 
 from __future__ import annotations
@@ -24,11 +27,12 @@ import numpy as np
 import dse
 from dse.costs import kernels as k
 from dse.costs.kernel_rows import EFFORTS, design_rows, network_tables, parameter_columns
-from dse.costs.residency.keeper import Keeper
+from dse.costs.residency.choice import MOST_STATES, Store, choose
+from dse.costs.residency.keeper import Keeper, with_weights
 from dse.networks import NETWORKS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from residency_routes import random_network, shuffled
+from residency_routes import programme_optimum, random_network, shuffled
 
 TECHNOLOGY = dse.Technology()
 LEVELS = {
@@ -41,6 +45,7 @@ LEVELS = {
     "dram_gbps": (2, 8, 32),
 }
 """Designs, 4 lanes each: what may stay is 16 to 1,536 KiB."""
+MILP_SECONDS = 10.0
 STORED = dse.Accelerator(input_buffer_kib=512, resident_activation_fraction=0.5, dram_gbps=4)
 SMALL = dse.Accelerator(
     rows=4, cols=4, macs_per_pe=2, weight_register_bytes=8, input_register_bytes=8, output_register_bytes=16,
@@ -68,16 +73,16 @@ def cycles_of(design: dse.Accelerator, tables, effort: str = "default", sure: bo
     return float(keeper.cost(row, np.empty(0)).totals[0, k.CYCLES])
 
 
-def order(count: int) -> None:
+def order(count: int, seed: int) -> None:
     """Print the spread over random orders."""
     for name in NETWORKS:
-        network, rng = dse.load_network(name), random.Random(0)
+        network, rng = dse.load_network(name), random.Random(seed)
         found = {told(STORED, graph) for graph in [network, *(shuffled(network, rng) for _ in range(count))]}
         print(f"  order: {name:24s} {count} orders, {len(found)} result", flush=True)
     several = 0
-    for seed in range(1000):
-        network = random_network(random.Random(seed), 14)
-        several += told(SMALL, network) != told(SMALL, shuffled(network, random.Random(seed)))
+    for own in range(1000 * seed, 1000 * seed + 1000):
+        network = random_network(random.Random(own), 14)
+        several += told(SMALL, network) != told(SMALL, shuffled(network, random.Random(own)))
     print(f"  order: 1,000 random graphs, {several} with more than one result", flush=True)
 
 
@@ -87,9 +92,9 @@ def told(design: dse.Accelerator, network: dse.Network) -> tuple[float, ...]:
     return done.cycles, done.energy_j, done.latency_bound_s, done.energy_bound_j
 
 
-def loss(pairs: int) -> None:
+def loss(pairs: int, seed: int) -> None:
     """Print what the choice of searches loses."""
-    rng, tables = random.Random(1), {name: network_tables(dse.load_network(name)) for name in NETWORKS}
+    rng, tables = random.Random(seed), {name: network_tables(dse.load_network(name)) for name in NETWORKS}
     over = []
     for i in range(pairs):
         design, own = random_design(rng), tables[list(tables)[i % len(tables)]]
@@ -98,9 +103,36 @@ def loss(pairs: int) -> None:
     print(f"  loss [%]: {pairs} pairs, mean {np.mean(over):.3f}, worst {np.max(over):.2f} ({worst})", flush=True)
 
 
-def capacity(steps: int) -> None:
+def programme(pairs: int, seed: int) -> None:
+    """Print whether an integer programme finds anything better on the same cost tables."""
+    rng, tables = random.Random(seed), {name: network_tables(dse.load_network(name)) for name in NETWORKS}
+    names, solved, better = list(tables), 0, 0
+    for i in range(pairs):
+        keeper, row = keeper_of(random_design(rng), tables[names[i % len(names)]])
+        found, span, n = keeper.cost(row, np.empty(0)), keeper.spans[0], len(keeper.networks.steps)
+        bits, first, second = np.zeros(n, dtype=np.int64), *np.zeros((2, *found.cases.slots.shape))
+        k.weights_bits(row, keeper.networks, 0, n, bits)
+        lifetimes, lines = span.lifetimes._replace(base=bits), np.zeros((n, 2, 10))
+        k.vector_lines(row, keeper.networks, 0, n, lines, keeper.scratch.kernel.out)
+        wanted = with_weights(span.wanted, lifetimes)
+        k.expected_costs(row, keeper.networks, wanted, True, k.LATENCY, found.cases, first, second)
+        first = np.maximum.accumulate(first, axis=2)  # the programme may take less room than there is
+        store = Store(row[k.STORE_BYTES], row[k.ACTIVATION_BYTES], found.cases.rooms, 0.0, k.LATENCY)
+        best, _, exact = choose(
+            lifetimes, store, first, second, lines, keeper.scratch.states, MOST_STATES, np.inf, np.inf,
+            found.plan.kept, found.plan.variants, found.plan.rooms, found.plan.fill,
+        )  # fmt: skip
+        optimum = programme_optimum(lifetimes, store, first, lines, MILP_SECONDS)
+        solved += optimum is not None
+        better += optimum is not None and best > optimum * (1 + 1e-6)
+        if optimum is None or best > optimum * (1 + 1e-6):
+            print(f"    {names[i % len(names)]}: {best:.6g}, programme {optimum}, exact {exact}", flush=True)
+    print(f"  programme: {pairs} pairs, {solved} solved in {MILP_SECONDS} s each, {better} of them better", flush=True)
+
+
+def capacity(steps: int, seed: int) -> None:
     """Print how many steps to more capacity or a larger share got slower."""
-    rng, slower, worst, done = random.Random(2), 0, 0.0, 0
+    rng, slower, worst, done = random.Random(seed), 0, 0.0, 0
     while done < steps:
         network = network_tables(random_network(rng, 8))
         design = SMALL.with_parameters({"dram_gbps": rng.choice((0.5, 1, 4)), "rows": rng.choice((2, 4))})
@@ -124,10 +156,10 @@ def first_come(keeper: Keeper, row: np.ndarray, tables) -> np.ndarray:
     return kept
 
 
-def against_first_come(designs: int) -> None:
+def against_first_come(designs: int, seed: int) -> None:
     """Print what the best set saves, and the time it takes."""
     for name in ("inception_v3", "nasnet_a_large", "resnet50"):
-        rng, tables = random.Random(3), network_tables(dse.load_network(name))
+        rng, tables = random.Random(seed), network_tables(dse.load_network(name))
         saved, times = [], {"best": [], "none": []}
         for _ in range(designs):
             keeper, row = keeper_of(random_design(rng), tables)
@@ -143,12 +175,21 @@ def against_first_come(designs: int) -> None:
         print(f"  CPU [ms]: {np.mean(times['best']):.2f}, keeping nothing {np.mean(times['none']):.2f}", flush=True)
 
 
-def main(orders: str = "20", pairs: str = "200", steps: str = "2000") -> None:
+PARTS = {
+    "order": (order, 20),
+    "loss": (loss, 200),
+    "programme": (programme, 200),
+    "capacity": (capacity, 2000),
+    "first_come": (against_first_come, 200),
+}
+"""Each part of the table, and how many of what it looks at."""
+
+
+def main(part: str = "", count: str = "", seed: str = "1") -> None:
     """Print the figures."""
-    order(int(orders))
-    loss(int(pairs))
-    capacity(int(steps))
-    against_first_come(int(pairs))
+    for name, (own, default) in PARTS.items():
+        if part in ("", name):
+            own(int(count or default), int(seed))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Random networks with branches, and two routes to what stays on chip: formulas, and a walker that moves elements."""
+"""Random networks with branches, and other routes to what stays on chip: formulas, a walker that moves elements, and
+an integer programme for what stays."""
 
 from __future__ import annotations
 
@@ -7,10 +8,12 @@ import random
 from dataclasses import replace
 
 import numpy as np
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 from dse.costs import kernels as k
 from dse.costs.formulas import mapping_cost, vector_cost
 from dse.costs.mapping import Mapping
+from dse.costs.residency.choice import Lifetimes, Store
 from dse.costs.traffic import overflow
 from dse.hardware.accelerator import Accelerator
 from dse.networks.layers import Layer, MacLayer, Network, VectorLayer, layer_graph
@@ -184,3 +187,59 @@ def formula_costs(
 
 RESIDENT_COLUMNS = {"inputs": k.DRAM_I, "fused_input": k.DRAM_FUSED, "weights": k.DRAM_W}
 """DRAM traffic that is absent where the operand stays."""
+
+
+def programme_optimum(
+    lifetimes: Lifetimes, store: Store, first: np.ndarray, lines: np.ndarray, seconds: float = np.inf
+) -> float | None:
+    """The least sum of first costs by an integer programme: a case, a room and a set of found inputs for each step.
+
+    None where `seconds` are not enough to prove it.
+    """
+    n, tensors = len(lifetimes.writes), np.flatnonzero(lifetimes.places >= 0)
+    column = {int(t): i for i, t in enumerate(tensors)}
+    costs, equal, limits = [0.0] * len(tensors), [], []
+    last = {int(t): i for i in range(n) for t in lifetimes.ends[lifetimes.ends_first[i] : lifetimes.ends_first[i + 1]]}
+    written = {int(t): i for i, t in enumerate(lifetimes.writes) if t >= 0}
+    for i in range(n):
+        local = sorted({int(t) for t in lifetimes.reads[lifetimes.reads_first[i] : lifetimes.reads_first[i + 1]]}
+                       | ({int(lifetimes.writes[i])} - {-1}))  # fmt: skip
+        ways = []
+        for chosen in itertools.product((0, 1), repeat=len(local)):
+            on = {t for t, bit in zip(local, chosen, strict=True) if bit}
+            keep = int(lifetimes.writes[i]) in on
+            if lifetimes.cases[i] < 0:
+                line = lines[i, int(keep)]
+                kept = min(line[0], sum(lifetimes.sizes[t] for t in on - {int(lifetimes.writes[i])}))
+                cost = max(line[9], line[1] + kept * line[5], line[2] + kept * line[6])
+                ways.append((on, 0, cost))
+                continue
+            case = lifetimes.base[i] + (lifetimes.output_bit if keep else 0)
+            case |= sum({int(b) for b, t in zip(lifetimes.bits, lifetimes.operands[i], strict=True) if int(t) in on})
+            ways += [(on, room, first[lifetimes.cases[i], case, room]) for room in range(len(store.rooms))]
+        at = len(costs)
+        costs += [cost * lifetimes.repeats[i] for *_, cost in ways]
+        equal.append(({at + j: 1.0 for j in range(len(ways))}, 1.0))
+        for t in local:
+            equal.append(({at + j: 1.0 for j, (on, *_) in enumerate(ways) if t in on} | {column[t]: -1.0}, 0.0))
+        held = {column[t]: lifetimes.sizes[t] * store.word for t in column if written[t] <= i <= last[t]}
+        if lifetimes.in_place[i] and lifetimes.writes[i] in column:
+            ending = {int(t) for t in lifetimes.ends[lifetimes.ends_first[i] : lifetimes.ends_first[i + 1]]}
+            for j, (on, *_) in enumerate(ways):
+                if int(lifetimes.writes[i]) in on:
+                    held[at + j] = -sum(lifetimes.sizes[t] * store.word for t in on & ending)
+        limits.append((held, store.store))
+        if lifetimes.cases[i] >= 0:
+            limits.append((held | {at + j: -(store.rooms[0] - store.rooms[room])
+                                   for j, (_, room, _) in enumerate(ways)}, 0.0))  # fmt: skip
+    a = np.zeros((len(equal) + len(limits), len(costs)))
+    low, high = np.full(len(a), -np.inf), np.empty(len(a))
+    for row, (terms, value) in enumerate([*equal, *limits]):
+        for j, factor in terms.items():
+            a[row, j] += factor
+        high[row] = value
+        if row < len(equal):
+            low[row] = value
+    done = milp(np.array(costs), constraints=LinearConstraint(a, low, high), integrality=np.ones(len(costs)),
+                bounds=Bounds(0, 1), options={"mip_rel_gap": 0.0, "time_limit": seconds})  # fmt: skip
+    return float(done.fun) if done.success else None

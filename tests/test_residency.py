@@ -11,6 +11,7 @@ from residency_routes import (
     RESIDENT_COLUMNS,
     Walk,
     formula_costs,
+    programme_optimum,
     random_network,
     random_order,
     resident_of,
@@ -18,7 +19,6 @@ from residency_routes import (
     shuffled,
     stays,
 )
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 import dse
 from dse.costs import kernels as k
@@ -233,58 +233,6 @@ def test_the_choice_equals_an_enumeration_of_all_sets_on_thousands_of_random_gra
         assert list(fill) == costs[chosen][1].fill, seed
         kept_some += bool(chosen)
     assert kept_some > 1_000
-
-
-def programme_optimum(lifetimes, store, first, lines):
-    """The least sum of first costs by an integer programme: a case, a room and a set of found inputs for each step."""
-    n, tensors = len(lifetimes.writes), np.flatnonzero(lifetimes.places >= 0)
-    column = {int(t): i for i, t in enumerate(tensors)}
-    costs, equal, limits = [0.0] * len(tensors), [], []
-    last = {int(t): i for i in range(n) for t in lifetimes.ends[lifetimes.ends_first[i] : lifetimes.ends_first[i + 1]]}
-    written = {int(t): i for i, t in enumerate(lifetimes.writes) if t >= 0}
-    for i in range(n):
-        local = sorted({int(t) for t in lifetimes.reads[lifetimes.reads_first[i] : lifetimes.reads_first[i + 1]]}
-                       | ({int(lifetimes.writes[i])} - {-1}))  # fmt: skip
-        ways = []
-        for chosen in itertools.product((0, 1), repeat=len(local)):
-            on = {t for t, bit in zip(local, chosen, strict=True) if bit}
-            keep = int(lifetimes.writes[i]) in on
-            if lifetimes.cases[i] < 0:
-                line = lines[i, int(keep)]
-                kept = min(line[0], sum(lifetimes.sizes[t] for t in on - {int(lifetimes.writes[i])}))
-                cost = max(line[9], line[1] + kept * line[5], line[2] + kept * line[6])
-                ways.append((on, 0, cost))
-                continue
-            case = lifetimes.base[i] + (lifetimes.output_bit if keep else 0)
-            case |= sum({int(b) for b, t in zip(lifetimes.bits, lifetimes.operands[i], strict=True) if int(t) in on})
-            ways += [(on, room, first[lifetimes.cases[i], case, room]) for room in range(len(store.rooms))]
-        at = len(costs)
-        costs += [cost * lifetimes.repeats[i] for *_, cost in ways]
-        equal.append(({at + j: 1.0 for j in range(len(ways))}, 1.0))
-        for t in local:
-            equal.append(({at + j: 1.0 for j, (on, *_) in enumerate(ways) if t in on} | {column[t]: -1.0}, 0.0))
-        held = {column[t]: lifetimes.sizes[t] * store.word for t in column if written[t] <= i <= last[t]}
-        if lifetimes.in_place[i] and lifetimes.writes[i] in column:
-            ending = {int(t) for t in lifetimes.ends[lifetimes.ends_first[i] : lifetimes.ends_first[i + 1]]}
-            for j, (on, *_) in enumerate(ways):
-                if int(lifetimes.writes[i]) in on:
-                    held[at + j] = -sum(lifetimes.sizes[t] * store.word for t in on & ending)
-        limits.append((held, store.store))
-        if lifetimes.cases[i] >= 0:
-            limits.append((held | {at + j: -(store.rooms[0] - store.rooms[room])
-                                   for j, (_, room, _) in enumerate(ways)}, 0.0))  # fmt: skip
-    a = np.zeros((len(equal) + len(limits), len(costs)))
-    low, high = np.full(len(a), -np.inf), np.empty(len(a))
-    for row, (terms, value) in enumerate([*equal, *limits]):
-        for j, factor in terms.items():
-            a[row, j] += factor
-        high[row] = value
-        if row < len(equal):
-            low[row] = value
-    done = milp(np.array(costs), constraints=LinearConstraint(a, low, high), integrality=np.ones(len(costs)),
-                bounds=Bounds(0, 1), options={"mip_rel_gap": 0.0})  # fmt: skip
-    assert done.success
-    return done.fun
 
 
 def test_the_choice_equals_an_integer_programme_on_random_tables():

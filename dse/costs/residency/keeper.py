@@ -170,7 +170,7 @@ def _wanted(tables: NetworkTables, lifetimes: Lifetimes) -> np.ndarray:
     return wanted
 
 
-def _with_weights(wanted: np.ndarray, lifetimes: Lifetimes) -> np.ndarray:
+def with_weights(wanted: np.ndarray, lifetimes: Lifetimes) -> np.ndarray:
     """`wanted` with the variants of layers whose constant weights stay."""
     layers = np.unique(lifetimes.cases[lifetimes.base > 0])
     if not len(layers):
@@ -334,7 +334,7 @@ class _Work:
         own = self.keeper
         networks, lines = own.networks, own.scratch.lines
         k.vector_lines(self.design, networks, span.begin, span.end, lines, own.scratch.kernel.out)
-        wanted = _with_weights(span.wanted, lifetimes)
+        wanted = with_weights(span.wanted, lifetimes)
         first, second = np.zeros(self.cases.slots.shape), np.zeros(self.cases.slots.shape)
         known = self.cases._replace(slots=np.full_like(self.cases.slots, -1))  # what this network asked for
         trial = k.make_plan(networks)
