@@ -3434,7 +3434,7 @@ def expected_costs(design, networks, wanted, sure, mode, cases, first, second):
     """Fill `first`, `second` (n_layers, N_VARIANTS, n_rooms) with `_aims` of the `wanted` (n_layers, N_VARIANTS) cases.
 
     A case that was not looked at costs at least what peak arithmetic and compulsory traffic take, and what one costs
-    that keeps more or has more room (`_more_kept`).
+    that keeps more or has more room (`_more_kept`); not `sure`: and what `_less_kept` expects.
     """
     peak = design[ROWS] * design[COLS] * design[LANES]
     for index in range(networks.layers.shape[0]):
@@ -3448,11 +3448,21 @@ def expected_costs(design, networks, wanted, sure, mode, cases, first, second):
                 continue
             moved = _compulsory_bytes(Case(layer, design, design, variant))
             cycles, pj = max(macs / peak, moved / design[DRAM_BYTES_PER_CYCLE]), macs * mac_pj + moved * design[PJ_DRAM]
-            for other in range(variant, N_VARIANTS):
+            fewest = moved
+            for other in range(N_VARIANTS):
                 known = cases.slots[index, other, 0]
-                if known >= 0 and other & variant == variant and cases.results[known, OVERFLOW] == 0:
+                if known < 0 or cases.results[known, OVERFLOW] > 0:
+                    continue
+                if other & variant == variant:
                     bound_cycles, bound_pj = _more_kept(design, layer, cases.results[known], variant, other, sure)
-                    cycles, pj = max(cycles, bound_cycles), max(pj, bound_pj)
+                    if not sure:
+                        beside = moved - _compulsory_bytes(Case(layer, design, design, other))
+                        fewest = max(fewest, cases.results[known, DRAM_BYTES] + beside)
+                elif other & variant == other and not sure:
+                    bound_cycles, bound_pj = _less_kept(design, cases.results[known], variant & ~other)
+                else:
+                    continue
+                cycles, pj = max(cycles, bound_cycles), max(pj, bound_pj)
             least = cycles if mode == LATENCY else (pj if mode == ENERGY else cycles * pj)
             for room in range(cases.slots.shape[2]):
                 slot = cases.slots[index, variant, room]
@@ -3460,7 +3470,7 @@ def expected_costs(design, networks, wanted, sure, mode, cases, first, second):
                     first[index, variant, room], second[index, variant, room] = _aims(cases.results[slot], mode)
                 else:
                     first[index, variant, room] = least
-                    second[index, variant, room] = moved if mode == LATENCY else cycles
+                    second[index, variant, room] = fewest if mode == LATENCY else cycles
 
 
 @_inner
@@ -3482,6 +3492,20 @@ def _more_kept(design, layer, result, variant, other, sure):
     cycles = (written + read) / design[WIDTH_0 + int(design[BUFFER_I])]
     pj = written * design[PJ_WRITE_I] + read * design[PJ_READ_I] + cycles * design[PJ_LEAK_CYCLE]
     return (result[CYCLES] - cycles) * ROOM, (result[ENERGY_PJ] - pj) * ROOM
+
+
+@_inner
+def _less_kept(design, result, more):
+    """Cycles and energy to expect of a case that keeps `more` than one with this `result`, if it is mapped the same.
+
+    Its own best mapping may take less still.
+    """
+    saved = result[DRAM_I] if more & IN_RESIDENT else 0.0
+    saved += result[DRAM_W] if more & WEIGHTS_RESIDENT else 0.0
+    saved += result[DRAM_FUSED] if more & FUSED_RESIDENT else 0.0
+    saved += result[DRAM_O_READ] + result[DRAM_O_WRITE] if more & OUT_RESIDENT else 0.0
+    cycles = saved / design[DRAM_BYTES_PER_CYCLE]
+    return result[CYCLES] - cycles, result[ENERGY_PJ] - saved * design[PJ_DRAM] - cycles * design[PJ_LEAK_CYCLE]
 
 
 @_entry

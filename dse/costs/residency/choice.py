@@ -188,7 +188,7 @@ def choose(lifetimes, store, first, second, lines, states, width, limit, limit_o
             count = _thin(states, step, then, count, width // 2)
         now = then
     if count == 0:
-        return np.inf, np.inf, True
+        return np.inf, np.inf, exact
     best, more = states.first[now, 0], states.second[now, 0]
     for tensor in range(len(kept)):
         kept[tensor] = False

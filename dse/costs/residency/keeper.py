@@ -5,9 +5,10 @@ A share of the input buffer may hold activations from the step that writes them 
 choice (`dse.costs.residency.choice`) minimises the sum of the costs of the layers, each mapped for the case that it is
 in: what of its inputs and outputs stays, and how much room tiles have.  Cases are mapped when a choice asks for them;
 until then a lower bound stands for them.  A choice whose cases are all mapped is the best of all: nothing that looked
-cheaper is left.  With the default effort of the mapper two things are quicker.  The choice
-follows few states (`WIDTHS`), and where the port of the input buffer is no bottleneck, a case is taken to cost no less
-than one that keeps more.  `benchmarks/residency_table.py` measures what that loses.
+cheaper is left.  With the default effort of the mapper four things are quicker.  The choice
+follows few states (`WIDTHS`); where the port of the input buffer is no bottleneck, a case is taken to cost no less than
+one that keeps more; one that keeps more is taken to save no more than the DRAM traffic of what it keeps; and a choice
+with cases that are not mapped yet has to promise a share `LEAST_GAIN` to be looked at.  `benchmarks/residency_table.py` measures what that loses.
 """
 
 from __future__ import annotations
@@ -33,8 +34,11 @@ from dse.costs.residency.choice import (
 )
 from dse.costs.results import DRAM_TRAFFIC
 
-WIDTHS = (192,)
-"""States that the choice follows; where more arise, the default effort of the mapper stops at the last of these."""
+WIDTHS = (32, 192)
+"""States that the choice follows, few until their cases are mapped; the default effort of the mapper stops at the last."""
+
+LEAST_GAIN = 0.0005
+"""Share of the cost that another round of mapping cases has to promise, with the default effort [1]."""
 
 KEEP = ("best", "none")
 """What stays on chip: the best set of activations, or nothing."""
@@ -339,26 +343,31 @@ class _Work:
         known = self.cases._replace(slots=np.full_like(self.cases.slots, -1))  # what this network asked for
         trial = k.make_plan(networks)
         _, _, trial_part = self._part(number, trial)
-        asked, best, widths = np.zeros((0, 3), dtype=np.int64), (np.inf, np.inf), list(own.widths)
-        exact = False
+        best, widths, exact = (np.inf, np.inf), list(own.widths), False
         while widths:
-            self._ask(asked, known)
             k.expected_costs(self.design, networks, wanted, self.sure, own.mode, known, first, second)
             tables = first, second, lines[span.begin : span.end]
+            limit = best[0] if self.sure else best[0] * (1 - LEAST_GAIN)
             reached, _, exact = choose(
-                lifetimes, self.store, *tables, own.scratch.states, widths[0], *best, *trial_part
+                lifetimes, self.store, *tables, own.scratch.states, widths[0], limit, best[1], *trial_part
             )
-            if reached == np.inf:  # nothing is better than the best so far
-                break
-            asked = self._wanted_by(span, trial)
-            if (known.slots[tuple(asked.T)] < 0).any():
+            if reached == np.inf:  # nothing promises to be better than the best so far
+                if exact:
+                    break
+                del widths[0]
                 continue
+            asked = self._wanted_by(span, trial)
+            new = (known.slots[tuple(asked.T)] < 0).any()
+            if new:
+                self._ask(asked, known)
             self._sum(span, trial, totals)
             value = self._value(span)
             if value < best:
                 best = value
                 for mine, its in zip(part, trial_part, strict=True):
                     mine[:] = its
+            if new:
+                continue
             del widths[0]
             if exact:
                 break
