@@ -5,10 +5,14 @@ A share of the input buffer may hold activations from the step that writes them 
 choice (`dse.costs.residency.choice`) minimises the sum of the costs of the layers, each mapped for the case that it is
 in: what of its inputs and outputs stays, and how much room tiles have.  Cases are mapped when a choice asks for them;
 until then a lower bound stands for them.  A choice whose cases are all mapped is the best of all: nothing that looked
-cheaper is left.  With the default effort of the mapper four things are quicker.  The choice
-follows few states (`WIDTHS`); where the port of the input buffer is no bottleneck, a case is taken to cost no less than
-one that keeps more; one that keeps more is taken to save no more than the DRAM traffic of what it keeps; and a choice
-with cases that are not mapped yet has to promise a share `LEAST_GAIN` to be looked at.  `benchmarks/residency_table.py` measures what that loses.
+cheaper is left.  With the default effort of the mapper four things are quicker:
+
+- the choice follows few states (`WIDTHS`);
+- where the port of the input buffer is no bottleneck, a case is taken to cost no less than one that keeps more;
+- a case that keeps more is taken to save no more than the DRAM traffic of what it keeps;
+- a choice whose cases are not all mapped has to promise a share `LEAST_GAIN` to be looked at.
+
+`benchmarks/residency_table.py` measures what that loses.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ from dse.costs.residency.choice import (
 from dse.costs.results import DRAM_TRAFFIC
 
 WIDTHS = (32, 192)
-"""States that the choice follows, few until their cases are mapped; the default effort of the mapper stops at the last."""
+"""States that the choice follows, few until their cases are mapped; the default effort stops at the last of these."""
 
 LEAST_GAIN = 0.0005
 """Share of the cost that another round of mapping cases has to promise, with the default effort [1]."""
