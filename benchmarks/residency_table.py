@@ -108,7 +108,7 @@ def programme(pairs: int, seed: int) -> None:
     rng, tables = random.Random(seed), {name: network_tables(dse.load_network(name)) for name in NETWORKS}
     names, solved, better = list(tables), 0, 0
     for i in range(pairs):
-        keeper, row = keeper_of(random_design(rng), tables[names[i % len(names)]])
+        keeper, row = keeper_of(random_design(rng), tables[names[i % len(names)]], sure=True)
         found, span, n = keeper.cost(row, np.empty(0)), keeper.spans[0], len(keeper.networks.steps)
         bits, first, second = np.zeros(n, dtype=np.int64), *np.zeros((2, *found.cases.slots.shape))
         k.weights_bits(row, keeper.networks, 0, n, bits)

@@ -106,17 +106,17 @@ class States(NamedTuple):
     stamp: np.ndarray
 
 
-def make_states(n_steps: int, n_reads: int, n_tensors: int) -> States:
-    """Scratch for networks of at most so many steps, reads and tensors."""
-    two = (2, 2 * MOST_STATES)
+def make_states(n_steps: int, n_reads: int, n_tensors: int, width: int = MOST_STATES) -> States:
+    """Scratch for networks of at most so many steps, reads and tensors, and for `choose` with at most this `width`."""
+    two = (2, 2 * width)
     return States(
         np.zeros(two, np.int64),
         np.zeros(two),
         np.zeros(two),
         np.zeros(two),
         np.zeros(two),
-        np.empty((n_steps, 2 * MOST_STATES), np.int32),
-        np.empty((n_steps, 2 * MOST_STATES), np.bool_),
+        np.empty((n_steps, 2 * width), np.int32),
+        np.empty((n_steps, 2 * width), np.bool_),
         np.zeros((n_steps + 1, 2)),
         np.zeros(n_reads),
         np.zeros(n_steps),
