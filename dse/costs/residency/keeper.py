@@ -233,7 +233,8 @@ class Keeper:
     def scratch(self) -> _Scratch:
         """Arrays that are written over."""
         each = [(span.end - span.begin, len(span.lifetimes.reads), len(span.lifetimes.places)) for span in self.spans]
-        states = make_states(*map(max, zip(*each, strict=True)), width=self.widths[-1])
+        n_steps, n_reads, n_tensors = map(max, zip(*each, strict=True))
+        states = make_states(n_steps, n_reads, n_tensors, self.widths[-1])
         lines = np.zeros((len(self.networks.steps), 2, 10))
         return _Scratch(k.make_scratch(), np.empty(k.N_DESIGN), states, lines)
 
