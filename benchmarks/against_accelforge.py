@@ -37,7 +37,7 @@ from dse.networks.layers import LOOPS, OPERANDS
 
 STORED = Path(__file__).parent / "data" / "accelforge.csv"
 
-TECHNOLOGY = replace(dse.Technology.at(45), leakage_w_per_mm2=0)
+TECHNOLOGY = replace(dse.Technology.at(45), leakage_sram_w_per_mm2=0, leakage_logic_w_per_mm2=0)
 """Leakage of idle parts is counted differently by the two tools: none."""
 
 _COMMON = {
@@ -348,7 +348,8 @@ def main() -> None:
     if len(sys.argv) == 3:
         show(LAYERS[sys.argv[1]], sys.argv[2])
         return
-    with STORED.open("w", encoding="utf-8", newline="") as file:
+    part = STORED.with_suffix(".part")  # the table of before stays until the new one is whole
+    with part.open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, FIELDS, lineterminator="\n")
         table.writeheader()
         for array in ARRAYS:
@@ -357,6 +358,7 @@ def main() -> None:
                 table.writerow(row)
                 file.flush()
                 print(*(row[name] for name in FIELDS if not name.endswith("_mapping")), flush=True)
+    part.replace(STORED)
 
 
 if __name__ == "__main__":

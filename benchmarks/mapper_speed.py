@@ -17,7 +17,7 @@ import numpy as np
 
 import dse
 from dse.costs.batches import network_totals
-from dse.costs.kernel_rows import design_rows, mapper_mode, network_tables, parameter_columns
+from dse.costs.kernel_rows import EFFORTS, design_rows, mapper_mode, network_tables, parameter_columns
 from dse.hardware.dataflow import DATAFLOWS
 
 TARGET_MS = 0.5
@@ -27,7 +27,7 @@ TECHNOLOGY = dse.Technology.at(45)
 def cpu_ms(network: dse.Network, columns: dict[str, np.ndarray]) -> np.ndarray:
     """Least CPU time of three evaluations of each design [ms], (n,)."""
     rows, options = design_rows(columns, TECHNOLOGY)
-    task = (options, network_tables(network), *mapper_mode("latency", 0.0))
+    task = (options, network_tables(network), *mapper_mode("latency", 0.0), EFFORTS["default"])
     best = np.full(len(rows), np.inf)
     for _ in range(3):
         for i in range(len(rows)):

@@ -25,6 +25,8 @@ from .hardware.accelerator import Accelerator as Accelerator
 from .hardware.dataflow import DATAFLOWS as DATAFLOWS
 from .hardware.dataflow import Dataflow as Dataflow
 from .hardware.dataflow import SpatialOption as SpatialOption
+from .hardware.dram_types import DRAM_TYPES as DRAM_TYPES
+from .hardware.dram_types import DramType as DramType
 from .hardware.presets import PRESETS as PRESETS
 from .hardware.presets import preset as preset
 from .hardware.presets import preset_sources as preset_sources

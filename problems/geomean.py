@@ -97,7 +97,7 @@ class GeomeanEvaluator:
             name: geometric_mean([own[name] for own in each], self.weights) for name in AVERAGED if name in each[0]
         }
         metrics["overflow"] = sum((own["overflow"] for own in each), start=np.zeros_like(each[0]["overflow"]))
-        metrics |= {name: values for name, values in each[0].items() if name.startswith("area_")}
+        metrics |= {name: values for name, values in each[0].items() if name.startswith(("area_", "core_area_"))}
         return metrics | {
             f"{metric}_{network}": own[metric]
             for network, own in found.items()
@@ -181,7 +181,7 @@ class GeomeanDNN(AcceleratorProblem):
     def known_objectives(self) -> tuple[str, ...]:
         """Every name that `objectives` takes."""
         each = (f"{metric}_{network.name}" for metric in PER_NETWORK for network in self.networks)
-        return (*AVERAGED, "area_mm2", *DERIVED, *each)
+        return (*AVERAGED, "area_mm2", "core_area_mm2", *DERIVED, *each)
 
     def objectives(self, m: Columns) -> tuple[np.ndarray, ...]:
         """The columns named by `objective_names`."""

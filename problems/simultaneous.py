@@ -46,6 +46,7 @@ OBJECTIVES = {
     "energy_j": Column("J", "energy until the last request is done, leakage of the whole chip included"),
     "power_w": Column("W", "mean power: energy / makespan"),
     "area_mm2": Column("mm2", "area of the sub-arrays together, one DRAM interface"),
+    "core_area_mm2": Column("mm2", "the same without the DRAM interface"),
     "edp_js": Column("J s", "energy x makespan"),
     "inverse_stp": Column("1", "1 / system throughput"),
     "antt": Column("1", "average normalised turnaround time: mean over requests of turnaround / time alone"),
@@ -99,7 +100,7 @@ STEADY_MEANINGS = STEADY_OBJECTIVES | _BOTH | {
     "dram_load": Column("1", "bytes that the streams move each second / bandwidth"),
     "overload": Column("1", "offered / served requests - 1; 0 where stable"),
     "settled": Column("1", "1 where the state repeats or was measured after a warm-up, 0 where it does not settle"),
-    "throughput_per_s": Column("1/s", "requests served a second: the sum of the rates, or the saturated rate"),
+    "throughput_per_s": Column("1/s", "requests served a second: the sum of the rates, of an overload the part served"),
     "sub_array_utilisation": Column("1", f"busy share of the sub-arrays, mean{_REFUSED}"),
     "dram_utilisation": Column("1", f"busy share of the DRAM link{_REFUSED}"),
     **{f"power_{name}_w": Column("W", f"part of the power: {name}") for name in ENERGY_PARTS},
@@ -398,23 +399,21 @@ class SimultaneousDNNs(AcceleratorProblem):
         places = {f"place_of_{s.name}": f"sub-array of stream {s.name}, modulo their number" for s in self.mix.streams}
         return found | {name: Column("1", meaning) for name, meaning in places.items()}
 
-    def co_run(self, x: np.ndarray, *, bounds: bool = False, best: bool = False) -> CoRun:
-        """Schedule and metrics of one row of genes, (n_var,).
-
-        bounds : with bounds over all places; best : at the best places and in the best order that a search finds.
-        """
+    def co_run(self, x: np.ndarray, *, bounds: bool = False) -> CoRun:
+        """Schedule and metrics of one row of genes, (n_var,); `bounds`: with those over all places."""
         (found,), _ = self.evaluator.co_runs(self.space.columns(np.asarray(x)[None]))
         evaluator = self.evaluator.mix_evaluator
-        if best:
-            found = evaluator.best(found.design, found.division)
         return replace(found, bounds=evaluator.bounds(found.design, found.division)) if bounds else found
 
     def kept(self, designs: Table) -> list[tuple[CoRun, CoRun]]:
         """What a search leaves out, for designs of its tables: each as searched, and at the best places that
         `dse.simultaneous.places` finds, both with bounds over all places."""
-        return [
-            (self.co_run(x, bounds=True), self.co_run(x, bounds=True, best=True)) for x in genes_of(designs, self.space)
-        ]
+        kept = []
+        for x in genes_of(designs, self.space):
+            run = self.co_run(x, bounds=True)
+            best = self.evaluator.mix_evaluator.best(run.design, run.division)
+            kept.append((run, replace(best, bounds=run.bounds)))
+        return kept
 
     def probe_values(self) -> dict[str, np.ndarray]:
         """What the model computes on the probe set, and of a small mix, with this technology."""

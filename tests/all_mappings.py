@@ -25,7 +25,7 @@ from dse.costs import kernels as k
 from dse.costs.kernel_rows import design_rows, layer_row, parameter_columns
 from dse.costs.mapping import Mapping
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, Accelerator, buffer_groups
-from dse.hardware.dataflow import DATAFLOWS, Dataflow, SpatialOption
+from dse.hardware.dataflow import DATAFLOWS, DEFAULT_DATAFLOWS, Dataflow, SpatialOption
 from dse.hardware.technology import Technology
 from dse.networks.layers import MacLayer
 
@@ -196,9 +196,11 @@ def _enumerate(layer, design, options, variant, orders, limit, count_only, best,
     return count, fit
 
 
-def numbers_of(layer: MacLayer, design: Accelerator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def numbers_of(
+    layer: MacLayer, design: Accelerator, technology: Technology = TECHNOLOGY
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Layer row, design row and option rows of the kernel."""
-    rows, options = design_rows(parameter_columns(design), TECHNOLOGY)
+    rows, options = design_rows(parameter_columns(design), technology)
     return layer_row(layer), rows[0], options
 
 
@@ -209,7 +211,12 @@ def count_mappings(layer: MacLayer, design: Accelerator) -> float:
 
 
 def every_mapping(
-    layer: MacLayer, design: Accelerator, variant: int = 0, orders: int = 3, limit_cycles: float = np.inf
+    layer: MacLayer,
+    design: Accelerator,
+    variant: int = 0,
+    orders: int = 3,
+    limit_cycles: float = np.inf,
+    technology: Technology = TECHNOLOGY,
 ) -> dict[str, Best]:
     """The best of all mappings by objective; empty where none fits.
 
@@ -217,7 +224,7 @@ def every_mapping(
     at most so many.
     """
     best, costs = np.zeros((3, k.N_MAP)), np.full((3, 4), np.inf)
-    _, fit = _enumerate(*numbers_of(layer, design), variant, orders, limit_cycles, False, best, costs)
+    _, fit = _enumerate(*numbers_of(layer, design, technology), variant, orders, limit_cycles, False, best, costs)
     if not fit:
         return {}
     found = zip(OBJECTIVES, costs, best, strict=True)
@@ -281,7 +288,7 @@ def random_design(rng: np.random.Generator, plain: bool = False) -> Accelerator:
     def subset():
         return "".join(x for x in "WIO" if rng.random() < 0.5)
 
-    flows = [flow for name, flow in DATAFLOWS.items() if name not in ("flexible", "row_stationary_sets")]
+    flows = [DATAFLOWS[name] for name in DEFAULT_DATAFLOWS]
     values: dict = {"rows": one(1, 2, 3, 4), "cols": one(1, 2, 3, 4), "macs_per_pe": one(1, 1, 2, 3, 4)}
     values["dataflow"] = one(*flows, *flows, *OWN_DATAFLOWS)
     values["interconnect"] = one("broadcast", "broadcast", "systolic")

@@ -1,4 +1,4 @@
-"""Which lines of kernel, area and leakage the smallest probes do not reach.  A script of its own: compilation is off.
+"""Which lines of kernel, logic, area and power the smallest probes miss.  A script of its own: compilation is off.
 
 Usage: NUMBA_DISABLE_JIT=1 python tests/probe_coverage.py.  It prints the number of a line and the line, and then which
 changes of the kernel the same probes notice: a name, and the first number that changed.  A change that makes the model
@@ -18,11 +18,14 @@ DESIGNS = (19, 10, 2, 48, 4, 55, 59, 27, 3, 54, 11, 51, 64)
 NOTICING = DESIGNS[:2]
 """Those that notice a change of the model."""
 
-watched = coverage.Coverage(include=["*/dse/costs/kernels.py", "*/dse/hardware/area.py"], data_file=None)
+watched = coverage.Coverage(
+    include=["*/dse/costs/kernels.py", *(f"*/dse/hardware/{name}.py" for name in ("logic", "area", "power"))],
+    data_file=None,
+)
 watched.start()
 
 from dse.costs import kernels, probes  # noqa: E402
-from dse.hardware import area  # noqa: E402
+from dse.hardware import area, logic, power  # noqa: E402
 from dse.hardware.technology import Technology  # noqa: E402
 
 
@@ -33,7 +36,7 @@ def values_of(designs):
 
 values_of(DESIGNS)
 watched.stop()
-for module in (kernels, area):
+for module in (kernels, logic, area, power):
     source = Path(module.__file__).read_text(encoding="utf-8").split("\n")
     for number in watched.analysis2(module.__file__)[3]:
         print("unreached", Path(module.__file__).name, number, source[number - 1].strip())

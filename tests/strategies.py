@@ -15,10 +15,14 @@ from dse.costs.mapping import DRAM_ORDERS, GROUPS, Mapping
 from dse.costs.traffic import overflow
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, PORT_MODELS, Accelerator, buffer_groups
 from dse.hardware.dataflow import DATAFLOWS, Dataflow, SpatialOption, places_taken
+from dse.hardware.dram_types import DramType
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, MacLayer
 
-TECHNOLOGY = Technology()
+TECHNOLOGY = replace(Technology(), clock_gating_share=0.3, io_idle_w=0.02, vdd_v=0.9)
+"""Where every term of the energy counts."""
+
+OWN_DRAM = DramType("made up", channel_gbps=4, pj_per_bit=3, background_w_per_channel=2)
 
 RESULT_COLUMNS = {
     "cycles": k.CYCLES, "energy_pj": k.ENERGY_PJ, "ideal_cycles": k.IDEAL, "spatial_loss_cycles": k.SPATIAL_LOSS,
@@ -32,7 +36,8 @@ RESULT_COLUMNS = {
     "array_w": k.ARRAY_W, "array_i": k.ARRAY_I, "array_o_read": k.ARRAY_O_READ, "array_o_write": k.ARRAY_O_WRITE,
     "register_w": k.REGISTER_W, "register_i": k.REGISTER_I, "register_o": k.REGISTER_O, "mac_pj": k.PJ_TOTAL_MAC,
     "register_pj": k.PJ_TOTAL_REGISTER, "interconnect_pj": k.PJ_TOTAL_INTERCONNECT, "buffer_pj": k.PJ_TOTAL_BUFFER,
-    "dram_pj": k.PJ_TOTAL_DRAM, "vector_pj": k.PJ_TOTAL_VECTOR, "leakage_pj": k.PJ_TOTAL_LEAKAGE, "folds": k.FOLDS,
+    "dram_pj": k.PJ_TOTAL_DRAM, "vector_pj": k.PJ_TOTAL_VECTOR,
+    "clock_pj": k.PJ_TOTAL_CLOCK, "io_pj": k.PJ_TOTAL_IO, "leakage_pj": k.PJ_TOTAL_LEAKAGE, "folds": k.FOLDS,
     "array_cycles": k.ARRAY_CYCLES, "port_0": k.PORT_0, "port_1": k.PORT_1, "port_2": k.PORT_2,
     "dram_cycles": k.DRAM_CYCLES, "vector_cycles": k.VECTOR_CYCLES, "macs": k.MACS, "skew_cycles": k.SKEW,
     "load_cycles": k.LOAD,
@@ -124,7 +129,7 @@ def layers(draw, most_macs: int = 600, most: int = 9, depth: int = 8) -> MacLaye
     return MacLayer(
         "small", **loops, **geometry,
         static_weights=draw(st.booleans()), vector_operations=draw(st.sampled_from((0, 0, 7, 400, 9000))),
-        fused_input_elements=draw(st.sampled_from((0, 0, 40))),
+        fused_input_elements=draw(st.sampled_from((0, 0, 40))), zero_share=draw(st.sampled_from((0.0, 0.0, 0.4, 1.0))),
     )  # fmt: skip
 
 
@@ -182,9 +187,12 @@ def accelerators(draw, dataflow=None, least_bytes: int = 16, most_bytes: int = 4
         port_model=draw(st.sampled_from(PORT_MODELS)), separate_ports=draw(st.one_of(st.just(""), subsets("WIO"))),
         double_buffered=draw(subsets("WIO")), bypass=draw(subsets("WIO")),
         resident_activation_fraction=draw(st.sampled_from((0.0, 0.0, 0.25))),
-        dram_gbps=draw(st.sampled_from((0.3, 1, 3, 16, 700))), clock_ghz=draw(st.sampled_from((0.5, 1.0, 1.3))),
+        dram_gbps=draw(st.sampled_from((0.3, 1, 3, 16, 700))),
+        dram_type=draw(st.sampled_from(("", "", "HBM2", "LPDDR4", OWN_DRAM))),
+        dram_channels=draw(st.sampled_from((0.0625, 0.5, 3))), clock_ghz=draw(st.sampled_from((0.5, 1.0, 1.3))),
         weight_bits=draw(st.sampled_from((4, 8, 16))), activation_bits=draw(st.sampled_from((4, 8, 16))),
         accumulator_bits=draw(st.sampled_from((16, 20, 32))), vector_lanes=draw(st.integers(1, 16)),
+        engine_flip_flop_bits=draw(st.sampled_from((0.0, 0.0, 5000.0))),
     )  # fmt: skip
 
 

@@ -287,6 +287,45 @@ def test_networks_and_space(dse_command, files):
     assert dse_command("space", "again.toml")[1] == dse_command("space")[1]
 
 
+def test_technology_is_shown_and_written(dse_command, files):
+    code, out, _ = dse_command("technology", "28")
+    assert code == 0 and "Technology 28 nm" in out and "Types of DRAM" in out and "LPDDR5" in out and "Horowitz" in out
+    code, out, _ = dse_command("technology", "16", "--save", "mine.toml")
+    assert code == 0 and out == "wrote mine.toml\n"
+    assert dse.Technology.from_toml(files / "mine.toml") == dse.Technology.at(16)
+    (files / "cheap.toml").write_text("[technology]\nbase_nm = 16\ndram_pj_per_bit = 1\n")
+    code, out, _ = dse_command("evaluate", "small.onnx", "--node", "cheap.toml")
+    assert code == 0 and "16 nm, changed by cheap.toml" in out and "takes 1 pJ/bit" in out
+
+
+NODE_OF = {
+    "evaluate": ("small.onnx",), "explain": ("small.onnx",), "staircase": ("small.onnx", "--layer", "layer"),
+    "tune": ("small.onnx", "--parameters", "0.5", "--macs", "0.5", "--out", "tuned"), "relate": ("small.onnx",),
+    "schedule": ("pair.toml",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", NODE_OF)
+def test_every_command_of_a_design_takes_a_node_and_begins_with_that_of_a_preset(dse_command, command):
+    line = (command, *NODE_OF[command], "--design", "tpu_v1")
+    assert "28 nm, the chip's own node" in dse_command(*line)[1]
+    assert "design: preset tpu_v1; 16 nm; the chip's own node is 28 nm" in dse_command(*line, "--node", "16")[1]
+    assert "the default design; 45 nm" in dse_command(command, *NODE_OF[command])[1]
+
+
+def test_areas_with_and_without_interface_and_what_is_assumed_are_printed(dse_command, files, finished):
+    plain = "Assumed: the DRAM, of no named type, takes 8 pJ/bit; its PHY takes 0.3 mm2 per GB/s, the price at 45 nm"
+    for line in (("evaluate", "small.onnx"), ("explain", "small.onnx"), ("schedule", "pair.toml")):
+        out = dse_command(*line)[1]
+        assert plain in " ".join(out.split()) and "without" in out
+        typed = dse_command(*line, "--set", "dram_type=DDR4", "--set", "dram_channels=0.5")[1]
+        said = "Assumed: DDR4: its PHY takes 0.3 mm2 per GB/s, the price at 45 nm, for want of figures."
+        assert said in " ".join(typed.split())
+    assert plain in finished.stdout and "area without DRAM interface" in finished.stdout
+    assert "core_area_mm2" in (files / "finished" / "front.csv").read_text().splitlines()[0]
+    assert "*" in dse_command("explain", "small.onnx", "--set", "dram_gbps=1")[1]
+
+
 def test_version_and_help(dse_command):
     assert dse_command("--version")[1] == f"dse {dse.__version__}\n"
     assert "Examples:" in dse_command("explore", "--help")[1]
@@ -368,6 +407,11 @@ BAD = {
     "no such design": (("evaluate", "small.onnx", "--design", "x"), "x:knee"),
     "unknown parameter": (("evaluate", "small.onnx", "--set", "row=1"), "did you mean 'rows'"),
     "unknown parameter in a file": (("evaluate", "small.onnx", "--design", "badchip.toml"), "did you mean 'rows'"),
+    "unknown DRAM": (("evaluate", "small.onnx", "--set", "dram_type=DDR44"), "did you mean 'DDR4'?"),
+    "DRAM without energy": (("explain", "small.onnx", "--set", "dram_type=HBM2E"), "'HBM2E' lacks pj_per_bit"),
+    "DRAM and bandwidth": (("evaluate", "small.onnx", "--set", "dram_type=DDR4", "--set", "dram_gbps=1"),
+                           "leave out dram_gbps, and set dram_channels"),
+    "node between": (("evaluate", "small.onnx", "--node", "14"), "none is interpolated between them"),
     "not a number": (("evaluate", "small.onnx", "--set", "rows=many"), "rows must be a number"),
     "no value": (("evaluate", "small.onnx", "--set", "rows"), "expected parameter=value"),
     "cannot write the table": (("evaluate", "small.onnx", "--csv", "file/x.csv"), "file/x.csv"),
@@ -410,8 +454,11 @@ def test_schedule_tells_the_steady_state_and_zooms(dse_command, files):
     assert code == 0 and "unstable (proved): sub-array 1 falls" in out and "95 %" not in out
     assert "saturated throughput" in out and "slow" not in out
     assert not (files / "unstable" / "slow_downs.png").exists()
-    code, _, err = dse_command("schedule", "rates.toml", "--from", "2", "--to", "1", "--out", "no")
-    assert code == 1 and "the window from 2 s to 1 s is empty" in err
+    for window in (("--from", "2", "--to", "1"), ("--to", "nan"), ("--to", "inf"), ("--to", "-1")):
+        code, out, err = dse_command("schedule", "rates.toml", *window, "--out", "no")
+        assert code == 1 and not out and "give two times in seconds, the first one smaller" in err
+    code, _, err = dse_command("schedule", "rates.toml", "--to", "1")
+    assert code == 1 and "give --out, a directory to write it to" in err
 
 
 def test_schedule_searches_places_where_it_is_asked_or_the_batch_is_small(dse_command, files):

@@ -11,7 +11,7 @@ from strategies import TECHNOLOGY, kernel_cost
 import dse
 from dse.costs.batches import BatchEvaluator
 from dse.costs.evaluation import evaluate
-from dse.costs.formulas import mapping_cost, vector_cost
+from dse.costs.formulas import mapping_cost, pj_per_cycle, vector_cost, way_pj_per_byte
 from dse.costs.kernel_rows import parameter_columns
 from dse.costs.mapping import Mapping
 from dse.costs.results import ENERGY_PARTS, LAYER_BYTES, WATERFALL
@@ -50,8 +50,10 @@ HAND_BYTES = {
 
 
 def test_by_hand():
-    result = evaluate(BY_HAND, PRODUCT, technology=TECHNOLOGY)
-    assert result.cycles == 60 and result.latency_s == 60e-9 and result.bound == "dram"
+    mapping = Mapping({"C": 4, "K": 2}, {}, {"C": 6, "K": 3, "OX": 6})
+    result = evaluate(BY_HAND, PRODUCT, technology=TECHNOLOGY, mapping=mapping)
+    assert result.cycles == 60 == evaluate(BY_HAND, PRODUCT, technology=TECHNOLOGY).cycles
+    assert result.latency_s == 60e-9 and result.bound == "dram"
     assert result.waterfall() == {
         "ideal": 13.5, "spatial_loss": 10.5, "vector_stall": 0, "buffer_stall": 0, "dram_stall": 36, "fill_drain": 0,
     }  # fmt: skip
@@ -62,8 +64,16 @@ def test_by_hand():
     energy = result.energy()
     assert energy["mac"] == pytest.approx(108 * TECHNOLOGY.mac_energy_pj(8, 8, 32, 1) * 1e-12, rel=1e-12)
     assert energy["dram"] == pytest.approx(72 * TECHNOLOGY.dram_pj_per_byte * 1e-12, rel=1e-12)
-    assert energy["interconnect"] == pytest.approx((18 + 72 + 72 + 90) * TECHNOLOGY.bus_pj_per_byte * 1e-12, rel=1e-12)
-    assert result.energy_bound_j == pytest.approx(energy["mac"] + energy["dram"], rel=1e-12)
+    # Inputs go to 2 columns, sums come from 4 rows.
+    (w, _), (i, next_i), (o, next_o) = (way_pj_per_byte(BY_HAND, TECHNOLOGY, x) for x in "WIO")
+    crossed = 18 * w + 72 * (i + next_i) + (72 + 90) * (o + 3 * next_o)
+    assert energy["interconnect"] == pytest.approx(crossed * 1e-12, rel=1e-12)
+    # What runs with time, in the 36 cycles of the bound; the gated share of the clock in the 13.5 ideal ones anyway.
+    timed = pj_per_cycle(BY_HAND, TECHNOLOGY)
+    always = timed["clock"] + timed["io"] + timed["leakage"]
+    with_time = (36 * always + 13.5 * timed["clock_work"]) * 1e-12
+    assert energy["clock"] == pytest.approx((60 * timed["clock"] + 13.5 * timed["clock_work"]) * 1e-12, rel=1e-12)
+    assert result.energy_bound_j == pytest.approx(energy["mac"] + energy["dram"] + with_time, rel=1e-12)
     assert result.feasible and result.overflow == 0
 
 
@@ -132,7 +142,8 @@ def test_vector_layers_equal_formulas(arrangement):
         row = evaluate(design, [PRODUCT, layer], technology=TECHNOLOGY).layers.iloc[1]
         expected = vector_cost(layer, design, TECHNOLOGY, bytes_in=2 * 1_000 + 200, bytes_out=2 * 900)
         for name in ("cycles", "energy_pj", "vector_stall_cycles", "buffer_stall_cycles", "dram_stall_cycles",
-                     "bound_cycles", *(f"{part}_pj" for part in ("buffer", "dram", "vector", "leakage"))):  # fmt: skip
+                     "bound_cycles", "buffer_pj", "dram_pj", "vector_pj", "clock_pj", "io_pj",
+                     "leakage_pj"):  # fmt: skip
             assert row[name] == pytest.approx(expected[name], rel=1e-12), name
         assert row["dram_bytes"] == expected["dram_i"] + expected["dram_o_write"]
         assert row["bound"].split("_")[0] == expected["bound"].split("_")[0]
@@ -408,3 +419,13 @@ def test_what_limits_a_mapping_is_told_beside_its_bound():
     assert "limited by the DRAM link" in told["link"]
     assert "limited by the array" in told["array"] and "peak arithmetic" in told["array"]
     assert "limited by the port of buffer" in told["port"] and "(array, ports and buffer sizes)" in told["port"]
+
+
+@pytest.mark.parametrize("name", ["nvdla_256", "tpu_v1", "eyeriss_v1"])
+def test_energies_of_the_same_mappings_under_other_constants(name):
+    design, network, other = dse.preset(name), dse.load_network("mobilenet_v2"), dse.Technology.at(16)
+    done = dse.evaluate(design, network)
+    energies = done.energies_under([done.technology, other])
+    remade = dse.evaluate(design, network, technology=other, mapping=done.mappings)
+    for part, values in energies.items():
+        assert values.tolist() == pytest.approx([done.energy()[part], remade.energy()[part]], rel=1e-12)

@@ -155,6 +155,7 @@ def test_objectives_and_slack(layer, design, slack):
 @given(middle_layers, accelerators(least_bytes=16, most_bytes=400), st.data())
 def test_more_on_chip_moves_less_over_the_dram_link(layer, design, data):
     """The same mapping: keeping one more tensor on chip never adds DRAM traffic, and it may need less room."""
+    design = replace(design, dram_type="")  # what a DRAM takes with time follows the cycles, not the traffic
     mapping = data.draw(mappings(layer, design))
     kept: frozenset[str] = frozenset()
     before = kernel_cost(layer, design, mapping, kept)

@@ -10,7 +10,7 @@ import pytest
 from all_mappings import count_mappings, every_mapping, value_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from strategies import accelerators, best_row, kernel_rows, layers, mappings, residencies, variant_of
+from strategies import TECHNOLOGY, accelerators, best_row, kernel_rows, layers, mappings, residencies, variant_of
 
 import dse
 from dse.costs import kernels as k
@@ -28,11 +28,11 @@ ROUNDING = 1 + 1e-12
 
 def all_optima(layer, design, variant=0, orders=3) -> list[tuple[float, float]]:
     """(cycles, energy) of the best of all mappings for each of `OBJECTIVES`; empty where none fits."""
-    every = every_mapping(layer, design, variant, orders)
+    every = every_mapping(layer, design, variant, orders, technology=TECHNOLOGY)
     if not every:
         return []
     limit = every["latency"].cycles * 1.05 * ROUNDING  # equal but for rounding is equal
-    near = every_mapping(layer, design, variant, orders, limit)["energy"]
+    near = every_mapping(layer, design, variant, orders, limit, technology=TECHNOLOGY)["energy"]
     found = (every["latency"], near, every["energy"], every["edp"])
     return [(best.cycles, best.energy_pj) for best in found]
 
@@ -61,7 +61,7 @@ def assert_optimal(layer, design, variant=0):
                 assert value == pytest.approx(least, rel=1e-12), where
             elif effort == "complete":
                 assert out[k.CYCLES] == pytest.approx(cycles, rel=1e-12), where
-                assert out[k.ENERGY_PJ] == pytest.approx(energy, rel=1e-12), where
+                assert out[k.ENERGY_PJ] <= energy * ROUNDING, where  # less where cycles are equal but for rounding
 
 
 small_layers = layers(most_macs=60, most=6, depth=5)

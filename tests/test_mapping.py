@@ -203,6 +203,18 @@ def test_text_is_read_back(case):
     assert kernel_cost(layer, design, again) == kernel_cost(layer, design, mapping)
 
 
+def test_a_loop_of_one_trip_inside_a_sweep_changes_nothing():
+    """Columns were passed along only where the sweep was listed last, and a text does not list single trips."""
+    layer = MacLayer("l", K=4, OX=8, FX=3)
+    design = Accelerator(rows=2, cols=2, dataflow="row_stationary", weight_register_bytes=16)
+    order = ("B", "G", "K", "C", "FY", "FX", "OY", "OX")
+    mapping = Mapping({"K": 2}, {"FX": 3, "K": 2}, {d: getattr(layer, d) for d in LOOPS}, array_order=order)
+    turned = replace(mapping, array_order=("B", "G", "K", "OX", "C", "FY", "FX", "OY"))
+    again = Mapping.from_text(turned.loop_nest(layer, design))
+    cost = kernel_cost(layer, design, mapping)
+    assert kernel_cost(layer, design, turned) == kernel_cost(layer, design, again) == cost
+
+
 GOOD_TEXT = WEIGHTS_STAY.loop_nest(CONVOLUTION, Accelerator(rows=4, cols=2))
 BAD_TEXT = {
     "line 1: expected 'NAME: K=6": ("conv: ", "conv "),

@@ -1,7 +1,9 @@
 """Mixes of networks: requests, files, and bad input."""
 
+import json
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from dse.networks import network_names
@@ -101,6 +103,21 @@ def test_own_mix_from_toml(tmp_path):
         (lambda: Stream("a", TINY, trace=(1.0, 1.0)), "all arrivals are at 1 s, which is no rate; give count"),
         (lambda: Stream("a", TINY, trace=(1.0,)), "a trace needs two arrivals or more, got 1"),
         (lambda: Stream("a", TINY, trace="no_such.txt"), "no_such.txt cannot be read: No such file"),
+        (lambda: Stream("a", TINY, trace=5), "a trace must be times in seconds, or the path of a file"),
+        (lambda: Stream("a", TINY, trace=("x", 1.0)), "a trace must be times in seconds, or the path of a file"),
+        (lambda: Stream("a", TINY, trace=((1, 2), (3, 4))), "a trace must be times in seconds, or the path of a file"),
+        (lambda: Stream("a", TINY, trace="a\0b"), "is no path: embedded null byte"),
+        (lambda: Stream("a", TINY, trace=(0.0, 5e-324)), "all arrivals are at 0 s, which is no rate; give count"),
+        (lambda: Stream("a", TINY, fps=5e-324), "is a period that is no number; give a larger rate"),
+        (lambda: Stream("a", TINY, fps=10**400), "fps must be positive and finite"),
+        (
+            lambda: Mix("m", (Stream("a", TINY, fps=1e-300), Stream("b", TINY, fps=30))),
+            "which is 3e\\+301 requests",
+        ),
+        (
+            lambda: Mix("m", (Stream("a", TINY, fps=10, phase_s=1e6), Stream("b", TINY, fps=30))),
+            "stream 'a' begins after 1e\\+06 s, and the others send 30,000,0.. requests by then",
+        ),
         (lambda: Stream("a", TINY, trace=(0.0, 1.0), fps=3), "a trace tells every arrival; leave out fps"),
         (lambda: Stream("a", TINY, fps=3, arrivals="bursty"), "arrivals must be one of periodic, poisson"),
         (lambda: Stream("a", TINY, arrivals="poisson"), "a Poisson process has a rate; give fps"),
@@ -117,6 +134,13 @@ def test_own_mix_from_toml(tmp_path):
 def test_bad_mix_is_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_numbers_of_numpy_are_numbers():
+    """A rate of np.int64(30) was refused as not positive, and a count of it could not be written."""
+    given = Stream("a", "mobilenet_v2", fps=np.int64(30), priority=np.float32(2), deadline_s=np.float64(0.1))
+    mix = Mix("m", (given, Stream("b", "mobilenet_v2", count=np.int64(3))), duration_s=np.int64(2), seed=np.int64(1))
+    assert Mix.from_plain(json.loads(json.dumps(mix.plain()))) == mix and mix.streams[0].fps == 30
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import RESULT_COLUMNS, TECHNOLOGY, accelerators, kernel_cost, layers, mappings, residencies, subsets
-from walker import Buffer, bytes_moved, whole_accesses
+from walker import Buffer, Walker, bytes_moved, whole_accesses
 
 from dse.costs.evaluation import evaluate
-from dse.costs.formulas import mapping_cost
+from dse.costs.formulas import (
+    mac_energy_pj,
+    mapping_cost,
+    pj_per_cycle,
+    register_energy_pj_per_byte,
+    way_pj_per_byte,
+)
 from dse.costs.mapping import DRAM_ORDERS, Mapping
 from dse.costs.traffic import padding, tile_bytes, word_bytes
 from dse.hardware.accelerator import OPERAND_NAMES, Accelerator, buffer_groups
 from dse.hardware.space import default_space
+from dse.hardware.technology import TWO_PORTS_ENERGY_FACTOR
 from dse.networks import load_network
 from dse.networks.layers import MacLayer, Network
 
@@ -74,6 +81,62 @@ def buffers_of(design: Accelerator) -> list[Buffer]:
     return buffers
 
 
+def access_pj(design, operand: str, access: str) -> float:
+    """An access of the whole port of a buffer [pJ]: every slice of it wakes one macro."""
+    t, held = TECHNOLOGY, next(group for group in buffer_groups(design.buffers) if operand in group)
+    port, kib, banks = (
+        sum(getattr(design, f"{OPERAND_NAMES[x]}_buffer_{what}") for x in held)
+        for what in ("width_bytes", "kib", "banks")
+    )
+    slices = max(1.0, port / t.sram_slice_bytes)
+    word, macro = port / slices, min(kib * 1024 / slices, t.sram_macro_bytes)
+    base, by_size, by_word, by_banks = (
+        getattr(t, f"sram_{access}_{what}")
+        for what in ("1kib_64bit_pj", "capacity_exponent", "word_exponent", "bank_exponent")
+    )
+    ports = TWO_PORTS_ENERGY_FACTOR if any(x in design.separate_ports for x in held) else 1.0
+    at_nominal = slices * base * (macro / 1024) ** by_size * (word / 8) ** by_word * banks**by_banks * ports
+    return at_nominal * (t.vdd_v / t.nominal_vdd_v) ** 2
+
+
+def walked_energy_pj(layer, design, option, mapping, moved, got) -> dict[str, float]:
+    """Energy of what the walker counts [pJ]: each MAC that is not skipped, each word on its way to each of its takers,
+    each access of a buffer; of time by the cycles of the kernel."""
+    t, words, takers = TECHNOLOGY, word_bytes(layer, design), Walker(layer, option, mapping).takers()
+    done = moved["macs"] * (1 - layer.zero_share)
+    crossed = {"W": moved["array_w"], "I": moved["array_i"], "O": moved["array_o_read"] + moved["array_o_write"]}
+    sums = done / mapping.lanes * words["sum"]
+    reads = {"W": done * words["W"], "I": moved["macs"] * words["I"], "O": sums}
+    writes = {"W": crossed["W"] * takers["W"], "I": crossed["I"] * takers["I"], "O": sums + moved["array_o_read"]}
+    register = way = buffer = 0.0
+    for x in OPERAND_NAMES:
+        read_pj, write_pj = register_energy_pj_per_byte(design, t, x)
+        register += reads[x] * read_pj + writes[x] * write_pj
+        first_pj, next_pj = way_pj_per_byte(design, t, x)
+        way += crossed[x] * first_pj + crossed[x] * (takers[x] - 1) * next_pj
+        held = next(group for group in buffer_groups(design.buffers) if x in group)
+        port = sum(getattr(design, f"{OPERAND_NAMES[y]}_buffer_width_bytes") for y in held)
+        for access in ("read", "write"):
+            buffer += got[f"line_{x.lower()}_{access}"] / port * access_pj(design, x, access)
+    timed = pj_per_cycle(design, t)
+    return {
+        "mac_pj": done * mac_energy_pj(layer, design, t),
+        "register_pj": register,
+        "interconnect_pj": way,
+        "buffer_pj": buffer,
+        "clock_pj": got["cycles"] * timed["clock"] + moved["macs"] / design.macs_per_cycle * timed["clock_work"],
+        "io_pj": got["cycles"] / (design.clock_ghz * 1e9) * t.io_idle_w * 1e12,
+        "leakage_pj": got["cycles"] * timed["leakage"],
+    }
+
+
+def dram_prices(design: Accelerator) -> tuple[float, float]:
+    """Energy of a bit [pJ] and what the DRAM takes in any case [W]."""
+    if not design.dram_type:
+        return TECHNOLOGY.dram_pj_per_bit, 0.0
+    return design.dram_type.pj_per_bit, (design.dram_type.background_w_per_channel or 0.0) * design.dram_channels
+
+
 @settings(max_examples=450)
 @given(cases())
 def test_kernel_equals_walker(case):
@@ -87,12 +150,19 @@ def test_kernel_equals_walker(case):
         )  # fmt: skip
         expected |= {"array_cycles": walk.array_cycles, "folds": walk.folds, "macs": walk.macs}
         got = kernel_cost(layer, design, mapping, resident)
+        energy = walked_energy_pj(layer, design, option, mapping, expected, got)
+        for name, value in energy.items():
+            assert abs(got[name] - value) <= 1e-9 * got["energy_pj"], (name, got[name], value, layer, design, mapping)
         wrong = {
             name: (got[name], value)
             for name, value in expected.items()
             if got[name] != (pytest.approx(value, rel=CLOSE) if name.startswith("port") else value)
         }
         assert not wrong, (wrong, layer, design, mapping, resident)
+        moved = sum(value for name, value in expected.items() if name.startswith("dram_"))
+        price_pj, idle_w = dram_prices(design)
+        idle_pj = idle_w * 1e12 * got["cycles"] / (design.clock_ghz * 1e9)
+        assert got["dram_pj"] == pytest.approx(8 * price_pj * moved + idle_pj, rel=1e-9)
         tile = tile_bytes(layer, design, mapping)
         assert tile["W"] == walk.tile_words["W"] * words["W"]
         assert tile["O"] == walk.tile_words["O"] * words["sum"]

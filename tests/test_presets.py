@@ -12,6 +12,7 @@ PEAK_MACS = {
     "eyeriss_v1": 168, "tpu_v1": 65536, "gemmini_16x16": 256, "diannao": 256, "shidiannao": 64, "simba_pe": 1024,
     "nvdla_small": 64, "nvdla_large": 2048, "systolic": 256,
     **{f"nvdla_{n}": n for n in (32, 64, 128, 256, 512, 1024, 2048)},
+    **{f"ethos_u55_{n}": n for n in (32, 64, 128, 256)},
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 import dse
 from dse.commands.design_by_text import choose
 from dse.hardware.space import DesignSpace, default_space
-from dse.output.tables import validation_table
+from dse.output.tables import range_table, validation_table
 from dse.runs.column_dictionary import COLUMNS
 
 ROOT = Path(__file__).parents[1]
@@ -153,8 +153,8 @@ def test_size_of_the_default_space(name):
 
 def test_sizes_of_the_small_space_and_of_the_lists_that_ship():
     assert f"{dse.small_space().size:,} designs" in TEXTS["docs/exploring.md"]
-    assert len(dse.network_names()) == len(dse.PRESETS) == 16
-    assert "Sixteen networks ship" in TEXT and "Sixteen published accelerators ship" in TEXT
+    assert (len(dse.network_names()), len(dse.PRESETS)) == (16, 20)
+    assert "Sixteen networks ship" in TEXT and "Twenty published accelerators ship" in TEXT
 
 
 def test_options_named_in_the_texts_exist():
@@ -177,16 +177,22 @@ def test_commands_named_in_the_texts_exist():
             assert command in known, f"{page}: dse {command}"
 
 
+def printed_lines(table):
+    """The lines of a table that are not empty, whatever the width of its columns."""
+    console = Console(width=200)
+    with console.capture() as printed:
+        console.print(table)
+    return [" ".join(line.split()) for line in printed.get().split("\n") if line.strip()]
+
+
 def test_the_table_of_the_validation_page_is_the_one_that_is_printed():
     """Every line of `dse validate`, but for the width of its columns."""
     score = pd.read_csv(ROOT / "results" / "validation" / "score.csv").astype({"reached": object})
     score["target"] = score["target"].fillna("")
     score["reached"] = [value if isinstance(value, bool) else None for value in score["reached"]]
-    console = Console(width=200)
-    with console.capture() as printed:
-        console.print(validation_table(score))
+    rows = pd.read_csv(ROOT / "results" / "validation" / "power.csv")
     text = {" ".join(line.split()) for line in TEXTS["docs/validation.md"].split("\n")}
-    lines = [" ".join(line.split()) for line in printed.get().split("\n") if line.strip()][3:]
-    assert len(lines) > 25
+    lines = [*printed_lines(validation_table(score))[3:], *printed_lines(range_table(rows))]
+    assert len(lines) > 90
     for line in lines:
         assert line in text, line

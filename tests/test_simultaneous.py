@@ -201,6 +201,26 @@ def test_schedule_figure_shows_a_window_with_its_arrivals():
         done.schedule_until(100.0)
 
 
+def test_schedule_figure_of_an_overloaded_chip_ends_with_the_arrivals_and_shows_its_layers():
+    """It went on to the end of the backlog, and marks of misses covered all layers."""
+    mix = Mix("m", (Stream("wide", WIDE, fps=1e6), Stream("deep", DEEP, fps=1e6)))
+    done = co_run(mix, DESIGN)
+    top, below = gantt_figure(done).axes
+    last = float(done.schedule.table.arrival_s.max())
+    assert below.get_xlim()[1] == pytest.approx(1.02 * last * 1e6) and done.schedule.makespan_s > 2 * last
+    misses = [line for line in top.lines if line.get_color() == RED and len(line.get_xdata())]
+    assert len(misses) > 40 and misses[0].get_linewidth() < 0.5
+
+
+def test_legend_of_a_window_names_what_runs_in_it():
+    mix = Mix("m", (Stream("wide", WIDE), Stream("deep", DEEP, phase_s=1.0)))
+    done = co_run(mix, DESIGN)
+    for window, name in (((0.0, 1e-6), "wide"), ((1.0, 1.000001), "deep")):
+        texts = [text.get_text() for text in gantt_figure(done, *window).legends[0].get_texts()]
+        assert name in texts and len({"wide", "deep"} & set(texts)) == 1
+    assert not gantt_figure(done, 0.4, 0.5).legends
+
+
 def test_slow_down_figure_has_a_bar_a_network_and_run():
     runs = {"whole": co_run(PAIR, DESIGN), "halves": co_run(PAIR, DESIGN, Division((1, 1)))}
     (axis,) = slow_down_figure(runs).axes

@@ -63,6 +63,7 @@ def test_columns_are_the_designs():
             "dataflow",
             "interconnect",
             "buffers",
+            "dram_type",
             "port_model",
             "separate_ports",
             "double_buffered",

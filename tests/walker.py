@@ -152,7 +152,8 @@ class Walker:
         depth = {x: self.load_depth(outer, x) for x in "WIO"}
         if self.reload:
             depth |= {"W": len(outer), "I": len(outer)}
-        self.innermost = inner[-1].name
+        last = max((i for i, loop in enumerate(inner) if loop.trips > 1), default=len(inner) - 1)
+        self.innermost = inner[last].name
         stay = max(self.load_depth(outer + inner, mapping.stationary), depth[mapping.stationary])
         place: dict = {x: None for x in "WIO"}
         held: dict = {x: frozenset() for x in "WIO"}
@@ -168,7 +169,7 @@ class Walker:
                 at = {loop.name: pieces[loop.name][i] for loop, i in zip(inner, step, strict=True)}
                 here = (index + step)[:stay]
                 moves_on, stay_place = here != stay_place, here
-                self.array_step(at, held, moves_on, (index, step[:-1]))
+                self.array_step(at, held, moves_on, (index, step[:last] + step[last + 1 :]))
         self.leave_array(self.sums_in_array)
         self.drain_tile(held["O"])
         assert all(self.progress[o] == self.depth_of_sum for o in self.output_words(self.whole())), "unfinished sums"
@@ -310,6 +311,25 @@ class Walker:
         weights = set(product(at["G"], at["K"], at["C"], at["FY"], at["FX"]))
         outputs = set(product(*(at[d] for d in ("B", "G", "K", "OY", "OX"))))
         return {"W": len(weights), "I": len(inputs), "O": len(outputs)}
+
+    def takers(self) -> dict[str, float]:
+        """PEs that take each word of W and I, or give to each word of O, in a step that fills the spatial factors.
+
+        Every PE with its lanes is one place of the array; a word is taken once by each PE that multiplies with it.
+        """
+        lanes = self.mapping.lanes
+        at = {d: range(s) for d, s in zip(LOOPS, self.mapping.spatial, strict=True)}
+        of: dict[str, dict[tuple, set]] = {"W": {}, "I": {}, "O": {}}
+        for b, g, k, c, y, x, fy, fx in product(*(at[d] for d in LOOPS)):
+            pe = (b, g, k, c // lanes, y, x, fy, fx)
+            layer, row, column = self.layer, y, x
+            if not self.flat:
+                row = y * layer.stride_y + fy * layer.dilation_y
+                column = x * layer.stride_x + fx * layer.dilation_x
+            words = {"W": (g, k, c, fy, fx), "I": (b, g, c, row, column), "O": (b, g, k, y, x)}
+            for operand, word in words.items():
+                of[operand].setdefault(word, set()).add(pe)
+        return {x: sum(map(len, words.values())) / len(words) for x, words in of.items()}
 
     def new_inputs(self, at, inputs, position) -> frozenset:
         """Input words that enter the array: all, or only new columns of a sweep where neighbours pass them along."""

@@ -21,7 +21,7 @@ from dse.costs.kernel_rows import DEFAULT_SLACK, CostOptions, parameter_columns
 from dse.costs.results import ENERGY_PARTS, WATERFALL
 from dse.costs.traffic import port_width_and_banks
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, PARAMETERS, Accelerator, buffer_groups
-from dse.hardware.area import area_mm2
+from dse.hardware.area import area_blocks_mm2, core_area_mm2, sum_blocks
 from dse.hardware.technology import Technology, technology_or_default
 from dse.networks.layers import OPERANDS, MacLayer, Network, VectorLayer
 
@@ -45,7 +45,7 @@ class Advice:
     parameters : new values of `Accelerator` parameters; empty for an edit of the layer.
     loop_bounds : new loop bounds of the layer; empty for a change of the hardware.
     saved_cycles : what the change saves in that layer, all repeats (or in the network), by the model [cycles].
-    area_mm2 : what the change adds to the area [mm2].
+    area_mm2, core_area_mm2 : what the change adds to the area, and to that without the DRAM interface [mm2].
     """
 
     layer: str
@@ -54,6 +54,7 @@ class Advice:
     loop_bounds: Mapping[str, int]
     saved_cycles: float
     area_mm2: float = 0.0
+    core_area_mm2: float = 0.0
 
     def apply(self, design: Accelerator, network: Network) -> tuple[Accelerator, Network]:
         """Design and network with the change made."""
@@ -72,9 +73,9 @@ class Explanation:
     layers : one row a layer, all repeats together: cycles and their parts (which sum to them exactly), share of the
         time, utilisation, bound, MACs per DRAM byte, energy by level [pJ], idle hardware and re-reads in words.
     sensitivity : one row for every changed parameter: ``parameter, direction`` (``up``, ``down``, ``more``,
-        ``choice`` or ``step``), ``value``, ``cycles``, ``saved_cycles``, ``area_mm2`` (added), ``energy_j`` (added),
-        ``elasticity`` (relative change of the latency [s] / relative change of the parameter; NaN for choices),
-        ``feasible``.
+        ``choice`` or ``step``), ``value``, ``cycles``, ``saved_cycles``, ``area_mm2`` (added), ``core_area_mm2``
+        (added, without the DRAM interface), ``energy_j`` (added), ``elasticity`` (relative change of the latency [s] /
+        relative change of the parameter; NaN for choices), ``feasible``.
     layer_saved : cycles saved in each layer by each row of `sensitivity`, (n_changes, n_layers); NaN where infeasible.
     advice : by layer in order of time, most saved first; then the network's.
     """
@@ -235,13 +236,14 @@ def changes(design: Accelerator) -> list[Change]:
     """Every change that `explain` tries: a level up and down of each number, each choice, steps, and larger steps."""
     found: list[Change] = []
     numbers = [p.name for kind in ("count", "positive", "share") for p in PARAMETERS.values() if p.kind == kind]
+    numbers.remove("dram_gbps" if design.dram_type else "dram_channels")  # of both the one that sets the bandwidth
     for name in numbers:
         up, down = neighbours(design, name)
         found += [Change(name, "up", {name: up}), Change(name, "down", {name: down})]
         value = getattr(design, name)
         step = value + 1 if PARAMETERS[name].kind == "count" else value * (1 + STEP)
         found.append(Change(name, "step", {name: step}))
-        if name.endswith(("_buffer_kib", "_width_bytes")) or name in ("dram_gbps", "vector_lanes"):
+        if name.endswith(("_buffer_kib", "_width_bytes")) or name in ("dram_gbps", "dram_channels", "vector_lanes"):
             found += [Change(name, "more", {name: value * factor}) for factor in (4, 16)]
     reshaped = {"rows": design.rows * 2, "cols": design.cols // 2}, {"rows": design.rows // 2, "cols": design.cols * 2}
     found += [Change("array shape", "choice", shape) for shape in reshaped if 0 not in shape.values()]
@@ -306,6 +308,8 @@ def _sensitivity(
         elasticity = math.nan
         if change.direction != "choice" and isinstance(old, Real) and isinstance(new, Real) and old:
             elasticity = (latency_s / base.latency_s - 1) / (float(new) / float(old) - 1)
+        blocks = area_blocks_mm2(parameter_columns(design), base.technology)
+        added = float(sum_blocks(blocks)[0]) - base.area_mm2
         rows.append(
             {
                 "parameter": change.parameter,
@@ -314,7 +318,8 @@ def _sensitivity(
                 "cycles": total[k.CYCLES],
                 "saved_cycles": base.cycles - total[k.CYCLES],
                 "latency_s": latency_s,
-                "area_mm2": float(area_mm2(parameter_columns(design), base.technology)[0]) - base.area_mm2,
+                "area_mm2": added,
+                "core_area_mm2": float(core_area_mm2(blocks)[0]) - base.core_area_mm2,
                 "energy_j": total[k.ENERGY_PJ] * 1e-12 - base.energy_j,
                 "elasticity": elasticity,
                 "feasible": bool(total[k.OVERFLOW] == 0),
@@ -334,9 +339,9 @@ _REMEDIES = {
     "buffer_stall": ("weight_buffer_width_bytes", "input_buffer_width_bytes", "output_buffer_width_bytes",
                      "weight_buffer_banks", "input_buffer_banks", "output_buffer_banks", "separate_ports",
                      "weight_register_bytes", "input_register_bytes", "output_register_bytes", "dataflow"),
-    "dram_stall": ("dram_gbps", "weight_buffer_kib", "input_buffer_kib", "output_buffer_kib", "double_buffered",
-                   "resident_activation_fraction", "resident_weights", "buffers"),
-    "fill_drain": ("overlap_skew", "overlap_load", "interconnect", "dram_gbps", "array shape"),
+    "dram_stall": ("dram_gbps", "dram_channels", "weight_buffer_kib", "input_buffer_kib", "output_buffer_kib",
+                   "double_buffered", "resident_activation_fraction", "resident_weights", "buffers"),
+    "fill_drain": ("overlap_skew", "overlap_load", "interconnect", "dram_gbps", "dram_channels", "array shape"),
 }  # fmt: skip
 """Cause -> parameters that can remove it."""
 
@@ -374,8 +379,11 @@ def _what(change: Change, design: Accelerator) -> str:
                         for n, v in change.parameters.items())  # fmt: skip
 
 
-def _sentence(cause: str, what: str, saved: float, whole: float, area: float, where: str) -> str:
-    size = f"{area:+.3g} mm2" if area else "same area"
+def _sentence(cause: str, what: str, saved: float, whole: float, area: Sequence[float], where: str) -> str:
+    """`area` [mm2]: what is added, with the DRAM interface and without."""
+    added, core = area
+    size = f"{added:+.3g} mm2" if added else "same area"
+    size += "" if math.isclose(core, added, abs_tol=1e-9) else f", {core:+.3g} without the DRAM interface"
     return f"{cause}: {what} saves {saved:,.0f} cycles, {100 * saved / whole:.0f} % of {where} ({size})."
 
 
@@ -384,7 +392,7 @@ def _layer_advice(
 ) -> list[Advice]:
     """For every cause of a layer's losses the least change of each remedy that saves nearly all that it can."""
     advice = []
-    areas = sensitivity["area_mm2"].to_numpy()
+    areas, both = sensitivity["area_mm2"].to_numpy(), sensitivity[["area_mm2", "core_area_mm2"]].to_numpy(float)
     usable = (sensitivity["direction"] != "step").to_numpy()
     for i, (_, row) in enumerate(table.iterrows()):
         if row["cycles"] == 0:  # parts that are written side by side cost nothing
@@ -406,8 +414,9 @@ def _layer_advice(
             for j in sorted(best, key=lambda j: -saved[j, i])[:2]:
                 seen.add(tried[j].parameter)
                 words = (_cause(part, row, base), _what(tried[j], base.design))
-                text = _sentence(*words, saved[j, i], row["cycles"], areas[j], "the layer")
-                advice.append(Advice(row["layer"], text, tried[j].parameters, {}, float(saved[j, i]), float(areas[j])))
+                text = _sentence(*words, saved[j, i], row["cycles"], both[j], "the layer")
+                gain = float(saved[j, i]), *both[j].tolist()
+                advice.append(Advice(row["layer"], text, tried[j].parameters, {}, *gain))
     return advice
 
 
@@ -436,7 +445,9 @@ def _edit_advice(base: Evaluation, table: pd.DataFrame, options: CostOptions) ->
                 cause = (
                     f"{d}={bound} ends {bound % step} above a step of {step} (dse tune carries it through the graph)"
                 )
-                text = _sentence(cause, f"{d} {down} instead of {bound}", known[key], row["cycles"], 0.0, "the layer")
+                text = _sentence(
+                    cause, f"{d} {down} instead of {bound}", known[key], row["cycles"], (0, 0), "the layer"
+                )
                 advice.append(Advice(layer.name, text, {}, {d: down}, float(known[key])))
     return advice
 
@@ -465,9 +476,9 @@ def _network_advice(base: Evaluation, tried: Sequence[Change], sensitivity: pd.D
     for _, group in sensitivity[ok & (sensitivity["saved_cycles"] >= LEAST_SHARE * base.cycles)].groupby("parameter"):
         most = group["saved_cycles"].max()
         j = group[group["saved_cycles"] >= 0.9 * most]["area_mm2"].idxmin()
-        saved, area = (float(sensitivity.loc[j, name]) for name in ("saved_cycles", "area_mm2"))
+        saved, *area = (float(sensitivity.loc[j, name]) for name in ("saved_cycles", "area_mm2", "core_area_mm2"))
         text = _sentence("network", _what(tried[j], base.design), saved, base.cycles, area, "the network")
-        advice.append(Advice("", text, tried[j].parameters, {}, saved, area))
+        advice.append(Advice("", text, tried[j].parameters, {}, saved, *area))
     return sorted(advice, key=lambda a: -a.saved_cycles)
 
 

@@ -65,9 +65,8 @@ def choices(design: Accelerator) -> list[tuple[str, str, Accelerator]]:
     for name, shares in SPLITS.items():
         sizes = dict(zip(("weight", "input", "output"), shares, strict=True))
         try_out("buffers", name, {f"{x}_buffer_kib": total * share / 4 for x, share in sizes.items()})
-    for gbps in (design.dram_gbps * f for f in (0.25, 0.5, 1, 2, 4, 8)):
-        try_out("bandwidth", f"{gbps:g} GB/s", {"dram_gbps": gbps})
-    return found
+    links = [design.dram_gbps * f for f in (0.25, 0.5, 1, 2, 4, 8)]
+    return found + [("bandwidth", f"{gbps:g} GB/s", design.with_bandwidth(gbps)) for gbps in links]
 
 
 def relate(

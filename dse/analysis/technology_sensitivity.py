@@ -1,7 +1,9 @@
-"""Do the conclusions hold if the technology constants are wrong?  Perturbed constants, and what is left of a front."""
+"""Do the conclusions hold if the technology constants are wrong?  Other constants, and what is left of a front."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 
 import numpy as np
@@ -9,8 +11,11 @@ import numpy as np
 from dse.hardware.technology import Technology
 from dse.search.pareto import non_dominated
 
-NOT_PERTURBED = ("node_nm", "vdd_v", "sram_widest_word_bytes")
-"""Labels, and a limit of a fit."""
+NOT_PERTURBED = (
+    "node_nm", "vdd_v", "nominal_vdd_v", "clock_gating_share", "io_idle_w",
+    "sram_widest_word_bytes", "sram_slice_bytes", "sram_macro_bytes",
+)  # fmt: skip
+"""Labels, choices of a chip, and limits of fits and of memories."""
 
 
 def perturbed_constants() -> tuple[str, ...]:
@@ -27,9 +32,31 @@ def perturbed(technology: Technology, rng: np.random.Generator, share: float = 0
     if not 0 <= share < 1:
         raise ValueError(f"share must be at least 0 and below 1, got {share!r}")
     names = perturbed_constants()
+    return _accepted(technology, lambda: dict(zip(names, rng.uniform(1 - share, 1 + share, len(names)), strict=True)))
+
+
+def drawn(
+    technology: Technology, rng: np.random.Generator, ranges: Mapping[str, tuple[float, float]] | None = None
+) -> Technology:
+    """`technology` with every constant of which a range is published drawn from it, independently.
+
+    Log-uniform, or uniform where the range starts at 0.  `ranges`: those of `Technology.ranges` where none are given.
+    """
+    ranges = technology.ranges() if ranges is None else ranges
+
+    def factors() -> dict[str, float]:
+        found = {}
+        for name, (low, high) in ranges.items():
+            found[name] = math.exp(rng.uniform(math.log(low), math.log(high))) if low else rng.uniform(low, high)
+        return found
+
+    return _accepted(technology, factors)
+
+
+def _accepted(technology: Technology, factors: Callable[[], dict[str, float]]) -> Technology:
+    """The constants times the first factors that `Technology` takes."""
     while True:
-        factors = rng.uniform(1 - share, 1 + share, len(names))
-        values = {name: getattr(technology, name) * factor for name, factor in zip(names, factors, strict=True)}
+        values = {name: getattr(technology, name) * factor for name, factor in factors().items()}
         try:
             return replace(technology, **values)
         except ValueError:

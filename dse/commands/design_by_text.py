@@ -5,7 +5,8 @@ rows = 32
 cols = 32
 dataflow = "row_stationary"
 
-A dataflow of one's own is a table [dataflows.NAME] of the same file, see `dse.hardware.dataflow_file`.
+A dataflow of one's own is a table [dataflows.NAME] of the same file, see `dse.hardware.dataflow_file`; a DRAM type a
+table [dram_types.NAME], see `dse.hardware.dram_types`.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ from typing import Any
 import numpy as np
 
 from dse.costs.kernel_rows import DEFAULT_SLACK
-from dse.hardware.accelerator import PARAMETERS, Accelerator
-from dse.hardware.dataflow import Dataflow, own_dataflows
-from dse.hardware.dataflow_file import dataflow_of_plain, dataflows_of, toml_lines
-from dse.hardware.presets import PRESETS, preset
-from dse.hardware.space import with_dataflow
+from dse.hardware.accelerator import PARAMETERS, Accelerator, check_one_bandwidth
+from dse.hardware.dataflow import own_dataflows
+from dse.hardware.dataflow_file import dataflow_of_plain, toml_lines
+from dse.hardware.dram_types import DramType, own_dram_types
+from dse.hardware.dram_types import toml_lines as dram_lines
+from dse.hardware.node_scaling import NODES_NM
+from dse.hardware.presets import PRESETS, preset, preset_chip, preset_technology
+from dse.hardware.space import Own, own_of, with_own
 from dse.hardware.technology import Technology
 from dse.hardware.variables import check_kind
 from dse.networks.toml_file import check_known, read_toml, toml_value
@@ -39,8 +43,9 @@ from dse.search.pareto import knee
 class Chosen:
     """A design, where it is from, and what its run evaluated it with (None where it is from no run).
 
-    `values`: its row in `designs.csv` and what the manifest tells of the problem, by name, its own dataflows as
-    `Dataflow`; empty where from no run.  `dataflows`: those of the file or the run that are not built in, by name.
+    `technology`: of its run, or of the chip of a `preset`.  `values`: its row in
+    `designs.csv` and what the manifest tells of the problem, by name, its own dataflows as `Dataflow`; empty where from
+    no run.  `own`: dataflows and DRAM types of the file or the run that are not built in.
     """
 
     design: Accelerator
@@ -49,12 +54,36 @@ class Chosen:
     mapping_objective: str | None = None
     mapping_slack: float | str | None = None
     values: dict[str, Any] = field(default_factory=dict)
-    dataflows: dict[str, Dataflow] = field(default_factory=dict)
+    own: Own = field(default_factory=Own)
+    preset: str | None = None
+
+    def at(self, technology: Technology | None) -> Chosen:
+        """The same at another technology; as it is where that is None.
+
+        At a built-in node the chip of a preset keeps its choices (`preset_technology`); a file stands as it is.
+        """
+        if technology is None:
+            return self
+        built_in = technology.node_nm in NODES_NM and technology == Technology.at(technology.node_nm)
+        if self.preset is not None and built_in:
+            technology = preset_technology(self.preset, technology.node_nm)
+        return replace(self, technology=technology)
+
+    def node(self) -> str:
+        """The technology in words, and for a preset whether it is the chip's."""
+        name = (self.technology or Technology.at()).name
+        if self.preset is None:
+            return name
+        chip = f"{preset_chip(self.preset)['technology_nm']:g} nm"
+        return f"{name}, the chip's own node" if name == chip else f"{name}; the chip's own node is {chip}"
 
     def options(self) -> dict[str, Any]:
-        """``technology, objective, slack`` of `dse.evaluate` as the design's run had them, or the defaults."""
+        """``technology, objective, slack`` of `dse.evaluate` as the design's run had them, or the defaults.
+
+        The technology of a preset is that of its chip.
+        """
         return {
-            "technology": self.technology or Technology.at(45),
+            "technology": self.technology or Technology.at(),
             "objective": self.mapping_objective or "latency",
             "slack": DEFAULT_SLACK if self.mapping_slack in (None, "none") else self.mapping_slack,
         }
@@ -68,15 +97,16 @@ def choose(text: str | None, settings: Iterable[str] = ()) -> Chosen:
     text : a name of `PRESETS`; a TOML file with a table ``[design]``; or ``DIRECTORY:WHICH`` with the directory of
         a run and the ``index`` of a design in its `designs.csv`, or ``knee`` for the knee of its front;
         None = `Accelerator()`.
-    settings : such as ``rows=32`` or ``dataflow=row_stationary``; dataflows of the file or the run are known too.
+    settings : such as ``rows=32`` or ``dataflow=row_stationary``; dataflows and DRAM types of the file or the run are
+        known too.
     """
     if text is None:
         chosen = Chosen(Accelerator(), "the default design")
     elif text in PRESETS:
-        chosen = Chosen(preset(text), f"preset {text}")
+        chosen = Chosen(preset(text), f"preset {text}", preset_technology(text), preset=text)
     elif Path(text).is_file() or text.endswith(".toml"):
         design, own = _read(text)
-        chosen = Chosen(design, text, dataflows=own)
+        chosen = Chosen(design, text, own=own)
     elif ":" in text:
         chosen = _from_run(*text.rsplit(":", 1))
     else:
@@ -88,9 +118,9 @@ def choose(text: str | None, settings: Iterable[str] = ()) -> Chosen:
     if not changes:
         return chosen
     origin = f"{chosen.origin}, with {', '.join(f'{name}={value}' for name, value in changes.items())}"
-    return replace(
-        chosen, design=chosen.design.with_parameters(with_dataflow(changes, chosen.dataflows)), origin=origin
-    )
+    design = chosen.design.with_parameters(with_own(changes, chosen.own))
+    check_one_bandwidth(changes, design)
+    return replace(chosen, design=design, origin=origin)
 
 
 def from_toml(path: str | Path) -> Accelerator:
@@ -101,26 +131,31 @@ def from_toml(path: str | Path) -> Accelerator:
     return _read(path)[0]
 
 
-def _read(path: str | Path) -> tuple[Accelerator, dict[str, Dataflow]]:
-    """The design of a file, and the file's own dataflows by name."""
-    tables = read_toml(path, ("design", "dataflows"))
+def _read(path: str | Path) -> tuple[Accelerator, Own]:
+    """The design of a file, and the file's own dataflows and DRAM types."""
+    tables = read_toml(path, ("design", "dataflows", "dram_types"))
     try:
-        own = dataflows_of(tables["dataflows"])
+        own = own_of(tables)
         for name, value in tables["design"].items():
             check_known(name, PARAMETERS, "[design] parameter")
             check_kind(name, (value,))
-        return Accelerator().with_parameters(with_dataflow(tables["design"], own)), own
+        design = Accelerator().with_parameters(with_own(tables["design"], own))
+        check_one_bandwidth(tables["design"], design)
+        return design, own
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
 def toml_text(design: Accelerator) -> str:
-    """What `from_toml` reads back equal; a dataflow that is not built in as a table ``[dataflows.NAME]``.
+    """What `from_toml` reads back equal; a dataflow that is not built in as a table ``[dataflows.NAME]``, a DRAM type
+    likewise.
 
-    Raises ValueError for a dataflow with the name of a built-in one and other options.
+    Raises ValueError for a dataflow with the name of a built-in one and other options, and for such a DRAM type.
     """
     lines = [f"{name} = {toml_value(value)}" for name, value in design.parameters().items()]
-    return "\n".join(["[design]", *lines, *toml_lines(own_dataflows([design.dataflow]).values()), ""])
+    own = [*toml_lines(own_dataflows([design.dataflow]).values())]
+    own += dram_lines(own_dram_types([design.dram_type]).values())
+    return "\n".join(["[design]", *lines, *own, ""])
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -153,7 +188,7 @@ def _from_run(directory: str, which: str) -> Chosen:
 
 def _told(path: Path, which: str, row: dict[str, Any], content: dict[str, Any]) -> Chosen:
     """A design of a run from its row and the manifest."""
-    own = _dataflows_of_run(content)
+    own = _own_of_run(content)
     rebuild = content.get("rebuild") or {}
     told = dict(content["identity"].get("problem", {}).get("attributes", {}))
     if "dataflows" in rebuild:
@@ -172,12 +207,12 @@ def _told(path: Path, which: str, row: dict[str, Any], content: dict[str, Any]) 
         label = f"the hardware of {label}"  # its frozen mapping is left out: every layer gets its best
     mapped = told.get("mapping_objective"), told.get("mapping_slack")
     values = {name: _with_own(name, value, own) for name, value in ({**told, **row}).items()}
-    design = Accelerator().with_parameters(with_dataflow(known, own))
-    return Chosen(design, f"{label} of {path}", technology, *mapped, values=values, dataflows=own)
+    design = Accelerator().with_parameters(with_own(known, own))
+    return Chosen(design, f"{label} of {path}", technology, *mapped, values=values, own=own)
 
 
-def _dataflows_of_run(content: dict[str, Any]) -> dict[str, Dataflow]:
-    """The dataflows that are not built in and stand in a manifest, by name."""
+def _own_of_run(content: dict[str, Any]) -> Own:
+    """The dataflows that are not built in, and the DRAM types with the numbers of the run, that its manifest holds."""
     space = content["identity"].get("space") or {}
     places = [*space.get("base", {}).values()]
     for levels in (
@@ -187,15 +222,18 @@ def _dataflows_of_run(content: dict[str, Any]) -> dict[str, Dataflow]:
     ):
         places += levels if isinstance(levels, list) else ()
     plain = [value for value in places if isinstance(value, dict)]
-    return own_dataflows(map(dataflow_of_plain, plain))
+    flows = own_dataflows(dataflow_of_plain(value) for value in plain if "options" in value)
+    drams = [DramType(**value) for value in plain if "channel_gbps" in value]
+    return Own(flows, {each.name: each for each in drams})
 
 
-def _with_own(name: str, value: Any, own: dict[str, Dataflow]) -> Any:
+def _with_own(name: str, value: Any, own: Own) -> Any:
     """A value of a run's tables or manifest; where it tells dataflows, those of `own` as themselves."""
+    flows = own.dataflows
     if name == "dataflows" and isinstance(value, list):
-        return [own[x["name"]] if isinstance(x, dict) else own.get(x, x) for x in value]
+        return [flows[x["name"]] if isinstance(x, dict) else flows.get(x, x) for x in value]
     if re.fullmatch(r"dataflow(_\d+)?", name) and isinstance(value, str):
-        return own.get(value, value)
+        return flows.get(value, value)
     return value
 
 

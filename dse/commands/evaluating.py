@@ -10,6 +10,7 @@ import typer
 from dse.commands.options import (
     Batch,
     Design,
+    DesignNode,
     Dims,
     Keep,
     MappingSlack,
@@ -28,9 +29,7 @@ def evaluate(
     settings: Settings = None,
     batch: Batch = 1,
     dim: Dims = None,
-    node: Annotated[
-        str | None, typer.Option("--node", metavar="NM|FILE.toml", help="Technology; default 45, or the run's.")
-    ] = None,
+    node: DesignNode = None,
     mapping_objective: Annotated[
         str | None,
         typer.Option("--mapping-objective", metavar="NAME", help="latency (default, or the run's), energy or edp."),
@@ -51,6 +50,7 @@ def evaluate(
       dse evaluate resnet50 --set rows=32 --set dataflow=row_stationary
       dse evaluate resnet50 --design results/resnet50:knee --mappings
       dse evaluate resnet50 --design chip.toml --csv layers.csv
+      dse evaluate resnet50 --design tpu_v1 --node 45
 
     The TOML file holds a table [design] with parameters such as rows = 32; dse space lists their names and units.
     """
@@ -61,9 +61,8 @@ def evaluate(
     from dse.output.tables import design_table, distance_to_bound, evaluation_report, network_line
     from dse.runs.files import write_whole
 
-    chosen = choose(design, settings or ())
+    chosen = choose(design, settings or ()).at(technology_named(node))
     given = {
-        "technology": None if node is None else technology_named(node),
         "objective": mapping_objective,
         "effort": mapping,
         "keep": keep,
@@ -78,7 +77,7 @@ def evaluate(
         write_whole(csv, done.layers.to_csv(index=False, lineterminator="\n").encode())
     screen = console()
     say(network_line(graph))
-    say(f"design: {chosen.origin}; {options['technology'].name}; mapped for {options['objective']}\n")
+    say(f"design: {chosen.origin}; {chosen.node()}; mapped for {options['objective']}\n")
     screen.print(design_table(chosen.design.parameters()), "", evaluation_report(done, screen.width), sep="\n")
     if mappings:
         shown = set()
@@ -97,10 +96,18 @@ def validate(
 ) -> None:
     """Compare the model with published silicon, RTL, vendors' models and simulators.
 
-    Prints errors and rank correlations beside those of a roofline; writes every comparison as CSV, and figures.
+    Prints errors and rank correlations beside those of a roofline, and the range of powers over the published ranges of
+    the constants; writes every comparison as CSV, and figures.
     """
-    from dse.output.tables import validation_table
+    from dse.output.tables import range_table, ratio_table, validation_table
+    from dse.validation import areas
     from dse.validation.collect import validate as compared
 
-    console().print(validation_table(compared(out, references or ())))
+    score, rows = compared(out, references or ())
+    console().print(validation_table(score))
+    ratios = rows[rows["quantity"] == areas.RATIO]
+    if len(ratios):
+        console().print("", ratio_table(ratios))
+    if rows["predicted_low"].notna().any():
+        console().print("", range_table(rows))
     say(f"Wrote {out}/: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}")

@@ -11,6 +11,7 @@ import typer
 from dse.commands.options import (
     Batch,
     Design,
+    DesignNode,
     Dims,
     Keep,
     LayerName,
@@ -31,6 +32,7 @@ def explain(
     keep: Keep = None,
     batch: Batch = 1,
     dim: Dims = None,
+    node: DesignNode = None,
     out: OutDirectory = None,
 ) -> None:
     """Say why NETWORK takes its time on one design, and what to change: each promise is evaluated, not guessed.
@@ -46,12 +48,12 @@ def explain(
     from dse.output.explanation_tables import explanation_report
     from dse.output.tables import network_line
 
-    chosen, graph, options = chosen_design(network, design, settings, batch, dim)
+    chosen, graph, options = chosen_design(network, design, settings, batch, dim, node)
     if layer is not None and layer not in [item.name for item in graph.layers]:
         known_layer(graph, layer)
     found = explained(chosen.design, graph, **options, keep=keep or "best")
     say(network_line(graph))
-    say(f"design: {chosen.origin}; {options['technology'].name}\n")
+    say(f"design: {chosen.origin}; {chosen.node()}\n")
     console().print(explanation_report(found, layer), soft_wrap=True)
     if out is not None:
         say(f"\nwrote {', '.join(map(str, write_explanation(found, out)))}")
@@ -67,6 +69,7 @@ def staircase(
     ] = "K",
     batch: Batch = 1,
     dim: Dims = None,
+    node: DesignNode = None,
     out: OutDirectory = None,
 ) -> None:
     """Latency of one layer against one of its sizes, with the hardware's steps marked: a figure and a CSV file.
@@ -80,9 +83,10 @@ def staircase(
     from dse.output.units import number
     from dse.runs.files import write_whole
 
-    chosen, graph, options = chosen_design(network, design, settings, batch, dim)
+    chosen, graph, options = chosen_design(network, design, settings, batch, dim, node)
     table = computed(chosen.design, graph, layer, size, **options)
     title = f"{graph.name} {layer} \u00b7 {chosen.origin}"
+    say(f"design: {chosen.origin}; {chosen.node()}")
     for _, row in table[table["is_step"] | table["is_now"]].iterrows():
         mark = "now" if row["is_now"] else "last before a rise"
         say(f"{size} = {row['value']}: {number(round(row['cycles']))} cycles, bound by {row['bound']} ({mark})")
@@ -109,6 +113,7 @@ def tune(
     ] = False,
     batch: Batch = 1,
     dim: Dims = None,
+    node: DesignNode = None,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes; each takes seconds to start.")
     ] = 1,
@@ -128,12 +133,12 @@ def tune(
     from dse.tuning.proposals import Budget, read_graph, write_tuned
     from dse.tuning.proposals import tune as tuned
 
-    chosen, graph, options = chosen_design(network, design, settings, batch, dim)
+    chosen, graph, options = chosen_design(network, design, settings, batch, dim, node)
     budget = Budget(parameters, macs, most, trade)
     model = read_graph(network)
     options |= {"batch": batch, "dims": network_dims(network, sizes(dim)), "n_jobs": jobs}
     found = tuned(model, chosen.design, budget=budget, grow=grow, **options)
-    say(f"design: {chosen.origin}; {options['technology'].name}\n")
+    say(f"design: {chosen.origin}; {chosen.node()}\n")
     console().print(tuned_report(found))
     directory = out if out is not None else Path("results") / f"tuned_{graph.name}"
     say(f"wrote {', '.join(map(str, write_tuned(found, directory)))}")
@@ -145,6 +150,7 @@ def relate(
     settings: Settings = None,
     batch: Batch = 1,
     dim: Dims = None,
+    node: DesignNode = None,
     out: OutDirectory = None,
 ) -> None:
     """What each kind of operation wants (dataflow, array shape, buffer split, bandwidth) and loses without it.
@@ -158,10 +164,10 @@ def relate(
     from dse.output.figure_style import save_figure
     from dse.runs.files import write_whole
 
-    chosen = [chosen_design(network, design, settings, batch, dim) for network in networks]
+    chosen = [chosen_design(network, design, settings, batch, dim, node) for network in networks]
     design_of, _, options = chosen[0]
     table = related(design_of.design, [graph for _, graph, _ in chosen], **options)
-    say(f"design: {design_of.origin}; {options['technology'].name}\n")
+    say(f"design: {design_of.origin}; {design_of.node()}\n")
     console().print(relation_table(table))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)

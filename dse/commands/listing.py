@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dse.commands.options import (
     space_named,
+    technology_named,
 )
-from dse.commands.terminal import console
+from dse.commands.terminal import console, say
 
 
 def networks() -> None:
@@ -41,3 +43,30 @@ def space(
         sys.stdout.write(chosen.toml_text())
         return
     console().print(space_table(chosen), "", base_table(chosen), sep="\n")
+
+
+def technology(
+    node: Annotated[
+        str, typer.Argument(metavar="[NM|FILE.toml]", help="65, 45, 28, 22, 16 or 7 nm, or a file.")
+    ] = "45",
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FILE", help="Write every constant and its source as TOML.")
+    ] = None,
+) -> None:
+    """Show the constants of a technology and their sources, and the types of DRAM; or write the constants to a file.
+
+    \b
+    A file may name a base node and what differs from it:
+      [technology]
+      base_nm = 16
+      dram_pj_per_bit = 4
+    """
+    from dse.hardware.dram_types import DRAM_TYPES
+    from dse.output.tables import dram_types_table, technology_table
+
+    chosen = technology_named(node)
+    if save is None:
+        console().print(technology_table(chosen), "", dram_types_table(DRAM_TYPES.values()), sep="\n")
+        return
+    chosen.to_toml(save)
+    say(f"wrote {save}")

@@ -54,6 +54,7 @@ for command in (
     scheduling.schedule,
     evaluating.validate,
     listing.space,
+    listing.technology,
 ):
     app.command()(command)
 

@@ -43,6 +43,16 @@ Node = Annotated[
     typer.Option("--node", metavar="NM|FILE.toml", help="Technology: 65, 45 (default), 28, 22, 16 or 7 nm, or a file."),
 ]
 
+DesignNode = Annotated[
+    str | None,
+    typer.Option(
+        "--node",
+        metavar="NM|FILE.toml",
+        help="Technology: 65, 45, 28, 22, 16 or 7 nm, or a file (see: dse technology); default the design's: that of "
+        "its run, the node of a preset's chip, else 45.",
+    ),
+]
+
 MappingObjective = Annotated[
     str | None,
     typer.Option(
@@ -133,9 +143,12 @@ def space_named(name: str) -> Any:
     return DesignSpace.from_toml(name)
 
 
-def technology_named(node: str) -> Any:
+def technology_named(node: str | None) -> Any:
+    """The technology of a node or a file; None of none."""
     from dse.hardware.technology import Technology
 
+    if node is None:
+        return None
     try:
         node_nm = float(node)
     except ValueError:
@@ -154,11 +167,16 @@ def sizes(dims: list[str] | None) -> dict[str, int]:
 
 
 def chosen_design(
-    network: str, design: str | None, settings: list[str] | None, batch: int | None, dim: list[str] | None
+    network: str,
+    design: str | None,
+    settings: list[str] | None,
+    batch: int | None,
+    dim: list[str] | None,
+    node: str | None,
 ) -> Any:
     """Design, network, and the options with which its run mapped (or the defaults)."""
     import dse
     from dse.commands.design_by_text import choose
 
-    chosen = choose(design, settings or ())
+    chosen = choose(design, settings or ()).at(technology_named(node))
     return chosen, dse.load_network(network, batch, sizes(dim)), chosen.options()

@@ -8,8 +8,10 @@ import typer
 
 from dse.commands.options import (
     Design,
+    DesignNode,
     OutDirectory,
     Settings,
+    technology_named,
 )
 from dse.commands.terminal import console, say
 
@@ -50,11 +52,13 @@ def schedule(
         typer.Option(metavar="deadline|round_robin|first", help="What a sub-array runs next; default deadline."),
     ] = None,
     begin: Annotated[
-        float, typer.Option("--from", min=0.0, metavar="SECONDS", help="Begin of the window that the chart shows.")
+        float,
+        typer.Option("--from", min=0.0, metavar="SECONDS", help="Begin of the window that the chart of --out shows."),
     ] = 0.0,
     end: Annotated[
         float | None, typer.Option("--to", metavar="SECONDS", help="End of the window; default the whole schedule.")
     ] = None,
+    node: DesignNode = None,
     out: OutDirectory = None,
 ) -> None:
     """Run a MIX of networks at the same time on one design, whole or divided into sub-arrays.
@@ -72,15 +76,20 @@ def schedule(
     from dse.commands.design_by_text import choose
     from dse.output.figure_style import save_figure
     from dse.output.schedule_figures import gantt_figure, slow_down_figure
-    from dse.output.tables import co_run_report
+    from dse.output.tables import assumed, co_run_report
     from dse.runs.files import write_whole
     from dse.simultaneous.co_runs import co_run
     from dse.simultaneous.division import Division, division_of, places_of
     from dse.simultaneous.mixes import Mix, load_mix
     from dse.simultaneous.places import is_small
 
+    if end is not None and not begin < end < float("inf"):
+        raise ValueError(f"--from {begin:g} --to {end:g}: give two times in seconds, the first one smaller")
+    if out is None and (begin or end is not None):
+        raise ValueError("--from and --to cut the chart; give --out, a directory to write it to")
     names = [name.strip() for name in mix.split(",") if name.strip()]
-    chosen, loaded = choose(design, settings or ()), Mix.of(names, mix) if len(names) > 1 else load_mix(mix)
+    chosen = choose(design, settings or ()).at(technology_named(node))
+    loaded = Mix.of(names, mix) if len(names) > 1 else load_mix(mix)
     found_by_run = division is None and "policies" in chosen.values
     divided = Division.from_text(division or "1")
     if found_by_run:
@@ -98,8 +107,10 @@ def schedule(
         loaded, chosen.design, divided, where, order=order or chosen.values.get("order") or "deadline",
         **chosen.options(),
     )  # fmt: skip
-    say(f"mix {loaded.name}; design: {chosen.origin}\n")
+    say(f"mix {loaded.name}; design: {chosen.origin}; {chosen.node()}\n")
     console().print(co_run_report(found))
+    for line in assumed([chosen.design.dram_type], chosen.options()["technology"]):
+        say(line)
     if out is not None:
         shown = found.schedule if end is None else found.schedule_until(end)
         figure = gantt_figure(found, begin, end)

@@ -159,7 +159,7 @@ def explore(
         least_capacity=least_capacity,
         objectives=None if objectives is None else tuple(x.strip() for x in objectives.split(",") if x.strip()),
         space=None if space is None else space_named(space),
-        technology=None if node is None else technology_named(node),
+        technology=technology_named(node),
         n_jobs=-1 if jobs is None else jobs,
         mapping_objective=mapping_objective,
         mapping_slack=slack_of(mapping_slack),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingType
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,13 @@ from dse.costs.kernel_rows import (
     DEFAULT_SLACK,
     design_rows,
     effort_named,
+    layer_row,
     mapper_mode,
     network_tables,
     parameter_columns,
 )
 from dse.costs.mapping import Mapping
-from dse.costs.residency.keeper import Keeper, check_keep
+from dse.costs.residency.keeper import Keeper, Kept, check_keep
 from dse.costs.residency.on_chip import OnChip, on_chip
 from dse.costs.restrictions import check_restrictions, nothing_keeps
 from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS, LAYER_BYTES, WATERFALL, metric_columns
@@ -37,7 +38,10 @@ _RESIDENT_BITS = {
     k.WEIGHTS_RESIDENT: "weights",
 }
 
-_SUMMARY = ("latency_s", "cycles", "energy_j", "area_mm2", "power_w", "latency_bound_s", "energy_bound_j", "overflow")
+_SUMMARY = (
+    "latency_s", "cycles", "energy_j", "area_mm2", "core_area_mm2", "power_w", "latency_bound_s",
+    "energy_bound_j", "overflow",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Evaluation:
     Attributes
     ----------
     latency_s, cycles, energy_j, area_mm2, power_w : [s], [cycles], [J], [mm2], [W].
+    core_area_mm2 : area without the DRAM interface [mm2].
     bound : what bounds most of the time: ``compute``, ``buffer_<operands>``, ``dram``, ``vector`` or ``fill``.
     latency_bound_s, energy_bound_j : no mapping can do better [s], [J].
     overflow : 0 when every layer has a mapping that fits, else bytes over / capacity summed over layers.
@@ -57,6 +62,7 @@ class Evaluation:
     mappings : the best mapping of each MAC layer, by layer name.
     area : area by block [mm2].
     on_chip : which activations stay on chip between layers.
+    found : what the kernel found, for `energies_under`.
     """
 
     design: Accelerator
@@ -66,6 +72,7 @@ class Evaluation:
     cycles: float
     energy_j: float
     area_mm2: float
+    core_area_mm2: float
     power_w: float
     bound: str
     latency_bound_s: float
@@ -76,6 +83,7 @@ class Evaluation:
     mappings: dict[str, Mapping]
     area: dict[str, float]
     on_chip: OnChip
+    found: Kept = field(repr=False)
 
     @property
     def feasible(self) -> bool:
@@ -94,6 +102,26 @@ class Evaluation:
     def energy(self) -> dict[str, float]:
         """Energy by level, summed over layers and repeats [J]; the values sum to `energy_j`."""
         return {part: math.fsum(self.layers[f"{part}_pj"] * self.layers["repeats"]) * 1e-12 for part in ENERGY_PARTS}
+
+    def energies_under(self, technologies: Iterable[Technology]) -> dict[str, np.ndarray]:
+        """Energy by level, as `energy` tells it, of the same mappings with other constants: each (n,) [J]."""
+        tables, columns = network_tables(self.network), parameter_columns(self.design)
+        layers, plan = [self.network.layers[i] for i in tables.order], self.found.plan
+        rows = {layer.name: layer_row(layer) for layer in layers if isinstance(layer, MacLayer)}
+        totals = []
+        for technology in technologies:
+            designs, options = design_rows(columns, technology)
+            steps = np.empty((len(layers), k.N_RESULT))
+            for i, (step, layer) in enumerate(zip(tables.steps, layers, strict=True)):
+                if layer.name in rows:
+                    mapping, variant = self.mappings[layer.name], int(plan.variants[i])
+                    _cost_mapping(rows[layer.name], designs[0], options, mapping, variant, steps[i])
+                else:
+                    vector, operands = tables.vectors[int(step[k.STEP_INDEX])], (tables.inputs, tables.tensors)
+                    k.vector_step(designs[0], vector, step, *operands, plan.kept, steps[i])
+            totals.append((steps * tables.steps[:, k.STEP_REPEATS, None]).sum(axis=0))
+        table = np.array(totals).reshape(len(totals), k.N_RESULT) * 1e-12
+        return {part: table[:, column] for part, column in ENERGY_PARTS.items()}
 
 
 def bound_names(design: Accelerator) -> list[str]:
@@ -121,7 +149,8 @@ def evaluate(
     slack : with ``"latency"``, take the least energy among the mappings at most this fraction above the
         least latency [1]; 0 = ties only, None = the least latency alone, no search for energy.  See
         `dse.costs.kernel_rows.DEFAULT_SLACK`.
-    effort : ``"default"``, or ``"complete"``: all mappings whose bounds leave hope, up to a hundred times slower.
+    effort : ``"default"``, or ``"complete"``: all mappings whose bounds leave hope, some hundred times slower,
+        about half a minute a layer at most.
     mapping : a `Mapping`, or its text (see `Mapping.loop_nest`), for a single MAC layer; or several by layer name:
         the other layers take their best.  One that does not fit raises a ValueError that says which level overflows
         by how many bytes; so does one that the option of its dataflow does not allow (see `SpatialOption`).
@@ -176,6 +205,7 @@ def evaluate(
         mappings=mappings,
         area={name: float(metrics[f"area_{name}_mm2"][0]) for name in AREA_BLOCKS},
         on_chip=on_chip(network, tables, rows[0], keeper, found),
+        found=found,
         **{name: float(metrics[name][0]) for name in _SUMMARY},
     )
 
@@ -237,6 +267,19 @@ def _check_given(layer: MacLayer, design: Accelerator, mapping: Mapping, variant
     misfit = _misfit(layer, design, mapping, variant, held)
     if misfit:
         raise ValueError(f"mapping of {layer.name!r} does not fit: {misfit}")
+
+
+def _cost_mapping(
+    row: np.ndarray,
+    design_row: np.ndarray,
+    options: np.ndarray,
+    mapping: Mapping,
+    variant: int,
+    out: np.ndarray,
+) -> None:
+    """Cost of one layer, `row` (N_LAYER,), under a mapping that is known to fit, into `out` (N_RESULT,)."""
+    option_row = options[int(design_row[k.OPTION_FIRST]) + mapping.option]
+    k.evaluate_mapping(row, design_row, option_row, mapping.to_row(), variant, out)
 
 
 def _layer_table(

@@ -27,8 +27,10 @@ from dse.costs.traffic import (
     word_bytes,
 )
 from dse.hardware.accelerator import OPERAND_NAMES, Accelerator, buffer_groups
-from dse.hardware.area import leakage_w
+from dse.hardware.area import area_blocks_mm2, leakage_of_blocks_w
 from dse.hardware.dataflow import SpatialOption
+from dse.hardware.dram import dram_background_w, dram_pj_per_byte
+from dse.hardware.power import clock_pj_per_cycle, transfer_pj_per_byte
 from dse.hardware.technology import Technology
 from dse.networks.layers import OPERANDS, MacLayer, VectorLayer, distinct_positions
 
@@ -201,6 +203,12 @@ def latency(
 # Energy and bounds.
 
 
+def idle_w(design: Accelerator, technology: Technology) -> Costs:
+    """Power of a design that does nothing [W]: ``clock`` that no gating stops, ``io``, ``leakage``."""
+    timed = pj_per_cycle(design, technology)
+    return {name: timed[name] * 1e-12 * design.clock_ghz * 1e9 for name in ("clock", "io", "leakage")}
+
+
 def mac_energy_pj(layer: MacLayer, design: Accelerator, technology: Technology) -> float:
     """Energy of one multiply-accumulate at the layer's word widths [pJ]; a PE's products meet in an adder tree."""
     second = design.weight_bits if layer.static_weights else design.activation_bits
@@ -208,18 +216,51 @@ def mac_energy_pj(layer: MacLayer, design: Accelerator, technology: Technology) 
     return float(technology.mac_energy_pj(*widths, design.macs_per_pe))
 
 
+def register_energy_pj_per_byte(design: Accelerator, technology: Technology, operand: str) -> tuple[float, float]:
+    """Read and write energy of the registers of `operand` in a PE [pJ/byte]; a step takes a word of each lane."""
+    words = {"W": design.weight_bits * design.macs_per_pe, "I": design.activation_bits * design.macs_per_pe}
+    name, word_bytes = OPERAND_NAMES[operand], words.get(operand, design.accumulator_bits) / 8
+    file = getattr(design, f"{name}_register_bytes"), word_bytes
+    read, write = (technology.register_pj_per_byte(name, x, *file) for x in ("read", "write"))
+    return float(read), float(write)
+
+
 def buffer_energy_pj_per_byte(design: Accelerator, technology: Technology, operand: str) -> tuple[float, float]:
     """Read and write energy of the buffer that holds `operand` [pJ/byte]."""
     operands = next(held for held in buffer_groups(design.buffers) if operand in held)
     two_ports = bool(set(operands) & set(design.separate_ports))
     buffer = (buffer_capacity_bytes(design, operands), *port_width_and_banks(design, operands), two_ports)
-    return float(technology.sram_read_pj_per_byte(*buffer)), float(technology.sram_write_pj_per_byte(*buffer))
+    read, write = (technology.buffer_pj_per_byte(OPERAND_NAMES[operand], x, *buffer) for x in ("read", "write"))
+    return float(read), float(write)
 
 
-def leakage_pj_per_cycle(design: Accelerator, technology: Technology) -> float:
-    """Leakage of the whole design [pJ/cycle]."""
-    columns = {name: np.array([getattr(design, name)], dtype=object) for name in design.parameters()}
-    return float(leakage_w(columns, technology)[0]) * 1e12 / (design.clock_ghz * 1e9)
+def _columns(design: Accelerator) -> dict[str, np.ndarray]:
+    """A design as columns of length 1."""
+    return {name: np.array([getattr(design, name)], dtype=object) for name in design.parameters()}
+
+
+def way_pj_per_byte(design: Accelerator, technology: Technology, operand: str) -> tuple[float, float]:
+    """Energy of wires and logic between the buffer of `operand` and the array [pJ/byte]: with the first PE, and of each
+    PE after it."""
+    columns, i = _columns(design), OPERANDS.index(operand)
+    feed, on = transfer_pj_per_byte(columns, technology, area_blocks_mm2(columns, technology))
+    return float(feed[0, i]), float(on[0, i])
+
+
+def pj_per_cycle(design: Accelerator, technology: Technology) -> Costs:
+    """Energy that runs with time [pJ/cycle]: ``leakage``, ``io`` and ``clock`` in every cycle; ``clock_work`` in one in
+    which every multiplier works, on top."""
+    columns = _columns(design)
+    blocks = area_blocks_mm2(columns, technology)
+    per_w = 1e12 / (design.clock_ghz * 1e9)
+    leakage, io = float(leakage_of_blocks_w(blocks, technology)[0]) * per_w, technology.io_idle_w * per_w
+    always, work = clock_pj_per_cycle(columns, technology, blocks)
+    return {"leakage": leakage, "io": io, "clock": float(always[0]), "clock_work": float(work[0])}
+
+
+def dram_background_pj_per_cycle(design: Accelerator) -> float:
+    """What the DRAM of a design takes in every cycle, whatever moves [pJ/cycle]."""
+    return dram_background_w(design) * 1e12 / (design.clock_ghz * 1e9)
 
 
 def copies(layer: MacLayer, option: SpatialOption, mapping: Mapping) -> dict[str, float]:
@@ -244,50 +285,58 @@ def copies(layer: MacLayer, option: SpatialOption, mapping: Mapping) -> dict[str
 def energy(
     layer: MacLayer, design: Accelerator, technology: Technology, mapping: Mapping, option: SpatialOption, moved: Costs
 ) -> Costs:
-    """Energy by level [pJ] and register bytes: accesses x energy per access, MACs x energy per MAC, leakage x time.
+    """Energy by level [pJ] and register bytes: accesses x energy per access, MACs x energy per MAC; clock, leakage and
+    DRAM background x time.
 
-    A MAC reads a weight and an input register; each PE reads and writes a partial sum for `lanes` MACs.  Every word
-    that arrives is written to the registers of each PE that takes it.  A buffer costs per byte that its ports move,
-    padding of accesses included.  A bus costs per byte sent once; a systolic array per byte and hop.  `moved`: from
-    `traffic` and `latency`.
+    A MAC reads a weight and an input register; each PE reads and writes a partial sum for `lanes` MACs.  Where the
+    input is zero that read is all that is done.  Every word that arrives is written to the registers of each PE that
+    takes it.  A buffer costs per byte that its ports move, padding of accesses included; the way per byte and length,
+    to the array and on to each PE of `copies`.  The clock runs in every cycle, but for its gated share, which a
+    multiplier takes only where it works.  `moved`: from `traffic` and `latency`.
     """
     words, reach, macs = word_bytes(layer, design), copies(layer, option, mapping), moved["macs"]
-    sums = moved["array_o_read"] + moved["array_o_write"]
-    registers = {
-        "register_w": macs * words["W"] + moved["array_w"] * reach["W"],
-        "register_i": macs * words["I"] + moved["array_i"] * reach["I"],
-        "register_o": 2 * macs / mapping.lanes * words["sum"] + moved["array_o_read"],
+    sums, done = moved["array_o_read"] + moved["array_o_write"], macs * (1 - layer.zero_share)
+    added = done / mapping.lanes * words["sum"]
+    reads = {"W": done * words["W"], "I": macs * words["I"], "O": added}
+    writes = {
+        "W": moved["array_w"] * reach["W"],
+        "I": moved["array_i"] * reach["I"],
+        "O": added + moved["array_o_read"],
     }
-    access_pj = {
-        x: float(technology.register_energy_pj_per_byte(getattr(design, f"{OPERAND_NAMES[x]}_register_bytes")))
-        for x in OPERANDS
-    }
+    register_pj = 0.0
+    for x in OPERANDS:
+        read_pj, write_pj = register_energy_pj_per_byte(design, technology, x)
+        register_pj += reads[x] * read_pj + writes[x] * write_pj
     buffer_pj = 0.0
     for x in OPERANDS:
         read_pj, write_pj = buffer_energy_pj_per_byte(design, technology, x)
         buffer_pj += moved[f"line_{x.lower()}_read"] * read_pj + moved[f"line_{x.lower()}_write"] * write_pj
-    if design.interconnect == "systolic":
-        hops = moved["array_w"] * reach["W"] + moved["array_i"] * reach["I"] + sums * reach["O"]
-        interconnect_pj = hops * technology.hop_pj_per_byte
-    else:
-        interconnect_pj = (moved["array_w"] + moved["array_i"] + sums) * technology.bus_pj_per_byte
+    interconnect_pj = 0.0
+    for x, crossed in (("W", moved["array_w"]), ("I", moved["array_i"]), ("O", sums)):
+        first_pj, next_pj = way_pj_per_byte(design, technology, x)
+        interconnect_pj += crossed * (first_pj + (reach[x] - 1) * next_pj)
+    timed = pj_per_cycle(design, technology)
     dram = sum(moved[name] for name in ("dram_w", "dram_i", "dram_o_read", "dram_o_write", "dram_fused"))
     levels = {
-        "mac_pj": macs * mac_energy_pj(layer, design, technology),
-        "register_pj": sum(registers[f"register_{x.lower()}"] * access_pj[x] for x in OPERANDS),
+        "mac_pj": done * mac_energy_pj(layer, design, technology),
+        "register_pj": register_pj,
         "interconnect_pj": interconnect_pj,
         "buffer_pj": buffer_pj,
-        "dram_pj": dram * technology.dram_pj_per_byte,
+        "dram_pj": dram * dram_pj_per_byte(design, technology) + moved["cycles"] * dram_background_pj_per_cycle(design),
         "vector_pj": layer.vector_operations * float(technology.vector_operation_pj(design.accumulator_bits)),
-        "leakage_pj": moved["cycles"] * leakage_pj_per_cycle(design, technology),
+        "clock_pj": moved["cycles"] * timed["clock"] + moved["ideal_cycles"] * timed["clock_work"],
+        "io_pj": moved["cycles"] * timed["io"],
+        "leakage_pj": moved["cycles"] * timed["leakage"],
     }
+    registers = {f"register_{x.lower()}": reads[x] + writes[x] for x in OPERANDS}
     return registers | levels | {"energy_pj": sum(levels.values())}
 
 
 def lower_bounds(layer: MacLayer, design: Accelerator, technology: Technology, resident: frozenset[str]) -> Costs:
     """What no mapping can beat: ``bound_cycles = max(MACs / peak, compulsory bytes / bandwidth)`` and ``bound_pj``.
 
-    Compulsory: every operand that is not resident crosses the DRAM link once.
+    Compulsory: every operand that is not resident crosses the DRAM link once.  MACs, these bytes, and what runs with
+    time in `bound_cycles` bound the energy.
     """
     words, macs = word_bytes(layer, design), math.prod(layer.loop_bounds)
     dense = design.feature_map_compression
@@ -299,7 +348,11 @@ def lower_bounds(layer: MacLayer, design: Accelerator, technology: Technology, r
     }
     moved = sum(size for name, size in once.items() if name not in resident)
     cycles = max(macs / design.macs_per_cycle, moved / dram_bytes_per_cycle(design))
-    energy_pj = macs * mac_energy_pj(layer, design, technology) + moved * technology.dram_pj_per_byte
+    timed = pj_per_cycle(design, technology)
+    mac_pj = mac_energy_pj(layer, design, technology) * (1 - layer.zero_share)
+    always_pj = timed["clock"] + timed["io"] + timed["leakage"] + dram_background_pj_per_cycle(design)
+    energy_pj = macs * mac_pj + moved * dram_pj_per_byte(design, technology)
+    energy_pj += macs / design.macs_per_cycle * timed["clock_work"] + cycles * always_pj
     return {"bound_cycles": cycles, "bound_pj": energy_pj}
 
 
@@ -327,11 +380,16 @@ def vector_cost(
     dram = (bytes_in + bytes_out) / dram_bytes_per_cycle(design)
     cycles = max(vector, port, dram)
     read_pj, write_pj = buffer_energy_pj_per_byte(design, technology, "I")
+    timed, background_pj = pj_per_cycle(design, technology), dram_background_pj_per_cycle(design)
+    always_pj = timed["clock"] + timed["io"] + timed["leakage"] + background_pj
+    moved_pj = (bytes_in + bytes_out) * dram_pj_per_byte(design, technology)
     levels = {
         "buffer_pj": read * read_pj + write * write_pj,
-        "dram_pj": (bytes_in + bytes_out) * technology.dram_pj_per_byte,
+        "dram_pj": moved_pj + cycles * background_pj,
         "vector_pj": layer.operations * float(technology.vector_operation_pj(design.accumulator_bits)),
-        "leakage_pj": cycles * leakage_pj_per_cycle(design, technology),
+        "clock_pj": cycles * timed["clock"],
+        "io_pj": cycles * timed["io"],
+        "leakage_pj": cycles * timed["leakage"],
     }
     bound = "vector" if vector >= max(port, dram) else (f"buffer_{index}" if port >= dram else "dram")
     return levels | {
@@ -350,5 +408,5 @@ def vector_cost(
         "buffer_i_write": write,
         **stays,
         "bound_cycles": max(vector, dram),
-        "bound_pj": levels["dram_pj"],
+        "bound_pj": moved_pj + max(vector, dram) * always_pj,
     }

@@ -15,9 +15,11 @@ from typing import Any, TypedDict
 import numpy as np
 
 from dse.costs import kernels as k
-from dse.hardware.accelerator import Accelerator, buffer_groups
-from dse.hardware.area import Columns, leakage_w
+from dse.hardware.accelerator import NAMED, OPERAND_NAMES, Accelerator, buffer_groups
+from dse.hardware.area import Columns, area_blocks_mm2, leakage_of_blocks_w
 from dse.hardware.dataflow import DRAM_ORDERS, Dataflow, check_fits, dataflow_named
+from dse.hardware.dram import dram_of
+from dse.hardware.power import clock_pj_per_cycle, transfer_pj_per_byte
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, OPERANDS, MacLayer, Network, VectorLayer
 
@@ -82,7 +84,7 @@ def parameter_columns(design: Accelerator) -> dict[str, np.ndarray]:
     columns = {}
     for name in (field.name for field in fields(design)):
         value = getattr(design, name)
-        column = np.empty(1, dtype=object if isinstance(value, str | Dataflow) else float)
+        column = np.empty(1, dtype=object if isinstance(value, (str, *NAMED)) else float)
         column[0] = value
         columns[name] = column
     return columns
@@ -140,7 +142,8 @@ def design_rows(columns: Columns, technology: Technology) -> tuple[np.ndarray, n
     rows = np.zeros((n, k.N_DESIGN))
     clock_hz = columns["clock_ghz"] * 1e9
     rows[:, k.ROWS], rows[:, k.COLS], rows[:, k.LANES] = columns["rows"], columns["cols"], columns["macs_per_pe"]
-    rows[:, k.DRAM_BYTES_PER_CYCLE] = columns["dram_gbps"] * 1e9 / clock_hz
+    dram = dram_of(columns, technology)
+    rows[:, k.DRAM_BYTES_PER_CYCLE] = dram.gbps * 1e9 / clock_hz
     rows[:, k.WEIGHT_BYTES] = columns["weight_bits"] / 8
     rows[:, k.ACTIVATION_BYTES] = columns["activation_bits"] / 8
     rows[:, k.ACCUMULATOR_BYTES] = columns["accumulator_bits"] / 8
@@ -167,10 +170,15 @@ def design_rows(columns: Columns, technology: Technology) -> tuple[np.ndarray, n
     rows[:, k.PJ_MAC_DYNAMIC] = technology.mac_energy_pj(  # both operands are activations
         columns["activation_bits"], columns["activation_bits"], columns["accumulator_bits"], columns["macs_per_pe"]
     )
-    rows[:, k.PJ_DRAM] = technology.dram_pj_per_byte
-    rows[:, k.PJ_BUS], rows[:, k.PJ_HOP] = technology.bus_pj_per_byte, technology.hop_pj_per_byte
+    rows[:, k.PJ_DRAM], rows[:, k.PJ_DRAM_CYCLE] = dram.pj_per_byte, dram.background_w * 1e12 / clock_hz
     rows[:, k.PJ_VECTOR] = technology.vector_operation_pj(columns["accumulator_bits"])
-    rows[:, k.PJ_LEAK_CYCLE] = leakage_w(columns, technology) * 1e12 / clock_hz
+    blocks = area_blocks_mm2(columns, technology)
+    rows[:, k.PJ_LEAK_CYCLE] = leakage_of_blocks_w(blocks, technology) * 1e12 / clock_hz
+    rows[:, k.PJ_IO_CYCLE] = technology.io_idle_w * 1e12 / clock_hz
+    feed, on = transfer_pj_per_byte(columns, technology, blocks)
+    rows[:, k.PJ_FEED_W : k.PJ_FEED_W + 3], rows[:, k.PJ_ON_W : k.PJ_ON_W + 3] = feed, on
+    rows[:, k.PJ_CLOCK_CYCLE], clock_work = clock_pj_per_cycle(columns, technology, blocks)
+    rows[:, k.PJ_CLOCK_MAC] = clock_work / (columns["rows"] * columns["cols"] * columns["macs_per_pe"])
     known: dict[Dataflow, tuple[int, int]] = {}
     options: list[np.ndarray] = []
 
@@ -199,11 +207,14 @@ def _buffer_columns(columns: Columns, technology: Technology, rows: np.ndarray) 
     capacity, width, banks = (np.zeros((len(rows), 3)) for _ in range(3))
     apart = np.zeros((len(rows), 3), dtype=bool)
     ports = _categories(columns["separate_ports"], 3, lambda s: [x in s for x in OPERANDS])
+    bits = [columns[name] for name in ("weight_bits", "activation_bits", "accumulator_bits")]
+    words = [bits[0] / 8 * columns["macs_per_pe"], bits[1] / 8 * columns["macs_per_pe"], bits[2] / 8]
     for i, name in enumerate(("weight", "input", "output")):
         registers = columns[f"{name}_register_bytes"]
         rows[:, k.REG_W + i] = registers
         rows[:, k.LINK_W + i] = columns[f"{name}_buffer_width_bytes"]
-        rows[:, k.PJ_REG_W + i] = technology.register_energy_pj_per_byte(registers)
+        rows[:, k.PJ_REG_READ_W + i] = technology.register_pj_per_byte(name, "read", registers, words[i])
+        rows[:, k.PJ_REG_WRITE_W + i] = technology.register_pj_per_byte(name, "write", registers, words[i])
         capacity[every, layout[:, i]] += columns[f"{name}_buffer_kib"] * 1024
         width[every, layout[:, i]] += columns[f"{name}_buffer_width_bytes"]
         banks[every, layout[:, i]] += columns[f"{name}_buffer_banks"]
@@ -213,10 +224,10 @@ def _buffer_columns(columns: Columns, technology: Technology, rows: np.ndarray) 
     accesses = np.equal(columns["port_model"], "accesses").astype(bool)
     rows[:, k.BANKS_0 : k.BANKS_0 + 3] = np.where(accesses[:, None], np.maximum(banks, 1.0), 0.0)
     rows[:, k.WRITES_APART_0 : k.WRITES_APART_0 + 3] = apart
-    for i in range(3):
+    for i, name in enumerate(OPERAND_NAMES.values()):
         of = tuple(values[every, layout[:, i]] for values in (capacity, width, banks, apart))
-        rows[:, k.PJ_READ_W + i] = technology.sram_read_pj_per_byte(*of)
-        rows[:, k.PJ_WRITE_W + i] = technology.sram_write_pj_per_byte(*of)
+        rows[:, k.PJ_READ_W + i] = technology.buffer_pj_per_byte(name, "read", *of)
+        rows[:, k.PJ_WRITE_W + i] = technology.buffer_pj_per_byte(name, "write", *of)
     rows[:, k.STORE_BYTES] = columns["resident_activation_fraction"] * capacity[every, layout[:, 1]]
 
 
@@ -229,7 +240,7 @@ def layer_row(layer: MacLayer) -> np.ndarray:
         layer.stride_y, layer.stride_x, layer.dilation_y, layer.dilation_x, layer.pad_y, layer.pad_x, layer.IY,
         layer.IX, layer.vector_operations, layer.fused_input_elements, layer.static_weights, layer.touched("y"),
         layer.touched("x"), layer.dilation_y // gcd[0], layer.dilation_x // gcd[1], layer.stride_y // gcd[0],
-        layer.stride_x // gcd[1], _ragged_padding(layer, "y"), _ragged_padding(layer, "x"),
+        layer.stride_x // gcd[1], _ragged_padding(layer, "y"), _ragged_padding(layer, "x"), layer.zero_share,
     ]  # fmt: skip
     return row
 

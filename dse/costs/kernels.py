@@ -56,8 +56,8 @@ W, I, O = _numbers(3)
 Y, X = _numbers(2)
 # Columns of a layer row after the eight loop bounds.
 (STRIDE_Y, STRIDE_X, DILATION_Y, DILATION_X, PAD_Y, PAD_X, IY, IX, VECTOR_OPERATIONS, FUSED_INPUT,
- STATIC_WEIGHTS, TOUCHED_Y, TOUCHED_X, MEET_O_Y, MEET_O_X, MEET_F_Y, MEET_F_X, RAGGED_Y, RAGGED_X) = range(8, 27)  # fmt: skip
-N_LAYER = 27
+ STATIC_WEIGHTS, TOUCHED_Y, TOUCHED_X, MEET_O_Y, MEET_O_X, MEET_F_Y, MEET_F_X, RAGGED_Y, RAGGED_X, ZERO_SHARE) = range(8, 28)  # fmt: skip
+N_LAYER = 28
 # Columns of a vector-layer row.
 V_OPERATIONS, V_INPUT, V_OUTPUT, V_WEIGHT = range(4)
 N_VECTOR = 4
@@ -65,11 +65,11 @@ N_VECTOR = 4
 (ROWS, COLS, LANES, REG_W, REG_I, REG_O, BUFFER_W, BUFFER_I, BUFFER_O, CAPACITY_0, CAPACITY_1, CAPACITY_2,
  WIDTH_0, WIDTH_1, WIDTH_2, DOUBLE_W, DOUBLE_I, DOUBLE_O, DRAM_BYTES_PER_CYCLE, WEIGHT_BYTES, ACTIVATION_BYTES,
  ACCUMULATOR_BYTES, VECTOR_LANES, SYSTOLIC, OVERLAP, BYPASS, STORE_BYTES, RESIDENT_WEIGHTS, OPTION_FIRST,
- OPTION_COUNT, PJ_MAC, PJ_REG_W, PJ_REG_I, PJ_REG_O, PJ_READ_W, PJ_READ_I, PJ_READ_O, PJ_WRITE_W, PJ_WRITE_I,
- PJ_WRITE_O, PJ_DRAM, PJ_BUS, PJ_HOP, PJ_VECTOR, PJ_LEAK_CYCLE, PJ_MAC_DYNAMIC, OVERLAP_LOAD, LINK_W, LINK_I, LINK_O,
+ OPTION_COUNT, PJ_MAC, PJ_REG_READ_W, PJ_REG_READ_I, PJ_REG_READ_O, PJ_REG_WRITE_W, PJ_REG_WRITE_I, PJ_REG_WRITE_O, PJ_READ_W, PJ_READ_I, PJ_READ_O, PJ_WRITE_W, PJ_WRITE_I,
+ PJ_WRITE_O, PJ_DRAM, PJ_FEED_W, PJ_FEED_I, PJ_FEED_O, PJ_ON_W, PJ_ON_I, PJ_ON_O, PJ_VECTOR, PJ_LEAK_CYCLE, PJ_IO_CYCLE, PJ_CLOCK_CYCLE, PJ_CLOCK_MAC, PJ_MAC_DYNAMIC, OVERLAP_LOAD, LINK_W, LINK_I, LINK_O,
  PADDED_W, PADDED_I, PADDED_O, COMPRESSION, TWICE_W, TWICE_I, TWICE_O, RELOAD, BANKS_0, BANKS_1, BANKS_2,
- WRITES_APART_0, WRITES_APART_1, WRITES_APART_2) = range(64)  # fmt: skip
-N_DESIGN = 64
+ WRITES_APART_0, WRITES_APART_1, WRITES_APART_2, PJ_DRAM_CYCLE) = range(75)  # fmt: skip
+N_DESIGN = 75
 # Columns of a spatial-option row: up to four loops an axis (-1 = none), allowed stationary operands, flags; the largest
 # factor of each loop of each axis (infinite = none) and whether it is a sub-axis of its own; the mapping family: buffer
 # tiles of whole rows, allowed orders of the DRAM loops (bits by row of ORDERS), operands that cross the DRAM link once
@@ -94,11 +94,11 @@ N_FIXED = 11
  BUFFER_W_READ, BUFFER_W_WRITE, BUFFER_I_READ, BUFFER_I_WRITE, BUFFER_O_READ, BUFFER_O_WRITE,
  ARRAY_W, ARRAY_I, ARRAY_O_READ, ARRAY_O_WRITE, REGISTER_W, REGISTER_I, REGISTER_O,
  PJ_TOTAL_MAC, PJ_TOTAL_REGISTER, PJ_TOTAL_INTERCONNECT, PJ_TOTAL_BUFFER, PJ_TOTAL_DRAM, PJ_TOTAL_VECTOR,
- PJ_TOTAL_LEAKAGE, FOLDS, ARRAY_CYCLES, PORT_0, PORT_1, PORT_2, DRAM_CYCLES, VECTOR_CYCLES, MACS, SKEW,
+ PJ_TOTAL_CLOCK, PJ_TOTAL_IO, PJ_TOTAL_LEAKAGE, FOLDS, ARRAY_CYCLES, PORT_0, PORT_1, PORT_2, DRAM_CYCLES, VECTOR_CYCLES, MACS, SKEW,
  BOUND_CYCLES, BOUND_PJ, LOAD, DRAM_BYTES, SERIAL_BYTES,
  LINES_W_READ, LINES_W_WRITE, LINES_I_READ, LINES_I_WRITE, LINES_O_READ, LINES_O_WRITE,
- READ_PORT_0, READ_PORT_1, READ_PORT_2, WRITE_PORT_0, WRITE_PORT_1, WRITE_PORT_2, LEAST) = range(62)  # fmt: skip
-N_RESULT = 62
+ READ_PORT_0, READ_PORT_1, READ_PORT_2, WRITE_PORT_0, WRITE_PORT_1, WRITE_PORT_2, LEAST) = range(64)  # fmt: skip
+N_RESULT = 64
 # Values of BOUND.
 BOUND_COMPUTE, BOUND_BUFFER_0, BOUND_BUFFER_1, BOUND_BUFFER_2, BOUND_DRAM, BOUND_VECTOR, BOUND_FILL = range(7)
 # Bits of a residency variant: operands that are on chip already / stay on chip afterwards.
@@ -293,11 +293,23 @@ def array_axis_sum(case, mapping, axis):
     o, f = OY + axis, FY + axis
     stationary = int(mapping[MAP_STATIONARY])
     forwards = option[OPT_FORWARDS] > 0
-    if mapping[MAP_ARRAY_GIVEN] > 0:  # columns are passed along a sweep in x: no other loop inside it
-        forwards = forwards and mapping[MAP_ARRAY_LOOPS + 7] == (OX if stationary == W else FX)
+    if mapping[MAP_ARRAY_GIVEN] > 0:  # columns are passed along a sweep in x: no other loop of several trips inside it
+        forwards = forwards and _innermost(case, mapping) == (OX if stationary == W else FX)
     outputs = Cut(layer[o], mapping[MAP_T + o], mapping[MAP_S + o] * mapping[MAP_R + o])
     taps = Cut(layer[f], mapping[MAP_T + f], mapping[MAP_S + f] * mapping[MAP_R + f])
     return wire_positions(case, stationary, forwards, axis, outputs, taps)
+
+
+@_inner
+def _innermost(case, mapping):
+    """The innermost of the array loops in a given order that have several trips; -1: none has."""
+    found = -1
+    for i in range(8):
+        d = int(mapping[MAP_ARRAY_LOOPS + i])
+        size = _loop_size(case.layer, case.option, d, _tile(case.layer, mapping, d))
+        if size > mapping[MAP_S + d] * mapping[MAP_R + d]:
+            found = d
+    return found
 
 
 @_inner
@@ -670,7 +682,7 @@ def _given_stationary_times(case, mapping, outside, once):
 
 @_inner
 def _account(case, mapping, array, dram, out):
-    """All that is linear in the traffic of a mapping: bytes over every link, cycles of the ports, energy but leakage.
+    """All that is linear in the traffic of a mapping: bytes over every link, cycles of the ports, energy but that of time.
 
     `array`: bytes of W and I into the array and of partial sums back into it, each of which it writes first; `dram`:
     the same over the DRAM link, if nothing is resident and nothing bypasses.
@@ -852,7 +864,7 @@ def _whole_step(case, mapping, d):
 
 @_inner
 def _energy(case, mapping, out):
-    """Energy by level [pJ] from accesses [bytes]; `_latency` adds leakage."""
+    """Energy by level [pJ] from accesses [bytes]; `_latency` adds what every cycle takes."""
     layer, design, s = case.layer, case.design, MAP_S
     macs = _macs(layer)
     pixels = mapping[s + B] * mapping[s + OY] * mapping[s + OX]
@@ -864,17 +876,19 @@ def _energy(case, mapping, out):
             shared *= o * f / _span(layer, axis, o, f)
     reach_i = mapping[s + K] * shared
     partial = out[ARRAY_O_READ] + out[ARRAY_O_WRITE]
-    out[REGISTER_W] = macs * _weight_word_bytes(layer, design) + out[ARRAY_W] * pixels
-    out[REGISTER_I] = macs * design[ACTIVATION_BYTES] + out[ARRAY_I] * reach_i
-    out[REGISTER_O] = 2 * macs / mapping[MAP_LANES] * design[ACCUMULATOR_BYTES] + out[ARRAY_O_READ]
-    out[PJ_TOTAL_MAC] = macs * (design[PJ_MAC] if layer[STATIC_WEIGHTS] else design[PJ_MAC_DYNAMIC])
-    out[PJ_TOTAL_REGISTER] = (out[REGISTER_W] * design[PJ_REG_W] + out[REGISTER_I] * design[PJ_REG_I]
-                              + out[REGISTER_O] * design[PJ_REG_O])  # fmt: skip
-    if design[SYSTOLIC]:
-        hops = out[ARRAY_W] * pixels + out[ARRAY_I] * reach_i + partial * reduction
-        out[PJ_TOTAL_INTERCONNECT] = hops * design[PJ_HOP]
-    else:
-        out[PJ_TOTAL_INTERCONNECT] = (out[ARRAY_W] + out[ARRAY_I] + partial) * design[PJ_BUS]
+    done = macs * (1.0 - layer[ZERO_SHARE])  # the others are gated
+    sums = done / mapping[MAP_LANES] * design[ACCUMULATOR_BYTES]
+    read_w, read_i = done * _weight_word_bytes(layer, design), macs * design[ACTIVATION_BYTES]
+    write_w, write_i = out[ARRAY_W] * pixels, out[ARRAY_I] * reach_i
+    write_o = sums + out[ARRAY_O_READ]
+    out[REGISTER_W], out[REGISTER_I], out[REGISTER_O] = read_w + write_w, read_i + write_i, sums + write_o
+    out[PJ_TOTAL_MAC] = done * (design[PJ_MAC] if layer[STATIC_WEIGHTS] else design[PJ_MAC_DYNAMIC])
+    out[PJ_TOTAL_REGISTER] = (read_w * design[PJ_REG_READ_W] + read_i * design[PJ_REG_READ_I] + sums * design[PJ_REG_READ_O]
+                              + write_w * design[PJ_REG_WRITE_W] + write_i * design[PJ_REG_WRITE_I]
+                              + write_o * design[PJ_REG_WRITE_O])  # fmt: skip
+    out[PJ_TOTAL_INTERCONNECT] = (out[ARRAY_W] * (design[PJ_FEED_W] + (pixels - 1.0) * design[PJ_ON_W])
+                                  + out[ARRAY_I] * (design[PJ_FEED_I] + (reach_i - 1.0) * design[PJ_ON_I])
+                                  + partial * (design[PJ_FEED_O] + (reduction - 1.0) * design[PJ_ON_O]))  # fmt: skip
     buffer = 0.0
     for x in range(3):
         buffer += out[LINES_W_READ + 2 * x] * design[PJ_READ_W + x]
@@ -882,8 +896,9 @@ def _energy(case, mapping, out):
     out[PJ_TOTAL_BUFFER] = buffer
     out[PJ_TOTAL_DRAM] = out[DRAM_BYTES] * design[PJ_DRAM]
     out[PJ_TOTAL_VECTOR] = layer[VECTOR_OPERATIONS] * design[PJ_VECTOR]
+    out[PJ_TOTAL_CLOCK] = macs * design[PJ_CLOCK_MAC]
     energy = 0.0
-    for column in range(PJ_TOTAL_MAC, PJ_TOTAL_LEAKAGE):
+    for column in range(PJ_TOTAL_MAC, PJ_TOTAL_IO):
         energy += out[column]
     out[ENERGY_PJ] = energy
 
@@ -893,7 +908,7 @@ def _energy(case, mapping, out):
 
 @_inner
 def _latency(case, cycles, ends, stop, out):
-    """Cycles, their waterfall, the bound and the energy that leaks meanwhile.
+    """Cycles, their waterfall, the bound and the energy of clock, interfaces, leakage and waiting DRAM meanwhile.
 
     From array cycles, `_ends`, `_stop_cycles`, and what `_account` has put into `out`.
     """
@@ -930,8 +945,17 @@ def _latency(case, cycles, ends, stop, out):
     elif vector > compute:
         out[BOUND] = BOUND_VECTOR
     out[PJ_TOTAL_LEAKAGE] = out[CYCLES] * design[PJ_LEAK_CYCLE]
-    out[ENERGY_PJ] += out[PJ_TOTAL_LEAKAGE]
+    out[PJ_TOTAL_IO] = out[CYCLES] * design[PJ_IO_CYCLE]
+    out[PJ_TOTAL_CLOCK] += out[CYCLES] * design[PJ_CLOCK_CYCLE]
+    out[PJ_TOTAL_DRAM] += out[CYCLES] * design[PJ_DRAM_CYCLE]
+    out[ENERGY_PJ] += out[CYCLES] * pj_per_cycle(design)
     _bounds(case, ideal, out)
+
+
+@_entry
+def pj_per_cycle(design):
+    """Energy of every cycle, whatever is done in it [pJ]."""
+    return design[PJ_LEAK_CYCLE] + design[PJ_IO_CYCLE] + design[PJ_CLOCK_CYCLE] + design[PJ_DRAM_CYCLE]
 
 
 @_inner
@@ -960,13 +984,20 @@ def _compulsory_bytes(case):
 
 
 @_inner
+def _least_pj(layer, design, macs, moved, cycles):
+    """Energy of the MACs, of the bytes that cross the DRAM link, and of what runs with time, at least [pJ]."""
+    mac_pj = design[PJ_MAC] if layer[STATIC_WEIGHTS] else design[PJ_MAC_DYNAMIC]
+    mac_pj *= 1.0 - layer[ZERO_SHARE]
+    return macs * (mac_pj + design[PJ_CLOCK_MAC]) + moved * design[PJ_DRAM] + cycles * pj_per_cycle(design)
+
+
+@_inner
 def _bounds(case, ideal, out):
-    """Lower bounds of any mapping: peak arithmetic, compulsory DRAM traffic."""
+    """Lower bounds of any mapping: peak arithmetic, compulsory DRAM traffic, and what runs with the time of both."""
     layer, design, moved = case.layer, case.design, _compulsory_bytes(case)
     out[BOUND_CYCLES] = max(ideal, moved / design[DRAM_BYTES_PER_CYCLE])
     out[LEAST] = out[BOUND_CYCLES]
-    mac_pj = design[PJ_MAC] if layer[STATIC_WEIGHTS] else design[PJ_MAC_DYNAMIC]
-    out[BOUND_PJ] = out[MACS] * mac_pj + moved * design[PJ_DRAM]
+    out[BOUND_PJ] = _least_pj(layer, design, out[MACS], moved, out[BOUND_CYCLES])
 
 
 @_inner
@@ -1139,7 +1170,7 @@ FACTS = _record_type(
     ("load", (3,)),  # cycles at the array's edge to load the operand once as the stationary one
     ("vector", ()),  # cycles of the vector unit
     ("per_bandwidth", ()),  # cycles of the DRAM link for a byte
-    ("leak", ()),  # leakage of a cycle [pJ]
+    ("idle", ()),  # energy of every cycle [pJ]
     ("reload", ()),  # 1: W and I are loaded again at every DRAM trip
     ("thin", ()),  # input positions of a tile at least, for each of its pixels
     ("cycles", ()),  # array cycles without idle edges of tiles
@@ -1308,6 +1339,7 @@ class Effort(NamedTuple):
 
 DEFAULT_EFFORT = Effort(near=0.005, configurations=2.0, most=6.0, gap=0.1, sizes=QUICK, work=np.inf)
 """What the mapper looks at by default, chosen by loss and speed: `benchmarks/mapping_table.py` measures both."""
+
 
 class Search(NamedTuple):
     """A search over the mappings of one layer.
@@ -1551,19 +1583,20 @@ def _smallest_mapping(search, options):
         for a in range(3):
             if option[OPT_W + a] > 0:
                 mapping[MAP_STATIONARY] = a
-        for bypass in range(16):
-            if not _bypass_allowed(design, option, bypass & 7):
-                continue
-            if bypass == 8:  # overlapping windows held twice may take more than all inputs held once
+        for whole in range(2):
+            if whole > 0:  # overlapping windows held twice may take more than all inputs held once
                 for d in (B, G, C, OY, OX, FY, FX):
                     mapping[MAP_T + d] = layer[d]
-            mapping[MAP_BYPASS] = bypass & 7
-            case = Case(layer, design, option, search.case.variant)
-            _, held = tile_bytes(case, mapping)
-            over = max(buffer_overflow(design, held), register_overflow(layer, design, option, mapping))
-            if over < least:
-                least = over
-                _copy(mapping, search.best_map, N_MAP)
+            for bypass in range(8):
+                if not _bypass_allowed(design, option, bypass):
+                    continue
+                mapping[MAP_BYPASS] = bypass
+                case = Case(layer, design, option, search.case.variant)
+                _, held = tile_bytes(case, mapping)
+                over = max(buffer_overflow(design, held), register_overflow(layer, design, option, mapping))
+                if over < least:
+                    least = over
+                    _copy(mapping, search.best_map, N_MAP)
     return least
 
 
@@ -2508,9 +2541,10 @@ def _add_nodes(search, g, f, c, floor, aim):
             return
     pj_w, pj_i = costs[DRAM_BYTE_W, COST_PJ] * facts.whole[W], costs[DRAM_BYTE_I, COST_PJ] * positions
     pj_o = costs[DRAM_BYTE_O, COST_PJ] * facts.whole[O]
-    pj_once = _priced(costs, COST_PJ, floor.wires, WIO(facts.whole[W], positions, 0.0)) + busy * facts.leak
+    linked = moved_once * facts.per_bandwidth
+    pj_once = _priced(costs, COST_PJ, floor.wires, WIO(facts.whole[W], positions, 0.0))
     if aim != FASTEST:
-        pj = pj_once
+        pj = pj_once + max(busy, linked) * facts.idle
         if n_r > 1.0:
             stay = max(0.0, 2 * np.sqrt(pj_w * pj_i * tiles) - pj_w - pj_i)
             pj += min(stay, pj_o * (n_r - 1))
@@ -2554,8 +2588,8 @@ def _add_nodes(search, g, f, c, floor, aim):
             for order in range(N_ORDERS if n_r > 1.0 else 2):
                 once = _dram_times(order, facts.reload, trips)
                 pj = min(pj, pj_w * (once.w - 1) + pj_i * (once.i - 1) + pj_o * (once.o - 1))
-            cycles = busy + ends * facts.per_bandwidth
-            if _hopeless(aim, best, cycles * ROOM, (pj_once + pj) * ROOM, moved_once * ROOM):
+            cycles = max(busy + ends * facts.per_bandwidth, linked)
+            if _hopeless(aim, best, cycles * ROOM, (pj_once + pj + cycles * facts.idle) * ROOM, moved_once * ROOM):
                 continue
             cycles, pj = np.inf, np.inf
         for order in range(N_ORDERS):
@@ -3066,7 +3100,7 @@ def _facts(case, mapping, facts):
         facts.buffer[x] = int(design[BUFFER_W + x])
         facts.room[x] = tile_capacity(design, x)
     facts.vector = layer[VECTOR_OPERATIONS] / design[VECTOR_LANES]
-    facts.per_bandwidth, facts.leak = 1.0 / design[DRAM_BYTES_PER_CYCLE], design[PJ_LEAK_CYCLE]
+    facts.per_bandwidth, facts.idle = 1.0 / design[DRAM_BYTES_PER_CYCLE], pj_per_cycle(design)
     facts.thin = min(1.0, layer[TOUCHED_Y] / layer[OY]) * min(1.0, layer[TOUCHED_X] / layer[OX])
     facts.skew = 2 * design[ROWS] + design[COLS] - 2 if design[SYSTOLIC] > 0 else 0.0
     facts.cycles = 1.0
@@ -3130,7 +3164,7 @@ def _cost(aim, tables, work, link, ends):
     cycles = max(steady + (ends + serial) * facts.per_bandwidth, moved * facts.per_bandwidth)
     if aim == FASTEST:
         return Cost(cycles, 0.0, moved)
-    return Cost(cycles, _priced(costs, COST_PJ, work.wires, link) + cycles * facts.leak, moved)
+    return Cost(cycles, _priced(costs, COST_PJ, work.wires, link) + cycles * facts.idle, moved)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -3246,13 +3280,15 @@ def vector_cost(layer, design, read, written, bytes_in, bytes_out, out):
     elif port > vector:
         out[BOUND] = BOUND_BUFFER_0 + design[BUFFER_I]
     out[PJ_TOTAL_BUFFER] = out[BUFFER_I_READ] * design[PJ_READ_I] + out[BUFFER_I_WRITE] * design[PJ_WRITE_I]
-    out[PJ_TOTAL_DRAM] = moved * design[PJ_DRAM]
+    out[PJ_TOTAL_DRAM] = moved * design[PJ_DRAM] + out[CYCLES] * design[PJ_DRAM_CYCLE]
     out[PJ_TOTAL_VECTOR] = layer[V_OPERATIONS] * design[PJ_VECTOR]
     out[PJ_TOTAL_LEAKAGE] = out[CYCLES] * design[PJ_LEAK_CYCLE]
-    out[ENERGY_PJ] = out[PJ_TOTAL_BUFFER] + out[PJ_TOTAL_DRAM] + out[PJ_TOTAL_VECTOR] + out[PJ_TOTAL_LEAKAGE]
+    out[PJ_TOTAL_IO] = out[CYCLES] * design[PJ_IO_CYCLE]
+    out[PJ_TOTAL_CLOCK] = out[CYCLES] * design[PJ_CLOCK_CYCLE]
+    out[ENERGY_PJ] = out[PJ_TOTAL_BUFFER] + moved * design[PJ_DRAM] + out[PJ_TOTAL_VECTOR] + out[CYCLES] * pj_per_cycle(design)
     out[BOUND_CYCLES] = max(vector, dram)
     out[LEAST] = out[BOUND_CYCLES]
-    out[BOUND_PJ] = out[PJ_TOTAL_DRAM]
+    out[BOUND_PJ] = moved * design[PJ_DRAM] + out[BOUND_CYCLES] * pj_per_cycle(design)
 
 
 @_inner
@@ -3442,12 +3478,12 @@ def expected_costs(design, networks, wanted, sure, mode, cases, first, second):
         macs = 1.0
         for d in range(8):
             macs *= layer[d]
-        mac_pj = design[PJ_MAC] if layer[STATIC_WEIGHTS] else design[PJ_MAC_DYNAMIC]
         for variant in range(N_VARIANTS):
             if not wanted[index, variant]:
                 continue
             moved = _compulsory_bytes(Case(layer, design, design, variant))
-            cycles, pj = max(macs / peak, moved / design[DRAM_BYTES_PER_CYCLE]), macs * mac_pj + moved * design[PJ_DRAM]
+            cycles = max(macs / peak, moved / design[DRAM_BYTES_PER_CYCLE])
+            pj = _least_pj(layer, design, macs, moved, cycles)
             fewest = moved
             for other in range(N_VARIANTS):
                 known = cases.slots[index, other, 0]
@@ -3490,7 +3526,7 @@ def _more_kept(design, layer, result, variant, other, sure):
     written = _words(layer).o * word if more & OUT_RESIDENT else 0.0
     read = layer[FUSED_INPUT] * word if more & FUSED_RESIDENT else 0.0
     cycles = (written + read) / design[WIDTH_0 + int(design[BUFFER_I])]
-    pj = written * design[PJ_WRITE_I] + read * design[PJ_READ_I] + cycles * design[PJ_LEAK_CYCLE]
+    pj = written * design[PJ_WRITE_I] + read * design[PJ_READ_I] + cycles * pj_per_cycle(design)
     return (result[CYCLES] - cycles) * ROOM, (result[ENERGY_PJ] - pj) * ROOM
 
 
@@ -3505,7 +3541,7 @@ def _less_kept(design, result, more):
     saved += result[DRAM_FUSED] if more & FUSED_RESIDENT else 0.0
     saved += result[DRAM_O_READ] + result[DRAM_O_WRITE] if more & OUT_RESIDENT else 0.0
     cycles = saved / design[DRAM_BYTES_PER_CYCLE]
-    return result[CYCLES] - cycles, result[ENERGY_PJ] - saved * design[PJ_DRAM] - cycles * design[PJ_LEAK_CYCLE]
+    return result[CYCLES] - cycles, result[ENERGY_PJ] - saved * design[PJ_DRAM] - cycles * pj_per_cycle(design)
 
 
 @_entry
@@ -3513,7 +3549,7 @@ def vector_lines(design, networks, begin, end, lines, out):
     """Cost of the vector steps `begin` to `end` as straight lines over the elements of their inputs that stay.
 
     `lines` (n_steps, 2, 10): where the output leaves and where it stays; elements from which on nothing changes; cycles
-    of the port, of the DRAM link, energy without leakage, DRAM bytes with nothing kept, and the slopes of these; cycles
+    of the port, of the DRAM link, energy without what runs with time, DRAM bytes with nothing kept, and the slopes of these; cycles
     of the vector unit.  `out`: scratch.
     """
     for i in range(begin, end):
@@ -3530,8 +3566,8 @@ def vector_lines(design, networks, begin, end, lines, out):
                 _vector_kept(design, vector, size, end_of_line * most, stays > 0, out)
                 at = 1 + 4 * end_of_line
                 line[at], line[at + 1] = out[PORT_0 + int(design[BUFFER_I])], out[DRAM_CYCLES]
-                line[at + 2] = out[ENERGY_PJ] - out[PJ_TOTAL_LEAKAGE]
                 line[at + 3] = out[DRAM_I] + out[DRAM_O_WRITE]
+                line[at + 2] = out[PJ_TOTAL_BUFFER] + line[at + 3] * design[PJ_DRAM] + out[PJ_TOTAL_VECTOR]
             for column in range(1, 5):
                 line[4 + column] = (line[4 + column] - line[column]) / most if most > 0 else 0.0
 
@@ -3586,7 +3622,7 @@ def _bounds_of_any_plan(design, networks, step, variant, result):
         moved = ((vector[V_INPUT] + vector[V_OUTPUT]) * word - kept) * design[COMPRESSION]
         moved += vector[V_WEIGHT] * design[WEIGHT_BYTES]
         result[BOUND_CYCLES] = max(result[VECTOR_CYCLES], moved / design[DRAM_BYTES_PER_CYCLE])
-        result[BOUND_PJ] = moved * design[PJ_DRAM]
+        result[BOUND_PJ] = moved * design[PJ_DRAM] + result[BOUND_CYCLES] * pj_per_cycle(design)
         return
     layer = networks.layers[index]
     arrives = networks.inputs[begin] if step[STEP_INPUT_COUNT] > 0 else -1
@@ -3608,9 +3644,8 @@ def _bounds_of_any_plan(design, networks, step, variant, result):
         if size <= design[STORE_BYTES]:
             least = min(least, _compulsory_bytes(Case(layer, design, design, other | weights)))
     ideal = result[MACS] / (design[ROWS] * design[COLS] * design[LANES])
-    mac_pj = design[PJ_MAC] if layer[STATIC_WEIGHTS] else design[PJ_MAC_DYNAMIC]
     result[BOUND_CYCLES] = max(ideal, least / design[DRAM_BYTES_PER_CYCLE])
-    result[BOUND_PJ] = result[MACS] * mac_pj + least * design[PJ_DRAM]
+    result[BOUND_PJ] = _least_pj(layer, design, result[MACS], least, result[BOUND_CYCLES])
 
 
 @_entry

@@ -33,6 +33,7 @@ from dse.costs.results import metric_columns
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, INTERCONNECTS, PORT_MODELS, Accelerator
 from dse.hardware.area import area_mm2, leakage_w
 from dse.hardware.dataflow import Dataflow, SpatialOption, dataflow_named
+from dse.hardware.dram_types import DramType
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, MacLayer, Network, Sizes, VectorLayer
 
@@ -96,6 +97,9 @@ LEVELS: dict[str, tuple] = {
     "vector_lanes": (1, 4, 32),
     "port_model": PORT_MODELS,
     "separate_ports": ("", "", "O", "WI", "WIO"),
+    "engine_flip_flop_bits": (0.0, 0.0, 75_000.0),
+    "dram_type": (DramType("known in part", 12.8, 6.0), "", "", "", "", "HBM2"),
+    "dram_channels": (1.0, 2.0, 0.5),
 }  # fmt: skip
 """Levels of every parameter in the probe set."""
 
@@ -164,7 +168,7 @@ def probe_network() -> Network:
         VectorLayer("look up", "Gather", 0, 8, 512, weight_elements=512, output="look up"),
         VectorLayer("joined", "Concat", 0, 0, 0, inputs=("softmax", "look up"), output="joined"),
         MacLayer("joint", K=8, C=16, OX=96, inputs=("joined",), output="joint"),
-        MacLayer("classes", "Gemm", B=2, K=100, C=333, inputs=("step",), output="classes"),
+        MacLayer("classes", "Gemm", B=2, K=100, C=333, inputs=("step",), output="classes", zero_share=0.3),
         MacLayer("one", K=1, C=1, OX=3),
     )  # fmt: skip
     sizes = {"image": 3072, "query": 1024}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dse.costs import kernels as k
-from dse.hardware.area import AREA_BLOCKS, Columns, area_blocks_mm2, sum_blocks
+from dse.hardware.area import AREA_BLOCKS, Columns, area_blocks_mm2, core_area_mm2, sum_blocks
 from dse.hardware.technology import Technology
 
 WATERFALL = {
@@ -25,6 +25,8 @@ ENERGY_PARTS = {
     "buffer": k.PJ_TOTAL_BUFFER,
     "dram": k.PJ_TOTAL_DRAM,
     "vector": k.PJ_TOTAL_VECTOR,
+    "clock": k.PJ_TOTAL_CLOCK,
+    "io": k.PJ_TOTAL_IO,
     "leakage": k.PJ_TOTAL_LEAKAGE,
 }
 """Parts of the energy by level; they sum to the total."""
@@ -73,6 +75,7 @@ def metric_columns(columns: Columns, totals: np.ndarray, technology: Technology)
         "cycles": totals[:, k.CYCLES],
         "energy_j": energy_j,
         "area_mm2": sum_blocks(blocks),
+        "core_area_mm2": core_area_mm2(blocks),
         "power_w": energy_j / latency_s,
         "macs": totals[:, k.MACS],
         "utilisation": totals[:, k.MACS] / (totals[:, k.CYCLES] * peak),

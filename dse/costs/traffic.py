@@ -303,13 +303,15 @@ def array_positions(layer: MacLayer, option: SpatialOption, mapping: Mapping) ->
 
     Flattened, every (pixel, tap) pair is fetched for itself.  Where neighbours pass columns along, a sweep along
     x fetches only new columns: over the outputs of a tile under stationary ``W``, over its taps under ``O``; the sweep
-    must be the innermost array loop.
+    must be the innermost array loop of several trips.
     """
     tile, piece = mapping.tile_of(layer), mapping.piece_of(layer, option)
+    loops = mapping.array_loops(layer, option)
+    inside = [d for d in mapping.array_loop_order() if loops[d][0] > 1]
     sweep = {"W": "OX", "O": "FX"}.get(mapping.stationary)
     if option.flatten_reduction:
         tile = piece = dict.fromkeys(LOOPS, 1)
-    elif option.forwards_inputs and sweep == mapping.array_loop_order()[-1]:
+    elif option.forwards_inputs and inside and sweep == inside[-1]:
         piece = piece | {sweep: tile[sweep]}
     return _positions(layer, tile, piece)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from dse.hardware.dataflow import DEFAULT_DATAFLOWS, Dataflow, check_fits, dataflow_named
+from dse.hardware.dram_types import DRAM_TYPES, DramType, dram_type_named
 from dse.networks.layers import OPERANDS
 
 BUFFER_ARRANGEMENTS = ("W+I+O", "W+I/O", "W/I+O", "W+O/I", "W/I/O")
@@ -24,6 +25,9 @@ INTERCONNECTS = ("broadcast", "systolic")
 
 PORT_MODELS = ("bytes", "accesses")
 """What a buffer port counts: bytes over its width, or accesses of at most the width of a bank."""
+
+NAMED = (Dataflow, DramType)
+"""Kinds of values that files tell by a name."""
 
 OPERAND_NAMES = {"W": "weight", "I": "input", "O": "output"}
 
@@ -44,8 +48,8 @@ def _parameter(default: Any, unit: str, meaning: str, kind: str, levels: Iterabl
     ----------
     unit : of its values; ``1`` for counts and ratios, ``-`` for texts.
     meaning : in a line.
-    kind : what it may be: ``count`` (whole, at least 1), ``positive``, ``share`` (at least 0, below 1), ``flag``,
-        ``operands`` (a subset of "WIO"), ``choice``, ``dataflow``.
+    kind : what it may be: ``count`` (whole, at least 1), ``positive``, ``amount`` (at least 0), ``share`` (at least 0,
+        below 1), ``flag``, ``operands`` (a subset of "WIO"), ``choice``, ``dataflow``, ``dram``.
     levels : in the default space; none where that fixes it.
     """
     return field(default=default, metadata={"unit": unit, "meaning": meaning, "kind": kind, "levels": tuple(levels)})
@@ -129,6 +133,16 @@ class Accelerator:
         "positive",
         (2**i for i in range(9)),
     )
+    dram_type: DramType | str = _parameter(  # noqa: RUF009
+        "",
+        "-",
+        'type of DRAM, which with `dram_channels` sets `dram_gbps`: a name of `DRAM_TYPES`, or a `DramType`; "": none '
+        "named",
+        "dram",
+    )
+    dram_channels: float = _parameter(
+        1.0, "1", "channels of the DRAM type, or a share of one; nothing where no type is named", "positive"
+    )
     resident_activation_fraction: float = _parameter(
         0.0,
         "1",
@@ -189,6 +203,13 @@ class Accelerator:
     weight_bits: int = _parameter(8, "bit", "width of a weight", "count")
     activation_bits: int = _parameter(8, "bit", "width of an activation", "count")
     accumulator_bits: int = _parameter(32, "bit", "width of a partial sum", "count")
+    engine_flip_flop_bits: float = _parameter(
+        0.0,
+        "bit",
+        "flip-flops of engines that the model does not time (pooling, normalisation, data movement, control), which "
+        "take area with their gates",
+        "amount",
+    )
 
     def __post_init__(self) -> None:
         for name, told in PARAMETERS.items():
@@ -209,6 +230,8 @@ class Accelerator:
                 )
             if width < banks * 0.125:
                 raise ValueError(f"Accelerator: buffer {operands} has {banks} banks for a port of {width:g} bytes")
+        if isinstance(self.dram_type, DramType):
+            object.__setattr__(self, "dram_gbps", self.dram_channels * self.dram_type.of("channel_gbps"))
 
     @property
     def overlapped(self) -> str:
@@ -224,9 +247,15 @@ class Accelerator:
         """The design with other values of some parameters, by name; each is checked as any that a design is made of."""
         return replace(self, **values)  # type: ignore[arg-type]  # `_checked` refuses a value of a wrong type
 
+    def with_bandwidth(self, gbps: float) -> Accelerator:
+        """The design with another off-chip bandwidth [GB/s]: of another number of channels where it names a DRAM."""
+        if isinstance(self.dram_type, DramType):
+            return replace(self, dram_channels=gbps / self.dram_type.of("channel_gbps"))
+        return replace(self, dram_gbps=gbps)
+
     def parameters(self) -> dict[str, object]:
-        """Every parameter by name; the dataflow by its name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)} | {"dataflow": str(self.dataflow)}
+        """Every parameter by name; the dataflow and the type of DRAM by their names."""
+        return {f.name: _named(getattr(self, f.name)) for f in fields(self)}
 
 
 @dataclass(frozen=True)
@@ -253,6 +282,23 @@ Accelerator.__doc__ = (Accelerator.__doc__ or "").rstrip() + "".join(
 )
 
 
+def _named(value: object) -> object:
+    return str(value) if isinstance(value, NAMED) else value
+
+
+def check_one_bandwidth(values: Mapping[str, object], design: Accelerator) -> None:
+    """Raise a ValueError where `values`, from which a design was made, give another bandwidth than its DRAM type does.
+
+    The type sets the bandwidth: what is given besides would be dropped without a word.
+    """
+    given = values.get("dram_gbps", design.dram_gbps)
+    if design.dram_type and given != design.dram_gbps:
+        raise ValueError(
+            f"dram_gbps={given} and {design.dram_channels:g} x dram_type {design.dram_type}, which is "
+            f"{design.dram_gbps:g} GB/s: leave out dram_gbps, and set dram_channels for another bandwidth"
+        )
+
+
 def _checked(name: str, kind: str, value: Any) -> Any:
     """The value of a parameter as a design holds it, so that TOML can hold it; a ValueError says what it must be."""
     wrong = None
@@ -260,12 +306,20 @@ def _checked(name: str, kind: str, value: Any) -> Any:
         value = value.item()
     if kind == "dataflow":
         return dataflow_named(value)
+    if kind == "dram":
+        if value is None or value == "":
+            return ""
+        if not isinstance(value, str | DramType):
+            raise ValueError(f"Accelerator: dram_type must be one of {', '.join(DRAM_TYPES)}, got {value!r}")
+        return dram_type_named(value)
     if kind == "count":
         if _is_number(value) and value >= 1 and int(value) == value:
             return int(value)
         wrong = "must be a whole number >= 1"
     elif kind == "positive" and not (_is_number(value) and value > 0):
         wrong = "must be a positive number"
+    elif kind == "amount" and not (_is_number(value) and value >= 0):
+        wrong = "must be a number >= 0"
     elif kind == "share" and not (_is_number(value) and 0 <= value < 1):
         wrong = "must be at least 0 and below 1"
     elif kind == "flag":

@@ -1,59 +1,69 @@
 """Area and leakage of designs, block by block.
 
-PEs (MACs, three register files, control), interconnect, buffers, vector unit and fixed part are sums of
-cells times one layout overhead (filler, clock network); the DRAM interface costs area in proportion to
-its bandwidth.  Every block is non-decreasing in every size parameter.
+PEs (MACs, three register files, control), interconnect, buffers and what feeds them, vector unit, engines and fixed
+part are cells.  Standard cells take a layout overhead (filler, clock network), memories none; the DRAM interface costs
+area by channel or in proportion to its bandwidth (`dse.hardware.dram`).  Every block is non-decreasing in every size
+parameter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, INTERCONNECTS, OPERAND_NAMES, buffer_groups
-from dse.hardware.dataflow import dataflow_named
+from dse.hardware.dram import dram_of
+from dse.hardware.logic import Columns, column_reader, dataflows, logic, text_column
 from dse.hardware.technology import Technology, adder_tree_bits
 
 AREA_BLOCKS = (
     "macs", "registers", "control", "interconnect", "weight_buffer", "input_buffer", "output_buffer",
-    "vector_unit", "dram_interface", "fixed",
+    "periphery", "vector_unit", "engines", "dram_interface", "fixed",
 )  # fmt: skip
-"""Blocks of a design, in the order in which they are reported."""
+"""Blocks of a design, in the order in which they are reported.  ``periphery``: the logic at the buffers, that is port
+registers, address generators, im2col unit and accumulators."""
 
-Columns = Mapping[str, np.ndarray]
+_MEMORIES = ("weight_buffer", "input_buffer", "output_buffer")
+"""Blocks that are memories alone: without layout overhead."""
 
 
-def area_blocks_mm2(columns: Columns, technology: Technology) -> dict[str, np.ndarray]:
+def area_blocks_mm2(columns: Columns, technology: Technology, layout: bool = True) -> dict[str, np.ndarray]:
     """Area of each block [mm2].
 
     Parameters
     ----------
     columns : one array of shape (n,) for each `Accelerator` parameter.
     technology : constants.
+    layout : with filler and clock network; False: the cells alone, which is what synthesis reports.
 
     Returns
     -------
     dict of the `AREA_BLOCKS`, each of shape (n,) float64.  The area of a shared buffer is split over its
     operands in proportion to their share of its capacity.
     """
-    t, number = technology, _numbers(columns)
+    t, number = technology, column_reader(columns)
+    overhead = t.layout_overhead_factor if layout else 1.0
     pes = number("rows") * number("cols")
-    mac = _mac_um2(columns, t)
-    files = {x: t.register_area_um2(number(f"{name}_register_bytes")) for x, name in OPERAND_NAMES.items()}
+    units = {name: overhead * t.logic_area_um2(*unit) for name, unit in logic(columns, t).items()}
+    mac = overhead * _mac_um2(columns, t) + units["pipeline"] / pes
+    files = {x: t.register_area_um2(number(f"{name}_register_bytes"), layout) for x, name in OPERAND_NAMES.items()}
     registers = files["W"] + files["I"] + files["O"]
     control = t.control_area_share * (mac + registers)
-    cells_um2 = {
+    wires = _wires_um2(columns, t, mac + registers + control, files)
+    blocks_um2 = {
         "macs": pes * mac,
         "registers": pes * registers,
         "control": pes * control,
-        "interconnect": pes * _interconnect_um2(columns, t, mac + registers + control, files),
+        "interconnect": pes * wires + units["passing"] + units["routes"] + units["tags"],
         **_buffers_um2(columns, t),
-        "vector_unit": number("vector_lanes") * _vector_lane_um2(columns, t),
-        "fixed": np.full(pes.shape, t.fixed_um2),
+        "periphery": units["ports"] + units["addresses"] + units["im2col"] + units["accumulators"],
+        "vector_unit": overhead * number("vector_lanes") * _vector_lane_um2(columns, t) + units["vector"],
+        "engines": (1 + t.engine_logic_share) * units["engines"],
+        "fixed": np.full(pes.shape, overhead * t.fixed_um2),
     }
-    blocks = {name: cells * (t.layout_overhead_factor * 1e-6) for name, cells in cells_um2.items()}
-    blocks["dram_interface"] = number("dram_gbps") * t.dram_interface_mm2_per_gbps
+    blocks = {name: area * 1e-6 for name, area in blocks_um2.items()}
+    blocks["dram_interface"] = dram_of(columns, t).interface_mm2
     return {name: blocks[name] for name in AREA_BLOCKS}
 
 
@@ -62,15 +72,30 @@ def area_mm2(columns: Columns, technology: Technology) -> np.ndarray:
     return sum_blocks(area_blocks_mm2(columns, technology))
 
 
+def core_area_mm2(blocks: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Area without the DRAM interface [mm2], (n,): the sum of the other `blocks`, each (n,) [mm2]."""
+    return sum_blocks({**blocks, "dram_interface": np.zeros_like(blocks["fixed"])})
+
+
 def leakage_w(columns: Columns, technology: Technology) -> np.ndarray:
     """Leakage power of each design [W], shape (n,); see `leakage_of_blocks_w`."""
     return leakage_of_blocks_w(area_blocks_mm2(columns, technology), technology)
 
 
 def leakage_of_blocks_w(blocks: Mapping[str, np.ndarray], technology: Technology) -> np.ndarray:
-    """Leakage power [W], (n,): per cell area of all `blocks`, each (n,) [mm2], but the DRAM interface."""
-    blocks = {**blocks, "dram_interface": np.zeros_like(blocks["fixed"])}
-    return technology.leakage_w_per_mm2 / technology.layout_overhead_factor * sum_blocks(blocks)
+    """Leakage power [W], (n,), of all `blocks`, each (n,) [mm2] as laid out, but the DRAM interface.
+
+    Memories leak by their area, standard cells by theirs without filler.  Register files that are memories count as
+    standard cells, since their block does not tell them apart.
+    """
+    t = technology
+    logic_w_per_mm2 = t.leakage_logic_w_per_mm2 / t.layout_overhead_factor
+    leaks = {
+        name: area * (t.leakage_sram_w_per_mm2 if name in _MEMORIES else logic_w_per_mm2)
+        for name, area in blocks.items()
+    }
+    leaks["dram_interface"] = np.zeros_like(blocks["fixed"])
+    return t.leakage_factor * sum_blocks(leaks)
 
 
 def sum_blocks(blocks: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -81,20 +106,9 @@ def sum_blocks(blocks: Mapping[str, np.ndarray]) -> np.ndarray:
     return total
 
 
-def _numbers(columns: Columns) -> Callable[[str], np.ndarray]:
-    """A reader of float64 columns that names a missing one."""
-
-    def number(name: str) -> np.ndarray:
-        if name not in columns:
-            raise ValueError(f"columns lack {name!r}; give one array for each Accelerator parameter")
-        return np.atleast_1d(np.asarray(columns[name], dtype=np.float64))
-
-    return number
-
-
 def _mac_um2(columns: Columns, t: Technology) -> np.ndarray:
-    """All multipliers, the adder tree and the accumulating adder of one PE [um2]."""
-    number = _numbers(columns)
+    """All multipliers, the adder tree and the accumulating adder of one PE, without registers [um2]."""
+    number = column_reader(columns)
     macs, weight_bits, activation_bits = number("macs_per_pe"), number("weight_bits"), number("activation_bits")
     accumulator_bits = number("accumulator_bits")
     tree = t.adder_area_um2(adder_tree_bits(weight_bits, activation_bits, accumulator_bits, macs))
@@ -103,50 +117,40 @@ def _mac_um2(columns: Columns, t: Technology) -> np.ndarray:
 
 
 def _vector_lane_um2(columns: Columns, t: Technology) -> np.ndarray:
-    """One lane [um2]: a multiplier of half accumulator width, a full adder, two full registers."""
-    bits = _numbers(columns)("accumulator_bits")
-    return t.multiplier_area_um2((bits / 2) ** 2) + t.adder_area_um2(bits) + 2 * bits * t.flip_flop_um2_per_bit
+    """One lane without its registers [um2]: a multiplier of half accumulator width and a full adder."""
+    bits = column_reader(columns)("accumulator_bits")
+    return t.multiplier_area_um2((bits / 2) ** 2) + t.adder_area_um2(bits)
 
 
-def _interconnect_um2(columns: Columns, t: Technology, pe_um2: np.ndarray, files: dict[str, np.ndarray]) -> np.ndarray:
-    """Wires and pipeline registers of one PE [um2].
+def _wires_um2(columns: Columns, t: Technology, pe_um2: np.ndarray, files: dict[str, np.ndarray]) -> np.ndarray:
+    """What an array adds to each PE beside the logic of its interconnect [um2].
 
-    Broadcast: buses and drivers as a share of the PE.  Systolic: a flip-flop for each activation and
-    accumulator bit that passes through; a second copy of the stationary registers where the skew is overlapped.
+    Broadcast: buses and drivers as a share of the PE.  Systolic: a second copy of the stationary registers where the
+    skew is overlapped.
     """
-    number = _numbers(columns)
-    passing_bits = number("activation_bits") * number("macs_per_pe") + number("accumulator_bits")
-    second = np.where(number("overlap_skew") > 0, _stationary_um2(columns, files), 0.0)
-    systolic = passing_bits * t.flip_flop_um2_per_bit + second
-    kind = _objects(columns["interconnect"])
+    second = np.where(column_reader(columns)("overlap_skew") > 0, stationary_registers(columns, files), 0.0)
+    kind = text_column(columns, "interconnect")
     is_systolic, is_bus = (np.equal(kind, name).astype(bool) for name in ("systolic", "broadcast"))
     if not (is_systolic | is_bus).all():
         unknown = kind[~(is_systolic | is_bus)][0]
         raise ValueError(f"unknown interconnect {unknown!r}; one of {', '.join(INTERCONNECTS)}")
-    return np.where(is_systolic, systolic, t.bus_area_share * pe_um2)
+    return np.where(is_systolic, second, t.bus_area_share * pe_um2)
 
 
-def _stationary_um2(columns: Columns, files: dict[str, np.ndarray]) -> np.ndarray:
-    """Register area of the operand that stays put; the largest where the dataflow has several to choose from."""
-    names = _objects(columns["dataflow"]).tolist()
-    ids, first, codes = np.unique(
-        np.fromiter(map(id, names), np.int64, len(names)), return_index=True, return_inverse=True
-    )
-    area = np.empty(len(names))
-    for code in range(ids.size):
-        stays = {x for option in dataflow_named(names[first[code]]).options for x in option.stationary}
+def stationary_registers(columns: Columns, files: dict[str, np.ndarray]) -> np.ndarray:
+    """Area or bits of the registers of the operand that stays put, from those of each; the largest of several."""
+    flows, codes = dataflows(columns)
+    found = np.empty(len(codes))
+    for code, flow in enumerate(flows):
+        stays = {x for option in flow.options for x in option.stationary}
         here = codes == code
-        area[here] = np.max([files[x][here] for x in sorted(stays)], axis=0)
-    return area
-
-
-def _objects(column: np.ndarray) -> np.ndarray:
-    return np.atleast_1d(np.asarray(column, dtype=object))
+        found[here] = np.max([files[x][here] for x in sorted(stays)], axis=0)
+    return found
 
 
 def _named(column: np.ndarray) -> np.ndarray:
     """Which of W, I and O the texts of a column name, (n, 3) bool."""
-    texts = _objects(column)
+    texts = np.atleast_1d(np.asarray(column, dtype=object))
     named = np.zeros((texts.size, 3), dtype=bool)
     for text in set(texts.tolist()) - {""}:
         named[np.equal(texts, text).astype(bool)] = [x in text for x in "WIO"]
@@ -160,14 +164,9 @@ _SHARES = {
 """By arrangement: does operand x (row) live in one buffer with operand y (column)?  Order W, I, O."""
 
 
-def _buffers_um2(columns: Columns, t: Technology) -> dict[str, np.ndarray]:
-    """Cell area of each operand's part of its buffer [um2]."""
-    number = _numbers(columns)
-    parts = {
-        what: np.stack([number(f"{OPERAND_NAMES[x]}_buffer_{what}") for x in "WIO"], axis=1)
-        for what in ("kib", "width_bytes", "banks")
-    }
-    arrangement = _objects(columns["buffers"])
+def shared_buffers(columns: Columns) -> np.ndarray:
+    """Whether operand x shares a buffer with operand y, (n, 3, 3) bool, both in the order W, I, O."""
+    arrangement = text_column(columns, "buffers")
     together = np.zeros((arrangement.size, 3, 3), dtype=bool)
     known = np.zeros(arrangement.size, dtype=bool)
     for name, shares in _SHARES.items():
@@ -176,6 +175,17 @@ def _buffers_um2(columns: Columns, t: Technology) -> dict[str, np.ndarray]:
         known |= here
     if not known.all():
         raise ValueError(f"unknown buffers {arrangement[~known][0]!r}; one of {', '.join(BUFFER_ARRANGEMENTS)}")
+    return together
+
+
+def _buffers_um2(columns: Columns, t: Technology) -> dict[str, np.ndarray]:
+    """Area of each operand's part of its buffer [um2]."""
+    number = column_reader(columns)
+    parts = {
+        what: np.stack([number(f"{OPERAND_NAMES[x]}_buffer_{what}") for x in "WIO"], axis=1)
+        for what in ("kib", "width_bytes", "banks")
+    }
+    together = shared_buffers(columns)
     total = {what: np.einsum("nxy,ny->nx", together, values) for what, values in parts.items()}
     two_ports = (together & _named(columns["separate_ports"])[:, None, :]).any(axis=2)
     area = t.sram_area_um2(total["kib"] * 1024, total["width_bytes"], total["banks"], two_ports)

@@ -223,6 +223,9 @@ _BASIC = (
     Dataflow("output_pixels", (SpatialOption(("OY", "G"), ("OX", "K"), ("O",), forwards_inputs=True),)),
 )
 
+_SETS = (("FY", "C", "K"), ("FY", "K", "C"), ("FY", "OY"))
+"""What Eyeriss's published mappings have on the rows of the array."""
+
 DATAFLOWS: dict[str, Dataflow] = {
     dataflow.name: dataflow
     for dataflow in (
@@ -231,10 +234,28 @@ DATAFLOWS: dict[str, Dataflow] = {
         # output rows on a second group of rows (CONV2), besides "row_stationary".
         Dataflow(
             "row_stationary_sets",
+            tuple(SpatialOption(rows, ("OY", "K"), ("W",), forwards_inputs=True) for rows in _SETS),
+        ),
+        # The mappings of Eyeriss v1's compiler, as far as published: the same wires; tiles hold whole rows of outputs
+        # (JSSC 2017, Table III), and sums stay in the global buffer until they are finished (Sec. III).
+        Dataflow(
+            "eyeriss_v1",
             tuple(
-                SpatialOption(rows, ("OY", "K"), ("W",), forwards_inputs=True)
-                for rows in (("FY", "C", "K"), ("FY", "K", "C"), ("FY", "OY"))
+                SpatialOption(rows, ("OY", "K"), ("W",), forwards_inputs=True, whole_rows=True, once="O")
+                for rows in _SETS
             ),
+        ),
+        # NVDLA (nvdla/doc hw/v2/scalability.rst): dot products over C for each of several kernels; the image layer
+        # packs its taps with its channels.  Sums lie in the accumulator, so none cross the DRAM link.
+        Dataflow(
+            "nvdla",
+            tuple(SpatialOption(("C",), ("K", "G"), ("W", "O"), packed, once="O") for packed in (False, True)),
+        ),
+        # Ethos-U55 (ethos-u-vela, architecture_features.py: ofm_ublock): a dot product over C a PE; pixels on the rows,
+        # next to each other or below each other, output channels on the columns; weights stay for a block of pixels.
+        Dataflow(
+            "ethos_u55",
+            tuple(SpatialOption(pixels, ("K", "G"), ("W",)) for pixels in (("OX", "OY"), ("OY", "OX"))),
         ),
         # Every basic option with any operand stationary: Eyeriss v2, MAERI (an upper bound on flexibility).
         Dataflow(
@@ -262,7 +283,8 @@ DEFAULT_DATAFLOWS = (
 """Names of the dataflows of the default space, in its order; `relate` and `explain` try the same.
 
 They stand here one by one, so that a new entry of `DATAFLOWS` changes no space.  Left out are "flexible", whose wires
-have no price in the model, and "row_stationary_sets", which is for Eyeriss's published mappings."""
+have a price in area (`dse.hardware.logic`) but none in energy, "row_stationary_sets", which is for Eyeriss's published
+mappings, and those of single chips."""
 
 
 def dataflow_named(dataflow: str | Dataflow, own: Mapping[str, Dataflow] | None = None) -> Dataflow:

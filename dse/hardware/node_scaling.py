@@ -2,8 +2,9 @@
 
 Area is a published matrix.  Energy is a published polynomial in the supply voltage for each node and
 transistor type; a ratio of two polynomials, each at its node's nominal voltage, scales an energy.
-Nodes between two published ones are interpolated log-log in the node's name.  DRAM, its interface and
-leakage do not follow these laws and are not scaled with them.
+Nodes between two published ones are interpolated log-log in the node's name.  The capacitance of a pin
+follows two open cell libraries.  DRAM and leakage do not follow these laws and are not scaled with them;
+the PHY of the DRAM has a law of its own.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ NODES_NM = (65, 45, 28, 22, 16, 7)
 """Nodes offered by name; 28 and 22 nm are interpolated between 32 and 20 nm."""
 
 SOURCE = "Stillmaker and Baas, Integration 58 (2017)"
+
+PIN_EXPONENT = math.log(0.95 / 0.475) / math.log(45 / 7)
+"""Capacitance of a clock pin ~ node^0.37: 0.95 fF at 45 nm (NanGate45, DFF_X1), 0.475 fF at 7 nm (ASAP7, DFFHQNx1)."""
 
 
 def _rows(file: str) -> list[dict[str, str]]:
@@ -62,7 +66,7 @@ def _published(node_nm: int, base_nm: int, quantity: str) -> float:
 
 
 def scale_factor(quantity: str, node_nm: float, base_nm: int = 45) -> float:
-    """Factor [1] that brings an ``"area"`` or ``"energy"`` from `base_nm` to `node_nm`.
+    """Factor [1] that brings an ``"area"``, an ``"energy"`` or a ``"pin"`` capacitance from `base_nm` to `node_nm`.
 
     A published node is its cell of the table; a node between two published ones is interpolated
     log-log between its neighbours (power law in the node's name through both).
@@ -71,6 +75,8 @@ def scale_factor(quantity: str, node_nm: float, base_nm: int = 45) -> float:
         raise ValueError(f"no scaling from {base_nm} nm; the published nodes are {_listed(NOMINAL_VDD_V)}")
     if node_nm == base_nm:
         return 1.0
+    if quantity == "pin":
+        return (node_nm / base_nm) ** PIN_EXPONENT
     if node_nm in NOMINAL_VDD_V:
         return _published(int(node_nm), base_nm, quantity)
     above = [n for n in NOMINAL_VDD_V if n > node_nm]
@@ -81,6 +87,23 @@ def scale_factor(quantity: str, node_nm: float, base_nm: int = 45) -> float:
     share = math.log(high / node_nm) / math.log(high / low)
     ends = [1.0 if n == base_nm else _published(n, base_nm, quantity) for n in (high, low)]
     return ends[0] * (ends[1] / ends[0]) ** share
+
+
+DRAM_PHY_MM2_PER_GBPS = {40: 0.30, 6: 0.076}
+"""Published PHYs of two generations of DRAM, by node of the chip [mm2 per GB/s], without controllers.
+
+DDR3-2133, 16 bit, 1.3 mm2 for 4.27 GB/s (Synopsys, as quoted in McPAT's memoryctrl.cc); DDR5-4800, 32 bit, 1.45 mm2 for
+19.2 GB/s (die photographs; PrincetonUniversity/LLMCompass, cost_model.py)."""
+
+
+def dram_phy_mm2_per_gbps(node_nm: float) -> float:
+    """Price of a DRAM PHY on a chip of a node [mm2 per GB/s]: a power law through `DRAM_PHY_MM2_PER_GBPS`.
+
+    A PHY hardly shrinks; but a chip has the memory of its time, which moves more a pin and mm2.  Above 40 nm the price
+    stays, since no larger one is published.
+    """
+    (old_nm, old), (new_nm, new) = DRAM_PHY_MM2_PER_GBPS.items()
+    return min(old, old * (node_nm / old_nm) ** (math.log(old / new) / math.log(old_nm / new_nm)))
 
 
 def nominal_vdd_v(node_nm: float) -> float:

@@ -10,15 +10,18 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from dse.hardware.accelerator import PARAMETERS, Accelerator
+from dse.hardware.accelerator import NAMED, PARAMETERS, Accelerator, check_one_bandwidth
 from dse.hardware.dataflow import Dataflow, dataflow_named, own_dataflows, plain_dataflow
 from dse.hardware.dataflow_file import dataflows_of, toml_lines
+from dse.hardware.dram import bandwidth_gbps
+from dse.hardware.dram_types import DRAM_TYPES, DramType, dram_type_named, own_dram_types, types_of
+from dse.hardware.dram_types import toml_lines as dram_lines
 from dse.hardware.variables import (
     Category,
     Level,
@@ -46,7 +49,7 @@ class DesignSpace:
     Parameters
     ----------
     variables : by parameter name, `Ordered`, `Category`, or a plain list, tuple or range: numbers are
-        ordered levels, texts, bools and `Dataflow` values are choices.
+        ordered levels, texts, bools, `Dataflow` and `DramType` values are choices.
     base : the value of every other parameter.
     name : label; not part of the identity (`hash`).
 
@@ -62,7 +65,8 @@ class DesignSpace:
         rows = [4, 8, 16]
         dataflow = ["weight_stationary", "row_stationary"]
 
-    A dataflow of one's own is a table ``[dataflows.NAME]`` of the same file, see `dse.hardware.dataflow_file`.
+    A dataflow of one's own is a table ``[dataflows.NAME]`` of the same file, see `dse.hardware.dataflow_file`; a DRAM
+    type a table ``[dram_types.NAME]``, see `dse.hardware.dram_types`.
     """
 
     variables: tuple[Variable, ...]
@@ -167,14 +171,16 @@ class DesignSpace:
     def columns(self, X: np.ndarray) -> dict[str, np.ndarray]:
         """Genes (n, n_var) as parameter columns: one array (n,) for each `Accelerator` parameter.
 
-        Numbers and bools are float64; texts and dataflows are object arrays.
+        Numbers and bools are float64; texts, dataflows and DRAM types are object arrays.  `dram_gbps` is what the DRAM
+        type of a design makes it.
         """
         by_gene = dict(zip(self.names, np.ascontiguousarray(self.validate(X).T), strict=True))
         n = len(X)
-        return {
+        columns = {
             name: self._tables[name][by_gene[name]] if name in by_gene else _full(n, getattr(self.base, name))
             for name in PARAMETERS
         }
+        return columns | {"dram_gbps": bandwidth_gbps(columns)}
 
     @cached_property
     def _tables(self) -> dict[str, np.ndarray]:
@@ -187,9 +193,10 @@ class DesignSpace:
 
     def encode(self, design: Accelerator) -> np.ndarray:
         """Genes (n_var,) of a design; a ValueError names the parameter that is not on the grid."""
+        set_by_type = "dram_gbps" if design.dram_type else ""
         for name in PARAMETERS:
             value, fixed = getattr(design, name), getattr(self.base, name)
-            if name not in self.names and value != fixed:
+            if name not in (*self.names, set_by_type) and value != fixed:
                 raise ValueError(f"{name}={value!s} is not in space {self.name!r}, which fixes it at {fixed!s}")
         genes = np.empty(self.n_var, dtype=np.int64)
         for i, v in enumerate(self.variables):
@@ -246,9 +253,9 @@ class DesignSpace:
 
         Raises ValueError, one line that names the file, the table and the key.
         """
-        tables = read_toml(path, ("space", "base", "variables", "dataflows"))
+        tables = read_toml(path, ("space", "base", "variables", "dataflows", "dram_types"))
         try:
-            own = dataflows_of(tables["dataflows"])
+            own = own_of(tables)
             for key in tables["space"]:
                 check_known(key, ("name",), "[space]")
             for key in tables["base"]:
@@ -257,14 +264,16 @@ class DesignSpace:
             variables = {key: _toml_levels(key, value, own) for key, value in tables["variables"].items()}
             for key, value in tables["base"].items():
                 check_kind(key, (value,))
-            return cls(variables, Accelerator().with_parameters(with_dataflow(tables["base"], own)), str(name))
+            base = Accelerator().with_parameters(with_own(tables["base"], own))
+            check_one_bandwidth(tables["base"], base)
+            return cls(variables, base, str(name))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
     def to_toml(self, path: str | Path) -> None:
-        """Write a file that `from_toml` reads back equal, its own dataflows too.
+        """Write a file that `from_toml` reads back equal, its own dataflows and DRAM types too.
 
-        Raises ValueError where two dataflows of one name differ, or one has the name of a built-in one.
+        Raises ValueError where two of one name differ, or one has the name of a built-in one.
         """
         Path(path).write_text(self.toml_text(), encoding="utf-8")
 
@@ -276,10 +285,11 @@ class DesignSpace:
         lines += [f"{p} = {toml_value(_plain(getattr(self.base, p)))}" for p in changed] + ["", "[variables]"]
         for v in self.variables:
             levels = toml_value([_plain(x) for x in v.levels])
-            numeric = v.is_category and not isinstance(v.levels[0], str | bool | Dataflow)
+            numeric = v.is_category and not isinstance(v.levels[0], (str, bool, *NAMED))
             lines.append(f"{v.name} = {{choices = {levels}}}" if numeric else f"{v.name} = {levels}")
-        flows = own_dataflows([self.base.dataflow, *(x for v in self.variables for x in v.levels)])
-        return "\n".join([*lines, *toml_lines(flows.values())]) + "\n"
+        used = [self.base.dataflow, self.base.dram_type, *(x for v in self.variables for x in v.levels)]
+        flows, drams = own_dataflows(used), own_dram_types(used)
+        return "\n".join([*lines, *toml_lines(flows.values()), *dram_lines(drams.values())]) + "\n"
 
 
 class ExtendedSpace(DesignSpace):
@@ -353,15 +363,33 @@ def small_space() -> DesignSpace:
     return DesignSpace(variables, Accelerator(overlap_skew=True, input_register_bytes=16), "small")
 
 
-def with_dataflow(values: Mapping[str, object], own: Mapping[str, Dataflow]) -> dict[str, object]:
-    """Parameter values of a file, the dataflow (if any) as itself: among `own`, or built in."""
-    return {
-        key: dataflow_named(value, own) if key == "dataflow" and isinstance(value, str | Dataflow) else value
-        for key, value in values.items()
-    }
+@dataclass(frozen=True)
+class Own:
+    """What a file defines besides parameters, by name: dataflows and DRAM types that are not built in."""
+
+    dataflows: Mapping[str, Dataflow] = field(default_factory=dict)
+    dram_types: Mapping[str, DramType] = field(default_factory=dict)
+
+    def named(self, parameter: str, value: object) -> object:
+        """A value of a parameter, a name of a dataflow or of a DRAM type as itself: among these, or built in."""
+        if parameter == "dataflow" and isinstance(value, str | Dataflow):
+            return dataflow_named(value, self.dataflows)
+        if parameter == "dram_type" and isinstance(value, str | DramType) and value:
+            return dram_type_named(value, self.dram_types)
+        return value
 
 
-def _toml_levels(name: str, value: object, own: Mapping[str, Dataflow]) -> Category | list:
+def own_of(tables: Mapping[str, dict[str, object]]) -> Own:
+    """What the tables ``[dataflows]`` and ``[dram_types]`` of a file define; ValueError names table and key."""
+    return Own(dataflows_of(tables["dataflows"]), types_of(tables["dram_types"], DRAM_TYPES))
+
+
+def with_own(values: Mapping[str, object], own: Own) -> dict[str, object]:
+    """Parameter values of a file, dataflow and DRAM type (if any) as themselves."""
+    return {key: own.named(key, value) for key, value in values.items()}
+
+
+def _toml_levels(name: str, value: object, own: Own) -> Category | list:
     if isinstance(value, dict):
         if set(value) != {"choices"} or not isinstance(value["choices"], list):
             raise ValueError(f"variable {name!r}: give a list of levels or {{choices = [...]}}, got {value!r}")
@@ -371,27 +399,25 @@ def _toml_levels(name: str, value: object, own: Mapping[str, Dataflow]) -> Categ
     return _named(name, value, own)
 
 
-def _named(name: str, levels: list, own: Mapping[str, Dataflow]) -> list:
-    """The levels of a file, names of its own dataflows as these."""
-    if name != "dataflow":
-        return levels
+def _named(name: str, levels: list, own: Own) -> list:
+    """The levels of a file, names of its own dataflows and DRAM types as these."""
     try:
-        for x in filter(lambda x: isinstance(x, str), levels):
-            dataflow_named(x, own)
+        return [own.named(name, x) for x in levels]
     except ValueError as error:
         raise ValueError(f"variable {name!r}: {error}") from None
-    return [own.get(x, x) if isinstance(x, str) else x for x in levels]
 
 
 def _plain(value: Level) -> Level:
     """A level as TOML can hold it."""
-    return value.name if isinstance(value, Dataflow) else value
+    return value.name if isinstance(value, NAMED) else value
 
 
 def _json(value: object) -> object:
     """A level as a JSON value that is equal for equal levels."""
     if isinstance(value, Dataflow):
         return plain_dataflow(value)
+    if isinstance(value, DramType):
+        return value.plain()
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -408,13 +434,13 @@ def _canonical(value: object) -> str:
 
 def _column(values: Iterable[Level]) -> np.ndarray:
     values = list(values)
-    column = np.empty(len(values), dtype=object if isinstance(values[0], str | Dataflow) else np.float64)
+    column = np.empty(len(values), dtype=object if isinstance(values[0], (str, *NAMED)) else np.float64)
     column[:] = values
     return column
 
 
 def _full(n: int, value: Level) -> np.ndarray:
-    return np.full(n, value, dtype=object if isinstance(value, str | Dataflow) else np.float64)
+    return np.full(n, value, dtype=object if isinstance(value, (str, *NAMED)) else np.float64)
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dse.hardware.accelerator import PARAMETERS, Accelerator, buffer_groups
+from dse.hardware.accelerator import NAMED, PARAMETERS, Accelerator, buffer_groups
 from dse.hardware.dataflow import Dataflow, check_fits, dataflow_named
+from dse.hardware.dram_types import DramType
 from dse.networks.toml_file import check_known
 
-Level = float | str | bool | Dataflow
+Level = float | str | bool | Dataflow | DramType
 
 
 @dataclass(frozen=True, init=False)
@@ -67,7 +68,7 @@ def make_variable(name: str, levels: object, base: Accelerator) -> Variable:
         raise ValueError(f"variable {name!r}: {values[0]!r} has no order; write Category(...) or a plain list")
     duplicates = [x for i, x in enumerate(values) if x in values[:i]]
     if duplicates:
-        twice = duplicates[0].name if isinstance(duplicates[0], Dataflow) else duplicates[0]
+        twice = str(duplicates[0]) if isinstance(duplicates[0], NAMED) else duplicates[0]
         raise ValueError(f"variable {name!r} lists level {twice!r} twice")
     is_category = isinstance(levels, Category) or not numeric
     if not is_category and numbers != sorted(numbers):
@@ -80,6 +81,7 @@ _KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "choice": ("a text", (str,)),
     "operands": ("a text", (str,)),
     "dataflow": ("a dataflow or its name", (str, Dataflow)),
+    "dram": ("a DRAM type or its name", (str, DramType)),
 }
 
 
@@ -99,7 +101,7 @@ def checked_levels(variable: Variable, variables: tuple[Variable, ...], base: Ac
         try:
             levels.append(getattr(base.with_parameters(others | {variable.name: level}), variable.name))
         except ValueError as error:
-            told = level.name if isinstance(level, Dataflow) else level
+            told = str(level) if isinstance(level, NAMED) else level
             raise ValueError(f"variable {variable.name!r}, level {told!r}: {error}") from None
     return replace(variable, levels=tuple(levels))
 
@@ -111,6 +113,8 @@ def check_corners(variables: tuple[Variable, ...], base: Accelerator) -> None:
     most banks), and the array must have the sub-axes of a dataflow (fewest rows and columns).
     """
     levels = {v.name: v.levels for v in variables}
+    if "dram_gbps" in levels and any(levels.get("dram_type", (base.dram_type,))):
+        raise ValueError("variable 'dram_gbps': the dram_type of a design sets it; leave it out and vary dram_channels")
     check_dataflows(levels.get("dataflow", (base.dataflow,)), levels, base)
     arrangements = levels.get("buffers", (base.buffers,))
     for arrangement, widest in itertools.product(arrangements, (True, False)):

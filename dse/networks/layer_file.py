@@ -40,6 +40,7 @@ LARGEST = 2**52
 """Of the numbers of a layer: the cost model computes in float64."""
 
 EXPECTED = {
+    "float": "a number",
     "int": "a whole number, such as 16",
     "bool": "true or false",
     "str": 'a text, such as "a"',
@@ -130,8 +131,8 @@ def _layer(entries: dict[str, Any], number: int) -> Layer:
 
 def _has_type(value: object, kind: str) -> bool:
     """Whether a value of a file is of the type that a field of a layer is declared with."""
-    if kind == "int":
-        return isinstance(value, int) and not isinstance(value, bool)
+    if kind in ("int", "float"):
+        return isinstance(value, int if kind == "int" else int | float) and not isinstance(value, bool)
     if kind == "tuple[str, ...]":
         return isinstance(value, list) and all(isinstance(x, str) for x in value)
     return isinstance(value, {"bool": bool, "str": str}[kind])

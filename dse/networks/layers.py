@@ -9,13 +9,13 @@ its operation count and the elements it reads and writes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
 from typing import TypedDict, Unpack
 
 from dse.networks.ordering import Graph, least_alive_order, topological_order
-from dse.networks.toml_file import toml_key, toml_value
+from dse.networks.toml_file import check_known, toml_key, toml_value
 
 LOOPS = ("B", "G", "K", "C", "OY", "OX", "FY", "FX")
 """Names of the eight loop bounds, in the order in which every array of loop bounds holds them."""
@@ -82,6 +82,8 @@ class MacLayer:
     fused_input : name of the tensor that the fused operations read, or "".
     output : name of the tensor written.
     weight : name of the constant that is operand ``W`` (equal names share bytes), or "".
+    zero_share : share of the inputs that are zero and whose work the PEs skip [1], 0 to 1: they spend no energy on the
+        MAC, the weight's register and the sum, but as much time.  0 on hardware without zero gating.
     """
 
     name: str
@@ -111,6 +113,7 @@ class MacLayer:
     output: str = ""
     weight: str = ""
     fused: tuple[str, ...] = ()
+    zero_share: float = 0.0
 
     def __post_init__(self) -> None:
         owner = f"layer {self.name!r}"
@@ -118,6 +121,9 @@ class MacLayer:
             _check_whole(owner, name, getattr(self, name), 1)
         for name in ("pad_y", "pad_x", "IY", "IX", "vector_operations", "fused_input_elements"):
             _check_whole(owner, name, getattr(self, name), 0)
+        share = self.zero_share
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ValueError(f"{owner}: zero_share must be a number from 0 to 1, got {share!r}")
         for axis in "yx":
             if not getattr(self, "I" + axis.upper()):
                 least = self.input_span(axis)
@@ -302,6 +308,19 @@ class Network:
     def renamed(self, name: str) -> Network:
         """The same network under another name."""
         return replace(self, name=name)
+
+    def with_zero_shares(self, shares: Mapping[str, float]) -> Network:
+        """The same network with the `MacLayer.zero_share` of layers, by name; the others keep theirs.
+
+        ValueError for a name that no MAC layer has, or a share outside 0 to 1.
+        """
+        for name in shares:
+            check_known(name, [layer.name for layer in self.mac_layers], f"network {self.name!r}: MAC layer")
+        layers: list[Layer] = list(self.layers)
+        for i, layer in enumerate(self.layers):
+            if isinstance(layer, MacLayer) and layer.name in shares:
+                layers[i] = replace(layer, zero_share=shares[layer.name])
+        return replace(self, layers=tuple(layers))
 
     def toml_text(self) -> str:
         """A TOML file that `load_network` reads back equal, sizes of the tensors too; see `dse.networks.layer_file`."""

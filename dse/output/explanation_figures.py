@@ -134,7 +134,7 @@ def breakdowns(explanation: Explanation) -> Figure:
     table = explanation.layers
     keep = _longest(table)
     chosen = table.loc[keep]
-    figure = Figure(figsize=(2 * COLUMN_IN, 0.9 + 0.15 * len(chosen)), layout="constrained")
+    figure = Figure(figsize=(2 * COLUMN_IN, 1.2 + 0.15 * len(chosen)), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     energy = {f"{name}_pj": look for name, look in ENERGY_LOOKS.items()}
     waterfall = {f"{name}_cycles": WATERFALL_LOOKS[f"{name}_cycles"] for name in WATERFALL}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import isclose
+from typing import Any
+
 from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -10,7 +13,7 @@ from dse.analysis.explanation import Explanation
 from dse.analysis.operation_kinds import ASPECTS
 from dse.networks.layers import MacLayer
 from dse.output.on_chip_tables import on_chip_report
-from dse.output.tables import energy_table, evaluation_summary, waterfall_table
+from dse.output.tables import assumed, energy_table, evaluation_summary, waterfall_table
 from dse.output.units import number, percent, quantity
 from dse.runs.tables import Table as DataFrame
 from dse.tuning.proposals import Tuned
@@ -33,7 +36,9 @@ def explanation_report(explanation: Explanation, layer: str | None = None) -> Re
     if layer is not None:
         return Group(*_layer_lines(explanation, layer, True))
     base = explanation.evaluation
-    parts: list[RenderableType] = [evaluation_summary(base), "", waterfall_table(base), "", energy_table(base), ""]
+    notes = map(Text, assumed([base.design.dram_type], base.technology))
+    parts: list[RenderableType] = [evaluation_summary(base), "", *notes, ""]
+    parts += [waterfall_table(base), "", energy_table(base), ""]
     ranked = explanation.layers.sort_values("cycles", ascending=False, kind="stable")
     shown, held = [], 0.0
     seen: dict[tuple, list[str]] = {}
@@ -92,7 +97,10 @@ def _layer_lines(explanation: Explanation, name: str, nest: bool, equal: int = 1
 
 def sensitivity_table(explanation: Explanation) -> Table:
     """Every variable: the next level down and up, with cycles saved and area, and the elasticity of the latency."""
-    table = _table("What each variable buys: time saved (negative: lost) and area added, one level down and up")
+    table = _table(
+        "What each variable buys: time saved (negative: lost) and area added, one level down and up\n"
+        "(*: area of the DRAM interface)"
+    )
     _add_columns(
         table,
         ("variable", "left"),
@@ -126,7 +134,13 @@ def _cells(row, latency_s: float) -> list[str]:
     value = row["value"] if isinstance(row["value"], str | bool) else number(row["value"])
     if not row["feasible"]:
         return [str(value), "too big", ""]
-    return [str(value)[:24], f"{100 - 100 * row['latency_s'] / latency_s:+.1f} %", f"{row['area_mm2']:+.3g}"]
+    return [str(value)[:24], f"{100 - 100 * row['latency_s'] / latency_s:+.1f} %", _added_area(row)]
+
+
+def _added_area(row: Any) -> str:
+    """Area that a change adds [mm2]; with a star where the DRAM interface has it."""
+    mark = "" if isclose(row["core_area_mm2"], row["area_mm2"], abs_tol=1e-9) else "*"
+    return f"{row['area_mm2']:+.3g}{mark}"
 
 
 def tuned_report(tuned: Tuned, most: int = 20) -> RenderableType:

@@ -63,7 +63,9 @@ AREA_LOOKS = {
     "weight_buffer": ("weight buffer", GREEN),
     "input_buffer": ("input buffer", ORANGE),
     "output_buffer": ("output buffer", PURPLE),
+    "periphery": ("buffer periphery", "#8c8c4a"),
     "vector_unit": ("vector unit", "#7f4f24"),
+    "engines": ("engines", "#b9a7c9"),
     "dram_interface": ("DRAM interface", RED),
     "fixed": ("fixed", GREY),
 }
@@ -74,6 +76,8 @@ ENERGY_LOOKS = {
     "buffer": ("buffers", GREEN),
     "dram": ("DRAM", RED),
     "vector": ("vector unit", "#7f4f24"),
+    "clock": ("clock", PURPLE),
+    "io": ("I/O", ORANGE),
     "leakage": ("leakage", GREY),
 }
 """Label and colour of each part of the cycles, of the area and of the energy."""

@@ -45,6 +45,7 @@ BOUND_OF = {
     "makespan_s": "makespan_bound_at_places_s",
     "energy_j": "energy_bound_j",
     "area_mm2": "area_mm2",
+    "core_area_mm2": "core_area_mm2",
 }
 """Column with the lower bound of an objective."""
 

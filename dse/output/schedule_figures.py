@@ -25,6 +25,9 @@ HATCHES = ("", "////", "....", "xxxx")
 KINDS = {"time-shared": (BLUE, "o"), "homogeneous": (ORANGE, "s"), "heterogeneous": (GREEN, "^")}
 """Kinds of division, see `dse.simultaneous.division.Division.kind`."""
 
+MANY_MARKS = 40
+"""Arrivals, deadlines or misses beyond which their lines are thinner, so that layers are still seen."""
+
 
 class _Fill(TypedDict):
     """How the layers of a network are filled."""
@@ -42,16 +45,19 @@ def gantt_figure(run: CoRun, begin_s: float = 0.0, end_s: float | None = None) -
 
     Parameters
     ----------
-    begin_s, end_s : the window that is shown, default all of the schedule [s].
+    begin_s, end_s : the window that is shown, default all of the schedule, of streams with rates until the last of its
+        requests arrives [s].
 
     Raises ValueError where the window is empty or begins after the schedule ends.
     """
     done = run.schedule if end_s is None else run.schedule_until(end_s)
-    end = done.makespan_s if end_s is None else end_s
+    ends = done.makespan_s if run.steady is None else float(done.table.arrival_s.max())
+    end = ends if end_s is None else end_s
     if not 0 <= begin_s < end:
-        raise ValueError(f"the window from {begin_s:g} s to {end:g} s is empty; the schedule ends at {end:g} s")
+        raise ValueError(f"the window from {begin_s:g} s to {end:g} s is empty; the schedule ends at {ends:g} s")
     table, jobs = done.layers(), done.table
     table = table[(table["finish_s"] > begin_s) & (table["start_s"] < end)]
+    in_window = set(table["network"])
     networks = list(dict.fromkeys(jobs.networks))
     look: dict[str, _Fill] = {
         name: {"facecolor": COLOURS[i % len(COLOURS)], "hatch": HATCHES[i // len(COLOURS) % len(HATCHES)]}
@@ -77,8 +83,10 @@ def gantt_figure(run: CoRun, begin_s: float = 0.0, end_s: float | None = None) -
     below.set_xlabel(f"Time [{unit}]")
     room = 0.02 * (end - begin_s) if end_s is None else 0.0
     below.set_xlim(begin_s * factor, (end + room) * factor)
-    handles = [*(Patch(**look[name], edgecolor="white", label=name) for name in networks), *marks]
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(5, len(handles)))
+    shown = [name for name in networks if name in in_window]
+    handles = [*(Patch(**look[name], edgecolor="white", label=name) for name in shown), *marks]
+    if handles:
+        figure.legend(handles=handles, loc="outside upper center", ncols=min(5, len(handles)))
     return figure
 
 
@@ -95,10 +103,11 @@ def _marks(axis: Axes, done: Schedule, begin_s: float, end_s: float, factor: flo
         shown = np.flatnonzero(
             which & (times >= begin_s) & (times <= end_s * (1.02 if end_s == done.makespan_s else 1))
         )
+        width = 1.2 * min(1.0, MANY_MARKS / max(1, len(shown)))
         for j in shown.tolist():
             a, x = jobs.sub_array[j], times[j] * factor
             low, high = (a - 0.46, a + 0.46) if style else (a + 0.42, a + 0.42)
-            axis.plot([x, x], [low, high], color=colour, ls=style, lw=1.2, marker=marker, ms=3, mew=0)
+            axis.plot([x, x], [low, high], color=colour, ls=style, lw=width, marker=marker, ms=3, mew=0)
         if len(shown):
             legend += axis.plot([], [], color=colour, ls=style, lw=1.2, marker=marker, ms=3, mew=0, label=name)
     return legend

@@ -16,12 +16,16 @@ from rich.text import Text
 
 from dse.analysis.price_of_generality import PRICES, price_of_generality
 from dse.costs.evaluation import Evaluation
+from dse.hardware.dram import assumptions
+from dse.hardware.dram_types import NUMBERS, DramType
 from dse.hardware.space import DesignSpace
+from dse.hardware.technology import Technology
 from dse.networks import Entry
 from dse.networks.layers import Network
 from dse.output.on_chip_tables import on_chip_report
 from dse.output.units import duration, number, percent, quantity, scaled, unit_of, words
 from dse.runs.column_dictionary import COLUMNS, PARAMETERS
+from dse.runs.identity import technology_of
 from dse.search.exploration import Exploration
 from dse.search.pareto import knee, spread
 from dse.search.remapping import MOVED_PERCENT, Remapped
@@ -32,8 +36,8 @@ from dse.simultaneous.steady_state import PERCENTILES
 
 SHOWN_METRICS = (
     "latency_s", "latency_bound_s", "makespan_s", "makespan_bound_at_places_s", "load", "latency_p50_s",
-    "latency_p95_s", "latency_p99_s", "throughput_per_s", "energy_j", "power_w", "area_mm2", "stp", "mean_slow_down",
-    "worst_slow_down", "deadline_miss_share", "used_sub_arrays", "utilisation", "dram_bytes",
+    "latency_p95_s", "latency_p99_s", "throughput_per_s", "energy_j", "power_w", "area_mm2", "core_area_mm2", "stp",
+    "mean_slow_down", "worst_slow_down", "deadline_miss_share", "used_sub_arrays", "utilisation", "dram_bytes",
 )  # fmt: skip
 WATERFALL = {
     "ideal": "ideal: MACs / peak",
@@ -68,12 +72,10 @@ def along_front(run: Exploration, width: int = 100) -> np.ndarray:
 
 def kept_report(designs: Iterable[int], found: Iterable[tuple[CoRun, CoRun]]) -> RenderableType:
     """Designs of a run of several networks at the same time: as searched, at the best places, and the bound."""
-    table, seconds = (
-        _table("The same designs at the best places and in the best order that a search of each finds"),
-        0.0,
-    )
-    pairs = list(found)
+    pairs, seconds = list(found), 0.0
     steady = pairs[0][0].steady is not None
+    searched = "at the best places" if steady else "at the best places and in the best order"
+    table = _table(f"The same designs {searched} that a search of each finds")
     name, unit = ("load", "") if steady else ("makespan_s", "s")
     for column in ("design", "load" if steady else "makespan", "at the best", "bound over all places", "above it"):
         table.add_column(column, justify="right")
@@ -215,7 +217,23 @@ def verdict(run: Exploration) -> list[str]:
             line += f"; exact front of the space: {exact:.4f}, of which the search has {percent(value / exact)}"
         lines.append(f"{line}.")
     lines.append(f"Stopped because {run.stopped_because}.")
-    return lines + [f"Note: {note}." for note in run.notes]
+    return lines + [f"Note: {note}." for note in run.notes] + assumed_of_run(run)
+
+
+def assumed(dram_types: Iterable[DramType | str], technology: Technology) -> list[str]:
+    """Sentences on what stands in for figures of the DRAM that are not published or not given."""
+    return [f"Assumed: {text}." for each in dict.fromkeys(dram_types) for text in assumptions(each, technology)]
+
+
+def assumed_of_run(run: Exploration) -> list[str]:
+    """`assumed` of the DRAM types in a run's space; nothing where the problem tells no technology."""
+    identity = run.manifest.get("identity", {})
+    constants, space = identity.get("problem", {}).get("technology"), identity.get("space", {})
+    if not isinstance(constants, dict):
+        return []
+    fixed = [space.get("base", {}).get("dram_type", "")]
+    levels = space.get("variables", {}).get("dram_type", fixed)
+    return assumed((DramType(**x) if isinstance(x, dict) else x for x in levels), technology_of(constants))
 
 
 def remap_report(again: Remapped) -> list[str]:
@@ -264,7 +282,8 @@ def evaluation_summary(evaluation: Evaluation) -> Table:
     table.add_row("bound by", e.bound, "in most of the time")
     table.add_row("energy", quantity(e.energy_j, "J"), f"lower bound {quantity(e.energy_bound_j, 'J')}")
     table.add_row("power", quantity(e.power_w, "W"), "mean")
-    table.add_row("area", f"{number(e.area_mm2)} mm\u00b2", f"at {e.technology.name}")
+    without = f"{number(e.core_area_mm2)} mm\u00b2 without the DRAM interface"
+    table.add_row("area", f"{number(e.area_mm2)} mm\u00b2", f"at {e.technology.name}; {without}")
     table.add_row("MAC utilisation", percent(e.utilisation), f"of {e.design.macs_per_cycle:,} MACs per cycle")
     return table
 
@@ -342,6 +361,8 @@ def evaluation_report(evaluation: Evaluation, width: int = 132) -> RenderableTyp
     e = evaluation
     parts: list[RenderableType] = [
         evaluation_summary(e),
+        "",
+        *map(Text, assumed([e.design.dram_type], e.technology)),
         "",
         waterfall_table(e),
         "",
@@ -467,6 +488,7 @@ def _batch_summary(run: CoRun) -> list[tuple[str, str, str]]:
         *rows,
         ("energy", quantity(found["energy_j"], "J"), quantity(found["power_w"], "W")),
         ("area", f"{number(found['area_mm2'])} mm²", _division_words(run)),
+        ("without DRAM interface", f"{number(found['core_area_mm2'])} mm²", ""),
         ("system throughput (STP)", number(found["stp"]), "sum over streams of time alone / turnaround"),
         ("mean slow-down (ANTT)", number(found["antt"]), f"worst {number(found['worst_slow_down'])}"),
         ("fairness", number(found["fairness"]), "least / greatest progress for its priority"),
@@ -603,6 +625,41 @@ def validation_table(score: Any) -> Table:
     return table
 
 
+def ratio_table(rows: Any) -> Table:
+    """Comparisons of one quantity one by one: family, reference, predicted, ratio and the note."""
+    table = _table(f"{rows['quantity'].iloc[0]} [{rows['unit'].iloc[0]}]".replace("[", r"\["), padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    for name in ("reference", "predicted", "ratio"):
+        table.add_column(name, justify="right")
+    table.add_column("why")
+    for line in rows.to_dict("records"):
+        numbers = (
+            f"{line['measured']:,.0f}",
+            f"{line['predicted']:,.0f}",
+            f"{line['predicted'] / line['measured']:.2f}",
+        )
+        table.add_row(line["family"], *numbers, line["note"])
+    return table
+
+
+def range_table(rows: Any) -> Table:
+    """The comparisons that have a range: predicted / published, and how far that goes over draws of the constants."""
+    table = _table("Predicted over published, and 5 to 95 % of draws of the constants", padding=(0, 1, 0, 0))
+    table.add_column("quantity", no_wrap=True)
+    for name in ("published", "predicted", "ratio", "draws"):
+        table.add_column(name, justify="right")
+    for quantity_, group in rows[rows["predicted_low"].notna()].groupby("quantity", sort=False):
+        counts = "" if group["gated"].all() else " (not scored)" if not group["gated"].any() else ""
+        table.add_row(f"[bold]{quantity_}[/bold]{counts}")
+        for line in group.to_dict("records"):
+            low, ratio, high = (line[f"predicted{end}"] / line["measured"] for end in ("_low", "", "_high"))
+            scored = "" if line["gated"] or counts else ", not scored"
+            shown = (number(line[name]) for name in ("measured", "predicted"))
+            cells = (*shown, f"{ratio:.2f}", f"{low:.2f} to {high:.2f}")
+            table.add_row(f"  {line['row']} [{line['unit']}]{scored}".replace("[", r"\["), *cells)
+    return table
+
+
 def _rank(correlation: float) -> str:
     return "-" if np.isnan(correlation) else f"{correlation:.3f}"
 
@@ -610,3 +667,29 @@ def _rank(correlation: float) -> str:
 def _error(share: float) -> str:
     """An error as a percentage; "0" below a millionth, where only rounding is left."""
     return "-" if np.isnan(share) else "0" if share < 1e-6 else percent(share)
+
+
+def technology_table(technology: Technology) -> Table:
+    """Every constant of a technology with its value and its source; "-": not given."""
+    table = _table(f"Technology {technology.name}")
+    table.add_column("constant", no_wrap=True)
+    table.add_column("value", justify="right")
+    table.add_column("source")
+    for name, source in technology.sources().items():
+        value = getattr(technology, name)
+        shown = "-" if value is None else value if isinstance(value, str) else f"{value:.4g}"
+        table.add_row(name, Text(shown), Text(source))
+    return table
+
+
+def dram_types_table(dram_types: Iterable[DramType]) -> Table:
+    """Types of DRAM: what a channel has; "-": not published."""
+    table = _table("Types of DRAM, a channel")
+    table.add_column("type", no_wrap=True)
+    for head in ("GB/s", "pJ/bit", "PHY mm\u00b2", "background W"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("sources")
+    for each in dram_types:
+        values = ("-" if (x := getattr(each, name)) is None else number(x) for name in NUMBERS)
+        table.add_row(each.name, *values, Text("; ".join(f"{name}: {text}" for name, text in each.sources)))
+    return table

@@ -14,6 +14,7 @@ _WORDS = {
     "edp_js": "energy-delay product",
     "ed2p_js2": "energy-delay\u00b2 product",
     "area_delay_mm2_s": "area-delay product",
+    "core_area_mm2": "area without DRAM interface",
     "dram_bytes": "DRAM traffic",
     "utilisation": "MAC utilisation",
 }
@@ -27,7 +28,7 @@ def words(name: str) -> str:
         return f"{words(own[0])} of {own[1]}"
     if name not in ("macs_per_pe",):
         name = split_name(name)[0]
-    capital = {"dram": "DRAM", "macs": "MACs", "mac": "MAC", "pe": "PE"}
+    capital = {"dram": "DRAM", "io": "I/O", "macs": "MACs", "mac": "MAC", "pe": "PE"}
     return " ".join(capital.get(word, word) for word in name.split("_"))
 
 

@@ -18,6 +18,7 @@ from typing import NoReturn
 import numpy as np
 
 from dse.hardware.dataflow import own_dataflows
+from dse.hardware.dram_types import own_dram_types
 from dse.hardware.space import DesignSpace
 from dse.runs.files import RunDirectoryError, writing
 from dse.runs.identity import ELSEWHERE
@@ -85,6 +86,7 @@ def level_texts(space: DesignSpace) -> list[list[str]]:
             )
         values += levels
     own_dataflows(values)
+    own_dram_types(values)
     return texts
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dse.hardware.accelerator import Accelerator
-from dse.hardware.dataflow import Dataflow
+from dse.hardware.accelerator import NAMED, Accelerator
 from dse.hardware.space import DesignSpace
 from dse.runs.column_dictionary import COLUMNS, dictionary
 from dse.runs.files import RunDirectoryError, checked_path
@@ -51,7 +50,7 @@ def frame(text: bytes) -> pd.DataFrame:
     return pd.DataFrame({name: _typed(name, values) for name, values in zip(rows[0], columns, strict=True)})
 
 
-TEXTS = {"source"} | {f.name for f in fields(Accelerator) if isinstance(getattr(Accelerator(), f.name), str | Dataflow)}
+TEXTS = {"source"} | {f.name for f in fields(Accelerator) if isinstance(getattr(Accelerator(), f.name), (str, *NAMED))}
 """Columns that hold texts, whatever these look like: a dataflow may be called "1", and no operand is ""."""
 
 

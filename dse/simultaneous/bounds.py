@@ -119,10 +119,15 @@ class Demand:
     networks: tuple[str, ...]
 
     def __str__(self) -> str:
+        if self.requests == 1:
+            which = f"1 request ({self.networks[0]}) that arrives from {self.after_s:.6g} s on and is due"
+        else:
+            names = ", ".join(self.networks)
+            which = f"{self.requests} requests ({names}) that arrive from {self.after_s:.6g} s on and are due"
+        late = "it is late" if self.requests == 1 else "at least one is late"
         return (
-            f"{self.where}: {self.requests} requests ({', '.join(self.networks)}) that arrive from {self.after_s:.6g} "
-            f"s on and are due by {self.due_s:.6g} s are {self.work_s:.4g} s of work for {self.capacity_s:.4g} s: at "
-            "least one is late in any order"
+            f"{self.where}: {which} by {self.due_s:.6g} s: {self.work_s:.4g} s of work for {self.capacity_s:.4g} s; "
+            f"{late} in any order"
         )
 
 
@@ -157,7 +162,7 @@ def _worst(table: Jobs, where: str, jobs: np.ndarray, work_s: np.ndarray, server
     for s in np.unique(arrival):
         inside = np.flatnonzero(arrival >= s)
         demand, capacity = np.cumsum(work[inside]), servers * (deadline[inside] - s)
-        ratio = demand / capacity
+        ratio = demand / np.maximum(capacity, np.finfo(float).tiny)
         i = int(np.argmax(ratio))
         if ratio[i] > most:
             last = inside[: i + 1][deadline[inside[: i + 1]] <= deadline[inside[i]]]

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from types import MappingProxyType
 
 import numpy as np
@@ -18,16 +19,27 @@ from dse.costs.kernel_rows import DEFAULT_SLACK, columns_of, design_rows, effort
 from dse.costs.probes import probe_designs, probe_network, read_only
 from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS
 from dse.hardware.accelerator import Accelerator
-from dse.hardware.area import AREA_BLOCKS, leakage_of_blocks_w, sum_blocks
+from dse.hardware.area import AREA_BLOCKS, core_area_mm2, leakage_of_blocks_w, sum_blocks
+from dse.hardware.dram import dram_background_w
+from dse.hardware.power import clock_pj_per_cycle
 from dse.hardware.technology import Technology, technology_or_default
-from dse.simultaneous.bounds import Demand, least_load, makespan_bound_s, unmet_by_demand
+from dse.simultaneous.bounds import ROUNDED, Demand, least_load, makespan_bound_s, unmet_by_demand
 from dse.simultaneous.division import Division
 from dse.simultaneous.mixes import Mix, Stream
 from dse.simultaneous.places import Placed, best_places, least_loaded_places
-from dse.simultaneous.schedules import ORDERS, Jobs, Schedule, Work, alone_turnaround_s, certain_misses, run_checked
+from dse.simultaneous.schedules import (
+    ORDERS,
+    Jobs,
+    OfLayers,
+    Schedule,
+    Work,
+    alone_turnaround_s,
+    certain_misses,
+    run_checked,
+)
 from dse.simultaneous.steady_state import PERCENTILES, Load, Served, SteadyState, load_at_places, steady_state
 
-_OF_DESIGN = ("area_mm2", "used_sub_arrays", "overflow", *(f"area_{name}_mm2" for name in AREA_BLOCKS))
+_OF_DESIGN = ("area_mm2", "core_area_mm2", "used_sub_arrays", "overflow", *(f"area_{name}_mm2" for name in AREA_BLOCKS))
 METRICS = (
     "makespan_s", "makespan_bound_at_places_s", "throughput_per_s", "energy_j", "power_w", "stp", "antt",
     "worst_slow_down", "fairness", "deadline_miss_share", "dram_bytes", *(f"energy_{name}_j" for name in ENERGY_PARTS),
@@ -47,26 +59,19 @@ SHOWN_REQUESTS = 200
 
 MOST_SHOWN = 20_000
 
+WITH_TIME = ("clock", "io", "leakage")
+"""Levels of the energy that the whole chip takes as long as it is on."""
+
 
 @dataclass(frozen=True)
-class LayerCosts:
+class LayerCosts(OfLayers):
     """What the layers of a network cost on one design: time [s] and DRAM bytes of each, all repeats, and in all the
-    energy by level without leakage [J] and the overflow."""
+    energy by level without what runs with time, that of the DRAM too [J], and the overflow."""
 
     busy_s: np.ndarray
     dram_bytes: np.ndarray
     dynamic_j: dict[str, float]
     overflow: float
-
-    @property
-    def total_s(self) -> float:
-        """Time of the network alone [s]."""
-        return float(self.busy_s.sum())
-
-    @property
-    def total_bytes(self) -> float:
-        """DRAM bytes of the network."""
-        return float(self.dram_bytes.sum())
 
 
 @dataclass(frozen=True)
@@ -133,10 +138,11 @@ class CoRun:
             arrivals = self.mix.by_arrival(window).arrival_s
             return self.schedule_until(float(np.nextafter(arrivals[:SHOWN_REQUESTS][-1], np.inf)))
         rate = float(self.mix.rates.sum())
-        ends = SHOWN_REQUESTS / rate + max(stream.phase_s for stream in self.mix.streams)
+        phases = [stream.phase_s for stream in self.mix.streams]
+        ends = SHOWN_REQUESTS / rate + max(phases)
         if self.steady is not None and self.steady.stable:
-            ends = max(ends, min(self.steady.window_s[1], MOST_SHOWN / rate))
-        return self.schedule_until(ends)
+            ends = max(ends, self.steady.window_s[1])
+        return self.schedule_until(min(ends, (min(phases) + MOST_SHOWN / rate) * (1 - 1e-9)))
 
     def schedule_until(self, end_s: float) -> Schedule:
         """Of the requests that arrive before a time, from an empty chip; of a batch the whole [s]."""
@@ -181,6 +187,8 @@ class MixEvaluator:
         order: str = "deadline",
         effort: str = "default",
     ) -> None:
+        if order not in ORDERS:
+            raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {order!r}")
         self.mix, self.order = mix, order
         self.technology = technology_or_default(technology)
         self.networks = mix.networks()
@@ -192,11 +200,12 @@ class MixEvaluator:
         self._tables = [network_tables(network) for network in distinct]
         self._of_stream = [distinct.index(network) for network in plain]
         self._layer_names = [tuple(network.layers[i].name for i in network.run_order) for network in self.networks]
+        self._known: dict[Accelerator, dict[int, LayerCosts]] = {}  # costs of the designs of the last call
 
     def with_effort(self, effort: str) -> MixEvaluator:
         """The same evaluator with another effort of the mapper."""
         other = copy.copy(self)
-        other._effort = effort_named(effort)
+        other._effort, other._known = effort_named(effort), {}
         return other
 
     def __call__(
@@ -219,22 +228,21 @@ class MixEvaluator:
     def everywhere(self, design: Accelerator, division: Division) -> list[list[LayerCosts]]:
         """Costs of every stream on every sub-array, (n_streams, n_sub_arrays)."""
         parts = division.of(design)
-        cost = self._costs(parts)
+        cost = self._costs([design, *parts])
         return [[cost(part, s) for part in parts] for s in range(len(self.networks))]
 
     def bounds(self, design: Accelerator, division: Division) -> Bounds:
         """What no order and no places on a division of a design can beat."""
         costs = self.everywhere(design, division)
         began = time.perf_counter()
-        fits = np.array([[cost.overflow == 0 for cost in row] for row in costs])
-        time_s = np.where(fits, [[cost.total_s for cost in row] for row in costs], np.inf)
-        moved = np.array([[cost.total_bytes for cost in row] for row in costs]) / (design.dram_gbps * 1e9)
+        fits, time_s, moved_s = _by_place(costs, design)
+        time_s = np.where(fits, time_s, np.inf)
         least = time_s.min(axis=1)
         load = makespan = np.nan
         if not np.isfinite(least).all():
             pass  # a stream that fits nowhere: nothing to bound
         elif self.requests is None:
-            load = least_load(self.mix.rates, time_s, moved, fits)
+            load = least_load(self.mix.rates, time_s, moved_s, fits)
         else:
             table = self._jobs(np.zeros(len(self.requests), dtype=np.int64), [row[0] for row in costs])
             stream, arrival = self.requests.stream, self.requests.arrival_s
@@ -243,7 +251,7 @@ class MixEvaluator:
             np.minimum.at(first, stream, arrival)
             np.maximum.at(last, stream, arrival)
             chain = float(table.earliest_finish_s(least[stream]).max())
-            makespan = max(makespan_bound_s(counts, first, last, time_s, moved), chain)
+            makespan = max(makespan_bound_s(counts, first, last, time_s, moved_s), chain * (1 - ROUNDED))
         return Bounds(makespan, load, least, time.perf_counter() - began)
 
     def best(self, design: Accelerator, division: Division) -> CoRun:
@@ -254,39 +262,37 @@ class MixEvaluator:
         """
         costs = self.everywhere(design, division)
         began = time.perf_counter()
-        fits = np.array([[cost.overflow == 0 for cost in row] for row in costs])
+        fits, time_s, moved_s = _by_place(costs, design)
         fits[~fits.any(axis=1)] = True  # fits nowhere: its overflow is told of any place
-        time_s = np.array([[cost.total_s for cost in row] for row in costs])
-        whole = self._costs([design])
-        alone = np.array([whole(design, s).total_s for s in range(len(costs))])
         chip = _Chip(design, division, division.of(design), self.technology)
+        whole = self._costs([design, *chip.parts])
+        alone = np.array([whole(design, s).total_s for s in range(len(costs))])
         if self.requests is None:
             rates = self.mix.rates[:, None]
-            moved = np.array([[cost.total_bytes for cost in row] for row in costs]) / (design.dram_gbps * 1e9)
-            placed = least_loaded_places(rates * time_s, rates * moved, fits)
+            placed = least_loaded_places(rates * time_s, rates * moved_s, fits)
             seconds = time.perf_counter() - began
             found = self._co_run(chip, placed.where, [costs[s][a] for s, a in enumerate(placed.where)], alone)
             return replace(found, placed=placed, placed_seconds=seconds)
         stream, arrays = self.requests.stream, len(chip.parts)
         flat = [cost for row in costs for cost in row]
-        links = np.array([part.dram_gbps for part in chip.parts])
 
-        def run(where: Sequence[int], order: Sequence[int]) -> Schedule:
+        def ordered(where: Sequence[int], order: Sequence[int]) -> tuple[Jobs, np.ndarray]:
+            """Jobs at `where`, and priorities that make them run in this order."""
             jobs = self._jobs(np.asarray(where, dtype=np.int64), flat, stream * arrays + np.asarray(where))
             ranked = sorted(order, key=lambda j: -jobs.priority[j])  # stable: by priority, then as ordered
             priority = np.empty(len(order))
             priority[ranked] = np.arange(len(order), 0, -1)
-            done, _ = run_checked(replace(jobs, priority=priority), design.dram_gbps, links, "first")
-            return done
+            return jobs, priority
 
         def value(where: Sequence[int], order: Sequence[int]) -> tuple[float, ...]:
-            done = run(where, order)
+            jobs, priority = ordered(where, order)
+            done, _ = run_checked(replace(jobs, priority=priority), design.dram_gbps, chip.links_gbps, "first")
             return float(done.missed.sum()), done.makespan_s
 
         placed = best_places(time_s[stream], fits[stream], value)
         seconds = time.perf_counter() - began
-        where = np.array(placed.where)
-        found = self._batch(chip, where, [costs[s][a] for s, a in zip(stream, where, strict=True)], alone, placed.order)
+        jobs, priority = ordered(placed.where, placed.order)
+        found = self._batch(chip, jobs, [flat[w] for w in jobs.work.tolist()], alone, priority, "first")
         return replace(found, placed=placed, placed_seconds=seconds)
 
     def _costs(self, designs: Sequence[Accelerator]) -> Callable[[Accelerator, int], LayerCosts]:
@@ -295,13 +301,13 @@ class MixEvaluator:
         for design in designs:
             number.setdefault(design, len(number))
         rows, options = design_rows(columns_of(list(number)), self.technology)
-        costs: dict[tuple[int, int], LayerCosts] = {}
+        costs = self._known = {design: self._known.get(design, {}) for design in number}
 
         def cost(design: Accelerator, stream: int) -> LayerCosts:
-            key = number[design], self._of_stream[stream]
-            if key not in costs:
-                costs[key] = self._layer_costs(rows[key[0] : key[0] + 1], options, key[1], design.clock_ghz)
-            return costs[key]
+            i, which = number[design], self._of_stream[stream]
+            if which not in costs[design]:
+                costs[design][which] = self._layer_costs(rows[i : i + 1], options, which, design.clock_ghz)
+            return costs[design][which]
 
         return cost
 
@@ -309,8 +315,9 @@ class MixEvaluator:
         tables = self._tables[which]
         steps, _ = step_results(row, options, tables, self._mode, self._slack, self._effort)
         steps = steps[tables.order] * tables.steps[:, k.STEP_REPEATS, None]
-        levels = {name: column for name, column in ENERGY_PARTS.items() if name != "leakage"}
+        levels = {name: column for name, column in ENERGY_PARTS.items() if name not in WITH_TIME}
         dynamic = {name: float(steps[:, column].sum()) * 1e-12 for name, column in levels.items()}
+        dynamic["dram"] -= float(steps[:, k.CYCLES].sum() * row[0, k.PJ_DRAM_CYCLE]) * 1e-12
         moved = steps[:, DRAM_TRAFFIC].sum(axis=1)
         busy = steps[:, k.CYCLES] / (clock_ghz * 1e9)
         return LayerCosts(busy, moved, dynamic, float(steps[:, k.OVERFLOW].sum()))
@@ -339,20 +346,24 @@ class MixEvaluator:
     def _co_run(self, chip: _Chip, where: tuple[int, ...], costs: list[LayerCosts], alone: np.ndarray) -> CoRun:
         """Streams at `where`, each with its costs there and its time alone on the undivided design, (n_streams,)."""
         if self.requests is not None:
-            return self._batch(chip, np.array(where)[self.requests.stream], costs, alone)
+            jobs = self._jobs(np.array(where)[self.requests.stream], costs)
+            of_request = [costs[s] for s in self.requests.stream.tolist()]
+            return self._batch(chip, jobs, of_request, alone, jobs.priority, self.order)
         works = tuple(
             Work(stream.name, cost.busy_s, cost.dram_bytes, layers)
             for stream, cost, layers in zip(self.mix.streams, costs, self._layer_names, strict=True)
         )
         alone = np.minimum(alone, [cost.total_s for cost in costs])
-        links = np.array([part.dram_gbps for part in chip.parts])
-        served = Served(self.mix, works, where, chip.design.dram_gbps, links, self.order, alone)
+        served = Served(self.mix, works, where, chip.design.dram_gbps, chip.links_gbps, self.order, alone)
         steady = steady_state(served)
         power = {
             name: sum(r * c.dynamic_j.get(name, 0.0) for r, c in zip(steady.served_per_s.tolist(), costs, strict=True))
             for name in ENERGY_PARTS
         }
-        power["leakage"] = chip.standing_w
+        macs = [rate * network.macs for rate, network in zip(steady.served_per_s.tolist(), self.networks, strict=True)]
+        power["clock"] += chip.clock_j_per_mac * sum(macs)
+        for name, watts in chip.standing_w.items():
+            power[name] += watts
         total, rate = sum(power.values()), float(steady.served_per_s.sum())
         overflow = float(sum(cost.overflow for cost in costs))
         largest = dict(zip(PERCENTILES, steady.latency_s.max(axis=0).tolist(), strict=True))
@@ -386,34 +397,26 @@ class MixEvaluator:
     def _batch(
         self,
         chip: _Chip,
-        where: np.ndarray,
-        costs: Sequence[LayerCosts],
+        jobs: Jobs,
+        of_request: Sequence[LayerCosts],
         alone: np.ndarray,
-        order: Sequence[int] | None = None,
+        priority: np.ndarray,
+        order: str,
     ) -> CoRun:
-        """Requests at `where`, (n_requests,); costs of each stream, or, with an order of them, of each request."""
+        """Requests as `jobs` with their costs, (n_requests,); what runs next goes by `priority` and `order`."""
         requests = self.requests
         assert requests is not None
-        n, streams = len(requests), len(self.networks)
-        if order is None:
-            jobs, of_request = self._jobs(where, costs), [costs[s] for s in requests.stream.tolist()]
-            priority, rule = jobs.priority, self.order
-        else:
-            arrays = len(chip.parts)
-            flat = [costs[0]] * (streams * arrays)
-            for s, a, cost in zip(requests.stream.tolist(), where.tolist(), costs, strict=True):
-                flat[s * arrays + a] = cost
-            jobs, of_request = self._jobs(where, flat, requests.stream * arrays + where), list(costs)
-            priority, rule = np.empty(n), "first"
-            priority[sorted(order, key=lambda j: -jobs.priority[j])] = np.arange(n, 0, -1)
-        links = np.array([part.dram_gbps for part in chip.parts])
-        done, _ = run_checked(replace(jobs, priority=priority), chip.design.dram_gbps, links, rule, keep_layers=True)
+        n, streams, where = len(requests), len(self.networks), jobs.sub_array
+        asked = replace(jobs, priority=priority)
+        done, _ = run_checked(asked, chip.design.dram_gbps, chip.links_gbps, order, keep_layers=True)
         done = replace(done, table=jobs)
         alone_s = alone_turnaround_s(jobs, np.minimum(alone[requests.stream], jobs.own_s))
         times = Counter(map(id, of_request))
         counted = [(cost.dynamic_j, times[i]) for i, cost in {id(cost): cost for cost in of_request}.items()]
         spent = {name: sum(n * parts.get(name, 0.0) for parts, n in counted) for name in ENERGY_PARTS}
-        spent["leakage"] = chip.standing_w * done.makespan_s
+        spent["clock"] += chip.clock_j_per_mac * sum(self.networks[s].macs for s in requests.stream.tolist())
+        for name, watts in chip.standing_w.items():
+            spent[name] += watts * done.makespan_s
         energy = sum(spent.values())
         first = {s: i for i, s in reversed(list(enumerate(requests.stream.tolist())))}
         places = tuple(int(where[first[s]]) for s in range(streams))
@@ -438,6 +441,16 @@ class MixEvaluator:
         return CoRun(self.mix, metrics, None, alone_s, places, overflows, chip.division, chip.design, None, done, load)
 
 
+def _by_place(costs: Sequence[Sequence[LayerCosts]], design: Accelerator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every stream on every sub-array, (n_streams, n_sub_arrays): whether it fits, its time there and on the DRAM
+    link of the chip [s]."""
+    fits, time_s, moved = (
+        np.array([[value(cost) for cost in row] for row in costs])
+        for value in (lambda c: c.overflow == 0, lambda c: c.total_s, lambda c: c.total_bytes)
+    )
+    return fits, time_s, moved / (design.dram_gbps * 1e9)
+
+
 @dataclass(frozen=True)
 class _Chip:
     """A divided design and what follows from that alone."""
@@ -448,6 +461,11 @@ class _Chip:
     technology: Technology
 
     @functools.cached_property
+    def links_gbps(self) -> np.ndarray:
+        """Bandwidth of each sub-array's link, (n_sub_arrays,)."""
+        return np.array([part.dram_gbps for part in self.parts])
+
+    @functools.cached_property
     def blocks_mm2(self) -> dict[str, float]:
         """Area by block."""
         return self.division.area_blocks_mm2(self.design, self.technology)
@@ -456,15 +474,32 @@ class _Chip:
     def _columns(self) -> dict[str, np.ndarray]:
         return {name: np.array([self.blocks_mm2[name]]) for name in AREA_BLOCKS}
 
+    @functools.cached_property
+    def _clock_pj(self) -> tuple[float, float]:
+        """Energy of the clock in every cycle, and in one in which every multiplier works on top [pJ/cycle]."""
+        always, work = clock_pj_per_cycle(columns_of([self.design]), self.technology, self._columns)
+        return float(always[0]), float(work[0])
+
+    @functools.cached_property
+    def standing_w(self) -> dict[str, float]:
+        """Power of the whole chip and its DRAM that flows whatever runs, by level [W]."""
+        return {
+            "clock": self._clock_pj[0] * self.design.clock_ghz * 1e-3,
+            "io": self.technology.io_idle_w,
+            "leakage": float(leakage_of_blocks_w(self._columns, self.technology)[0]),
+            "dram": dram_background_w(self.design),
+        }
+
     @property
-    def standing_w(self) -> float:
-        """Power that flows whatever runs: leakage, the only one that the technology has [W]."""
-        return float(leakage_of_blocks_w(self._columns, self.technology)[0])
+    def clock_j_per_mac(self) -> float:
+        """Energy of the clock that gating stops where a multiplier does nothing [J/MAC]."""
+        return self._clock_pj[1] / self.design.macs_per_cycle * 1e-12
 
     def metrics(self, where: Sequence[int]) -> dict[str, float]:
-        """Area, and how many sub-arrays run anything."""
+        """Areas, and how many sub-arrays run anything."""
         areas = {f"area_{name}_mm2": self.blocks_mm2[name] for name in AREA_BLOCKS}
-        return {"area_mm2": float(sum_blocks(self._columns)[0]), "used_sub_arrays": float(len(set(where))), **areas}
+        whole, core = float(sum_blocks(self._columns)[0]), float(core_area_mm2(self._columns)[0])
+        return {"area_mm2": whole, "core_area_mm2": core, "used_sub_arrays": float(len(set(where))), **areas}
 
 
 @functools.lru_cache(maxsize=8)
@@ -534,7 +569,8 @@ def co_run(
         found = evaluator.best(design, division)
     else:
         where = [s % division.sub_arrays for s in range(len(streams))] if runs_on is None else list(runs_on)
-        if len(where) != len(streams) or not all(0 <= a < division.sub_arrays for a in where):
+        numbers = all(isinstance(a, Integral) for a in where)
+        if len(where) != len(streams) or not numbers or not all(0 <= a < division.sub_arrays for a in where):
             raise ValueError(
                 f"runs_on: give a sub-array from 0 to {division.sub_arrays - 1} for each of {len(streams)} streams "
                 f"({', '.join(streams)}), got {where!r}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -45,13 +46,16 @@ class Division:
     shared_bandwidth: bool = True
 
     def __post_init__(self) -> None:
-        if not len(self.columns):
-            raise ValueError("division: columns is empty; give at least one share, such as (1,)")
         for name in ("columns", "buffers", "bandwidth"):
             values = getattr(self, name)
-            if values is None:
+            if values is None and name != "columns":
                 object.__setattr__(self, name, self.columns)
-            elif len(values) != self.sub_arrays or not (all(v > 0 for v in values) and np.isfinite(sum(values))):
+                continue
+            if not isinstance(values, Sequence | np.ndarray) or not all(isinstance(v, Real) for v in values):
+                raise ValueError(f"division: {name} must be shares, such as (1, 3), got {values!r}")
+            if not len(self.columns):
+                raise ValueError("division: columns is empty; give at least one share, such as (1,)")
+            if len(values) != self.sub_arrays or not (all(v > 0 for v in values) and np.isfinite(sum(values))):
                 raise ValueError(
                     f"division: {name} must be {self.sub_arrays} positive shares, one a sub-array, got {values!r}"
                 )
@@ -120,30 +124,30 @@ class Division:
                 "dataflow": self.dataflow_of(a, design),
                 "cols": int(columns[a]),
                 "vector_lanes": int(lanes[a]),
-                "dram_gbps": design.dram_gbps * (1.0 if self.shared_bandwidth else float(bandwidth[a])),
             }
+            share = 1.0 if self.shared_bandwidth else float(bandwidth[a])
             for x in OPERAND_NAMES.values():
                 for size in ("kib", "width_bytes"):
                     changes[f"{x}_buffer_{size}"] = getattr(design, f"{x}_buffer_{size}") * float(buffers[a])
                 changes[f"{x}_buffer_banks"] = int(banks[x][a])
             try:
-                parts.append(design.with_parameters(changes))
+                parts.append(design.with_parameters(changes).with_bandwidth(design.dram_gbps * share))
             except ValueError as error:
                 raise ValueError(f"sub-array {a}: {error}") from None
         return tuple(parts)
 
     def area_blocks_mm2(self, design: Accelerator, technology: Technology) -> dict[str, float]:
-        """Area by block: the sub-arrays' added up, one DRAM interface, the fixed part once [mm2].
+        """Area by block: the sub-arrays' added up, one DRAM interface, engines and the fixed part once [mm2].
 
         A divided buffer is no smaller than the whole one, which could be built of the same parts (the memory model's
         exponents would make it up to 4 % smaller).
         """
-        parts = [replace(part, dram_gbps=design.dram_gbps / self.sub_arrays) for part in self.of(design)]
+        parts = [part.with_bandwidth(design.dram_gbps / self.sub_arrays) for part in self.of(design)]
         blocks = area_blocks_mm2(columns_of(parts), technology)
         found = {name: float(values.sum()) for name, values in blocks.items()}
         whole = area_blocks_mm2(parameter_columns(design), technology)
         buffers = {name: max(found[name], float(whole[name][0])) for name in found if name.endswith("_buffer")}
-        return found | buffers | {"fixed": found["fixed"] / self.sub_arrays}
+        return found | buffers | {name: found[name] / self.sub_arrays for name in ("engines", "fixed")}
 
 
 def _shares(text: str, what: str) -> tuple[float, ...]:

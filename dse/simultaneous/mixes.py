@@ -31,10 +31,11 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,35 @@ MOST_KEPT = 4
 
 ARRIVALS = ("periodic", "poisson")
 
+LARGEST = sys.float_info.max
+
+NOISE = 8 * sys.float_info.epsilon
+"""Of a time: what two sums of a phase, periods and a deadline for it may differ by [1]."""
+
 
 def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number too large for a float
+        return False
+
+
+def _plain_numbers(of: object, names: Iterable[str]) -> None:
+    """Make numbers of numpy those of Python, which JSON can hold."""
+    for name in names:
+        value = getattr(of, name)
+        if value is not None and not isinstance(value, int | float):
+            object.__setattr__(of, name, int(value) if isinstance(value, Integral) else float(value))
+
+
+def _as_float(value: Fraction) -> float:
+    """The nearest number, inf where it is too large for one."""
+    return float(value) if value <= LARGEST else math.inf
+
+
+def _many(count: float) -> str:
+    """A number of requests for a message."""
+    return f"{count:,.0f}" if count < 1e12 else f"{count:.3g}"
 
 
 @dataclass(frozen=True)
@@ -120,8 +147,11 @@ class Stream:
             value = getattr(self, name)
             if value is not None and not (_is_finite(value) and value > 0):
                 raise ValueError(f"{owner}: {name} must be positive and finite, got {value!r}{hint}")
+        if self.fps is not None and self.fps < 1 / LARGEST:
+            raise ValueError(f"{owner}: fps {self.fps!r} is a period that is no number; give a larger rate")
         if not (_is_finite(self.phase_s) and self.phase_s >= 0):
             raise ValueError(f"{owner}: phase_s must be finite and not negative, got {self.phase_s!r}")
+        _plain_numbers(self, ("count", *hints, "phase_s"))
         if self.arrivals not in ARRIVALS:
             raise ValueError(f"{owner}: arrivals must be one of {', '.join(ARRIVALS)}, got {self.arrivals!r}")
         if self.arrivals == "poisson" and self.fps is None:
@@ -130,7 +160,7 @@ class Stream:
             if self.fps is not None or self.count is not None or self.phase_s:
                 raise ValueError(f"{owner}: a trace tells every arrival; leave out fps, count and phase_s")
             if not isinstance(self.trace, str | Path):
-                object.__setattr__(self, "trace", tuple(self.trace))
+                object.__setattr__(self, "trace", _numbers(self.trace, owner))
             self.trace_s()
 
     @property
@@ -142,10 +172,24 @@ class Stream:
         """Arrivals of the trace, checked, (n,) [s]."""
         owner = f"stream {self.name!r}"
         if isinstance(self.trace, str | Path):
-            path = Path(self.trace).resolve()
+            try:
+                path = Path(self.trace).resolve()
+            except ValueError as error:
+                raise ValueError(f"{owner}: the trace {str(self.trace)!r} is no path: {error}") from None
             changed = path.stat().st_mtime_ns if path.is_file() else 0
             return _trace_of_file(str(path), changed, owner)
         return _checked_trace(np.asarray(self.trace, float), owner)
+
+
+def _numbers(times: Any, owner: str) -> tuple[float, ...]:
+    """Times of a trace; ValueError where they are anything else."""
+    try:
+        found = np.asarray(list(times), float)
+    except (TypeError, ValueError, OverflowError):
+        found = np.zeros((0, 0))
+    if found.ndim != 1 or isinstance(times, bytes | set | frozenset | Mapping):
+        raise ValueError(f"{owner}: a trace must be times in seconds, or the path of a file with one a line")
+    return tuple(found.tolist())
 
 
 @functools.lru_cache(maxsize=8)
@@ -160,7 +204,7 @@ def _trace_of_file(path: str, changed: int, owner: str) -> np.ndarray:
 
 
 def _checked_trace(times: np.ndarray, owner: str) -> np.ndarray:
-    if times.ndim != 1 or len(times) < 2:
+    if len(times) < 2:
         raise ValueError(f"{owner}: a trace needs two arrivals or more, got {times.size}; for one job leave it out")
     if len(times) > MOST_REQUESTS:
         raise ValueError(f"{owner}: a trace of {len(times):,} arrivals, more than {MOST_REQUESTS:,}; cut it")
@@ -176,7 +220,7 @@ def _checked_trace(times: np.ndarray, owner: str) -> np.ndarray:
         raise ValueError(
             f"{owner}: arrival {i} at {times[i]:g} s comes before arrival {i - 1} at {times[i - 1]:g} s; sort the trace"
         )
-    if times[-1] == times[0]:
+    if times[-1] - times[0] < len(times) / LARGEST:
         raise ValueError(f"{owner}: all arrivals are at {times[0]:g} s, which is no rate; give count in place of it")
     times.setflags(write=False)
     return times
@@ -212,6 +256,17 @@ class Requests:
         place[order] = np.arange(len(order))
         after = np.where(self.after < 0, -1, place[self.after])
         return Requests(self.stream[order], self.arrival_s[order], self.deadline_s[order], after[order])
+
+
+def _without_noise(arrival_s: np.ndarray, deadline_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Times of which those are equal that differ by no more than their rounding, such as 1/60 + 1/60 and 1/30; else
+    noise would decide what goes first, another way in every hyperperiod, (n,) each [s]."""
+    times = np.concatenate([arrival_s, deadline_s])
+    order = np.argsort(times, kind="stable")
+    ascending = times[order[: np.isfinite(times).sum()]]
+    is_new = np.append(True, np.diff(ascending) > NOISE * ascending[1:])[: len(ascending)]
+    times[order[: len(ascending)]] = ascending[is_new][np.cumsum(is_new) - 1]
+    return times[: len(arrival_s)], times[len(arrival_s) :]
 
 
 @dataclass(frozen=True)
@@ -252,6 +307,7 @@ class Mix:
             raise ValueError(f"mix {self.name!r}: duration_s must be positive and finite, got {self.duration_s!r}")
         if not isinstance(self.seed, Integral) or isinstance(self.seed, bool) or self.seed < 0:
             raise ValueError(f"mix {self.name!r}: seed must be a whole number >= 0, got {self.seed!r}")
+        _plain_numbers(self, ("duration_s", "seed"))
         if not self.is_steady and sum(len(times) for times in self._arrivals(self.duration_s)) < 2:
             raise ValueError(
                 f"mix {self.name!r} is a single request: nothing runs at the same time. Add a network or a count, or "
@@ -314,16 +370,18 @@ class Mix:
         """
         rate, hyperperiod = float(self.rates.sum()), self.hyperperiod_s
         if hyperperiod is not None:
-            each = float(hyperperiod) * rate
-            if self.duration_s is not None and self.duration_s < float(hyperperiod) and each > ENOUGH_REQUESTS:
+            seconds = _as_float(hyperperiod)
+            each = seconds * rate
+            if self.duration_s is not None and self.duration_s < seconds and each > ENOUGH_REQUESTS:
                 window = self.duration_s
             elif each > MOST_REQUESTS:
                 raise ValueError(
-                    f"mix {self.name!r}: its streams repeat after {float(hyperperiod):.6g} s, which is "
-                    f"{each:,.0f} requests, more than {MOST_REQUESTS:,}; round the rates so that "
+                    f"mix {self.name!r}: its streams repeat after {seconds:.6g} s, which is "
+                    f"{_many(each)} requests, more than {MOST_REQUESTS:,}; round the rates so that "
                     f"their periods have a common multiple, or give a window, such as duration_s = {10_000 / rate:.3g}"
                 )
             else:
+                self._check_phases(2 * seconds)
                 return None
         elif self.duration_s is not None:
             window = self.duration_s
@@ -332,10 +390,19 @@ class Mix:
             window = math.nextafter(min(ends), math.inf) if ends else ENOUGH_REQUESTS / rate
         if (expected := self.expected(window)) > 1.1 * MOST_REQUESTS:
             raise ValueError(
-                f"mix {self.name!r}: {window:.6g} s are {expected:,.0f} requests, more than {MOST_REQUESTS:,}; "
+                f"mix {self.name!r}: {window:.6g} s are {_many(expected)} requests, more than {MOST_REQUESTS:,}; "
                 f"give a shorter window, such as duration_s = {10_000 / rate:.3g}"
             )
         return window
+
+    def _check_phases(self, more_s: float) -> None:
+        """ValueError where too many requests arrive before the last stream begins, and in some time more."""
+        late = max(self.streams, key=lambda stream: stream.phase_s)
+        if late.phase_s and (count := self.expected(late.phase_s + more_s)) > MOST_REQUESTS:
+            raise ValueError(
+                f"mix {self.name!r}: stream {late.name!r} begins after {late.phase_s:g} s, and the others send "
+                f"{_many(count)} requests by then, more than {MOST_REQUESTS:,}; give a shorter phase_s"
+            )
 
     def expected(self, duration_s: float) -> float:
         """Requests of a steady mix that arrive before a time, of Poisson processes their mean [1]."""
@@ -381,7 +448,8 @@ class Mix:
                 which = np.maximum(0, np.searchsorted(arrivals[parent], times + (1e-12 + 1e-15 * times)) - 1)
             after.append(first[parent] + which if len(arrivals[parent]) else np.full(len(times), -1))
         stream_of = np.repeat(np.arange(len(arrivals)), np.diff(first))
-        return Requests(stream_of, np.concatenate(arrivals), np.concatenate(deadlines), np.concatenate(after))
+        arrival, deadline = _without_noise(np.concatenate(arrivals), np.concatenate(deadlines))
+        return Requests(stream_of, arrival, deadline, np.concatenate(after))
 
     def _default_duration_s(self) -> float | None:
         if not self.is_steady:
@@ -456,8 +524,8 @@ class Mix:
     def _check_count(self, stream: Stream, count: float) -> None:
         if count > MOST_REQUESTS * 1.1:
             raise ValueError(
-                f"mix {self.name!r}: stream {stream.name!r} sends {count:,.0f} requests, more than {MOST_REQUESTS:,}; "
-                "make the mix shorter"
+                f"mix {self.name!r}: stream {stream.name!r} sends {_many(count)} requests, more than "
+                f"{MOST_REQUESTS:,}; make the mix shorter"
             )
 
     def networks(self) -> tuple[Network, ...]:

@@ -1,8 +1,9 @@
 """Places of jobs on sub-arrays, and the order in which they run, searched.
 
 A batch: the longest first, then all orders up to some hundred (each job in turn goes where it ends first, by its time
-alone), then moves of one job, exchanges of two places, and exchanges of two in the order, while any helps.  Every
-candidate is run by the event loop, so contention for the DRAM counts.  Streams with rates: the least largest load.
+alone, or all go to one sub-array), then moves of one job, exchanges of two places, and exchanges of two in the order,
+while any helps.  Where all places in all orders are no more than some hundred, all are tried.  Every candidate is run
+by the event loop, so contention for the DRAM counts.  Streams with rates: the least largest load.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from dse.simultaneous.mixes import Mix
 
 MOST_ORDERS = 720
-"""All orders of up to six jobs are tried."""
+"""All orders of up to six jobs are tried, and all places in all orders where those are no more."""
 
 MOST_SCHEDULES = 4_000
 """Schedules that the search of a batch runs at most."""
@@ -70,17 +71,24 @@ def best_places(
             seen[candidate] = evaluate(*candidate)
         return seen[candidate]
 
-    longest = tuple(np.argsort(-time.min(axis=1), kind="stable").tolist())
-    orders = itertools.permutations(range(n)) if math.factorial(n) <= MOST_ORDERS else ()
-    for order in itertools.chain([longest, tuple(range(n))], orders):
+    longest, given = tuple(np.argsort(-time.min(axis=1), kind="stable").tolist()), tuple(range(n))
+    orders = list(itertools.permutations(range(n))) if math.factorial(n) <= MOST_ORDERS else []
+    together = [(a,) * n for a in np.flatnonzero(allowed.all(axis=0)).tolist()]
+    for candidate in itertools.product(together, (longest, given)):
+        value(candidate)
+    for order in [longest, given, *orders]:
         value((_greedy(time, order), order))
+    choices = [np.flatnonzero(row).tolist() for row in allowed]
+    if math.prod(map(len, choices)) * math.factorial(n) <= MOST_ORDERS:
+        for candidate in itertools.product(itertools.product(*choices), orders):
+            value(candidate)
     best, least = min(seen.items(), key=lambda item: item[1])
     for start in sorted(seen, key=lambda candidate: seen[candidate])[:STARTS]:
         here, of_here = start, value(start)
         improved = True
         while improved and len(seen) < MOST_SCHEDULES:
             improved = False
-            for other in _neighbours(here, allowed):
+            for other in itertools.islice(_neighbours(here, allowed), MOST_SCHEDULES - len(seen)):
                 if (found := value(other)) < of_here:
                     here, of_here, improved = other, found, True
                     break

@@ -53,14 +53,11 @@ class Job:
     layers: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Work:
-    """The layers of a network on a sub-array, which all its jobs there share; see `Job` for the fields."""
+class OfLayers:
+    """What has times and DRAM bytes by layer, and so a time and bytes in all."""
 
-    network: str
     busy_s: np.ndarray
     dram_bytes: np.ndarray
-    layers: tuple[str, ...] = ()
 
     @property
     def total_s(self) -> float:
@@ -71,6 +68,16 @@ class Work:
     def total_bytes(self) -> float:
         """Bytes of all layers."""
         return float(self.dram_bytes.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Work(OfLayers):
+    """The layers of a network on a sub-array, which all its jobs there share; see `Job` for the fields."""
+
+    network: str
+    busy_s: np.ndarray
+    dram_bytes: np.ndarray
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

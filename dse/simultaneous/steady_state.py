@@ -5,9 +5,11 @@ its link) and B_i bytes of the DRAM.
 
 - **Load** of a sub-array: the sum of r_i S_i over its streams; of the DRAM: the sum of r_i B_i / bandwidth.  Above 1
   (for arrivals that are not periodic: from 1 on) the queue is unstable, which is a proof.  Below 1 it may still be
-  under contention, so the saturated system is measured as well where layers can ask for more than the bandwidth: with
-  all requests there from the beginning, what it serves in a second is the most that arrivals may bring (Baccelli and
-  Foss, Journal of Applied Probability 32, 1995).
+  where layers contend, or where streams of other priorities wait for one another (Lu and Kumar, IEEE Transactions on
+  Automatic Control 36, 1991).  So the backlog is measured, and, where layers can ask for more than the bandwidth, the
+  saturated system: with all requests there from the beginning, what it serves in a second is the most that arrivals may
+  bring (Baccelli and Foss, Journal of Applied Probability 32, 1995).  That rule holds where more work never ends
+  sooner, which priorities and deadlines do not grant; so it counts only where the backlog does grow.
 - **Window.**  Periodic streams run until the state at a multiple of the hyperperiod equals the state one hyperperiod
   before; the requests of that hyperperiod are reported, each run to its end.  Poisson arrivals and traces: without the
   first `WARM_UP` of the time, with intervals of 95 % from the means of `BATCHES` batches.
@@ -21,12 +23,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 
+from dse.simultaneous.event_loop import ROUNDING
 from dse.simultaneous.mixes import MOST_REQUESTS, Mix, Requests
-from dse.simultaneous.schedules import Jobs, Schedule, Work, disturbance, miss_share, missed, run_checked
+from dse.simultaneous.schedules import Jobs, OfLayers, Schedule, Work, disturbance, miss_share, missed, run_checked
 
 PERCENTILES = (50, 95, 99)
 MOST_PERIODS = 64
@@ -44,6 +46,9 @@ SATURATED_REQUESTS = 400
 
 SERVED = 1 - 1e-3
 """Share of the offered requests below which the saturated system is said to serve too few [1]."""
+
+GROWTH = 3.0
+"""Standard deviations of a number of Poisson arrivals by which a backlog must grow while they arrive [1]."""
 
 SAME = 1e-11
 """Of a hyperperiod: by how much the work left in two states may differ [1]."""
@@ -85,17 +90,8 @@ class Load:
         return f"{name} falls {behind:.2g} s behind every second; {share}"
 
 
-class Needs(Protocol):
-    """What a request needs of its sub-array alone [s], and of the DRAM [bytes]."""
-
-    @property
-    def total_s(self) -> float: ...
-    @property
-    def total_bytes(self) -> float: ...
-
-
 def load_at_places(
-    rates: np.ndarray, works: Sequence[Needs], where: Sequence[int], arrays: int, dram_gbps: float, periodic: bool
+    rates: np.ndarray, works: Sequence[OfLayers], where: Sequence[int], arrays: int, dram_gbps: float, periodic: bool
 ) -> Load:
     """Load of streams that run at `where`; `works` (n_streams,) there."""
     time = rates * np.array([work.total_s for work in works])
@@ -113,14 +109,16 @@ class SteadyState:
     stable : whether all requests are served; else `verdict` says why not, and nothing below is known (NaN).
     settled : whether the state repeats (periodic) or was measured after a warm-up (else).
     verdict : in words, how the numbers were made.
-    offered_per_s, served_per_s : requests a second, (n_streams,): equal where stable, else the saturated rate [1/s].
+    offered_per_s, served_per_s : requests a second, (n_streams,): equal where stable, else the share of them that the
+        proof or the measurement leaves [1/s].
     window_s : begin and end of the arrivals that are reported, of random ones and traces from the first arrival [s].
     requests : of each stream in the window, (n_streams,).
     utilisation, dram_utilisation : busy share of each sub-array, (n_sub_arrays,), and of the DRAM [1].
     latency_s : percentiles `PERCENTILES` of each stream, (n_streams, 3) [s].
     mean_latency_s : (n_streams,) [s].
     interval_s : half widths of the 95 % intervals of mean and percentiles, (n_streams, 4) [s]; 0 where the state
-        repeats, NaN where there are fewer than two requests a batch.
+        repeats, NaN where there are fewer than two requests a batch.  Too narrow where a batch is no longer than a busy
+        time, or has few requests beyond a percentile.
     slow_down : mean and worst of each stream's latency / latency alone, (n_streams, 2) [1].
     worst_slow_down, fairness, deadline_miss_share : as in `dse.simultaneous.schedules.Schedule.metrics`, of the window.
     """
@@ -217,9 +215,6 @@ def steady_state(served: Served) -> SteadyState:
     window = mix.window_s
     if window is None:
         return _periodic(served, load, rates)
-    share = saturated_share(served)
-    if share < SERVED:
-        return _unstable(load, rates, _measured(share), share)
     requests = mix.by_arrival(window)
     if not len(requests):
         raise ValueError(f"mix {mix.name!r}: nothing arrives in {window:g} s; make duration_s longer")
@@ -230,12 +225,19 @@ def steady_state(served: Served) -> SteadyState:
     seconds = window - first
     done, _ = served.run(requests)
     _check_laws(done.table, done, slice(None), done.in_system_s, done.busy_s)
+    share = _served_share(served, done, seconds / 2, seconds)
+    has_trace = any(stream.trace is not None for stream in mix.streams)
+    if share < 1 and not has_trace:
+        return _unstable(load, rates, _measured(share), share)
     if hyperperiod is None:
         begin = WARM_UP * seconds
         words = (
             f"random arrivals or a trace: {seconds:.4g} s, the first {100 * WARM_UP:.0f} % left out, {BATCHES} batches"
         )
-        return _reported(served, load, done, requests.arrival_s >= begin, (begin, seconds), words, True, BATCHES)
+        if share < 1:  # its burst, or more than can be served: the trace tells no more
+            words = f"not settled: in the second half of the window {100 * share:.1f} % are served; {words}"
+        which = requests.arrival_s >= begin
+        return _reported(served, load, done, which, (begin, seconds), words, share == 1, BATCHES)
     words = (
         f"not settled: a window of {window:.4g} s from an empty chip; the streams repeat after "
         f"{float(hyperperiod):.4g} s"
@@ -253,7 +255,7 @@ def saturated_share(served: Served) -> float:
         return 1.0
     mix, rates = served.mix, served.mix.rates
     even = tuple(
-        replace(stream, arrivals="periodic", trace=None, fps=float(rate), phase_s=0.0, deadline_s=stream.deadline_s)
+        replace(stream, arrivals="periodic", trace=None, fps=float(rate), phase_s=0.0)
         for stream, rate in zip(mix.streams, rates, strict=True)
     )
     hyperperiod = mix.hyperperiod_s
@@ -269,10 +271,26 @@ def saturated_share(served: Served) -> float:
     return float(min(1.0, window / (ends[1] - ends[0])))
 
 
+def _served_share(served: Served, done: Schedule, middle_s: float, end_s: float) -> float:
+    """Share of the requests that arrive from a time to the end of arrivals that the chip keeps up with, 1 where their
+    backlog does not grow by more than chance [1].
+
+    That is `GROWTH` deviations; where the saturated system serves too few as well, one, or none of periodic arrivals.
+    """
+    arrival, finish = done.table.arrival_s, done.job_finish_s
+    before, after = (int(((arrival < t) & (finish > t)).sum()) for t in (middle_s, end_s))
+    count, growth = int((arrival >= middle_s).sum()), after - before
+    if growth <= 0:
+        return 1.0
+    is_saturated = saturated_share(served) < SERVED
+    deviations = GROWTH if not is_saturated else 0.0 if served.mix.is_periodic else 1.0
+    return max(1 - growth / count, 1 / count) if growth > deviations * np.sqrt(count) else 1.0
+
+
 def _measured(share: float) -> str:
     return (
-        "unstable (measured): no resource is overloaded alone, but layers contend for the DRAM, and a saturated chip "
-        f"serves {100 * share:.1f} % of these rates"
+        "unstable (measured): no resource is overloaded alone, but layers contend or wait for one another, and the "
+        f"backlog grows: {100 * share:.1f} % of these rates are served"
     )
 
 
@@ -312,10 +330,10 @@ def _periodic(served: Served, load: Load, rates: np.ndarray) -> SteadyState:
         words = f"settled: the state repeats every {hyperperiod:.4g} s from {marks[m - 1]:.4g} s on"
         return _reported(served, load, done, inside, (marks[m - 1], marks[m]), words, True)
     _check_laws(done.table, done, slice(None), done.in_system_s, done.busy_s)
-    share = saturated_share(served)
-    if share < SERVED:
-        return _unstable(load, rates, _measured(share), share)
     half = marks[periods // 2]
+    share = _served_share(served, done, float(half), float(marks[-1]))
+    if share < 1:
+        return _unstable(load, rates, _measured(share), share)
     words = f"not settled after {periods} hyperperiods of {hyperperiod:.4g} s: of the second half of them"
     return _reported(served, load, done, requests.arrival_s >= half, (half, marks[-1]), words, False)
 
@@ -366,11 +384,13 @@ def _settled(
 
 
 def _check_laws(table: Jobs, done: Schedule, which: np.ndarray | slice, in_system_s: float, busy_s: np.ndarray) -> None:
-    """Little's law and the utilisation law, to 1e-9: the event loop adds both sides up on its own."""
+    """Little's law and the utilisation law, to 1e-9 and the rounding of times: the event loop adds both sides up on
+    its own."""
+    rounding = ROUNDING * done.makespan_s * len(done.job_finish_s[which])
     spent = float(done.turnaround_s[which].sum())
     served = np.bincount(table.sub_array[which], done.served_s[which], len(busy_s))
     for law, one, other in (("Little's law", in_system_s, spent), ("the utilisation law", busy_s, served)):
-        if np.abs(one - other).max() > 1e-9 * spent:
+        if np.abs(one - other).max() > 1e-9 * spent + rounding:
             raise RuntimeError(f"{law} does not hold in this schedule: {one} is not {other}; please report the mix")
 
 
@@ -400,7 +420,11 @@ def _reported(
     for s in range(n):
         mine = latency[stream == s]
         if not len(mine):
-            continue
+            raise ValueError(
+                f"mix {served.mix.name!r}: stream {served.mix.streams[s].name!r} sends no request in the window that "
+                f"is measured, {window[0]:g} to {window[1]:g} s after the first arrival of the mix; give it a shorter "
+                "phase_s or trace, or the mix a longer duration_s"
+            )
         percentiles[s], mean[s] = _nearest_rank(mine), mine.mean()
         ratio = mine / alone[stream == s]
         slow[s] = ratio.mean(), ratio.max()

@@ -9,7 +9,9 @@ REFERENCES = {
     "tpu": "dse.validation.tpu",
     "gemmini": "dse.validation.gemmini",
     "nvdla": "dse.validation.nvdla",
+    "ethos": "dse.validation.ethos",
     "scalesim": "dse.validation.scalesim",
     "areas": "dse.validation.areas",
+    "power": "dse.validation.power",
 }
 """Name of a reference -> its module."""

@@ -12,7 +12,7 @@ from dse.runs.files import write_whole
 from dse.validation import REFERENCES
 from dse.validation.plots import figure
 from dse.validation.score import score
-from dse.validation.table import checked, read_data
+from dse.validation.table import RANGE, checked, read_data
 
 
 def reference_rows(name: str) -> pd.DataFrame:
@@ -22,21 +22,23 @@ def reference_rows(name: str) -> pd.DataFrame:
     return checked(importlib.import_module(REFERENCES[name]).rows())
 
 
-def validate(directory: str | Path, names: Iterable[str] = ()) -> pd.DataFrame:
-    """Score of the references (all when none is named); writes into `directory` and returns the score table.
+def validate(directory: str | Path, names: Iterable[str] = ()) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Score of the references (all when none is named), and all their rows; writes both into `directory`.
 
-    For each reference ``NAME.csv`` (every comparison), ``NAME.png`` and ``NAME.pdf``; ``score.csv`` of all.
+    For each reference ``NAME.csv`` (every comparison; a range only where there is one), ``NAME.png`` and ``NAME.pdf``;
+    ``score.csv`` of all.
     """
     tables = {name: reference_rows(name) for name in dict.fromkeys(names or REFERENCES)}
-    result = score(pd.concat(tables.values()), read_data("targets.csv"))
+    comparisons = pd.concat(tables.values(), ignore_index=True)
+    result = score(comparisons, read_data("targets.csv"))
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():
-        _write_csv(directory / f"{name}.csv", rows)
+        _write_csv(directory / f"{name}.csv", rows.drop(columns=[x for x in RANGE if rows[x].isna().all()]))
         for ending in ("png", "pdf"):
             figure(rows, directory / f"{name}.{ending}")
     _write_csv(directory / "score.csv", result)
-    return result
+    return result, comparisons
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

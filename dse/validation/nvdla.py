@@ -27,7 +27,6 @@ import pandas as pd
 
 from dse.costs.evaluation import Evaluation, evaluate
 from dse.hardware.accelerator import Accelerator
-from dse.hardware.dataflow import Dataflow, SpatialOption
 from dse.networks.layers import MacLayer
 from dse.validation.eyeriss import UNLIMITED_GBPS
 from dse.validation.table import checked, read_data
@@ -51,13 +50,6 @@ class Configuration(TypedDict):
 
 LAYERS: Configuration = {"macs": 2048, "cbuf_kib": 512, "dram_gbps": 10.0, "mac_cells": 32}
 """The configuration of the layer table."""
-
-_OPTION = SpatialOption(("C",), ("K", "G"), stationary=("W", "O"), once="O")
-DATAFLOW = Dataflow("nvdla", (_OPTION, replace(_OPTION, flatten_reduction=True)))
-"""Dot products over C for each of several kernels; the image layer packs its taps with its channels.
-
-Sums lie in the accumulator (nvdla/doc hw/v2/scalability.rst), so none cross the DRAM link: ``once="O"``.
-"""
 
 
 def rows() -> pd.DataFrame:
@@ -85,7 +77,7 @@ def accelerator(macs: int, cbuf_kib: float, dram_gbps: float, mac_cells: int) ->
         rows=1,
         cols=kernels,
         macs_per_pe=channels,
-        dataflow=DATAFLOW,
+        dataflow="nvdla",
         weight_register_bytes=2 * channels,
         input_register_bytes=channels,
         buffers="W+I/O",

@@ -18,6 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, N
 
 from dse.output.figure_style import BLACK, BLUE, COLUMN_IN, GREY, ORANGE, house_style
 from dse.runs.files import write_whole
+from dse.validation.table import RANGE
 
 BANDS = ((0.1, (0, (4, 2))), (0.2, (0, (1, 1.5))))
 """Relative errors drawn as lines, and their dashes."""
@@ -58,7 +59,7 @@ class _Marks(TypedDict):
 
 
 def _panel(axis: Axes, group: pd.DataFrame) -> None:
-    values = group[["measured", "predicted", "roofline"]].to_numpy(float)
+    values = group[["measured", "predicted", "roofline", *RANGE]].to_numpy(float)
     low, high = np.nanmin(values[values > 0]) / 1.5, np.nanmax(values) * 1.5
     line = np.array([low, high])
     axis.plot(line, line, color=BLACK, lw=0.8, zorder=2, label="predicted = reference")
@@ -74,6 +75,10 @@ def _panel(axis: Axes, group: pd.DataFrame) -> None:
     for gated, face, name in ((True, BLUE, "counted"), (False, "none", "for information")):
         part = group[group["gated"] == gated]
         if len(part):
+            ranged = part[part["predicted_low"].notna() & (part["predicted_low"] > 0)]
+            axis.vlines(
+                ranged["measured"], ranged["predicted_low"], ranged["predicted_high"], color=BLUE, lw=0.8, zorder=3
+            )
             axis.plot(part["measured"], part["predicted"], marker="o", ms=2.4 if len(part) > 40 else 3, mec=BLUE,
                       mfc=face, zorder=4, label=f"model, {name}", **look)  # fmt: skip
     for which in "xy":
@@ -89,9 +94,10 @@ def _panel(axis: Axes, group: pd.DataFrame) -> None:
 
 
 def _ticks(axis: Any, low: float, high: float) -> None:
-    """Powers of ten; over less than two decades 1, 2 and 5 of each, so that at least two are labelled."""
+    """Powers of ten; over fewer decades steps between them, so that at least two are labelled."""
     decades = np.log10(high / low)
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.5 else (1,), numticks=6))
+    steps = (1, 1.5, 2, 3, 5, 7) if decades < 0.8 else (1, 2, 5) if decades < 1.8 else (1,)
+    axis.set_major_locator(LogLocator(subs=steps, numticks=6))
     axis.set_minor_formatter(NullFormatter())
     if high >= 1e5:
         axis.set_major_formatter(LogFormatterMathtext())

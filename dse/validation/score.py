@@ -11,8 +11,11 @@ import numpy as np
 import pandas as pd
 
 STATISTICS: dict[str, Callable[[pd.Series], float]] = {"median": np.median, "mean": np.mean, "worst": np.max}
-"""Of the absolute relative error.  A target may also be set on ``rank``, Spearman's correlation, and on ``excess``, the
-largest of predicted / measured - 1, sign and all."""
+"""Of the absolute relative error; the median is that over families of the median of each.  A target may also be set on
+``rank``, Spearman's correlation, on ``excess``, the largest of predicted / measured - 1, sign and all, and on
+``shortfall``, the largest of 1 - predicted / measured."""
+
+ONE_SIDED = ("excess", "shortfall")
 
 
 def score(rows: pd.DataFrame, targets: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -21,10 +24,11 @@ def score(rows: pd.DataFrame, targets: pd.DataFrame | None = None) -> pd.DataFra
     Parameters
     ----------
     rows : comparisons, columns as in `dse.validation.table.COLUMNS`.
-    targets : columns reference, quantity, statistic (``median``, ``mean``, ``worst`` of the absolute relative error or
-        ``excess``, at most `limit`; or ``rank``, at least `limit`), limit.  A line with several targets must reach all.
+    targets : columns reference, quantity, statistic, limit.  ``median``, ``mean``, ``worst`` of the absolute relative
+        error, ``excess`` and ``shortfall`` may be at most `limit`; ``rank`` at least.  A line with several targets must
+        reach all.
 
-    Returns columns reference, kind, quantity, unit, rows, gated, ``excess``, ``{median,mean,worst}_error`` [1],
+    Returns columns reference, kind, quantity, unit, rows, gated, `ONE_SIDED`, ``{median,mean,worst}_error`` [1],
     ``rank_correlation`` [1], the same with ``roofline_`` in front, target (text) and reached (True, False or None).
     """
     lines = []
@@ -54,9 +58,12 @@ def spearman(a: pd.Series, b: pd.Series) -> float:
 def _errors(rows: pd.DataFrame, column: str, prefix: str) -> dict[str, float]:
     known = rows[rows[column].notna()]
     error = (known[column] / known["measured"] - 1).abs()
-    excess = {"excess": float((known[column] / known["measured"] - 1).max())} if not prefix else {}
-    result = excess | {
-        f"{prefix}{name}_error": float(of(error)) if len(error) else math.nan for name, of in STATISTICS.items()
+    signed = known[column] / known["measured"] - 1
+    one_sided = {} if prefix else {"excess": float(signed.max()), "shortfall": float(-signed.min())}
+    families = error.groupby(known["family"]).median()
+    result = one_sided | {
+        f"{prefix}{name}_error": float(of(families if name == "median" else error)) if len(error) else math.nan
+        for name, of in STATISTICS.items()
     }
     return result | {f"{prefix}rank_correlation": spearman(known[column], known["measured"])}
 
@@ -67,10 +74,10 @@ def _verdict(line: dict[str, Any], targets: pd.DataFrame | None) -> dict[str, ob
     mine = targets[(targets["reference"] == line["reference"]) & (targets["quantity"] == line["quantity"])]
     texts, reached = [], []
     for statistic, limit in zip(mine["statistic"], mine["limit"], strict=True):
-        if statistic not in (*STATISTICS, "excess", "rank"):
-            raise ValueError(f"target on {statistic!r}: choose among {', '.join(STATISTICS)}, excess, rank")
+        if statistic not in (*STATISTICS, *ONE_SIDED, "rank"):
+            raise ValueError(f"target on {statistic!r}: choose among {', '.join((*STATISTICS, *ONE_SIDED))}, rank")
         sign, holds = (">=", operator.ge) if statistic == "rank" else ("<=", operator.le)
-        columns = {"rank": "rank_correlation", "excess": "excess"}
+        columns = {"rank": "rank_correlation"} | {name: name for name in ONE_SIDED}
         value = line[columns.get(statistic, f"{statistic}_error")]
         texts.append(
             f"{statistic} {sign} {limit:g}"
@@ -78,4 +85,8 @@ def _verdict(line: dict[str, Any], targets: pd.DataFrame | None) -> dict[str, ob
             else f"{statistic} {sign} {limit:.0%}"
         )
         reached.append(bool(holds(value, limit)))
+    limits = dict(zip(mine["statistic"], mine["limit"], strict=True))
+    if set(ONE_SIDED) <= set(limits):
+        both = f"ratio {1 - limits['shortfall']:g}-{1 + limits['excess']:g}"
+        texts = [text for text in texts if not text.startswith(ONE_SIDED)] + [both]
     return {"target": ", ".join(texts), "reached": all(reached) if reached else None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.resources import files
 
 import pandas as pd
@@ -10,15 +11,21 @@ COLUMNS = {
     "reference": "name of the reference, as in tables",
     "kind": "silicon, post-layout, synthesis, rtl, vendor-model or simulator: only silicon is ground truth",
     "row": "what was compared, unique within reference and quantity",
+    "family": "rows that count as one in the median, such as the sizes of one design; by default each row is its own",
     "quantity": "what the numbers are",
     "unit": "of measured, predicted and roofline",
     "measured": "the reference's number",
     "predicted": "this model's number",
+    "predicted_low": "5 % of this model's numbers over draws of its constants; NaN where none are drawn",
+    "predicted_high": "95 % of them",
     "roofline": "max(MACs / peak, compulsory bytes / bandwidth) in the same quantity; NaN where that means nothing",
     "gated": "whether the row counts towards the target",
     "note": "what a reader must know to judge the row",
 }
 """Column -> meaning."""
+
+RANGE = ("predicted_low", "predicted_high")
+"""Columns that a table may lack."""
 
 KINDS = ("silicon", "post-layout", "synthesis", "rtl", "vendor-model", "simulator")
 
@@ -30,7 +37,13 @@ def read_data(name: str) -> pd.DataFrame:
 
 
 def checked(rows: pd.DataFrame) -> pd.DataFrame:
-    """The same table, its columns in order; ValueError names the column or row that breaks `COLUMNS`."""
+    """The same table, its columns in order, each row its own `family` and `RANGE` NaN where it lacks them.
+
+    ValueError names the column or row that breaks `COLUMNS`.
+    """
+    rows = rows.assign(**{name: math.nan for name in RANGE if name not in rows})
+    if "family" not in rows and "row" in rows:
+        rows = rows.assign(family=rows["row"])
     missing = [name for name in COLUMNS if name not in rows]
     if missing:
         raise ValueError(f"validation table: column {missing[0]!r} is missing; the columns are {', '.join(COLUMNS)}")

@@ -71,14 +71,14 @@ class Store(NamedTuple):
     store : bytes that may stay.
     word : bytes of an element.
     rooms : (n_rooms,) bytes that tiles may use, falling: the first is the whole buffer.
-    leak : energy that a cycle of a vector step costs.
+    idle : energy of every cycle [pJ].
     mode : what is minimised: 0 cycles then bytes, 1 energy then cycles, 2 their product then cycles.
     """
 
     store: float
     word: float
     rooms: np.ndarray
-    leak: float
+    idle: float
     mode: int
 
 
@@ -160,7 +160,7 @@ def _vector(store, line, kept):
     """Cost of a vector step: the longest of its operations, port and DRAM time, from straight lines."""
     kept = min(kept, line[0])
     cycles = max(line[9], line[1] + kept * line[5], line[2] + kept * line[6])
-    pj = line[3] + kept * line[7] + cycles * store.leak
+    pj = line[3] + kept * line[7] + cycles * store.idle
     if store.mode == 0:
         return cycles, line[4] + kept * line[8]
     return (pj, cycles) if store.mode == 1 else (pj * cycles, cycles)
@@ -218,7 +218,7 @@ def _least_to_go(lifetimes, store, first, second, lines, to_go):
                 pj = min(pj, min(line[3], line[3] + line[0] * line[7]))
                 fewest = min(fewest, min(line[4], line[4] + line[0] * line[8]))
             cycles = max(cycles, max(port, link))
-            pj += cycles * store.leak
+            pj += cycles * store.idle
             least = cycles if store.mode == 0 else (pj if store.mode == 1 else pj * cycles)
             fewest = fewest if store.mode == 0 else cycles
         else:

@@ -261,7 +261,7 @@ class Keeper:
         totals = np.empty((len(self.spans), k.N_RESULT))
         store = Store(
             design[k.STORE_BYTES] if keep == "best" else 0.0, design[k.ACTIVATION_BYTES], rooms,
-            design[k.PJ_LEAK_CYCLE], self.mode,
+            k.pj_per_cycle(design), self.mode,
         )  # fmt: skip
         k.weights_bits(design, networks, 0, n, self._bits)
         costs_little = len(fixed) > 0 or (given is not None and given.any())
