@@ -235,8 +235,14 @@ def test_a_type_in_the_file_of_a_design(tmp_path):
         (('base = "LPDDR5"', 'base = "LPDDR6"'), "'LPDDR6' is unknown; did you mean 'LPDDR"),
         (("pj_per_bit = 6", "pj_per_byte = 6"), "'pj_per_byte' is unknown; did you mean 'pj_per_bit'"),
         (("pj_per_bit = 6", "pj_per_bit = -6"), r"\[dram_types.mine\]: DRAM type 'mine': pj_per_bit must be positive"),
-        (("pj_per_bit = 6", ""), "'mine' lacks pj_per_bit"),
-        (('base = "LPDDR5"', ""), "'mine' lacks channel_gbps"),
+        (
+            ("pj_per_bit = 6", ""),
+            r"'mine' lacks pj_per_bit, .*; give pj_per_bit = ... in its table \[dram_types.mine\]",
+        ),
+        (
+            ('base = "LPDDR5"', ""),
+            r"'mine' lacks channel_gbps, .*table \[dram_types.mine\], or base = ..., a type that",
+        ),
         (("dram_channels = 2", "dram_channels = 2\ndram_gbps = 99"), "leave out dram_gbps"),
         (('dram_type = "mine"', 'dram_type = "mime"'), "'mime' is unknown; did you mean 'mine'"),
         (('pj_per_bit = "measured on our board"', "pj_per_bit = 3"), "sources must be a table of texts"),

@@ -172,6 +172,8 @@ def test_zeros_of_a_network_are_told_by_layer_and_kept_by_its_file(tmp_path):
         network.with_zero_shares({"c": 0.5})
     with pytest.raises(ValueError, match="zero_share must be a number from 0 to 1, got 1.5"):
         network.with_zero_shares({"a": 1.5})
+    with pytest.raises(ValueError, match="shares=0.5: give a dictionary of shares by layer"):
+        network.with_zero_shares(0.5)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, True, "a"])

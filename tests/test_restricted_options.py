@@ -577,7 +577,7 @@ def test_reloading_at_every_step_is_a_crossing():
 def test_once_is_what_the_traffic_says(layer, design, operand, data):
     """No tile twice: weights move once, no partial sum returns; of inputs the shared rows may."""
     mapping = data.draw(mappings(layer, design))
-    option = replace(mapping.spatial_option(design), once=operand)
+    option = replace(mapping.spatial_option(design), once=operand, whole_rows=False)
     flow = Dataflow("own", tuple(option if i == mapping.option else o for i, o in enumerate(design.dataflow.options)))
     try:
         check_restrictions(layer, replace(design, dataflow=flow), mapping)

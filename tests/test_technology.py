@@ -295,7 +295,7 @@ def _edited(tmp_path, edit):
         (lambda s: s.replace("[sources]", "[origins]"), "table 'origins' is unknown; known are technology, sources"),
         (lambda s: s.replace("[technology]", "[technology"), "not a TOML file"),
         (lambda s: "technology = 3\n", "expected a table"),
-        (lambda s: "", "lacks name"),
+        (lambda s: "", "lacks name, node_nm, vdd_v, nominal_vdd_v, dram_type and "),
     ],
 )
 def test_bad_file_is_one_clear_line(tmp_path, edit, message):
@@ -335,6 +335,9 @@ def test_a_file_may_be_a_node_and_a_few_changes(tmp_path):
     ("text", "message"),
     [
         ("base_nm = 14", "no technology at 14 nm; the nodes are 65, 45, 28, 22, 16, 7, and none is interpolated"),
+        ("base_nm = 16\nclock_gating_share = 1.5", "clock_gating_share must be from 0 to 1, got 1.5"),
+        ("base_nm = 16\nclock_gating_share = -0.5", "clock_gating_share must not be negative, got -0.5"),
+        ("base_nm = 16\nclock_gating_share = 'half'", "clock_gating_share must be a finite number, got 'half'"),
         ("base_nm = 16\ndram_pj_per_bit = -4", "dram_pj_per_bit must not be negative, got -4"),
         ("base_nm = 16\ndram_pj_per_bits = 4", "did you mean 'dram_pj_per_bit'"),
         ("base_nm = 16\ninput_buffer_read_pj_per_byte = -1", "input_buffer_read_pj_per_byte must not be negative"),

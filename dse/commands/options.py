@@ -152,6 +152,10 @@ def technology_named(node: str | None) -> Any:
     try:
         node_nm = float(node)
     except ValueError:
+        if not node.endswith(".toml") and not Path(node).is_file():
+            raise ValueError(
+                f"technology {node!r}: give a node, such as 16, or a .toml file (see: dse technology)"
+            ) from None
         return Technology.from_toml(node)
     return Technology.at(node_nm)
 

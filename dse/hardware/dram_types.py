@@ -65,10 +65,14 @@ class DramType:
         if value is not None:
             return value
         known = dict(self.sources).get(name)
+        fix = f"{name} = ... in its table [dram_types.{toml_key(self.name)}], or base = ..., a type that has it"
+        if self.name in DRAM_TYPES:
+            fix = (
+                "a type of your own in the file of the design or space: [dram_types.mine] with base = "
+                f"{toml_value(self.name)} and {name} = ..."
+            )
         raise ValueError(
-            f"DRAM type {self.name!r} lacks {name}, {NEEDED[name]}{f' ({known})' if known else ''}; give a type of "
-            f"your own in the file of the design or space: [dram_types.mine] with base = {toml_value(self.name)} and "
-            f"{name} = ..."
+            f"DRAM type {self.name!r} lacks {name}, {NEEDED[name]}{f' ({known})' if known else ''}; give {fix}"
         )
 
     def plain(self) -> dict[str, object]:

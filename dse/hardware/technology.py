@@ -612,8 +612,9 @@ class Technology:
         """
         if node_nm not in scaling.NODES_NM:
             known = ", ".join(str(n) for n in scaling.NODES_NM)
+            given = f"{node_nm:g}" if isinstance(node_nm, float) else repr(node_nm)
             raise ValueError(
-                f"no technology at {node_nm!r} nm; the nodes are {known}, and none is interpolated between them: take "
+                f"no technology at {given} nm; the nodes are {known}, and none is interpolated between them: take "
                 "the nearest, or a file with base_nm and constants of your own"
             )
         base = cls()
@@ -677,9 +678,10 @@ class Technology:
         base_nm, stem = values.pop("base_nm", None), Path(path).name
         missing = [name for name in known if name not in values and name not in OPTIONAL]
         if missing and base_nm is None:
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             raise ValueError(
-                f"{path}: [technology] lacks {', '.join(missing)}; give every constant, or base_nm = 45 (or 65, 28, "
-                "22, 16, 7) to have the others as they ship at that node"
+                f"{path}: [technology] lacks {', '.join(missing[:5])}{more}; give every constant, or base_nm = 45 (or "
+                "65, 28, 22, 16, 7) to have the others as they ship at that node"
             )
         notes = {name: str(sources.get(name, f"loaded from {stem}")) for name in known if name in {**values, **sources}}
         try:

@@ -312,8 +312,10 @@ class Network:
     def with_zero_shares(self, shares: Mapping[str, float]) -> Network:
         """The same network with the `MacLayer.zero_share` of layers, by name; the others keep theirs.
 
-        ValueError for a name that no MAC layer has, or a share outside 0 to 1.
+        ValueError for a name that no MAC layer has, a share outside 0 to 1, or what is no dictionary.
         """
+        if not isinstance(shares, Mapping):
+            raise ValueError(f"shares={shares!r}: give a dictionary of shares by layer, such as {{'conv1': 0.4}}")
         for name in shares:
             check_known(name, [layer.name for layer in self.mac_layers], f"network {self.name!r}: MAC layer")
         layers: list[Layer] = list(self.layers)
