@@ -107,7 +107,11 @@ Settings = Annotated[
 
 Keep = Annotated[
     str | None,
-    typer.Option("--keep", metavar="best|none", help="Activations that stay on chip between layers; default best."),
+    typer.Option(
+        "--keep",
+        metavar="best|quick|none",
+        help="Activations that stay on chip between layers: the best set (default), a search's choice, or none.",
+    ),
 ]
 
 LayerName = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="Name of a layer (see: dse evaluate).")]

@@ -107,11 +107,11 @@ def step_results(
     mode: int,
     slack: float,
     effort: k.Effort = EFFORTS["default"],
-    keep: str = "best",
+    keep: str = "quick",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kernel results of every layer of a network on one design, `row` (1, N_DESIGN): one repeat each, (n_layers,
     N_RESULT), in the order of `Network.layers`, and the totals (N_RESULT,)."""
-    found = Keeper(tables, options, mode, slack, effort).cost(row[0], np.empty(0), keep)
+    found = Keeper(tables, options, mode, slack, effort, keep == "best").cost(row[0], np.empty(0), keep)
     return found.results[tables.layer_order], found.totals[0]
 
 

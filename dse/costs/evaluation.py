@@ -155,7 +155,7 @@ def evaluate(
         the other layers take their best.  One that does not fit raises a ValueError that says which level overflows
         by how many bytes; so does one that the option of its dataflow does not allow (see `SpatialOption`).
     keep : what stays on chip between layers: ``"best"``, the set of activations with the least cost
-        (`dse.costs.residency.keeper`), or ``"none"``.
+        (`dse.costs.residency.keeper`), ``"quick"``, the choice that searches make, or ``"none"``.
     """
     if not isinstance(design, Accelerator):
         raise ValueError(f"expected an Accelerator, got {design!r}; make one with Accelerator(rows=..., ...)")
@@ -172,8 +172,8 @@ def evaluate(
         if isinstance(layer, MacLayer) and layer.name in given:
             _check_axes(layer, design, given[layer.name])
             rows_given[int(step[k.STEP_INDEX])] = given[layer.name].to_row()
-    keeper = Keeper(tables, options, mode, limit, effort_named(effort))
-    found = keeper.cost(rows[0], np.empty(0), check_keep(keep), rows_given)
+    keeper = Keeper(tables, options, mode, limit, effort_named(effort), check_keep(keep) == "best")
+    found = keeper.cost(rows[0], np.empty(0), keep, rows_given)
     order, totals, plan = tables.layer_order, found.totals, found.plan
     steps, variants = found.results[order], plan.variants[order]
     held = rows[0, k.CAPACITY_0 + int(rows[0, k.BUFFER_I])] - found.cases.rooms[plan.rooms[order]]

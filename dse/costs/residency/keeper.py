@@ -5,7 +5,10 @@ A share of the input buffer may hold activations from the step that writes them 
 choice (`dse.costs.residency.choice`) minimises the sum of the costs of the layers, each mapped for the case that it is
 in: what of its inputs and outputs stays, and how much room tiles have.  Cases are mapped when a choice asks for them;
 until then a lower bound stands for them.  A choice whose cases are all mapped is the best of all: nothing that looked
-cheaper is left.  With the default effort of the mapper four things are quicker:
+cheaper is left.  Mappings of the default effort bound nothing: with it the best choice maps every case that can arise,
+and is the best for the mappings that this effort finds.
+
+A search asks for the quick choice, in which four things differ:
 
 - the choice follows few states (`WIDTHS`);
 - where the port of the input buffer is no bottleneck, a case is taken to cost no less than one that keeps more;
@@ -39,13 +42,14 @@ from dse.costs.residency.choice import (
 from dse.costs.results import DRAM_TRAFFIC
 
 WIDTHS = (32, 96)
-"""States that the choice follows, few until their cases are mapped; the default effort stops at the last of these."""
+"""States that the choice follows, few until their cases are mapped; the quick choice stops at the last of these."""
 
 LEAST_GAIN = 0.001
-"""Share of the cost that another round of mapping cases has to promise, with the default effort [1]."""
+"""Share of the cost that another round of mapping cases has to promise, with the quick choice [1]."""
 
-KEEP = ("best", "none")
-"""What stays on chip: the best set of activations, or nothing."""
+KEEP = ("best", "quick", "none")
+"""What stays on chip: the best set of activations, the quick choice of a search, or nothing; with the complete mapper
+the quick choice is the best."""
 
 
 def check_keep(keep: str) -> str:
@@ -79,7 +83,7 @@ class Kept:
     results, maps : (n_steps, N_RESULT) and (n_steps, N_MAP) of each step, one repeat.
     totals : (n_networks, N_RESULT) sums over the steps and their repeats.
     plan : what stays, the case of each step, and bytes that stay during each.
-    exact : (n_networks,) whether no other set of whole activations costs less; only where the mapper is exact.
+    exact : (n_networks,) whether no other set of whole activations costs less under the mappings that the mapper finds.
     cases : every case that was mapped.
     """
 
@@ -188,6 +192,13 @@ def with_weights(wanted: np.ndarray, lifetimes: Lifetimes) -> np.ndarray:
     return wanted
 
 
+def _every_case(wanted: np.ndarray, n_rooms: int) -> np.ndarray:
+    """Every room of the cases `wanted` (n_layers, N_VARIANTS): (n, 3) layer, variant, room."""
+    layers, variants = np.nonzero(wanted)
+    rooms = np.tile(np.arange(n_rooms), len(layers))
+    return np.stack([layers.repeat(n_rooms), variants.repeat(n_rooms), rooms], axis=1)
+
+
 @dataclass(frozen=True)
 class _Scratch:
     """Arrays that a `Keeper` writes over: those of the kernel, a design row, states and lines of the choice."""
@@ -204,7 +215,7 @@ class Keeper:
     Parameters
     ----------
     tables : the networks.
-    sure : prove the choice, whatever the effort of the mapper; slower.
+    sure : the best choice, not the quick one; always so with the complete mapper.
     options, mode, slack, effort : as in `dse.costs.batches.network_totals`.
     """
 
@@ -221,13 +232,17 @@ class Keeper:
         self.options, self.mode, self.slack, self.effort = options, mode, slack, effort
         n_steps = len(self.networks.steps)
         self._bits = np.zeros(n_steps, dtype=np.int64)
-        self.sure = sure or effort.sizes == k.COMPLETE
+        self.sure = sure or self._maps_completely
         self.widths = (*WIDTHS, MOST_STATES) if self.sure else WIDTHS
 
     @property
     def is_exact(self) -> bool:
         """Whether no mapping costs less than what the mapper finds: then costs of cases bound those of others."""
-        return self.effort.sizes == k.COMPLETE and (self.mode != k.LATENCY or self.slack == 0)
+        return self._maps_completely and (self.mode != k.LATENCY or self.slack == 0)
+
+    @property
+    def _maps_completely(self) -> bool:
+        return self.effort.sizes == k.COMPLETE
 
     @functools.cached_property
     def scratch(self) -> _Scratch:
@@ -260,7 +275,7 @@ class Keeper:
         results, maps = np.empty((n, k.N_RESULT)), np.zeros((n, k.N_MAP))
         totals = np.empty((len(self.spans), k.N_RESULT))
         store = Store(
-            design[k.STORE_BYTES] if keep == "best" else 0.0, design[k.ACTIVATION_BYTES], rooms,
+            0.0 if keep == "none" else design[k.STORE_BYTES], design[k.ACTIVATION_BYTES], rooms,
             k.pj_per_cycle(design), self.mode,
         )  # fmt: skip
         k.weights_bits(design, networks, 0, n, self._bits)
@@ -346,6 +361,9 @@ class _Work:
         wanted = with_weights(span.wanted, lifetimes)
         first, second = np.zeros(self.cases.slots.shape), np.zeros(self.cases.slots.shape)
         known = self.cases._replace(slots=np.full_like(self.cases.slots, -1))  # what this network asked for
+        maps_all = own.sure and not own._maps_completely
+        if maps_all:
+            self._ask(_every_case(wanted, len(self.store.rooms)), known)
         trial = k.make_plan(networks)
         _, _, trial_part = self._part(number, trial)
         best, widths, exact = (np.inf, np.inf), list(own.widths), False
@@ -377,7 +395,7 @@ class _Work:
             if exact:
                 break
         self._sum(span, self.plan, totals)
-        return exact and own.is_exact
+        return exact and (maps_all or own.is_exact)
 
     def _ask(self, asked: np.ndarray, known: k.Cases) -> None:
         """Map cases, and note them and what they are in the whole buffer as known."""

@@ -53,7 +53,7 @@ class OnChip:
     fill_bytes : what stays during each step, (n_steps,) [bytes].
     kept, left : activations that stay, and those that could but leave, in the order in which they are written.
     too_large : those that are larger than the store.
-    proven : no other set of whole activations costs less under any mappings.
+    proven : no other set of whole activations costs less under the mappings that the mapper finds.
     """
 
     store_bytes: float
