@@ -10,6 +10,8 @@ Without a part, all of them.
 - **programme**: the dynamic programme against `scipy.optimize.milp` on cost tables of random design-network pairs.
 - **capacity**: buffers doubled or the residency share raised, one at a time, on random designs and small random graphs,
   with the complete mapper and no slack: how many steps got slower.
+- **steps**: the same steps with the default mapper, on random designs and on those of a front, for the choice of
+  searches, for the best set and with nothing kept.
 - **first come**: the best set against first come, first served in the order in which layers run, same model.
   With it the CPU time of a design with a store, and of the same keeping nothing.
 """
@@ -30,6 +32,7 @@ from dse.costs.kernel_rows import EFFORTS, design_rows, network_tables, paramete
 from dse.costs.residency.choice import MOST_STATES, Store, choose
 from dse.costs.residency.keeper import Keeper, with_weights
 from dse.networks import NETWORKS
+from problems import SingleDNN
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from residency_routes import programme_optimum, random_network, shuffled
@@ -145,6 +148,45 @@ def capacity(steps: int, seed: int) -> None:
     print(f"  capacity: {done} steps, {slower} slower, by at most {100 * worst:.2f} %", flush=True)
 
 
+def larger(design: dse.Accelerator) -> list[dse.Accelerator]:
+    """The design with one buffer twice as large, or with the larger share that may stay."""
+    buffers = ("input_buffer_kib", "weight_buffer_kib", "output_buffer_kib")
+    more = [replace(design, **{name: 2 * getattr(design, name)}) for name in buffers]
+    if design.resident_activation_fraction < 0.75:
+        more.append(replace(design, resident_activation_fraction=0.75))
+    return more
+
+
+def front(network: dse.Network, seed: int) -> list[dse.Accelerator]:
+    """Designs of a front for latency and area in the space of `LEVELS`."""
+    space = dse.DesignSpace({name: list(levels) for name, levels in LEVELS.items()}, dse.Accelerator(macs_per_pe=4))
+    run = dse.explore(SingleDNN(network, space=space), evaluations=600, seed=seed, random_twin=False)
+    return [space.base.with_parameters({name: row[name] for name in LEVELS}) for _, row in run.front.iterrows()]
+
+
+def steps(designs: int, seed: int) -> None:
+    """Print how many steps to more capacity or a larger share got slower with the default mapper, and by how much."""
+    for name in ("resnet50", "inception_v3", "nasnet_a_large", "mobilenet_v2", "efficientnet_b0"):
+        network, rng = dse.load_network(name), random.Random(seed)
+        tables = network_tables(network)
+        looked_at = {"random": [random_design(rng) for _ in range(designs)], "front": front(network, seed)}
+        for kind, own in looked_at.items():
+            for what, count in {"none": len(own), "quick": len(own), "best": len(own) // 6}.items():
+                rises = np.array([rise for design in own[:count] for rise in rises_of(design, tables, what)])
+                slow = rises[rises > 1e-7]
+                told = f"{len(rises)} steps, {100 * len(slow) / max(1, len(rises)):.2f} % slower"
+                print(f"  steps: {name:16s} {kind:6s} {what:5s} {told}, worst {max([0, *slow]):.3f} %", flush=True)
+
+
+def rises_of(design: dse.Accelerator, tables, what: str) -> list[float]:
+    """How much longer a network takes on each of the `larger` designs [%]."""
+    cycles = []
+    for one in (design, *larger(design)):
+        keeper, row = keeper_of(one, tables, sure=what == "best")
+        cycles.append(float(keeper.cost(row, np.empty(0), what).totals[0, k.CYCLES]))
+    return [100 * (after / cycles[0] - 1) for after in cycles[1:]]
+
+
 def first_come(keeper: Keeper, row: np.ndarray, tables) -> np.ndarray:
     """Activations that stay where each that fits does, in the order in which they are written."""
     fill, kept = np.zeros(len(tables.steps)), np.zeros(len(tables.tensors), dtype=bool)
@@ -180,6 +222,7 @@ PARTS = {
     "loss": (loss, 200),
     "programme": (programme, 200),
     "capacity": (capacity, 2000),
+    "steps": (steps, 200),
     "first_come": (against_first_come, 200),
 }
 """Each part of the table, and how many of what it looks at."""
