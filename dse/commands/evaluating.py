@@ -12,6 +12,7 @@ from dse.commands.options import (
     Design,
     DesignNode,
     Dims,
+    Keep,
     MappingSlack,
     NetworkArgument,
     Settings,
@@ -38,6 +39,7 @@ def evaluate(
         str | None,
         typer.Option("--mapping", metavar="EFFORT", help="Search of mappings: default, or complete (slower)."),
     ] = None,
+    keep: Keep = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the per-layer table.")] = None,
     mappings: Annotated[bool, typer.Option("--mappings", help="Print each layer's mapping as a loop nest.")] = False,
 ) -> None:
@@ -63,6 +65,7 @@ def evaluate(
     given = {
         "objective": mapping_objective,
         "effort": mapping,
+        "keep": keep,
     }
     options = chosen.options() | {name: value for name, value in given.items() if value is not None}
     slack = slack_of(mapping_slack)

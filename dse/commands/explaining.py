@@ -13,6 +13,7 @@ from dse.commands.options import (
     Design,
     DesignNode,
     Dims,
+    Keep,
     LayerName,
     NetworkArgument,
     OutDirectory,
@@ -28,6 +29,7 @@ def explain(
     design: Design = None,
     settings: Settings = None,
     layer: LayerName = None,
+    keep: Keep = None,
     batch: Batch = 1,
     dim: Dims = None,
     node: DesignNode = None,
@@ -49,7 +51,7 @@ def explain(
     chosen, graph, options = chosen_design(network, design, settings, batch, dim, node)
     if layer is not None and layer not in [item.name for item in graph.layers]:
         known_layer(graph, layer)
-    found = explained(chosen.design, graph, **options)
+    found = explained(chosen.design, graph, **options, keep=keep or "best")
     say(network_line(graph))
     say(f"design: {chosen.origin}; {chosen.node()}\n")
     console().print(explanation_report(found, layer), soft_wrap=True)

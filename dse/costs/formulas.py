@@ -362,11 +362,14 @@ def vector_cost(
     """One repeat of a vector operation: ``max(operations / lanes, port, DRAM)`` cycles, all overlapped.
 
     `bytes_in` (constants and inputs), `bytes_out` cross the DRAM link, feature maps before compression [bytes]; what
-    is left of inputs, constants and outputs moves over the ports of the input buffer in whole lines.
+    is left of inputs, constants and outputs moves over the ports of the input buffer in whole lines.  A layer that
+    moves nothing by itself (a concatenation) reads from the buffer what leaves the chip and writes what comes.
     """
     words = design.activation_bits / 8
     read = layer.input_elements * words + layer.weight_elements * design.weight_bits / 8 - bytes_in
     write = layer.output_elements * words - bytes_out
+    if not (layer.operations or layer.input_elements or layer.output_elements or layer.weight_elements):
+        read, write = bytes_out, bytes_in
     index = next(b for b, held in enumerate(buffer_groups(design.buffers)) if "I" in held)
     stays = {"line_i_read": read, "line_i_write": write}
     port = port_cycles(design, stays)[f"port_{index}"]

@@ -199,7 +199,7 @@ class MixEvaluator:
         distinct = list(dict.fromkeys(plain))
         self._tables = [network_tables(network) for network in distinct]
         self._of_stream = [distinct.index(network) for network in plain]
-        self._layer_names = [tuple(layer.name for layer in network.layers) for network in self.networks]
+        self._layer_names = [tuple(network.layers[i].name for i in network.run_order) for network in self.networks]
         self._known: dict[Accelerator, dict[int, LayerCosts]] = {}  # costs of the designs of the last call
 
     def with_effort(self, effort: str) -> MixEvaluator:
@@ -314,7 +314,7 @@ class MixEvaluator:
     def _layer_costs(self, row: np.ndarray, options: np.ndarray, which: int, clock_ghz: float) -> LayerCosts:
         tables = self._tables[which]
         steps, _ = step_results(row, options, tables, self._mode, self._slack, self._effort)
-        steps = steps * tables.steps[:, k.STEP_REPEATS, None]
+        steps = steps[tables.order] * tables.steps[:, k.STEP_REPEATS, None]
         levels = {name: column for name, column in ENERGY_PARTS.items() if name not in WITH_TIME}
         dynamic = {name: float(steps[:, column].sum()) * 1e-12 for name, column in levels.items()}
         dynamic["dram"] -= float(steps[:, k.CYCLES].sum() * row[0, k.PJ_DRAM_CYCLE]) * 1e-12
