@@ -3494,7 +3494,7 @@ def expected_costs(design, networks, wanted, sure, mode, cases, first, second):
                     if not sure:
                         beside = moved - _compulsory_bytes(Case(layer, design, design, other))
                         fewest = max(fewest, cases.results[known, DRAM_BYTES] + beside)
-                elif other & variant == other and not sure:
+                elif not sure:
                     bound_cycles, bound_pj = _less_kept(design, cases.results[known], variant & ~other)
                 else:
                     continue
@@ -3534,7 +3534,7 @@ def _more_kept(design, layer, result, variant, other, sure):
 def _less_kept(design, result, more):
     """Cycles and energy to expect of a case that keeps `more` than one with this `result`, if it is mapped the same.
 
-    Its own best mapping may take less still.
+    Its own best mapping may take less still.  What it does not keep of what that one keeps is taken to save nothing.
     """
     saved = result[DRAM_I] if more & IN_RESIDENT else 0.0
     saved += result[DRAM_W] if more & WEIGHTS_RESIDENT else 0.0

@@ -85,10 +85,10 @@ class Store(NamedTuple):
 class States(NamedTuple):
     """Arrays that `choose` writes over; one set for each thread.
 
-    Before and after a step, (2, ...): masks, both costs, bytes held, and what the tensors held still save, of each
-    state.  (n_steps, ...): from which state each came, and whether the output stays.  to_go : what is left at least.
-    saves : what each of `Lifetimes.reads` saves alone; promise : the sum for the output of each step; writer : of each
-    tensor.  table, stamp : states by mask; an entry is old without the stamp of the step.
+    Before and after a step, (2, ...): masks, both costs and bytes held of each state.  (n_steps, ...): from which state
+    each came, and whether the output stays.  to_go : what is left at least.  saves : what each of `Lifetimes.reads`
+    saves alone; promise : the sum for the output of each step; writer : of each tensor; (BITS,) credit : what the
+    tensor at each bit of a state still saves.  table, stamp : states by mask; an entry is old without the stamp of the step.
     """
 
     masks: np.ndarray
@@ -114,7 +114,7 @@ def make_states(n_steps: int, n_reads: int, n_tensors: int, width: int = MOST_ST
         np.zeros(two),
         np.zeros(two),
         np.zeros(two),
-        np.zeros(two),
+        np.zeros(BITS),
         np.empty((n_steps, 2 * width), np.int32),
         np.empty((n_steps, 2 * width), np.bool_),
         np.zeros((n_steps + 1, 2)),
@@ -179,10 +179,14 @@ def choose(lifetimes, store, first, second, lines, states, width, limit, limit_o
     _promises(lifetimes, store, first, second, lines, states)
     exact, now, count = True, 0, 1
     states.masks[0, 0], states.first[0, 0], states.second[0, 0] = 0, 0.0, 0.0
-    states.held[0, 0], states.credit[0, 0] = 0.0, 0.0
+    states.held[0, 0] = 0.0
     for step in range(len(lifetimes.writes)):
         then = 1 - now
         count = _take_step(lifetimes, store, first, second, lines, states, step, now, count, limit, limit_of_second)
+        for j in range(lifetimes.reads_first[step], lifetimes.reads_first[step + 1]):
+            states.credit[lifetimes.places[lifetimes.reads[j]]] -= states.saves[j]
+        if lifetimes.writes[step] >= 0:
+            states.credit[lifetimes.places[lifetimes.writes[step]]] = states.promise[step]
         if count > width:
             exact = False
             count = _thin(states, step, then, count, width // 2)
@@ -254,16 +258,13 @@ def _take_step(lifetimes, store, first, second, lines, states, step, now, count,
     to_go, more_to_go = states.to_go[step + 1, 0], states.to_go[step + 1, 1]
     for j in range(count):
         mask = states.masks[now, j]
-        freed, paid, arrives = 0.0, 0.0, 0.0
+        freed, arrives = 0.0, 0.0
         if mask & ending:
             for e in range(lifetimes.ends_first[step], lifetimes.ends_first[step + 1]):
                 if mask >> lifetimes.places[lifetimes.ends[e]] & 1:
                     freed += lifetimes.sizes[lifetimes.ends[e]] * store.word
         if layer < 0:
             arrives = _found(lifetimes, step, mask)
-        for i in range(lifetimes.reads_first[step], lifetimes.reads_first[step + 1]):
-            if mask >> lifetimes.places[lifetimes.reads[i]] & 1:
-                paid += states.saves[i]
         for keep in range(2 if written else 1):
             held = states.held[now, j] + keep * size
             if keep and in_place:
@@ -298,7 +299,6 @@ def _take_step(lifetimes, store, first, second, lines, states, step, now, count,
                 found += 1
                 states.masks[then, at] = after
                 states.held[then, at] = held if keep and in_place else held - freed
-                states.credit[then, at] = states.credit[now, j] - paid + (states.promise[step] if keep else 0.0)
             elif cost > states.first[then, at] + equal or (
                 cost >= states.first[then, at] - equal and more >= states.second[then, at]
             ):
@@ -335,7 +335,15 @@ def _promises(lifetimes, store, first, second, lines, states):
 @njit(cache=True, nogil=True, error_model="numpy")
 def _thin(states, step, then, count, width):
     """Leave the `width` states that are cheapest with what their tensors still save; returns how many."""
-    keys = states.first[then, :count] - states.credit[then, :count]
+    keys = states.first[then, :count].copy()
+    alive = np.int64(0)
+    for j in range(count):
+        alive |= states.masks[then, j]
+    for place in range(BITS):
+        if alive >> place & 1:
+            for j in range(count):
+                if states.masks[then, j] >> place & 1:
+                    keys[j] -= states.credit[place]
     most = np.partition(keys, width - 1)[width - 1]
     equal = width
     for j in range(count):
@@ -347,7 +355,6 @@ def _thin(states, step, then, count, width):
         equal -= keys[j] == most
         states.masks[then, left], states.held[then, left] = states.masks[then, j], states.held[then, j]
         states.first[then, left], states.second[then, left] = states.first[then, j], states.second[then, j]
-        states.credit[then, left] = states.credit[then, j]
         states.parents[step, left], states.keeps[step, left] = states.parents[step, j], states.keeps[step, j]
         left += 1
     return left

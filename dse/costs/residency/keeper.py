@@ -41,10 +41,10 @@ from dse.costs.residency.choice import (
 )
 from dse.costs.results import DRAM_TRAFFIC
 
-WIDTHS = (32, 192)
+WIDTHS = (32, 96)
 """States that the choice follows, few until their cases are mapped; the quick choice stops at the last of these."""
 
-LEAST_GAIN = 0.0005
+LEAST_GAIN = 0.001
 """Share of the cost that another round of mapping cases has to promise, with the quick choice [1]."""
 
 KEEP = ("best", "quick", "none")
