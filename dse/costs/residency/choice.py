@@ -88,7 +88,8 @@ class States(NamedTuple):
     Before and after a step, (2, ...): masks, both costs and bytes held of each state.  (n_steps, ...): from which state
     each came, and whether the output stays.  to_go : what is left at least.  saves : what each of `Lifetimes.reads`
     saves alone; promise : the sum for the output of each step; writer : of each tensor; (BITS,) credit : what the
-    tensor at each bit of a state still saves.  table, stamp : states by mask; an entry is old without the stamp of the step.
+    tensor at each bit of a state still saves.  table, stamp : states by mask; an entry is old without the stamp of the
+    step.
     """
 
     masks: np.ndarray
