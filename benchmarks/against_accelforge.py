@@ -13,10 +13,11 @@ write nothing.
 
 Both tools get the same hardware: `architecture` writes the array in AccelForge's words, and every energy in it is what
 our model charges, at 45 nm as shipped: accesses, multiply-accumulates, wires and logic by the processing elements (PEs)
-that take a word, clock and leakage by time.  Its mapper runs twice (`theirs`): with even tiles, which are nearly our
-mappings, and with tiles of each operand's own, which our mappings cannot express.  Each row also says what our model
-charges for AccelForge's mappings where it can express them (`translated`).  `benchmarks/data/README.md` says what is
-equal and what is not.
+that take a word, clock and leakage by time.
+
+Its mapper runs twice (`theirs`): with even tiles, which are nearly our mappings, and with tiles of each operand's own,
+which our mappings cannot express.  Each row also says what our model charges for AccelForge's mappings where it can
+express them (`translated`).  `benchmarks/data/README.md` says what is equal and what is not.
 """
 
 from __future__ import annotations

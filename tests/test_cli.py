@@ -413,7 +413,7 @@ BAD = {
                            "leave out dram_gbps, and set dram_channels"),
     "node between": (("evaluate", "small.onnx", "--node", "14"), "no technology at 14 nm; the nodes are 65, 45,"),
     "neither node nor file": (("evaluate", "small.onnx", "--node", "16nm"), "'16nm': give a node, such as 16, or a"),
-    "technology that is not there": (("technology", "none.toml"), "none.toml: cannot be read"),
+    "technology that is not there": (("technology", "absent.toml"), "absent.toml: cannot be read"),
     "technology written nowhere": (("technology", "16", "--save", "nowhere/x.toml"), "nowhere/x.toml: No such file"),
     "not a number": (("evaluate", "small.onnx", "--set", "rows=many"), "rows must be a number"),
     "no value": (("evaluate", "small.onnx", "--set", "rows"), "expected parameter=value"),
@@ -423,7 +423,7 @@ BAD = {
 
 
 def test_simultaneous_networks_are_explored_and_shown(dse_command, files):
-    code, out, _ = dse_command(*PAIR, "-n", 40, "--out", "pair")
+    code, out, _ = dse_command(*PAIR, "-n", 200, "--out", "pair")
     assert code == 0
     assert "place of small" in out and "lower bound of the makespan at these places" in out
     assert "at the best" in out and "orders, places and bounds took" in out

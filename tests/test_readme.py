@@ -185,14 +185,62 @@ def printed_lines(table):
     return [" ".join(line.split()) for line in printed.get().split("\n") if line.strip()]
 
 
-def test_the_table_of_the_validation_page_is_the_one_that_is_printed():
-    """Every line of `dse validate`, but for the width of its columns."""
+def stored_score():
+    """`results/validation/score.csv` as `dse validate` has it."""
     score = pd.read_csv(ROOT / "results" / "validation" / "score.csv").astype({"reached": object})
     score["target"] = score["target"].fillna("")
     score["reached"] = [value if isinstance(value, bool) else None for value in score["reached"]]
+    return score
+
+
+def test_the_table_of_the_validation_page_is_the_one_that_is_printed():
+    """Every line of `dse validate`, but for the width of its columns."""
+    score = stored_score()
     rows = pd.read_csv(ROOT / "results" / "validation" / "power.csv")
     text = {" ".join(line.split()) for line in TEXTS["docs/validation.md"].split("\n")}
     lines = [*printed_lines(validation_table(score))[3:], *printed_lines(range_table(rows))]
     assert len(lines) > 90
     for line in lines:
         assert line in text, line
+
+
+def test_the_pages_name_every_target_that_is_missed():
+    score = stored_score()
+    judged, missed = score[score["reached"].notna()], score[score["reached"].eq(False)]
+    words = {7: "seven", 23: "twenty-three"}
+    said, all_of_them = words[len(missed)], words[len(judged)]
+    assert f"{said.capitalize()} of its {all_of_them} targets are missed" in TEXT
+    assert TEXT.count("**missed**") == len(missed)
+    assert f"Of {all_of_them} targets, {said} are missed:" in TEXTS["docs/validation.md"]
+    table = TEXTS["docs/validation.md"].split("| missed target |")[1].split("\n\n")[0]
+    assert [line.split(" | ")[0].removeprefix("| ") for line in table.split("\n")[2:]] == [
+        f"{reference}, {quantity}" for reference, quantity in zip(missed["reference"], missed["quantity"], strict=True)
+    ]
+
+
+FRONT_PAGE = {
+    ("Eyeriss v1", "processing latency"): "mean {mean}, worst {worst}",
+    ("Eyeriss v1", "VGG-16 latency, inferred"): "mean {mean}",
+    ("Eyeriss v1", "VGG-16 latency, best mapping"): "mean {mean}, the chip is slower",
+    ("Eyeriss v1", "VGG-16 buffer traffic, best mapping"): "mean {mean}, the chip moves more",
+    ("TPU v1", "throughput"): "mean {mean}, worst {worst}",
+    ("Gemmini 16x16", "cycles, given mapping"): "median {median}, worst {worst}, rank correlation {rank:.2f}",
+    ("NVDLA", "frame rate"): "median {median}, worst {worst}",
+    ("Ethos-U55", "cycles of an operator"): "median {median}, worst {worst}, rank correlation {rank:.3f}",
+    ("SCALE-Sim", "DRAM traffic"): "median {median}",
+    ("SCALE-Sim", "cycles with stalls"): "median {median} (other policy",
+    ("Published areas", "area"): "median {median}, worst {worst}, rank correlation {rank:.2f}",
+    ("Published power", "power of a chip"): "median {median}, NVDLA {most:.2f}",
+    ("Published power", "Eyeriss v1, layers of AlexNet"): "worst {worst}, rank correlation {rank:.0f}",
+    ("Published power", "Eyeriss v1, layers of VGG-16"): "mean {mean}",
+    ("Published power", "NVDLA, seven sizes"): "{least:.2f} to {most:.2f}",
+}
+
+
+@pytest.mark.parametrize("row", FRONT_PAGE, ids=", ".join)
+def test_the_errors_on_the_front_page_are_the_stored_ones(row):
+    line = stored_score().set_index(["reference", "quantity"]).loc[row]
+    errors = {name: f"{100 * line[f'{name}_error']:.2g} %" for name in ("median", "mean", "worst")}
+    ratios = {"least": 1 - line["shortfall"], "most": 1 + line["excess"]}
+    said = FRONT_PAGE[row].format(**errors, **ratios, rank=line["rank_correlation"])
+    assert said in TEXT.split("## How close it is")[1].split("## Limits")[0]
