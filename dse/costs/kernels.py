@@ -3470,7 +3470,8 @@ def expected_costs(design, networks, wanted, sure, mode, cases, first, second):
     """Fill `first`, `second` (n_layers, N_VARIANTS, n_rooms) with `_aims` of the `wanted` (n_layers, N_VARIANTS) cases.
 
     A case that was not looked at costs at least what peak arithmetic and compulsory traffic take, and what one costs
-    that keeps more or has more room (`_more_kept`); not `sure`: and what `_less_kept` expects.
+    that keeps more or has more room (`_more_kept`); not `sure`: and what `_less_kept` expects, up to what one costs
+    that keeps less.
     """
     peak = design[ROWS] * design[COLS] * design[LANES]
     for index in range(networks.layers.shape[0]):
@@ -3484,21 +3485,23 @@ def expected_costs(design, networks, wanted, sure, mode, cases, first, second):
             moved = _compulsory_bytes(Case(layer, design, design, variant))
             cycles = max(macs / peak, moved / design[DRAM_BYTES_PER_CYCLE])
             pj = _least_pj(layer, design, macs, moved, cycles)
-            fewest = moved
+            fewest, expected_cycles, expected_pj, most_cycles, most_pj = moved, 0.0, 0.0, np.inf, np.inf
             for other in range(N_VARIANTS):
                 known = cases.slots[index, other, 0]
                 if known < 0 or cases.results[known, OVERFLOW] > 0:
                     continue
+                result = cases.results[known]
                 if other & variant == variant:
-                    bound_cycles, bound_pj = _more_kept(design, layer, cases.results[known], variant, other, sure)
+                    bound_cycles, bound_pj = _more_kept(design, layer, result, variant, other, sure)
+                    cycles, pj = max(cycles, bound_cycles), max(pj, bound_pj)
                     if not sure:
-                        beside = moved - _compulsory_bytes(Case(layer, design, design, other))
-                        fewest = max(fewest, cases.results[known, DRAM_BYTES] + beside)
-                elif not sure:
-                    bound_cycles, bound_pj = _less_kept(design, cases.results[known], variant & ~other)
-                else:
-                    continue
-                cycles, pj = max(cycles, bound_cycles), max(pj, bound_pj)
+                        fewest = max(fewest, result[DRAM_BYTES] + moved - _compulsory_bytes(Case(layer, design, design, other)))
+                elif not sure and not _port_is_tight(design, result):
+                    bound_cycles, bound_pj = _less_kept(design, result, variant & ~other)
+                    expected_cycles, expected_pj = max(expected_cycles, bound_cycles), max(expected_pj, bound_pj)
+                    if other & variant == other:
+                        most_cycles, most_pj = min(most_cycles, result[CYCLES]), min(most_pj, result[ENERGY_PJ])
+            cycles, pj = max(cycles, min(expected_cycles, most_cycles)), max(pj, min(expected_pj, most_pj))
             least = cycles if mode == LATENCY else (pj if mode == ENERGY else cycles * pj)
             for room in range(cases.slots.shape[2]):
                 slot = cases.slots[index, variant, room]
@@ -3519,7 +3522,7 @@ def _more_kept(design, layer, result, variant, other, sure):
     """
     more, word = other & ~variant, design[ACTIVATION_BYTES]
     bypass = int(design[BYPASS])
-    if not sure and result[PORT_0 + int(design[BUFFER_I])] < 0.75 * result[CYCLES]:
+    if not sure and not _port_is_tight(design, result):
         return result[CYCLES], result[ENERGY_PJ]
     if (more & IN_RESIDENT and bypass & BYPASS_I) or (more & WEIGHTS_RESIDENT and bypass & BYPASS_W):
         return 0.0, 0.0
@@ -3528,6 +3531,12 @@ def _more_kept(design, layer, result, variant, other, sure):
     cycles = (written + read) / design[WIDTH_0 + int(design[BUFFER_I])]
     pj = written * design[PJ_WRITE_I] + read * design[PJ_READ_I] + cycles * pj_per_cycle(design)
     return (result[CYCLES] - cycles) * ROOM, (result[ENERGY_PJ] - pj) * ROOM
+
+
+@_inner
+def _port_is_tight(design, result):
+    """Whether what moves over the port of the input buffer may decide the time of a case."""
+    return result[PORT_0 + int(design[BUFFER_I])] >= 0.75 * result[CYCLES]
 
 
 @_inner

@@ -41,7 +41,7 @@ from dse.costs.residency.choice import (
 )
 from dse.costs.results import DRAM_TRAFFIC
 
-WIDTHS = (32, 96)
+WIDTHS = (32, 192)
 """States that the choice follows, few until their cases are mapped; the quick choice stops at the last of these."""
 
 LEAST_GAIN = 0.001
