@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 import dse
-from dse.costs.batches import _chunk_totals
+from dse.costs.batches import network_totals
 from dse.costs.kernel_rows import EFFORTS, design_rows, mapper_mode, network_tables, parameter_columns
 from dse.hardware.dataflow import DATAFLOWS
 
@@ -27,12 +27,12 @@ TECHNOLOGY = dse.Technology.at(45)
 def cpu_ms(network: dse.Network, columns: dict[str, np.ndarray]) -> np.ndarray:
     """Least CPU time of three evaluations of each design [ms], (n,)."""
     rows, options = design_rows(columns, TECHNOLOGY)
-    task = (options, network_tables(network).arguments, *mapper_mode("latency", 0.0), EFFORTS["default"])
+    task = (options, network_tables(network), *mapper_mode("latency", 0.0), EFFORTS["default"])
     best = np.full(len(rows), np.inf)
     for _ in range(3):
         for i in range(len(rows)):
             start = time.thread_time_ns()
-            _chunk_totals(rows[i : i + 1], *task)
+            network_totals(rows[i : i + 1], *task)
             best[i] = min(best[i], (time.thread_time_ns() - start) / 1e6)
     return best
 

@@ -280,6 +280,7 @@ def test_a_space_with_types_of_ones_own_is_read_back_equal(tmp_path):
     [
         ({"dram_type": ["HBM2", ""], "dram_gbps": [4, 8]}, "", "sets it; leave it out and vary dram_channels"),
         ({"dram_gbps": [4, 8]}, "HBM2", "sets it; leave it out and vary dram_channels"),
+        ({"dram_channels": [1, 2]}, "", "does nothing without a dram_type; name one, or vary dram_gbps"),
         ({"dram_type": ["HBM2", "LPDDR5"]}, "", "level 'LPDDR5': DRAM type 'LPDDR5' lacks pj_per_bit"),
     ],
 )

@@ -28,7 +28,7 @@ FLOORS = (
 """Rooms from the top floor down: a module imports from its own room and from floors below."""
 
 ROOMS = {
-    "numba": {"dse.costs.kernels", "dse.simultaneous.event_loop"},
+    "numba": {"dse.costs.kernels", "dse.costs.residency.choice", "dse.simultaneous.event_loop"},
     "joblib": {"dse.costs.batches", "dse.costs.parallel"},
     "pandas": {
         "dse.runs.tables",

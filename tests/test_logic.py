@@ -11,6 +11,7 @@ from dse.hardware.accelerator import Accelerator
 from dse.hardware.dataflow import DATAFLOWS, Dataflow, SpatialOption
 from dse.hardware.logic import UNITS, logic, wiring
 from dse.hardware.node_scaling import scale_factor
+from dse.hardware.power import flip_flop_bits
 from dse.hardware.presets import preset
 from dse.hardware.space import default_space
 from dse.hardware.technology import Technology
@@ -41,11 +42,24 @@ def test_counts_of_a_small_design_by_hand():
 
 
 def test_systolic_arrays_have_passing_registers_for_a_pipeline():
-    bus, systolic = (
-        units_of(Accelerator(interconnect=x, dataflow="row_stationary")) for x in ("broadcast", "systolic")
-    )
-    assert systolic["pipeline"] == systolic["tags"] == (0, 0, 0) and systolic["passing"] == (256 * (8 + 32), 0, 0)
+    small = {"dataflow": "row_stationary", "macs_per_pe": 4, "input_register_bytes": 1, "output_register_bytes": 2}
+    bus, systolic = (units_of(Accelerator(interconnect=x, **small)) for x in ("broadcast", "systolic"))
+    assert systolic["pipeline"] == systolic["tags"] == (0, 0, 0)
+    assert systolic["passing"] == (256 * (3 * 8 + 16), 0, 0)
     assert bus["pipeline"][0] > 0 and bus["passing"] == (0, 0, 0)
+
+
+def test_registers_that_words_pass_are_not_counted_twice():
+    """A systolic PE with a word of each operand has no other flip-flops; a memory holds no word on its way."""
+    words = {"weight_register_bytes": 1, "input_register_bytes": 1}
+    systolic, bus, memory = (
+        Accelerator(interconnect=x, output_register_bytes=n, **words)
+        for x, n in (("systolic", 4), ("broadcast", 4), ("systolic", 512))
+    )
+    assert units_of(systolic)["passing"] == (0, 0, 0)
+    assert units_of(memory)["passing"] == (256 * 32, 0, 0)
+    (working, holding, _), (_, on_bus, _) = (flip_flop_bits(parameter_columns(x), TECHNOLOGY) for x in (systolic, bus))
+    assert on_bus - holding == 256 * (8 + 32) and holding > 256 * 8 and working > 256 * (8 + 32)
 
 
 def test_one_way_for_each_operand_needs_no_multiplexer():

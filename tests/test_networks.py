@@ -86,7 +86,7 @@ def test_resnet50_is_small_and_holds_no_weights():
     assert sum(node.op_type == "BatchNormalization" for node in model.graph.node) == 53
 
 
-def test_resnet50_residual_additions_are_fused_into_the_later_producer():
+def test_resnet50_residual_additions_are_fused_into_one_producer():
     network = load_network("resnet50")
     residual = [layer for layer in network.mac_layers if layer.fused_input]
     assert len(residual) == 16

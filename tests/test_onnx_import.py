@@ -836,13 +836,19 @@ def test_chain_behind_a_convolution_is_fused(build):
     assert network.parameters == 12 + 4  # scale and bias are one constant here; mean and variance do not count
 
 
-def test_residual_addition_goes_to_the_later_producer(build):
-    build.input("x", [1, 4, 8, 8]).constant(w=floats(4, 4, 1, 1))
-    build.node("Conv", "x,w", "a", name="one").node("Conv", "x,w", "b", name="two")
+@pytest.mark.parametrize("first", ["one", "two"])
+def test_residual_addition_goes_to_the_producer_with_most_macs_for_each_element(build, first):
+    """Whichever comes first in the file: convolution "one" has 3x3 taps, "two" has 1x1."""
+    build.input("x", [1, 4, 8, 8]).constant(w=floats(4, 4, 3, 3), v=floats(4, 4, 1, 1))
+    for name in ("one", "two") if first == "one" else ("two", "one"):
+        if name == "one":
+            build.node("Conv", "x,w", "a", name="one", pads=[1, 1, 1, 1])
+        else:
+            build.node("Conv", "x,v", "b", name="two")
     build.node("Add", "a,b", "s", name="add").node("Relu", "s", "y", name="relu")
-    one, two = build.load().layers
-    assert one.fused == () and one.output == "a"
-    assert two.fused == ("add", "relu") and two.fused_input == "a" and two.fused_input_elements == 256
+    two, one = build.load().layers
+    assert two.name == "two" and two.fused == () and two.output == "b"
+    assert one.fused == ("add", "relu") and one.fused_input == "b" and one.fused_input_elements == 256
 
 
 def test_swish_is_fused_whole_and_a_tensor_with_other_readers_stays(build):

@@ -25,6 +25,9 @@ from dse.hardware.presets import PRESETS, preset_technology
 from dse.hardware.technology import LEAKAGE_CLASSES, Technology
 from dse.networks import load_network
 from dse.networks.layers import MacLayer, Network, VectorLayer
+from dse.simultaneous.co_runs import co_run
+from dse.simultaneous.division import Division
+from dse.simultaneous.mixes import Mix, Stream
 
 TECHNOLOGY = Technology()
 SMALL = Accelerator(
@@ -102,6 +105,29 @@ def test_gating_stops_the_clock_of_what_does_nothing(share):
 def test_the_clock_of_a_waiting_design_costs_energy():
     slow, fast = (evaluate(Accelerator(dram_gbps=gbps), WAITS).energy()["clock"] for gbps in (0.1, 100))
     assert slow > 20 * fast
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_two_requests_on_a_whole_chip_take_twice_every_level_of_energy(share):
+    technology = replace(TECHNOLOGY, clock_gating_share=share, io_idle_w=0.1)
+    design = Accelerator(rows=4, cols=4, dram_type="HBM2", dram_channels=0.01, engine_flip_flop_bits=500.0)
+    network = Network.from_layers([WAITS, MacLayer("works", K=8, C=8, OX=40)])
+    alone = evaluate(design, network, technology=technology).energy()
+    found = co_run(Mix("two", (Stream("a", network), Stream("b", network))), design, technology=technology).metrics
+    assert all(found[f"energy_{name}_j"] == pytest.approx(2 * energy, rel=1e-9) for name, energy in alone.items())
+
+
+def test_a_divided_chip_clocks_the_flip_flops_of_its_sub_arrays_and_its_engines_once():
+    """Other dataflows than the design's need other ones.  Without the tree, whose length is no sum."""
+    t = replace(TECHNOLOGY, clock_pin_ff=0.0, clock_wire_ff_per_mm=0.0)
+    design = Accelerator(cols=32, dataflow="output_stationary", engine_flip_flop_bits=1000.0)
+    division = Division((1, 3), dataflows=("row_stationary", "weight_stationary_im2col"))
+    parts = [replace(part, engine_flip_flop_bits=0.0) for part in division.of(design)]
+    engines_pj = t.clock_held_share * 1000 * t.flip_flop_clock_pj_per_bit
+    pj_a_cycle = sum(pj_per_cycle(part, t)["clock"] for part in parts) + engines_pj
+    network = Network.from_layers([WAITS])
+    found = co_run(Mix("pair", (Stream("a", network), Stream("b", network))), design, division, technology=t).metrics
+    assert found["energy_clock_j"] == pytest.approx(pj_a_cycle * 1e-3 * design.clock_ghz * found["makespan_s"])
 
 
 def test_clock_of_published_chips():

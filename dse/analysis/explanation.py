@@ -108,17 +108,18 @@ def explain(
     technology: Technology | None = None,
     objective: str = "latency",
     slack: float = DEFAULT_SLACK,
+    keep: str = "best",
 ) -> Explanation:
     """Explain the time of a network on a design.
 
     Parameters
     ----------
-    technology, objective, slack : as in `dse.evaluate`.
+    technology, objective, slack, keep : as in `dse.evaluate`.
 
     Raises ValueError where the network cannot run on the design.
     """
     technology = technology_or_default(technology)
-    options: CostOptions = {"technology": technology, "objective": objective, "slack": slack}
+    options: CostOptions = {"technology": technology, "objective": objective, "slack": slack, "keep": keep}
     base = evaluate(design, network, **options)
     if not base.feasible:
         raise ValueError(

@@ -103,7 +103,8 @@ def staircase(
     chosen = sorted(set(default_values(layer, what, max(lanes, 1)) if values is None else values))
     if not chosen or min(chosen) < 1:
         raise ValueError(f"sizes of {what} must be whole numbers >= 1, got {chosen}")
-    layers = [replace(varied(layer, what, value), name=f"{what}={value}") for value in chosen]
+    alone = replace(layer, inputs=(), fused_input="", output="")  # variants are no network: they share no tensor
+    layers = [replace(varied(alone, what, value), name=f"{what}={value}") for value in chosen]
     cycles, _ = layer_cycles([design], Network.from_layers(layers), **options)
     done = evaluate(design, Network.from_layers(layers), **options)
     table = done.layers

@@ -120,6 +120,8 @@ def choose(text: str | None, settings: Iterable[str] = ()) -> Chosen:
     origin = f"{chosen.origin}, with {', '.join(f'{name}={value}' for name, value in changes.items())}"
     design = chosen.design.with_parameters(with_own(changes, chosen.own))
     check_one_bandwidth(changes, design)
+    if "dram_channels" in changes and not design.dram_type:
+        raise ValueError("dram_channels does nothing without a dram_type; name one (dram_type=HBM2), or set dram_gbps")
     return replace(chosen, design=design, origin=origin)
 
 

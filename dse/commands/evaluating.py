@@ -15,6 +15,7 @@ from dse.commands.options import (
     DesignNode,
     Dims,
     Json,
+    Keep,
     MappingSlack,
     NetworkArgument,
     Settings,
@@ -41,6 +42,7 @@ def evaluate(
         str | None,
         typer.Option("--mapping", metavar="EFFORT", help="Search of mappings: default, or complete (slower)."),
     ] = None,
+    keep: Keep = None,
     csv: Annotated[
         Path | None,
         typer.Option("--csv", metavar="FILE", help="Write the table of layers; - prints it and nothing else."),
@@ -70,6 +72,7 @@ def evaluate(
     given = {
         "objective": mapping_objective,
         "effort": mapping,
+        "keep": keep,
     }
     options = chosen.options() | {name: value for name, value in given.items() if value is not None}
     slack = slack_of(mapping_slack)

@@ -14,6 +14,7 @@ from dse.commands.options import (
     DesignNode,
     Dims,
     Json,
+    Keep,
     LayerName,
     NetworkArgument,
     OutDirectory,
@@ -29,6 +30,7 @@ def explain(
     design: Design = None,
     settings: Settings = None,
     layer: LayerName = None,
+    keep: Keep = None,
     batch: Batch = 1,
     dim: Dims = None,
     node: DesignNode = None,
@@ -53,7 +55,7 @@ def explain(
     chosen, graph, options = chosen_design(network, design, settings, batch, dim, node)
     if layer is not None and layer not in [item.name for item in graph.layers]:
         known_layer(graph, layer)
-    found = explained(chosen.design, graph, **options)
+    found = explained(chosen.design, graph, **options, keep=keep or "best")
     if json:
         say_json({"layers": found.layers, "sensitivity": found.sensitivity, "advice": [vars(a) for a in found.advice]})
         return

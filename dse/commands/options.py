@@ -105,6 +105,15 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a parameter, such as rows=32.")
 ]
 
+Keep = Annotated[
+    str | None,
+    typer.Option(
+        "--keep",
+        metavar="best|quick|none",
+        help="Activations that stay on chip between layers: the best set (default), a search's choice, or none.",
+    ),
+]
+
 LayerName = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="Name of a layer (see: dse evaluate).")]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else.")]

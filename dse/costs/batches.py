@@ -26,6 +26,7 @@ from dse.costs.kernel_rows import (
     parameter_columns,
 )
 from dse.costs.parallel import checked_jobs, in_threads, worker_count
+from dse.costs.residency.keeper import Keeper, check_keep
 from dse.costs.results import OF_ENERGY, metric_columns
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.area import Columns
@@ -35,40 +36,32 @@ from dse.networks.layers import Layer, Network, as_network
 _SECONDS_A_TASK = 0.03  # joblib polls every 10 ms: below this a batch is faster without it
 
 
-def kernel_totals(
-    rows: np.ndarray,
-    options: np.ndarray,
-    arguments: tuple,
-    mode: int,
-    slack: float,
-    effort: k.Effort = EFFORTS["default"],
-) -> tuple[np.ndarray, k.Found]:
-    """Kernel totals of a chunk of designs, (n, N_RESULT), and what it found for the last design.
-
-    The second part is `dse.costs.kernels.Found`.
-    """
-    totals, found = network_totals(rows, options, arguments, mode, slack, effort)
-    return totals[:, 0], found
-
-
 def network_totals(
     rows: np.ndarray,
     options: np.ndarray,
-    arguments: tuple,
+    tables: NetworkTables,
     mode: int,
     slack: float,
     effort: k.Effort = EFFORTS["default"],
-) -> tuple[np.ndarray, k.Found]:
-    """As `kernel_totals`, of each of the networks that the tables hold: (n, n_networks, N_RESULT).
+) -> np.ndarray:
+    """Kernel totals of a chunk of designs on each of the networks that the tables hold: (n, n_networks, N_RESULT).
 
     A row may go on with a frozen mapping, (n, N_DESIGN + N_FIXED); every layer then gets that one.
     """
-    networks = k.Networks(*arguments)
     designs, fixed = np.ascontiguousarray(rows[:, : k.N_DESIGN]), np.ascontiguousarray(rows[:, k.N_DESIGN :])
-    found, scratch = k.make_found(networks), k.make_scratch()
-    totals = np.empty((len(rows), len(networks.weight_elements), k.N_RESULT))
-    k.evaluate_designs(designs, fixed, options, networks, effort, mode, slack, found, scratch, totals)
-    return totals, found
+    totals = np.empty((len(rows), len(tables.weight_elements), k.N_RESULT))
+    stores = designs[:, k.STORE_BYTES] > 0
+    if not stores.all():
+        networks, alone = k.Networks(*tables.arguments), ~stores
+        found = np.empty((int(alone.sum()), *totals.shape[1:]))
+        cases, scratch = k.make_cases(networks, np.zeros(1)), k.make_scratch()
+        k.evaluate_designs(designs[alone], fixed[alone], options, networks, effort, mode, slack, cases, scratch, found)
+        totals[alone] = found
+    if stores.any():
+        keeper = Keeper(tables, options, mode, slack, effort)
+        for i in np.flatnonzero(stores):
+            totals[i] = keeper.cost(designs[i], fixed[i]).totals
+    return totals
 
 
 def layer_cycles(
@@ -79,6 +72,7 @@ def layer_cycles(
     objective: str = "latency",
     slack: float | None = DEFAULT_SLACK,
     effort: str = "default",
+    keep: str = "best",
     n_jobs: int = -1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cycles of every layer on several designs, all repeats together, and the kernel's totals.
@@ -90,7 +84,8 @@ def layer_cycles(
     mode, limit = mapper_mode(objective, slack)
     looks = effort_named(effort)
     tables = network_tables(as_network(network_or_layers))
-    work = [(*design_rows(parameter_columns(design), technology), tables, mode, limit, looks) for design in designs]
+    task = (tables, mode, limit, looks, check_keep(keep))
+    work = [(*design_rows(parameter_columns(design), technology), *task) for design in designs]
     done = in_threads(_cycles_of, work, n_jobs)
     n = len(designs)
     cycles = np.array([row for row, _ in done]).reshape(n, len(tables.steps))
@@ -98,11 +93,11 @@ def layer_cycles(
 
 
 def _cycles_of(
-    row: np.ndarray, options: np.ndarray, tables: NetworkTables, mode: int, slack: float, effort: k.Effort
+    row: np.ndarray, options: np.ndarray, tables: NetworkTables, mode: int, slack: float, effort: k.Effort, keep: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cycles of each layer of one design (n_layers,), and its totals (N_RESULT,)."""
-    steps, totals = step_results(row, options, tables, mode, slack, effort)
-    return steps[:, k.CYCLES] * tables.steps[:, k.STEP_REPEATS], totals
+    steps, totals = step_results(row, options, tables, mode, slack, effort, keep)
+    return steps[:, k.CYCLES] * tables.steps[tables.layer_order, k.STEP_REPEATS], totals
 
 
 def step_results(
@@ -112,32 +107,12 @@ def step_results(
     mode: int,
     slack: float,
     effort: k.Effort = EFFORTS["default"],
+    keep: str = "quick",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel results of every layer on one design, `row` (1, N_DESIGN): one repeat each, (n_steps, N_RESULT), and the
-    totals (N_RESULT,)."""
-    totals, found = kernel_totals(row, options, tables.arguments, mode, slack, effort)
-    return results_of_steps(row[0], tables, found), totals[0]
-
-
-def results_of_steps(design_row: np.ndarray, tables: NetworkTables, found: k.Found) -> np.ndarray:
-    """Kernel result of every layer, one repeat each, (n_steps, N_RESULT)."""
-    steps = np.zeros((len(tables.steps), k.N_RESULT))
-    for i, step in enumerate(tables.steps):
-        index = int(step[k.STEP_INDEX])
-        if step[k.STEP_IS_VECTOR]:
-            k.vector_step(
-                design_row, tables.vectors[index], step, tables.inputs, tables.tensors, found.resident, steps[i]
-            )
-        else:
-            steps[i] = found.results[index, found.variants[i]]
-    return steps
-
-
-def _chunk_totals(
-    rows: np.ndarray, options: np.ndarray, arguments: tuple, mode: int, slack: float, effort: k.Effort
-) -> np.ndarray:
-    """Kernel totals of a chunk, (n, n_networks, N_RESULT); importable, so that any joblib backend can send it."""
-    return network_totals(rows, options, arguments, mode, slack, effort)[0]
+    """Kernel results of every layer of a network on one design, `row` (1, N_DESIGN): one repeat each, (n_layers,
+    N_RESULT), in the order of `Network.layers`, and the totals (N_RESULT,)."""
+    found = Keeper(tables, options, mode, slack, effort, keep == "best").cost(row[0], np.empty(0), keep)
+    return found.results[tables.layer_order], found.totals[0]
 
 
 class TotalsEvaluator:
@@ -163,7 +138,7 @@ class TotalsEvaluator:
         self.n_jobs = checked_jobs(n_jobs)
         self._mode, self._slack = mapper_mode(objective, slack)
         self._effort = effort_named(effort)
-        self._arguments = tables.arguments
+        self._tables = tables
         self._seconds_a_design = 0.0
         self._compiled = False
 
@@ -194,20 +169,22 @@ class TotalsEvaluator:
     def totals(self, columns: Columns) -> np.ndarray:
         """Kernel totals of the designs in `columns`, (n, n_networks, N_RESULT)."""
         rows, options = self.kernel_rows(columns)
-        task = (options, self._arguments, self._mode, self._slack, self._effort)
+        task = (options, self._tables, self._mode, self._slack, self._effort)
         if not self._compiled:
-            _chunk_totals(rows[:0], *task)  # compile once here: workers racing for a cold cache can crash
+            # Compile once here, with and without a store: workers racing for a cold cache can crash.
+            kinds = np.unique(rows[:, k.STORE_BYTES] > 0, return_index=True)[1]
+            network_totals(rows[kinds], *task)
             self._compiled = True
         workers, n_jobs = worker_count(self.n_jobs)
         small = len(rows) * self._seconds_a_design < _SECONDS_A_TASK * workers
         if workers == 1 or len(rows) < 2 or (n_jobs is not None and small):
             start = time.perf_counter()
-            totals = _chunk_totals(rows, *task)
+            totals = network_totals(rows, *task)
             self._seconds_a_design = (time.perf_counter() - start) / max(1, len(rows))
             return totals
         chunks = np.array_split(rows, min(len(rows), 4 * workers))
         parallel = joblib.Parallel(n_jobs=n_jobs, prefer="threads")
-        return np.concatenate(parallel(joblib.delayed(_chunk_totals)(chunk, *task) for chunk in chunks))
+        return np.concatenate(parallel(joblib.delayed(network_totals)(chunk, *task) for chunk in chunks))
 
 
 class BatchEvaluator(TotalsEvaluator):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
@@ -10,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from dse.costs import kernels as k
-from dse.costs.batches import kernel_totals, results_of_steps
 from dse.costs.kernel_rows import (
     DEFAULT_SLACK,
     design_rows,
@@ -21,6 +21,8 @@ from dse.costs.kernel_rows import (
     parameter_columns,
 )
 from dse.costs.mapping import Mapping
+from dse.costs.residency.keeper import Keeper, Kept, check_keep
+from dse.costs.residency.on_chip import OnChip, on_chip
 from dse.costs.restrictions import check_restrictions, nothing_keeps
 from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS, LAYER_BYTES, WATERFALL, metric_columns
 from dse.costs.traffic import bytes_needed
@@ -59,6 +61,7 @@ class Evaluation:
         operand and level, energy per level, bound and mapping.
     mappings : the best mapping of each MAC layer, by layer name.
     area : area by block [mm2].
+    on_chip : which activations stay on chip between layers.
     found : what the kernel found, for `energies_under`.
     """
 
@@ -79,7 +82,8 @@ class Evaluation:
     layers: pd.DataFrame
     mappings: dict[str, Mapping]
     area: dict[str, float]
-    found: k.Found = field(repr=False)
+    on_chip: OnChip
+    found: Kept = field(repr=False)
 
     @property
     def feasible(self) -> bool:
@@ -93,26 +97,28 @@ class Evaluation:
 
     def waterfall(self) -> dict[str, float]:
         """Cycles by cause, summed over layers and repeats; the values sum to `cycles`."""
-        return {part: float((self.layers[f"{part}_cycles"] * self.layers["repeats"]).sum()) for part in WATERFALL}
+        return {part: math.fsum(self.layers[f"{part}_cycles"] * self.layers["repeats"]) for part in WATERFALL}
 
     def energy(self) -> dict[str, float]:
         """Energy by level, summed over layers and repeats [J]; the values sum to `energy_j`."""
-        return {
-            part: float((self.layers[f"{part}_pj"] * self.layers["repeats"]).sum()) * 1e-12 for part in ENERGY_PARTS
-        }
+        return {part: math.fsum(self.layers[f"{part}_pj"] * self.layers["repeats"]) * 1e-12 for part in ENERGY_PARTS}
 
     def energies_under(self, technologies: Iterable[Technology]) -> dict[str, np.ndarray]:
         """Energy by level, as `energy` tells it, of the same mappings with other constants: each (n,) [J]."""
         tables, columns = network_tables(self.network), parameter_columns(self.design)
-        rows = {layer.name: layer_row(layer) for layer in self.network.layers if isinstance(layer, MacLayer)}
+        layers, plan = [self.network.layers[i] for i in tables.order], self.found.plan
+        rows = {layer.name: layer_row(layer) for layer in layers if isinstance(layer, MacLayer)}
         totals = []
         for technology in technologies:
             designs, options = design_rows(columns, technology)
-            steps = results_of_steps(designs[0], tables, self.found)
-            for i, layer in enumerate(self.network.layers):
+            steps = np.empty((len(layers), k.N_RESULT))
+            for i, (step, layer) in enumerate(zip(tables.steps, layers, strict=True)):
                 if layer.name in rows:
-                    mapping, variant = self.mappings[layer.name], int(self.found.variants[i])
+                    mapping, variant = self.mappings[layer.name], int(plan.variants[i])
                     _cost_mapping(rows[layer.name], designs[0], options, mapping, variant, steps[i])
+                else:
+                    vector, operands = tables.vectors[int(step[k.STEP_INDEX])], (tables.inputs, tables.tensors)
+                    k.vector_step(designs[0], vector, step, *operands, plan.kept, steps[i])
             totals.append((steps * tables.steps[:, k.STEP_REPEATS, None]).sum(axis=0))
         table = np.array(totals).reshape(len(totals), k.N_RESULT) * 1e-12
         return {part: table[:, column] for part, column in ENERGY_PARTS.items()}
@@ -133,6 +139,7 @@ def evaluate(
     slack: float | None = DEFAULT_SLACK,
     effort: str = "default",
     mapping: Mapping | str | MappingType[str, Mapping | str] | None = None,
+    keep: str = "best",
 ) -> Evaluation:
     """Run every layer of a network on a design under its best mapping, or under a given one.
 
@@ -147,6 +154,8 @@ def evaluate(
     mapping : a `Mapping`, or its text (see `Mapping.loop_nest`), for a single MAC layer; or several by layer name:
         the other layers take their best.  One that does not fit raises a ValueError that says which level overflows
         by how many bytes; so does one that the option of its dataflow does not allow (see `SpatialOption`).
+    keep : what stays on chip between layers: ``"best"``, the set of activations with the least cost
+        (`dse.costs.residency.keeper`), ``"quick"``, the choice that searches make, or ``"none"``.
     """
     if not isinstance(design, Accelerator):
         raise ValueError(f"expected an Accelerator, got {design!r}; make one with Accelerator(rows=..., ...)")
@@ -155,24 +164,31 @@ def evaluate(
     mode, limit = mapper_mode(objective, slack)
     columns = parameter_columns(design)
     rows, options = design_rows(columns, technology)
-    tables = network_tables(network)
-    totals, found = kernel_totals(rows, options, tables.arguments, mode, limit, effort_named(effort))
-    steps = results_of_steps(rows[0], tables, found)
+    given = {} if mapping is None else _given_mappings(network, mapping)
+    tables = network_tables(network, given)
+    rows_given = np.zeros((len(tables.layers), k.N_MAP))
+    for step, number in zip(tables.steps, tables.order, strict=True):
+        layer = network.layers[number]
+        if isinstance(layer, MacLayer) and layer.name in given:
+            _check_axes(layer, design, given[layer.name])
+            rows_given[int(step[k.STEP_INDEX])] = given[layer.name].to_row()
+    keeper = Keeper(tables, options, mode, limit, effort_named(effort), check_keep(keep) == "best")
+    found = keeper.cost(rows[0], np.empty(0), keep, rows_given)
+    order, totals, plan = tables.layer_order, found.totals, found.plan
+    steps, variants = found.results[order], plan.variants[order]
+    held = rows[0, k.CAPACITY_0 + int(rows[0, k.BUFFER_I])] - found.cases.rooms[plan.rooms[order]]
     mappings = {
-        layer.name: Mapping.from_row(found.maps[int(tables.steps[i, k.STEP_INDEX]), found.variants[i]])
+        layer.name: given.get(layer.name) or Mapping.from_row(found.maps[order[i]])
         for i, layer in enumerate(network.layers)
         if isinstance(layer, MacLayer)
     }
-    if mapping is not None:
-        given = _given_mappings(network, mapping)
-        for i, layer in enumerate(network.layers):
-            if isinstance(layer, MacLayer) and layer.name in given:
-                _cost_given(layer, design, rows[0], options, given[layer.name], int(found.variants[i]), steps[i])
-        mappings |= given
-        totals = (steps * tables.steps[:, k.STEP_REPEATS, None]).sum(axis=0, keepdims=True)
+    for i, layer in enumerate(network.layers):
+        if isinstance(layer, MacLayer) and layer.name in given:
+            _check_given(layer, design, given[layer.name], int(variants[i]), float(held[i]))
+    keeper.release()
     layers = _layer_table(design, network, steps, mappings)
-    time_cycles = steps[:, k.CYCLES] * tables.steps[:, k.STEP_REPEATS]
-    by_bound = np.bincount(steps[:, k.BOUND].astype(int), weights=time_cycles, minlength=7)
+    time_cycles = steps[:, k.CYCLES] * tables.steps[order, k.STEP_REPEATS]
+    by_bound = [math.fsum(time_cycles[steps[:, k.BOUND] == bound]) for bound in range(7)]
     metrics = metric_columns(columns, totals, technology)
     return Evaluation(
         design=design,
@@ -180,13 +196,15 @@ def evaluate(
         technology=technology,
         bound=bound_names(design)[int(np.argmax(by_bound))],
         misfits={
-            layer.name: _misfit(layer, design, mappings[layer.name], int(found.variants[i])) or nothing_keeps(design)
+            layer.name: _misfit(layer, design, mappings[layer.name], int(variants[i]), float(held[i]))
+            or nothing_keeps(design)
             for i, layer in enumerate(network.layers)
             if isinstance(layer, MacLayer) and steps[i, k.OVERFLOW] > 0
         },
         layers=layers,
         mappings=mappings,
         area={name: float(metrics[f"area_{name}_mm2"][0]) for name in AREA_BLOCKS},
+        on_chip=on_chip(network, tables, rows[0], keeper, found),
         found=found,
         **{name: float(metrics[name][0]) for name in _SUMMARY},
     )
@@ -211,10 +229,13 @@ def _given_mappings(network: Network, mapping: Mapping | str | MappingType[str, 
     return {name: Mapping.from_text(value) if isinstance(value, str) else value for name, value in mapping.items()}
 
 
-def _misfit(layer: MacLayer, design: Accelerator, mapping: Mapping, variant: int) -> str:
-    """The store that a mapping overflows most, relative to its size, and by how much; empty if all fits."""
+def _misfit(layer: MacLayer, design: Accelerator, mapping: Mapping, variant: int, held: float) -> str:
+    """The store that a mapping overflows most, relative to its size, and by how much; empty if all fits.
+
+    `held`: bytes of the input buffer that tiles may not use.
+    """
     resident = frozenset(name for bit, name in _RESIDENT_BITS.items() if variant & bit)
-    levels = bytes_needed(layer, design, mapping, resident)
+    levels = bytes_needed(layer, design, mapping, resident, held)
     over = {level: need - capacity for level, (need, capacity) in levels.items() if need > capacity}
     if not over:
         return ""
@@ -223,16 +244,8 @@ def _misfit(layer: MacLayer, design: Accelerator, mapping: Mapping, variant: int
     return f"{worst}, {over[worst]:g} bytes over (needs {need:g} of {capacity:g})"
 
 
-def _cost_given(
-    layer: MacLayer,
-    design: Accelerator,
-    design_row: np.ndarray,
-    options: np.ndarray,
-    mapping: Mapping,
-    variant: int,
-    out: np.ndarray,
-) -> None:
-    """Cost of one layer under a given mapping into `out` (N_RESULT,); refuses what is not allowed or does not fit."""
+def _check_axes(layer: MacLayer, design: Accelerator, mapping: Mapping) -> None:
+    """Refuse a given mapping that the array cannot unroll."""
     mapping.on_axes(design)
     if mapping.lanes > design.macs_per_pe:
         raise ValueError(
@@ -245,12 +258,15 @@ def _cost_given(
             f"mapping of {layer.name!r}: the dataflow unrolls C, FY and FX as one loop, so a buffer tile holds the "
             f"whole filter, FY={layer.FY} and FX={layer.FX}; got FY={tile['FY']}, FX={tile['FX']}"
         )
+
+
+def _check_given(layer: MacLayer, design: Accelerator, mapping: Mapping, variant: int, held: float) -> None:
+    """Refuse a given mapping that its option does not allow, or that does not fit beside `held` bytes that stay."""
     resident = frozenset(name for bit, name in _RESIDENT_BITS.items() if variant & bit)
     check_restrictions(layer, design, mapping, resident)
-    misfit = _misfit(layer, design, mapping, variant)
+    misfit = _misfit(layer, design, mapping, variant, held)
     if misfit:
         raise ValueError(f"mapping of {layer.name!r} does not fit: {misfit}")
-    _cost_mapping(layer_row(layer), design_row, options, mapping, variant, out)
 
 
 def _cost_mapping(

@@ -30,7 +30,7 @@ from dse.hardware.accelerator import OPERAND_NAMES, Accelerator, buffer_groups
 from dse.hardware.area import area_blocks_mm2, leakage_of_blocks_w
 from dse.hardware.dataflow import SpatialOption
 from dse.hardware.dram import dram_background_w, dram_pj_per_byte
-from dse.hardware.power import clock_pj_per_cycle, transfer_pj_per_byte
+from dse.hardware.power import clock_pj_per_cycle, flip_flop_bits, transfer_pj_per_byte
 from dse.hardware.technology import Technology
 from dse.networks.layers import OPERANDS, MacLayer, VectorLayer, distinct_positions
 
@@ -254,7 +254,7 @@ def pj_per_cycle(design: Accelerator, technology: Technology) -> Costs:
     blocks = area_blocks_mm2(columns, technology)
     per_w = 1e12 / (design.clock_ghz * 1e9)
     leakage, io = float(leakage_of_blocks_w(blocks, technology)[0]) * per_w, technology.io_idle_w * per_w
-    always, work = clock_pj_per_cycle(columns, technology, blocks)
+    always, work = clock_pj_per_cycle(flip_flop_bits(columns, technology), technology, blocks)
     return {"leakage": leakage, "io": io, "clock": float(always[0]), "clock_work": float(work[0])}
 
 
@@ -362,11 +362,14 @@ def vector_cost(
     """One repeat of a vector operation: ``max(operations / lanes, port, DRAM)`` cycles, all overlapped.
 
     `bytes_in` (constants and inputs), `bytes_out` cross the DRAM link, feature maps before compression [bytes]; what
-    is left of inputs, constants and outputs moves over the ports of the input buffer in whole lines.
+    is left of inputs, constants and outputs moves over the ports of the input buffer in whole lines.  A layer that
+    moves nothing by itself (a concatenation) reads from the buffer what leaves the chip and writes what comes.
     """
     words = design.activation_bits / 8
     read = layer.input_elements * words + layer.weight_elements * design.weight_bits / 8 - bytes_in
     write = layer.output_elements * words - bytes_out
+    if not (layer.operations or layer.input_elements or layer.output_elements or layer.weight_elements):
+        read, write = bytes_out, bytes_in
     index = next(b for b, held in enumerate(buffer_groups(design.buffers)) if "I" in held)
     stays = {"line_i_read": read, "line_i_write": write}
     port = port_cycles(design, stays)[f"port_{index}"]

@@ -7,7 +7,7 @@ Here alone a parameter of a design becomes a column of the kernel, and the energ
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, TypedDict
@@ -19,7 +19,7 @@ from dse.hardware.accelerator import NAMED, OPERAND_NAMES, Accelerator, buffer_g
 from dse.hardware.area import Columns, area_blocks_mm2, leakage_of_blocks_w
 from dse.hardware.dataflow import DRAM_ORDERS, Dataflow, check_fits, dataflow_named
 from dse.hardware.dram import dram_of
-from dse.hardware.power import clock_pj_per_cycle, transfer_pj_per_byte
+from dse.hardware.power import clock_pj_per_cycle, flip_flop_bits, transfer_pj_per_byte
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, OPERANDS, MacLayer, Network, VectorLayer
 
@@ -76,6 +76,7 @@ class CostOptions(TypedDict, total=False):
     objective: str
     slack: float | None
     effort: str
+    keep: str
 
 
 def parameter_columns(design: Accelerator) -> dict[str, np.ndarray]:
@@ -176,7 +177,7 @@ def design_rows(columns: Columns, technology: Technology) -> tuple[np.ndarray, n
     rows[:, k.PJ_IO_CYCLE] = technology.io_idle_w * 1e12 / clock_hz
     feed, on = transfer_pj_per_byte(columns, technology, blocks)
     rows[:, k.PJ_FEED_W : k.PJ_FEED_W + 3], rows[:, k.PJ_ON_W : k.PJ_ON_W + 3] = feed, on
-    rows[:, k.PJ_CLOCK_CYCLE], clock_work = clock_pj_per_cycle(columns, technology, blocks)
+    rows[:, k.PJ_CLOCK_CYCLE], clock_work = clock_pj_per_cycle(flip_flop_bits(columns, technology), technology, blocks)
     rows[:, k.PJ_CLOCK_MAC] = clock_work / (columns["rows"] * columns["cols"] * columns["macs_per_pe"])
     known: dict[Dataflow, tuple[int, int]] = {}
     options: list[np.ndarray] = []
@@ -259,9 +260,13 @@ def _ragged_padding(layer: MacLayer, axis: str) -> int:
     return len(outside) - len(np.unique(outside))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NetworkTables:
-    """Networks as kernel arrays; equal layer shapes share one row of `layers`, `weight_elements` is (n_networks,)."""
+    """Networks as kernel arrays; equal layer shapes share one row of `layers`, `weight_elements` is (n_networks,).
+
+    The steps of a network are its layers in the order in which they run; `order` (n_steps,) has their numbers in
+    `Network.layers`.
+    """
 
     layers: np.ndarray
     vectors: np.ndarray
@@ -270,6 +275,12 @@ class NetworkTables:
     tensors: np.ndarray
     weight_elements: np.ndarray
     lists: np.ndarray
+    order: np.ndarray
+
+    @property
+    def layer_order(self) -> np.ndarray:
+        """Numbers of the steps in the order of `Network.layers`, (n_steps,); of one network."""
+        return np.argsort(self.order)
 
     @property
     def arguments(self) -> tuple:
@@ -277,8 +288,8 @@ class NetworkTables:
         return self.layers, self.vectors, self.steps, self.inputs, self.tensors, self.weight_elements, self.lists
 
 
-def network_tables(network: Network) -> NetworkTables:
-    """Kernel arrays of a network."""
+def network_tables(network: Network, apart: Collection[str] = ()) -> NetworkTables:
+    """Kernel arrays of a network; MAC layers named in `apart` share no row with others."""
     shapes: dict[tuple, int] = {}
     layers: list[np.ndarray] = []
     vectors: list[list[float]] = []
@@ -287,14 +298,14 @@ def network_tables(network: Network) -> NetworkTables:
     tensors: list[list[float]] = []
     inputs: list[int] = []
 
-    def tensor(name: str, elements: int) -> int:
+    def tensor(name: str, elements: int) -> int:  # in this order a tensor is met first where it is written
         if name not in tensor_index:
             tensor_index[name] = len(tensors)
             tensors.append([float(network.tensor_elements.get(name, elements)), -1.0, -1.0])
         return tensor_index[name]
 
-    for i, layer in enumerate(network.layers):
-        step = steps[i]
+    for i, number in enumerate(network.run_order):
+        layer, step = network.layers[number], steps[i]
         step[k.STEP_REPEATS], step[k.STEP_NETWORK] = layer.repeats, 0
         step[k.STEP_INPUT_FIRST] = len(inputs)
         named = [tensor(name, layer.input_elements) for name in layer.inputs if name]
@@ -305,10 +316,11 @@ def network_tables(network: Network) -> NetworkTables:
             step[k.STEP_INDEX] = len(vectors)
             vectors.append([layer.operations, layer.input_elements, layer.output_elements, layer.weight_elements])
         else:
-            if layer.shape_key not in shapes:
-                shapes[layer.shape_key] = len(layers)
+            key = (layer.shape_key, layer.name if layer.name in apart else "")
+            if key not in shapes:
+                shapes[key] = len(layers)
                 layers.append(layer_row(layer))
-            step[k.STEP_INDEX] = shapes[layer.shape_key]
+            step[k.STEP_INDEX] = shapes[key]
             if layer.fused_input:
                 step[k.STEP_FUSED] = tensor(layer.fused_input, layer.fused_input_elements)
                 named.append(int(step[k.STEP_FUSED]))
@@ -317,7 +329,8 @@ def network_tables(network: Network) -> NetworkTables:
         for index in named:
             tensors[index][k.TENSOR_LAST] = i
         if layer.output:
-            step[k.STEP_OUTPUT] = tensor(layer.output, layer.output_elements)
+            parts = sum(tensors[index][k.TENSOR_ELEMENTS] for index in named)  # those of a view
+            step[k.STEP_OUTPUT] = tensor(layer.output, layer.output_elements or int(parts))
             tensors[int(step[k.STEP_OUTPUT])][k.TENSOR_FIRST] = i
     return NetworkTables(
         np.array(layers),
@@ -327,4 +340,5 @@ def network_tables(network: Network) -> NetworkTables:
         np.array(tensors, dtype=float).reshape(-1, 3),
         np.array([network.weight_elements], dtype=float),
         k.lists_of(np.array(layers).reshape(-1, k.N_LAYER)),
+        np.array(network.run_order, dtype=np.int64),
     )

@@ -948,12 +948,12 @@ def _latency(case, cycles, ends, stop, out):
     out[PJ_TOTAL_IO] = out[CYCLES] * design[PJ_IO_CYCLE]
     out[PJ_TOTAL_CLOCK] += out[CYCLES] * design[PJ_CLOCK_CYCLE]
     out[PJ_TOTAL_DRAM] += out[CYCLES] * design[PJ_DRAM_CYCLE]
-    out[ENERGY_PJ] += out[CYCLES] * _pj_per_cycle(design)
+    out[ENERGY_PJ] += out[CYCLES] * pj_per_cycle(design)
     _bounds(case, ideal, out)
 
 
-@_inner
-def _pj_per_cycle(design):
+@_entry
+def pj_per_cycle(design):
     """Energy of every cycle, whatever is done in it [pJ]."""
     return design[PJ_LEAK_CYCLE] + design[PJ_IO_CYCLE] + design[PJ_CLOCK_CYCLE] + design[PJ_DRAM_CYCLE]
 
@@ -969,23 +969,35 @@ def _busiest_port(out):
 
 
 @_inner
-def _bounds(case, ideal, out):
-    """Lower bounds of any mapping: peak arithmetic, compulsory DRAM traffic, and what runs with the time of both."""
+def _compulsory_bytes(case):
+    """Bytes that cross the DRAM link under any mapping: each operand that is not resident once."""
     layer, design = case.layer, case.design
     words, word = _words(layer), design[ACTIVATION_BYTES]
-    moved = out[DRAM_FUSED]
+    moved = 0.0 if case.variant & FUSED_RESIDENT else layer[FUSED_INPUT] * word * design[COMPRESSION]
     if not case.variant & WEIGHTS_RESIDENT:
         moved += words.w * _weight_word_bytes(layer, design)
     if not case.variant & IN_RESIDENT:
         moved += words.i * layer[TOUCHED_Y] * layer[TOUCHED_X] * word * design[COMPRESSION]
     if not case.variant & OUT_RESIDENT:
         moved += words.o * word * design[COMPRESSION]
-    out[BOUND_CYCLES] = max(ideal, moved / design[DRAM_BYTES_PER_CYCLE])
-    out[LEAST] = out[BOUND_CYCLES]
+    return moved
+
+
+@_inner
+def _least_pj(layer, design, macs, moved, cycles):
+    """Energy of the MACs, of the bytes that cross the DRAM link, and of what runs with time, at least [pJ]."""
     mac_pj = design[PJ_MAC] if layer[STATIC_WEIGHTS] else design[PJ_MAC_DYNAMIC]
     mac_pj *= 1.0 - layer[ZERO_SHARE]
-    out[BOUND_PJ] = (out[MACS] * (mac_pj + design[PJ_CLOCK_MAC]) + moved * design[PJ_DRAM]
-                     + out[BOUND_CYCLES] * _pj_per_cycle(design))  # fmt: skip
+    return macs * (mac_pj + design[PJ_CLOCK_MAC]) + moved * design[PJ_DRAM] + cycles * pj_per_cycle(design)
+
+
+@_inner
+def _bounds(case, ideal, out):
+    """Lower bounds of any mapping: peak arithmetic, compulsory DRAM traffic, and what runs with the time of both."""
+    layer, design, moved = case.layer, case.design, _compulsory_bytes(case)
+    out[BOUND_CYCLES] = max(ideal, moved / design[DRAM_BYTES_PER_CYCLE])
+    out[LEAST] = out[BOUND_CYCLES]
+    out[BOUND_PJ] = _least_pj(layer, design, out[MACS], moved, out[BOUND_CYCLES])
 
 
 @_inner
@@ -3088,7 +3100,7 @@ def _facts(case, mapping, facts):
         facts.buffer[x] = int(design[BUFFER_W + x])
         facts.room[x] = tile_capacity(design, x)
     facts.vector = layer[VECTOR_OPERATIONS] / design[VECTOR_LANES]
-    facts.per_bandwidth, facts.idle = 1.0 / design[DRAM_BYTES_PER_CYCLE], _pj_per_cycle(design)
+    facts.per_bandwidth, facts.idle = 1.0 / design[DRAM_BYTES_PER_CYCLE], pj_per_cycle(design)
     facts.thin = min(1.0, layer[TOUCHED_Y] / layer[OY]) * min(1.0, layer[TOUCHED_X] / layer[OX])
     facts.skew = 2 * design[ROWS] + design[COLS] - 2 if design[SYSTOLIC] > 0 else 0.0
     facts.cycles = 1.0
@@ -3186,40 +3198,57 @@ class Networks(NamedTuple):
     lists: np.ndarray
 
 
-class Found(NamedTuple):
-    """What is found of one design: each distinct layer once under each residency variant.
+class Cases(NamedTuple):
+    """What is found of one design: each distinct layer once under each residency variant and room for its tiles.
 
-    done : (n_layers, N_VARIANTS) which of the following hold.
-    results, maps : (n_layers, N_VARIANTS, ...) result and mapping row.
-    variants : (n_steps,) the variant of each step.
-    resident : (n_tensors,) which activations stay on chip.
-    usage : (n_steps,) bytes of the store of activations in use.
+    rooms : (n_rooms,) bytes of the input buffer that tiles may use, falling; the first is the whole buffer.
+    slots : (n_layers, N_VARIANTS, n_rooms) number of the case in what follows; -1 = not looked at.
+    results, maps : (n_cases, ...) result and mapping row.
+    found : (1,) how many.
+    given : (n_layers, N_MAP) mappings to take instead of the best; no lanes = none.
     """
 
-    done: np.ndarray
+    rooms: np.ndarray
+    slots: np.ndarray
     results: np.ndarray
     maps: np.ndarray
+    found: np.ndarray
+    given: np.ndarray
+
+
+class Plan(NamedTuple):
+    """What stays on chip of one design.
+
+    kept : (n_tensors,) which activations stay on chip from their writer to their last reader.
+    variants, rooms : (n_steps,) case of each MAC step: residency variant, number of the room.
+    fill : (n_steps,) bytes of activations that stay on chip during each step.
+    """
+
+    kept: np.ndarray
     variants: np.ndarray
-    resident: np.ndarray
-    usage: np.ndarray
+    rooms: np.ndarray
+    fill: np.ndarray
 
 
-def make_found(networks: Networks) -> Found:
-    """Arrays for `evaluate_designs` to fill."""
-    n_layers = len(networks.layers)
-    return Found(
-        np.zeros((n_layers, N_VARIANTS), dtype=bool),
-        np.zeros((n_layers, N_VARIANTS, N_RESULT)),
-        np.zeros((n_layers, N_VARIANTS, N_MAP)),
-        np.zeros(len(networks.steps), dtype=np.int64),
-        np.zeros(len(networks.tensors), dtype=bool),
-        np.zeros(len(networks.steps)),
-    )
+def make_cases(networks: Networks, rooms: np.ndarray) -> Cases:
+    """Arrays for `map_cases` to fill."""
+    slots = np.full((len(networks.layers), N_VARIANTS, len(rooms)), -1, dtype=np.int64)
+    most, given = slots.size, np.zeros((len(networks.layers), N_MAP))
+    return Cases(rooms, slots, np.empty((most, N_RESULT)), np.empty((most, N_MAP)), np.zeros(1, dtype=np.int64), given)
+
+
+def make_plan(networks: Networks) -> Plan:
+    """A plan under which nothing stays on chip."""
+    n_steps = len(networks.steps)
+    kept = np.zeros(len(networks.tensors), dtype=bool)
+    return Plan(kept, np.zeros(n_steps, np.int64), np.zeros(n_steps, np.int64), np.zeros(n_steps))
 
 
 @_inner
-def vector_cost(layer, design, bytes_in, bytes_out, out):
-    """Cost of a vector operation; `bytes_in`, `bytes_out` cross the DRAM link (before compression), the rest stays.
+def vector_cost(layer, design, read, written, bytes_in, bytes_out, out):
+    """Cost of a vector operation that reads and writes so many elements, its constants aside.
+
+    `bytes_in` (constants included) and `bytes_out` cross the DRAM link (before compression), the rest stays.
 
     What stays moves over the port of the input buffer in whole lines.
     """
@@ -3227,8 +3256,8 @@ def vector_cost(layer, design, bytes_in, bytes_out, out):
         out[column] = 0.0
     word = design[ACTIVATION_BYTES]
     constants = layer[V_WEIGHT] * design[WEIGHT_BYTES]
-    out[BUFFER_I_READ] = layer[V_INPUT] * word + constants - bytes_in
-    out[BUFFER_I_WRITE] = layer[V_OUTPUT] * word - bytes_out
+    out[BUFFER_I_READ] = read * word + constants - bytes_in
+    out[BUFFER_I_WRITE] = written * word - bytes_out
     bytes_in = constants + (bytes_in - constants) * design[COMPRESSION]
     bytes_out *= design[COMPRESSION]
     moved = bytes_in + bytes_out
@@ -3256,45 +3285,46 @@ def vector_cost(layer, design, bytes_in, bytes_out, out):
     out[PJ_TOTAL_LEAKAGE] = out[CYCLES] * design[PJ_LEAK_CYCLE]
     out[PJ_TOTAL_IO] = out[CYCLES] * design[PJ_IO_CYCLE]
     out[PJ_TOTAL_CLOCK] = out[CYCLES] * design[PJ_CLOCK_CYCLE]
-    out[ENERGY_PJ] = out[PJ_TOTAL_BUFFER] + moved * design[PJ_DRAM] + out[PJ_TOTAL_VECTOR] + out[CYCLES] * _pj_per_cycle(design)
+    out[ENERGY_PJ] = out[PJ_TOTAL_BUFFER] + moved * design[PJ_DRAM] + out[PJ_TOTAL_VECTOR] + out[CYCLES] * pj_per_cycle(design)
     out[BOUND_CYCLES] = max(vector, dram)
     out[LEAST] = out[BOUND_CYCLES]
-    out[BOUND_PJ] = moved * design[PJ_DRAM] + out[BOUND_CYCLES] * _pj_per_cycle(design)
-
-
-@_entry
-def vector_step(design, vector, step, inputs, tensors, resident, out):
-    """Cost of a vector step, resident inputs and outputs free of DRAM traffic."""
-    word = design[ACTIVATION_BYTES]
-    bytes_in = vector[V_INPUT]
-    for j in range(int(step[STEP_INPUT_FIRST]), int(step[STEP_INPUT_FIRST] + step[STEP_INPUT_COUNT])):
-        if inputs[j] >= 0 and resident[inputs[j]]:
-            bytes_in -= tensors[inputs[j], TENSOR_ELEMENTS]
-    bytes_out = vector[V_OUTPUT]
-    if step[STEP_OUTPUT] >= 0 and resident[int(step[STEP_OUTPUT])]:
-        bytes_out = 0.0
-    constants = vector[V_WEIGHT] * design[WEIGHT_BYTES]
-    vector_cost(vector, design, max(0.0, bytes_in) * word + constants, bytes_out * word, out)
+    out[BOUND_PJ] = moved * design[PJ_DRAM] + out[BOUND_CYCLES] * pj_per_cycle(design)
 
 
 @_inner
-def resident_tensors(design, tensors, usage, resident):
-    """Mark the activations that stay on chip from producer to last consumer: first come, first served."""
-    for step in range(usage.shape[0]):
-        usage[step] = 0.0
-    for i in range(tensors.shape[0]):
-        resident[i] = False
-        first, last = int(tensors[i, TENSOR_FIRST]), int(tensors[i, TENSOR_LAST])
-        if design[STORE_BYTES] <= 0 or first < 0 or last <= first:
-            continue
-        size = tensors[i, TENSOR_ELEMENTS] * design[ACTIVATION_BYTES]
-        free = True
-        for step in range(first, last + 1):
-            free = free and usage[step] + size <= design[STORE_BYTES]
-        if free:
-            resident[i] = True
-            for step in range(first, last + 1):
-                usage[step] += size
+def _is_view(vector):
+    """Whether a vector layer moves nothing by itself, as a concatenation: its inputs are parts of its output."""
+    return vector[V_OPERATIONS] + vector[V_INPUT] + vector[V_OUTPUT] + vector[V_WEIGHT] == 0
+
+
+@_inner
+def _vector_kept(design, vector, size, kept_in, kept_out, out):
+    """Cost of a vector step that finds `kept_in` elements on chip; `kept_out`: its output, of `size` elements, stays.
+
+    Of a view whose output stays, the other parts come from DRAM; where it does not stay, the kept parts go to DRAM.
+    """
+    word = design[ACTIVATION_BYTES]
+    if _is_view(vector):
+        arrives = max(0.0, size - kept_in) if kept_out else 0.0
+        leaves = 0.0 if kept_out else kept_in
+        vector_cost(vector, design, arrives + leaves, arrives + leaves, arrives * word, leaves * word, out)
+        return
+    bytes_in = max(0.0, vector[V_INPUT] - kept_in) * word + vector[V_WEIGHT] * design[WEIGHT_BYTES]
+    bytes_out = 0.0 if kept_out else vector[V_OUTPUT] * word
+    vector_cost(vector, design, vector[V_INPUT], vector[V_OUTPUT], bytes_in, bytes_out, out)
+
+
+@_entry
+def vector_step(design, vector, step, inputs, tensors, kept, out):
+    """Cost of a vector step into `out` (N_RESULT,); inputs and outputs that stay on chip cause no DRAM traffic."""
+    kept_in = 0.0
+    for j in range(int(step[STEP_INPUT_FIRST]), int(step[STEP_INPUT_FIRST] + step[STEP_INPUT_COUNT])):
+        if kept[inputs[j]]:
+            kept_in += tensors[inputs[j], TENSOR_ELEMENTS]
+    output = int(step[STEP_OUTPUT])
+    kept_out = output >= 0 and kept[output]
+    size = tensors[output, TENSOR_ELEMENTS] if output >= 0 else 0.0
+    _vector_kept(design, vector, size, kept_in, kept_out, out)
 
 
 @_inner
@@ -3304,25 +3334,6 @@ def _weights_stay(design, weight_elements):
     alone = holder != design[BUFFER_I] and holder != design[BUFFER_O]
     fit = weight_elements * design[WEIGHT_BYTES] <= design[CAPACITY_0 + int(holder)]
     return design[RESIDENT_WEIGHTS] > 0 and alone and fit
-
-
-@_inner
-def _variant(step, inputs, resident, static_weights, weights_stay):
-    """Residency bits of one MAC step."""
-    variant = 0
-    if step[STEP_INPUT_COUNT] > 0 and inputs[int(step[STEP_INPUT_FIRST])] >= 0:
-        if resident[inputs[int(step[STEP_INPUT_FIRST])]]:
-            variant |= IN_RESIDENT
-    if step[STEP_OUTPUT] >= 0 and resident[int(step[STEP_OUTPUT])]:
-        variant |= OUT_RESIDENT
-    if step[STEP_FUSED] >= 0 and resident[int(step[STEP_FUSED])]:
-        variant |= FUSED_RESIDENT
-    if static_weights:
-        if weights_stay:
-            variant |= WEIGHTS_RESIDENT
-    elif step[STEP_SECOND] >= 0 and resident[int(step[STEP_SECOND])]:
-        variant |= WEIGHTS_RESIDENT
-    return variant
 
 
 @_entry
@@ -3352,43 +3363,306 @@ def fixed_mapping(layer, design, option, fixed, mapping):
 
 
 @_entry
-def evaluate_designs(designs, fixed, options, networks, effort, mode, slack, found, scratch, totals):
+def evaluate_designs(designs, fixed, options, networks, effort, mode, slack, cases, scratch, totals):
     """Cost of each network on each design: the sum over its steps into `totals` (n_designs, n_networks, N_RESULT).
 
+    No activation stays on chip between layers; where a design has a store for them, see `dse.costs.residency.keeper`.
     `fixed` (n_designs, N_FIXED): frozen mappings; without columns every layer gets its best mapping (`map_layer`, to
-    which `effort`, `mode` and `slack` belong).  `found` (`make_found`) holds the last design afterwards.
+    which `effort`, `mode` and `slack` belong).  `cases` (`make_cases`, one room) is written over.
     """
-    layers, steps, lists = networks.layers, networks.steps, networks.lists
+    layers, steps = networks.layers, networks.steps
     for row in range(designs.shape[0]):
         design = designs[row]
+        cases.found[0] = 0
+        for index in range(layers.shape[0]):
+            for variant in range(N_VARIANTS):
+                cases.slots[index, variant, 0] = -1
         for network in range(totals.shape[1]):
             for column in range(N_RESULT):
                 totals[row, network, column] = 0.0
-        for index in range(layers.shape[0]):
-            for variant in range(N_VARIANTS):
-                found.done[index, variant] = False
-        resident_tensors(design, networks.tensors, found.usage, found.resident)
         for i in range(steps.shape[0]):
             step = steps[i]
             index, network = int(step[STEP_INDEX]), int(step[STEP_NETWORK])
-            variant = 0
             result = scratch.out
             if step[STEP_IS_VECTOR]:
-                vector, tensors = networks.vectors[index], networks.tensors
-                vector_step(design, vector, step, networks.inputs, tensors, found.resident, result)
+                _vector_kept(design, networks.vectors[index], 0.0, 0.0, False, result)
             else:
-                stay = _weights_stay(design, networks.weight_elements[network])
-                variant = _variant(step, networks.inputs, found.resident, layers[index, STATIC_WEIGHTS] > 0, stay)
-                result, best_map = found.results[index, variant], found.maps[index, variant]
-                if not found.done[index, variant]:
-                    if fixed.shape[1] > 0:
-                        option = options[int(design[OPTION_FIRST])]
-                        fixed_mapping(layers[index], design, option, fixed[row], best_map)
-                        evaluate_mapping(layers[index], design, option, best_map, variant, result)
-                    else:
-                        map_layer(layers[index], design, options, lists[index], effort, mode, slack, variant, best_map, result,
-                                  scratch)
-                found.done[index, variant] = True
-            found.variants[i] = variant
+                stay = layers[index, STATIC_WEIGHTS] > 0 and _weights_stay(design, networks.weight_elements[network])
+                variant = WEIGHTS_RESIDENT if stay else 0
+                if cases.slots[index, variant, 0] < 0:
+                    _new_case(design, fixed[row], options, networks, effort, mode, slack, index, variant, cases, 0, scratch)
+                result = cases.results[cases.slots[index, variant, 0]]
             for column in range(N_RESULT):
                 totals[row, network, column] += step[STEP_REPEATS] * result[column]
+
+
+@_inner
+def _new_case(design, fixed, options, networks, effort, mode, slack, index, variant, cases, room, scratch):
+    """Map one layer and append what is found to the cases."""
+    slot = cases.found[0]
+    cases.found[0] = slot + 1
+    cases.slots[index, variant, room] = slot
+    layer, best_map, result = networks.layers[index], cases.maps[slot], cases.results[slot]
+    if cases.given[index, MAP_LANES] > 0:
+        for column in range(N_MAP):
+            best_map[column] = cases.given[index, column]
+        option = options[int(design[OPTION_FIRST] + best_map[MAP_OPTION])]
+        evaluate_mapping(layer, design, option, best_map, variant, result)
+    elif fixed.shape[0] > 0:
+        option = options[int(design[OPTION_FIRST])]
+        fixed_mapping(layer, design, option, fixed, best_map)
+        evaluate_mapping(layer, design, option, best_map, variant, result)
+    else:
+        map_layer(layer, design, options, networks.lists[index], effort, mode, slack, variant, best_map, result, scratch)
+
+
+# Residency: the same, where some activations stay on chip.
+
+
+@_entry
+def map_cases(design, fixed, options, networks, effort, mode, slack, todo, cases, own, scratch):
+    """Look at the cases `todo` (n, 3): number of the layer, residency variant, number of the room; those that are new.
+
+    The best mapping in the whole buffer serves every room that it fits.  `own` (N_DESIGN,) is written over.  Returns
+    how many cases were new.
+    """
+    holder = int(design[BUFFER_I])
+    for column in range(N_DESIGN):
+        own[column] = design[column]
+    new = 0
+    for i in range(todo.shape[0]):
+        index, variant, room = todo[i, 0], todo[i, 1], todo[i, 2]
+        if cases.slots[index, variant, room] >= 0:
+            continue
+        new += 1
+        own[STORE_BYTES] = 0.0
+        if cases.slots[index, variant, 0] < 0:
+            _new_case(own, fixed, options, networks, effort, mode, slack, index, variant, cases, 0, scratch)
+        if room == 0:
+            continue
+        slot = cases.slots[index, variant, 0]
+        own[STORE_BYTES] = design[CAPACITY_0 + holder] - cases.rooms[room]
+        option = options[int(design[OPTION_FIRST] + cases.maps[slot, MAP_OPTION])]
+        held = tile_bytes(Case(networks.layers[index], own, option, variant), cases.maps[slot])[1]
+        if buffer_overflow(own, held) <= 0:
+            cases.slots[index, variant, room] = slot
+        else:
+            _new_case(own, fixed, options, networks, effort, mode, slack, index, variant, cases, room, scratch)
+    return new
+
+
+TOO_MUCH = 1e18  # cost of a mapping that does not fit: above any that does
+
+
+@_inner
+def _aims(result, mode):
+    """What a case costs, the smaller the better: what the mapper minimises, then DRAM bytes (LATENCY) or cycles."""
+    over = TOO_MUCH * (1.0 + result[OVERFLOW]) if result[OVERFLOW] > 0 else 0.0
+    if mode == LATENCY:
+        return over + result[CYCLES], result[DRAM_BYTES]
+    if mode == ENERGY:
+        return over + result[ENERGY_PJ], result[CYCLES]
+    return over + result[ENERGY_PJ] * result[CYCLES], result[CYCLES]
+
+
+@_entry
+def expected_costs(design, networks, wanted, sure, mode, cases, first, second):
+    """Fill `first`, `second` (n_layers, N_VARIANTS, n_rooms) with `_aims` of the `wanted` (n_layers, N_VARIANTS) cases.
+
+    A case that was not looked at costs at least what peak arithmetic and compulsory traffic take, and what one costs
+    that keeps more or has more room (`_more_kept`); not `sure`: and what `_less_kept` expects.
+    """
+    peak = design[ROWS] * design[COLS] * design[LANES]
+    for index in range(networks.layers.shape[0]):
+        layer = networks.layers[index]
+        macs = 1.0
+        for d in range(8):
+            macs *= layer[d]
+        for variant in range(N_VARIANTS):
+            if not wanted[index, variant]:
+                continue
+            moved = _compulsory_bytes(Case(layer, design, design, variant))
+            cycles = max(macs / peak, moved / design[DRAM_BYTES_PER_CYCLE])
+            pj = _least_pj(layer, design, macs, moved, cycles)
+            fewest = moved
+            for other in range(N_VARIANTS):
+                known = cases.slots[index, other, 0]
+                if known < 0 or cases.results[known, OVERFLOW] > 0:
+                    continue
+                if other & variant == variant:
+                    bound_cycles, bound_pj = _more_kept(design, layer, cases.results[known], variant, other, sure)
+                    if not sure:
+                        beside = moved - _compulsory_bytes(Case(layer, design, design, other))
+                        fewest = max(fewest, cases.results[known, DRAM_BYTES] + beside)
+                elif not sure:
+                    bound_cycles, bound_pj = _less_kept(design, cases.results[known], variant & ~other)
+                else:
+                    continue
+                cycles, pj = max(cycles, bound_cycles), max(pj, bound_pj)
+            least = cycles if mode == LATENCY else (pj if mode == ENERGY else cycles * pj)
+            for room in range(cases.slots.shape[2]):
+                slot = cases.slots[index, variant, room]
+                if slot >= 0:
+                    first[index, variant, room], second[index, variant, room] = _aims(cases.results[slot], mode)
+                else:
+                    first[index, variant, room] = least
+                    second[index, variant, room] = fewest if mode == LATENCY else cycles
+
+
+@_inner
+def _more_kept(design, layer, result, variant, other, sure):
+    """Lower bounds of cycles and energy of a case from the `result` of one that keeps more, `other`.
+
+    The best mapping of the case costs no more where more is kept, but for what then moves over the port of the input
+    buffer: outputs and fused inputs, and operands that would bypass the buffers.  Not `sure`: where that port is no
+    bottleneck, this counts for nothing.
+    """
+    more, word = other & ~variant, design[ACTIVATION_BYTES]
+    bypass = int(design[BYPASS])
+    if not sure and result[PORT_0 + int(design[BUFFER_I])] < 0.75 * result[CYCLES]:
+        return result[CYCLES], result[ENERGY_PJ]
+    if (more & IN_RESIDENT and bypass & BYPASS_I) or (more & WEIGHTS_RESIDENT and bypass & BYPASS_W):
+        return 0.0, 0.0
+    written = _words(layer).o * word if more & OUT_RESIDENT else 0.0
+    read = layer[FUSED_INPUT] * word if more & FUSED_RESIDENT else 0.0
+    cycles = (written + read) / design[WIDTH_0 + int(design[BUFFER_I])]
+    pj = written * design[PJ_WRITE_I] + read * design[PJ_READ_I] + cycles * pj_per_cycle(design)
+    return (result[CYCLES] - cycles) * ROOM, (result[ENERGY_PJ] - pj) * ROOM
+
+
+@_inner
+def _less_kept(design, result, more):
+    """Cycles and energy to expect of a case that keeps `more` than one with this `result`, if it is mapped the same.
+
+    Its own best mapping may take less still.  What it does not keep of what that one keeps is taken to save nothing.
+    """
+    saved = result[DRAM_I] if more & IN_RESIDENT else 0.0
+    saved += result[DRAM_W] if more & WEIGHTS_RESIDENT else 0.0
+    saved += result[DRAM_FUSED] if more & FUSED_RESIDENT else 0.0
+    saved += result[DRAM_O_READ] + result[DRAM_O_WRITE] if more & OUT_RESIDENT else 0.0
+    cycles = saved / design[DRAM_BYTES_PER_CYCLE]
+    return result[CYCLES] - cycles, result[ENERGY_PJ] - saved * design[PJ_DRAM] - cycles * pj_per_cycle(design)
+
+
+@_entry
+def vector_lines(design, networks, begin, end, lines, out):
+    """Cost of the vector steps `begin` to `end` as straight lines over the elements of their inputs that stay.
+
+    `lines` (n_steps, 2, 10): where the output leaves and where it stays; elements from which on nothing changes; cycles
+    of the port, of the DRAM link, energy without what runs with time, DRAM bytes with nothing kept, and the slopes of these; cycles
+    of the vector unit.  `out`: scratch.
+    """
+    for i in range(begin, end):
+        step = networks.steps[i]
+        if step[STEP_IS_VECTOR] == 0:
+            continue
+        vector, output = networks.vectors[int(step[STEP_INDEX])], int(step[STEP_OUTPUT])
+        size = networks.tensors[output, TENSOR_ELEMENTS] if output >= 0 else 0.0
+        most = size if _is_view(vector) else vector[V_INPUT]
+        for stays in range(2):
+            line = lines[i, stays]
+            line[0], line[9] = most, vector[V_OPERATIONS] / design[VECTOR_LANES]
+            for end_of_line in range(2):
+                _vector_kept(design, vector, size, end_of_line * most, stays > 0, out)
+                at = 1 + 4 * end_of_line
+                line[at], line[at + 1] = out[PORT_0 + int(design[BUFFER_I])], out[DRAM_CYCLES]
+                line[at + 3] = out[DRAM_I] + out[DRAM_O_WRITE]
+                line[at + 2] = out[PJ_TOTAL_BUFFER] + line[at + 3] * design[PJ_DRAM] + out[PJ_TOTAL_VECTOR]
+            for column in range(1, 5):
+                line[4 + column] = (line[4 + column] - line[column]) / most if most > 0 else 0.0
+
+
+@_entry
+def step_costs(design, networks, begin, end, plan, cases, results, maps):
+    """Result and mapping of each step from `begin` to `end` into `results`, `maps` (n_steps, ...), one repeat each.
+
+    The bounds are those of `_bounds_of_any_plan`.
+    """
+    for i in range(begin, end):
+        step = networks.steps[i]
+        index, result = int(step[STEP_INDEX]), results[i]
+        if step[STEP_IS_VECTOR]:
+            vector_step(design, networks.vectors[index], step, networks.inputs, networks.tensors, plan.kept, result)
+        else:
+            slot = cases.slots[index, plan.variants[i], plan.rooms[i]]
+            for column in range(N_RESULT):
+                result[column] = cases.results[slot, column]
+            for column in range(N_MAP):
+                maps[i, column] = cases.maps[slot, column]
+        if design[STORE_BYTES] > 0:
+            _bounds_of_any_plan(design, networks, step, plan.variants[i], result)
+
+
+@_inner
+def _could_stay(design, tensors, tensor):
+    """Bytes of an activation that the store could keep, or infinite."""
+    if tensor < 0 or tensors[tensor, TENSOR_FIRST] < 0 or tensors[tensor, TENSOR_LAST] <= tensors[tensor, TENSOR_FIRST]:
+        return np.inf
+    size = tensors[tensor, TENSOR_ELEMENTS] * design[ACTIVATION_BYTES]
+    return size if size <= design[STORE_BYTES] else np.inf
+
+
+@_inner
+def _bounds_of_any_plan(design, networks, step, variant, result):
+    """Lower bounds of a step whatever else stays on chip, and in whatever order the steps run.
+
+    What a step reads and writes can stay only if it fits the store together.
+    """
+    tensors, index, output = networks.tensors, int(step[STEP_INDEX]), int(step[STEP_OUTPUT])
+    begin = int(step[STEP_INPUT_FIRST])
+    if step[STEP_IS_VECTOR]:
+        vector, word = networks.vectors[index], design[ACTIVATION_BYTES]
+        kept = _could_stay(design, tensors, output)
+        kept = min(kept, vector[V_OUTPUT] * word) if kept < np.inf else 0.0
+        arrives = 0.0
+        for j in range(begin, begin + int(step[STEP_INPUT_COUNT])):
+            size = _could_stay(design, tensors, networks.inputs[j])
+            arrives += size if size < np.inf else 0.0
+        kept = min(kept + min(arrives, vector[V_INPUT] * word), design[STORE_BYTES])
+        moved = ((vector[V_INPUT] + vector[V_OUTPUT]) * word - kept) * design[COMPRESSION]
+        moved += vector[V_WEIGHT] * design[WEIGHT_BYTES]
+        result[BOUND_CYCLES] = max(result[VECTOR_CYCLES], moved / design[DRAM_BYTES_PER_CYCLE])
+        result[BOUND_PJ] = moved * design[PJ_DRAM] + result[BOUND_CYCLES] * pj_per_cycle(design)
+        return
+    layer = networks.layers[index]
+    arrives = networks.inputs[begin] if step[STEP_INPUT_COUNT] > 0 else -1
+    fused, second = int(step[STEP_FUSED]), int(step[STEP_SECOND])
+    weights = variant & WEIGHTS_RESIDENT if layer[STATIC_WEIGHTS] else 0
+    least = np.inf
+    for other in range(N_VARIANTS):
+        if layer[STATIC_WEIGHTS] and other & WEIGHTS_RESIDENT:
+            continue
+        size = _could_stay(design, tensors, arrives) if other & IN_RESIDENT else 0.0
+        if other & OUT_RESIDENT:
+            size += _could_stay(design, tensors, output)
+        if other & FUSED_RESIDENT:
+            own = _could_stay(design, tensors, fused)
+            size += 0.0 if fused == arrives and other & IN_RESIDENT and own < np.inf else own
+        if other & WEIGHTS_RESIDENT:
+            own = _could_stay(design, tensors, second)
+            size += 0.0 if second == arrives and other & IN_RESIDENT and own < np.inf else own
+        if size <= design[STORE_BYTES]:
+            least = min(least, _compulsory_bytes(Case(layer, design, design, other | weights)))
+    ideal = result[MACS] / (design[ROWS] * design[COLS] * design[LANES])
+    result[BOUND_CYCLES] = max(ideal, least / design[DRAM_BYTES_PER_CYCLE])
+    result[BOUND_PJ] = _least_pj(layer, design, result[MACS], least, result[BOUND_CYCLES])
+
+
+@_entry
+def sum_steps(networks, begin, end, results, totals):
+    """Sum over the repeats of the steps `begin` to `end` into `totals` (N_RESULT,)."""
+    for column in range(N_RESULT):
+        totals[column] = 0.0
+    for i in range(begin, end):
+        for column in range(N_RESULT):
+            totals[column] += networks.steps[i, STEP_REPEATS] * results[i, column]
+
+
+@_entry
+def weights_bits(design, networks, begin, end, bits):
+    """Fill `bits` (n_steps,): WEIGHTS_RESIDENT for the MAC steps `begin` to `end` whose constant weights stay, else 0."""
+    for i in range(begin, end):
+        step = networks.steps[i]
+        static = step[STEP_IS_VECTOR] == 0 and networks.layers[int(step[STEP_INDEX]), STATIC_WEIGHTS] > 0
+        stay = static and _weights_stay(design, networks.weight_elements[int(step[STEP_NETWORK])])
+        bits[i] = WEIGHTS_RESIDENT if stay else 0

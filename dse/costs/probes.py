@@ -20,6 +20,7 @@ from dse.costs.batches import step_results
 from dse.costs.fixed_mapping import FIXED, FixedMappingEvaluator
 from dse.costs.kernel_rows import (
     EFFORTS,
+    NetworkTables,
     columns_of,
     design_rows,
     layer_row,
@@ -27,6 +28,7 @@ from dse.costs.kernel_rows import (
     network_tables,
 )  # fmt: skip
 from dse.costs.mapping import Mapping
+from dse.costs.residency.keeper import Keeper
 from dse.costs.results import metric_columns
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, INTERCONNECTS, PORT_MODELS, Accelerator
 from dse.hardware.area import area_mm2, leakage_w
@@ -164,11 +166,13 @@ def probe_network() -> Network:
         VectorLayer("softmax", "Softmax", 5120, 1024, 1024, inputs=("scores",), output="softmax"),
         MacLayer("step", "LSTM", K=160, C=80, repeats=5, inputs=("softmax",), output="step"),
         VectorLayer("look up", "Gather", 0, 8, 512, weight_elements=512, output="look up"),
+        VectorLayer("joined", "Concat", 0, 0, 0, inputs=("softmax", "look up"), output="joined"),
+        MacLayer("joint", K=8, C=16, OX=96, inputs=("joined",), output="joint"),
         MacLayer("classes", "Gemm", B=2, K=100, C=333, inputs=("step",), output="classes", zero_share=0.3),
         MacLayer("one", K=1, C=1, OX=3),
     )  # fmt: skip
     sizes = {"image": 3072, "query": 1024}
-    sizes |= {layer.output: layer.output_elements for layer in layers if layer.output}
+    sizes |= {layer.output: layer.output_elements for layer in layers if layer.output} | {"joined": 1536}
     return Network("probe", layers, tensor_elements=sizes)
 
 
@@ -226,7 +230,8 @@ def probe_values(
     -------
     Metrics by the names of `dse.runs.column_dictionary.METRICS`, each (n_designs,); ``leakage_w`` likewise; of every
     layer ``layer_cycles`` and ``layer_energy_pj``, (n_designs, n_layers); ``frozen_...`` of the first designs under
-    frozen mappings; ``ordered_...`` of layers under given loop orders; ``complete_...`` of small layers.  Some 5,000
+    frozen mappings; ``given_cycles`` of each step of the first under given ones; ``ordered_...`` of layers under given
+    loop orders; ``complete_...`` of small layers.  Some 5,000
     numbers, 0.1 s; read-only, since they are kept.
 
     Raises
@@ -256,6 +261,7 @@ def probe_values(
     ordered = np.array(_ordered(rows, options, technology))
     for name, column in (("cycles", k.CYCLES), ("energy_pj", k.ENERGY_PJ), ("overflow", k.OVERFLOW)):
         values[f"ordered_{name}"] = ordered[:, column]
+    values["given_cycles"] = _given(rows[0], options, tables)
     small, best = network_tables(_small_network()), []
     for i in complete:
         mode = mapper_mode(*MODES[i % len(MODES)])
@@ -263,6 +269,16 @@ def probe_values(
     for name, column in (("cycles", k.CYCLES), ("energy_pj", k.ENERGY_PJ)):
         values[f"complete_{name}"] = np.array(best).reshape(len(complete), len(small.steps), k.N_RESULT)[:, :, column]
     return read_only(values)
+
+
+def _given(row: np.ndarray, options: np.ndarray, tables: NetworkTables) -> np.ndarray:
+    """Cycles of each step on one design under given mappings, those of the least energy, (n_steps,)."""
+    best = Keeper(tables, options, k.ENERGY, 0.0, EFFORTS["default"]).cost(row, np.empty(0))
+    given = np.zeros((len(tables.layers), k.N_MAP))
+    is_mac = tables.steps[:, k.STEP_IS_VECTOR] == 0
+    given[tables.steps[is_mac, k.STEP_INDEX].astype(int)] = best.maps[is_mac]
+    keeper = Keeper(tables, options, k.LATENCY, 0.0, EFFORTS["default"])
+    return keeper.cost(row, np.empty(0), given=given).results[:, k.CYCLES].copy()
 
 
 def _ordered(rows: np.ndarray, options: np.ndarray, technology: Technology) -> list[np.ndarray]:

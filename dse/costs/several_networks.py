@@ -74,6 +74,7 @@ def joined_tables(networks: Sequence[Network]) -> NetworkTables:
         np.concatenate(tensors),
         np.concatenate([part.weight_elements for part in parts]),
         k.lists_of(np.array(layers).reshape(-1, k.N_LAYER)),
+        np.concatenate([part.order for part in parts]),
     )
 
 

@@ -45,16 +45,31 @@ def tile_bytes(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[s
     }
 
 
-def overflow(layer: MacLayer, design: Accelerator, mapping: Mapping, resident: frozenset[str] = frozenset()) -> float:
-    """Worst (bytes needed - capacity) / capacity over buffers and registers; 0 where everything fits."""
-    needs = bytes_needed(layer, design, mapping, resident).values()
+def overflow(
+    layer: MacLayer,
+    design: Accelerator,
+    mapping: Mapping,
+    resident: frozenset[str] = frozenset(),
+    held: float | None = None,
+) -> float:
+    """Worst (bytes needed - capacity) / capacity over buffers and registers; 0 where everything fits.
+
+    `held`: see `bytes_needed`.
+    """
+    needs = bytes_needed(layer, design, mapping, resident, held).values()
     return max(0.0, *((need - capacity) / capacity for need, capacity in needs))
 
 
 def bytes_needed(
-    layer: MacLayer, design: Accelerator, mapping: Mapping, resident: frozenset[str] = frozenset()
+    layer: MacLayer,
+    design: Accelerator,
+    mapping: Mapping,
+    resident: frozenset[str] = frozenset(),
+    held: float | None = None,
 ) -> dict[str, tuple[float, float]]:
     """Bytes needed and capacity of every buffer and of the registers of a PE, by a name to print.
+
+    `held`: bytes of the buffer of ``I`` that activations which stay on chip take from the tiles; None = the store.
 
     A double-buffered operand needs two tiles, unless its tile is the whole operand or it is refilled behind the work
     (`Accelerator.buffets`).  Operands that bypass the buffers need none; nor do resident inputs (they live in the
@@ -71,7 +86,7 @@ def bytes_needed(
     for operands in buffer_groups(design.buffers):
         capacity = buffer_capacity_bytes(design, operands)
         if "I" in operands:
-            capacity -= design.resident_activation_fraction * capacity
+            capacity -= design.resident_activation_fraction * capacity if held is None else held
         result[f"buffer of {' '.join(operands)}"] = sum(need[x] for x in operands), capacity
     for x, needed in register_bytes(layer, design, mapping).items():
         result[f"{OPERAND_NAMES[x]} registers of a PE"] = needed, getattr(design, f"{OPERAND_NAMES[x]}_register_bytes")

@@ -146,7 +146,8 @@ class Accelerator:
     resident_activation_fraction: float = _parameter(
         0.0,
         "1",
-        "share of the input buffer that keeps whole activations between layers, without a visit to DRAM",
+        "share of the input buffer that may keep whole activations between layers, without a visit to DRAM; tiles have "
+        "what they leave",
         "share",
         (0.0, 0.25, 0.5, 0.75),
     )

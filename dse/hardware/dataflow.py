@@ -282,8 +282,8 @@ DEFAULT_DATAFLOWS = (
 )
 """Names of the dataflows of the default space, in its order; `relate` and `explain` try the same.
 
-They stand here one by one, so that a new entry of `DATAFLOWS` changes no space.  Left out are "flexible", whose wires
-have a price in area (`dse.hardware.logic`) but none in energy, "row_stationary_sets", which is for Eyeriss's published
+They stand here one by one, so that a new entry of `DATAFLOWS` changes no space.  Left out are "flexible", of whose
+multiplexers no chip checks the price (`dse.hardware.logic`), "row_stationary_sets", which is for Eyeriss's published
 mappings, and those of single chips."""
 
 

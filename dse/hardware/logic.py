@@ -87,7 +87,8 @@ def logic(columns: Columns, technology: Technology) -> dict[str, Logic]:
     dict of the `UNITS`:
 
     ``pipeline``      `pipeline_registers_factor` times both operands of each multiplier of an array with buses.
-    ``passing``       of a systolic array: a flip-flop for each bit that passes through a PE, which is its pipeline.
+    ``passing``       of a systolic array: a flip-flop for each bit that passes through a PE and that none of its
+                      registers holds, see `passing_bits`.  They are its pipeline.
     ``routes``        in each PE, a multiplexer bit for each bit of an operand and each further way in which a dataflow
                       brings it: along rows, columns, both or neither, forwarded or not, held or streamed.
     ``tags``          of an array with buses whose axes hold several loops: in each PE, the row and the column of which
@@ -102,8 +103,9 @@ def logic(columns: Columns, technology: Technology) -> dict[str, Logic]:
     ``vector``        of each lane of the vector unit: two registers of accumulator width.
     ``engines``       `Accelerator.engine_flip_flop_bits`; their gates are `Technology.engine_logic_share` of these.
 
-    No count falls when a size grows, but multiplexers of the im2col unit with wider activations: each multiplier picks
-    among fewer words, and holds a wider one.
+    No count falls when a size grows, but two: multiplexers of the im2col unit with wider activations, since each
+    multiplier picks among fewer words and holds a wider one; and passing flip-flops with larger registers, which take
+    their place.
     """
     number = column_reader(columns)
     pes, zero = number("rows") * number("cols"), np.zeros_like(number("rows"))
@@ -115,7 +117,7 @@ def logic(columns: Columns, technology: Technology) -> dict[str, Logic]:
     need = needs(columns)
 
     pipeline = np.where(systolic, 0.0, technology.pipeline_registers_factor * (bits["W"] + bits["I"]) * pes * macs)
-    passing = np.where(systolic, pes * (bits["I"] * macs + bits["O"]), 0.0)
+    passing, _ = passing_bits(columns, technology)
     routed = (need["W"] * bits["W"] + need["I"] * bits["I"]) * macs + need["O"] * bits["O"]
     tag = np.ceil(np.log2(number("rows"))) + np.ceil(np.log2(number("cols")))
     tags = np.where(systolic, 0.0, need["tagged"] * len(OPERANDS) * tag * pes)
@@ -146,6 +148,21 @@ def logic(columns: Columns, technology: Technology) -> dict[str, Logic]:
         "vector": Logic(2 * bits["O"] * number("vector_lanes"), zero, zero),
         "engines": Logic(number("engine_flip_flop_bits"), zero, zero),
     }
+
+
+def passing_bits(columns: Columns, technology: Technology) -> tuple[np.ndarray, np.ndarray]:
+    """Flip-flops that words pass on their way from PE to PE [bit], each (n,): beside the registers, and those of them.
+
+    In each cycle a PE of a systolic array hands on a word of the inputs for each multiplier, and a sum.  The registers
+    of these operands are what they pass (Jouppi et al., ISCA 2017; Ross et al., US 2016/0342891, Fig. 4, recalled: a
+    cell has a weight, an activation and a sum register), as far as they are flip-flops and large enough.
+    """
+    number = column_reader(columns)
+    needed = {"I": number("activation_bits") * number("macs_per_pe"), "O": number("accumulator_bits")}
+    files = {x: technology.flip_flop_bits(number(f"{OPERAND_NAMES[x]}_register_bytes")) for x in needed}
+    held = np.minimum(needed["I"], files["I"]) + np.minimum(needed["O"], files["O"])
+    pes = np.where(text_column(columns, "interconnect") == "systolic", number("rows") * number("cols"), 0.0)
+    return pes * (needed["I"] + needed["O"] - held), pes * held
 
 
 def address_bits(columns: Columns, operand: str) -> np.ndarray:

@@ -14,7 +14,16 @@ import numpy as np
 
 from dse.hardware.accelerator import OPERAND_NAMES
 from dse.hardware.area import shared_buffers, stationary_registers, sum_blocks
-from dse.hardware.logic import LOOP_COUNTER_BITS, Columns, address_bits, column_reader, logic, needs, text_column
+from dse.hardware.logic import (
+    LOOP_COUNTER_BITS,
+    Columns,
+    address_bits,
+    column_reader,
+    logic,
+    needs,
+    passing_bits,
+    text_column,
+)
 from dse.hardware.technology import Technology
 
 HOLDING_UNITS = ("tags", "addresses")
@@ -30,8 +39,9 @@ def flip_flop_bits(columns: Columns, technology: Technology) -> tuple[np.ndarray
 
     Returns
     -------
-    working : (n,) those of the units of `dse.hardware.logic` but `HOLDING_UNITS` and engines.
-    holding : (n,) those of `HOLDING_UNITS`, and registers of the PEs that are built of flip-flops
+    working : (n,) those of the units of `dse.hardware.logic` but `HOLDING_UNITS` and engines, and registers of a
+        systolic array that words pass (`passing_bits`).
+    holding : (n,) those of `HOLDING_UNITS`, and other registers of the PEs that are built of flip-flops
         (`Technology.flip_flop_bits`), those of the stationary operand twice where a systolic array loads the next tile
         behind the work.
     standing : (n,) those of engines, which do nothing while the array works.
@@ -43,13 +53,14 @@ def flip_flop_bits(columns: Columns, technology: Technology) -> tuple[np.ndarray
     twice = (text_column(columns, "interconnect") == "systolic") & (number("overlap_skew") > 0)
     second = np.where(twice, stationary_registers(columns, files), 0.0)
     standing, settled = units.pop("engines"), sum(units.pop(name) for name in HOLDING_UNITS)
-    holding = settled + pes * (files["W"] + files["I"] + files["O"] + second)
-    working = sum(units.values(), np.zeros_like(pes))  # in this order for one design as for many: equal bits
+    _, passed = passing_bits(columns, technology)
+    holding = settled + pes * (files["W"] + files["I"] + files["O"] + second) - passed
+    working = sum(units.values(), np.zeros_like(pes)) + passed  # in this order for one design as for many: equal bits
     return working, holding, standing
 
 
 def clock_pj_per_cycle(
-    columns: Columns, technology: Technology, blocks_mm2: Mapping[str, np.ndarray]
+    flip_flops: tuple[np.ndarray, np.ndarray, np.ndarray], technology: Technology, blocks_mm2: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Energy of the clock in a cycle [pJ], each (n,): what no gating stops, and what stops where nothing works.
 
@@ -60,11 +71,11 @@ def clock_pj_per_cycle(
 
     Parameters
     ----------
+    flip_flops : from `flip_flop_bits`, each (n,) [bit].
     blocks_mm2 : area of each of `AREA_BLOCKS`, each (n,) [mm2]; engines have a tree of their own, and that of the rest
         spans all but the DRAM interface.
     """
-    t = technology
-    working, holding, standing = flip_flop_bits(columns, t)
+    t, (working, holding, standing) = technology, flip_flops
     leaf_pj = t.flip_flop_clock_pj_per_bit * t.supply_factor
     spanned_mm2 = sum_blocks({**blocks_mm2, **dict.fromkeys(("dram_interface", "engines"), np.zeros_like(working))})
     array = _tree_pj(working + holding, spanned_mm2, t) + (working + t.clock_held_share * holding) * leaf_pj

@@ -137,12 +137,12 @@ class Technology:
     """
 
     name: str = field(default="45 nm", metadata={"source": "label"})
-    node_nm: float = _constant(45, "node of the published tables this is built on")
+    node_nm: float = _constant(45, "node; the published tables that this is built on are of 45 nm")
     vdd_v: float = _constant(
         1.0,
-        "nominal for high-performance 45 nm transistors (PTM).  Another supply scales every energy on chip by its "
-        "square: Eyeriss v1 at 0.82 and 1.0 V, 122.8 and 83.1 GMACS/W, 0.677, squares 0.672 (JSSC 2017, Sec. VI).  The "
-        "clock does not follow",
+        "nominal of the node for high-performance transistors (PTM, between nodes a line).  Another supply scales "
+        "every energy on chip by its square: Eyeriss v1 at 0.82 and 1.0 V, 122.8 and 83.1 GMACS/W, 0.677, squares "
+        "0.672 (JSSC 2017, Sec. VI).  The clock does not follow",
     )
     nominal_vdd_v: float = _constant(
         1.0, "supply that the energies of cells and memories below, and leakage, stand for"
@@ -324,7 +324,8 @@ class Technology:
     )
     clock_held_share: float = _constant(
         0.5,
-        "assumed: share of the flip-flops holding words that the clock reaches in each cycle.  Range: 0 to 1",
+        "assumed, with powers of chips in view: share of the flip-flops holding words that the clock reaches in each "
+        "cycle.  Range: 0 to 1",
         published=(0, 1),
     )
     clock_gating_share: float = _constant(

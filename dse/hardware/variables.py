@@ -113,8 +113,11 @@ def check_corners(variables: tuple[Variable, ...], base: Accelerator) -> None:
     most banks), and the array must have the sub-axes of a dataflow (fewest rows and columns).
     """
     levels = {v.name: v.levels for v in variables}
-    if "dram_gbps" in levels and any(levels.get("dram_type", (base.dram_type,))):
+    typed = any(levels.get("dram_type", (base.dram_type,)))
+    if "dram_gbps" in levels and typed:
         raise ValueError("variable 'dram_gbps': the dram_type of a design sets it; leave it out and vary dram_channels")
+    if "dram_channels" in levels and not typed:
+        raise ValueError("variable 'dram_channels': it does nothing without a dram_type; name one, or vary dram_gbps")
     check_dataflows(levels.get("dataflow", (base.dataflow,)), levels, base)
     arrangements = levels.get("buffers", (base.buffers,))
     for arrangement, widest in itertools.product(arrangements, (True, False)):

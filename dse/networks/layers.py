@@ -11,8 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import cached_property
 from typing import TypedDict, Unpack
 
+from dse.networks.ordering import Graph, least_alive_order, topological_order
 from dse.networks.toml_file import check_known, toml_key, toml_value
 
 LOOPS = ("B", "G", "K", "C", "OY", "OX", "FY", "FX")
@@ -264,6 +266,15 @@ class Network:
             seen.add(layer.name)
         if not self.macs:
             raise ValueError(f"network {self.name!r} has no MAC layer (Conv, Gemm, MatMul ...): nothing to accelerate")
+        _check_order(self)
+
+    @cached_property
+    def run_order(self) -> tuple[int, ...]:
+        """Numbers of the layers in the order in which they run, which does not depend on the order of `layers`.
+
+        It keeps the fewest elements alive; see `dse.networks.ordering.least_alive_order`.
+        """
+        return tuple(least_alive_order(layer_graph(self.layers, self.tensor_elements)))
 
     @classmethod
     def from_layers(cls, layers: Iterable[Layer], name: str = "layers") -> Network:
@@ -323,6 +334,70 @@ class Network:
         for layer in self.layers:
             lines += ["", "[[layer]]", *(f"{key} = {toml_value(value)}" for key, value in _told(layer).items())]
         return "\n".join([*lines, ""])
+
+
+def reads_of(layer: Layer) -> tuple[tuple[str, str], ...]:
+    """Pairs of the role and the name of each activation that a layer reads, each name once for a role."""
+    if isinstance(layer, VectorLayer):
+        return tuple(("vector", name) for name in dict.fromkeys(layer.inputs) if name)
+    found = [(f"operand {i}", name) for i, name in enumerate(layer.inputs) if name]
+    return (*found, *([("fused", layer.fused_input)] if layer.fused_input else ()))
+
+
+def layer_graph(layers: Iterable[Layer], tensor_elements: dict[str, int]) -> Graph:
+    """Who reads what of whom, as `dse.networks.ordering` takes it."""
+    layers = tuple(layers)
+    written = {layer.output: i for i, layer in enumerate(layers) if layer.output}
+    reads = [reads_of(layer) for layer in layers]
+    read = {name for found in reads for _, name in found}
+    outside: dict[str, int] = {}
+
+    def source(name: str) -> int:
+        return written[name] if name in written else outside.setdefault(name, len(layers) + len(outside))
+
+    sizes = [tensor_elements.get(layer.output, layer.output_elements) if layer.output else 0 for layer in layers]
+    labels = []
+    for layer, size in zip(layers, sizes, strict=True):
+        told: tuple = (
+            (layer.operations, layer.input_elements, layer.output_elements, layer.weight_elements)
+            if isinstance(layer, VectorLayer)
+            else layer.shape_key
+        )
+        labels.append(repr((type(layer).__name__, *told, layer.repeats, size)))
+    return Graph(
+        tuple(labels),
+        tuple(tuple((role, source(name)) for role, name in found) for found in reads),
+        tuple(size if layer.output in read else 0 for layer, size in zip(layers, sizes, strict=True)),
+    )
+
+
+def _check_order(network: Network) -> None:
+    """Raise a ValueError where a tensor has two writers, is read before it is written, or depends on itself."""
+    layers, owner = network.layers, f"network {network.name!r}"
+    written: dict[str, int] = {}
+    for i, layer in enumerate(layers):
+        if layer.output and layer.output in written:
+            raise ValueError(
+                f"{owner}: layers {layers[written[layer.output]].name!r} and {layer.name!r} both write "
+                f"{layer.output!r}; give each tensor one name"
+            )
+        written[layer.output] = i
+    early = [(i, name) for i, layer in enumerate(layers) for _, name in reads_of(layer) if written.get(name, -1) >= i]
+    if not early:
+        return
+    graph = layer_graph(layers, network.tensor_elements)
+    sound = set(topological_order(graph))
+    if len(sound) < len(layers):
+        chain = [min(set(range(len(layers))) - sound)]
+        while chain[-1] not in chain[:-1]:
+            chain.append(next(s for _, s in graph.reads[chain[-1]] if s < len(layers) and s not in sound))
+        loop = " <- ".join(repr(layers[i].name) for i in chain[chain.index(chain[-1]) :])
+        raise ValueError(f"{owner}: the layers {loop} read each other in a cycle; no order of them can run: break it")
+    i, name = early[0]
+    raise ValueError(
+        f"{owner}: layer {layers[i].name!r} reads {name!r} before layer {layers[written[name]].name!r} writes it; "
+        "list every layer after those whose outputs it reads"
+    )
 
 
 def _told(layer: Layer) -> dict[str, object]:

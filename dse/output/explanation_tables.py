@@ -12,6 +12,7 @@ from rich.text import Text
 from dse.analysis.explanation import Explanation
 from dse.analysis.operation_kinds import ASPECTS
 from dse.networks.layers import MacLayer
+from dse.output.on_chip_tables import on_chip_report
 from dse.output.tables import assumed, energy_table, evaluation_summary, waterfall_table
 from dse.output.units import number, percent, quantity
 from dse.runs.tables import Table as DataFrame
@@ -57,6 +58,9 @@ def explanation_report(explanation: Explanation, layer: str | None = None) -> Re
     parts.append(Text(f"{count} of {len(ranked)} layers hold {percent(held)} of the time", style="bold"))
     for key in shown:
         parts += _layer_lines(explanation, seen[key][0], False, len(seen[key]))
+    stays = on_chip_report(base)
+    if stays is not None:
+        parts += ["", stays]
     parts += ["", Text("What would help the network", style="bold")]
     parts += [Text(f"  {a.sentence}") for a in explanation.advice if not a.layer]
     return Group(*parts, "", sensitivity_table(explanation))

@@ -25,6 +25,7 @@ from dse.hardware.space import DesignSpace
 from dse.hardware.technology import Technology
 from dse.networks import Entry
 from dse.networks.layers import Network
+from dse.output.on_chip_tables import on_chip_report
 from dse.output.units import duration, number, percent, quantity, scaled, unit_of, words
 from dse.runs.column_dictionary import COLUMNS, PARAMETERS
 from dse.runs.identity import technology_of
@@ -399,6 +400,9 @@ def evaluation_report(evaluation: Evaluation, width: int = 132) -> RenderableTyp
         first = [f"{name}: {what}." for name, what in list(e.misfits.items())[:3]]
         over = " ".join([over, *first])
         parts = [Text(f"{over} The numbers below are not those of a working design.", style="bold red"), "", *parts]
+    stays = on_chip_report(e, width)
+    if stays is not None:
+        parts += ["", stays]
     return Group(*parts, "", layer_table(e, width))
 
 

@@ -21,7 +21,7 @@ from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.area import AREA_BLOCKS, core_area_mm2, leakage_of_blocks_w, sum_blocks
 from dse.hardware.dram import dram_background_w
-from dse.hardware.power import clock_pj_per_cycle
+from dse.hardware.power import clock_pj_per_cycle, flip_flop_bits
 from dse.hardware.technology import Technology, technology_or_default
 from dse.simultaneous.bounds import ROUNDED, Demand, least_load, makespan_bound_s, unmet_by_demand
 from dse.simultaneous.division import Division
@@ -199,7 +199,7 @@ class MixEvaluator:
         distinct = list(dict.fromkeys(plain))
         self._tables = [network_tables(network) for network in distinct]
         self._of_stream = [distinct.index(network) for network in plain]
-        self._layer_names = [tuple(layer.name for layer in network.layers) for network in self.networks]
+        self._layer_names = [tuple(network.layers[i].name for i in network.run_order) for network in self.networks]
         self._known: dict[Accelerator, dict[int, LayerCosts]] = {}  # costs of the designs of the last call
 
     def with_effort(self, effort: str) -> MixEvaluator:
@@ -314,7 +314,7 @@ class MixEvaluator:
     def _layer_costs(self, row: np.ndarray, options: np.ndarray, which: int, clock_ghz: float) -> LayerCosts:
         tables = self._tables[which]
         steps, _ = step_results(row, options, tables, self._mode, self._slack, self._effort)
-        steps = steps * tables.steps[:, k.STEP_REPEATS, None]
+        steps = steps[tables.order] * tables.steps[:, k.STEP_REPEATS, None]
         levels = {name: column for name, column in ENERGY_PARTS.items() if name not in WITH_TIME}
         dynamic = {name: float(steps[:, column].sum()) * 1e-12 for name, column in levels.items()}
         dynamic["dram"] -= float(steps[:, k.CYCLES].sum() * row[0, k.PJ_DRAM_CYCLE]) * 1e-12
@@ -476,8 +476,13 @@ class _Chip:
 
     @functools.cached_property
     def _clock_pj(self) -> tuple[float, float]:
-        """Energy of the clock in every cycle, and in one in which every multiplier works on top [pJ/cycle]."""
-        always, work = clock_pj_per_cycle(columns_of([self.design]), self.technology, self._columns)
+        """Energy of the clock in every cycle, and in one in which every multiplier works on top [pJ/cycle].
+
+        One tree over the flip-flops of all sub-arrays, and over the engines, which the chip has once.
+        """
+        working, holding, standing = flip_flop_bits(columns_of(list(self.parts)), self.technology)
+        flip_flops = (working.sum(keepdims=True), holding.sum(keepdims=True), standing[:1])
+        always, work = clock_pj_per_cycle(flip_flops, self.technology, self._columns)
         return float(always[0]), float(work[0])
 
     @functools.cached_property
