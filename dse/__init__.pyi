@@ -12,6 +12,7 @@ from . import search as search
 from . import simultaneous as simultaneous
 from . import tuning as tuning
 from . import validation as validation
+from .analysis.comparison import compare as compare
 from .analysis.explanation import explain as explain
 from .analysis.operation_kinds import relate as relate
 from .analysis.price_of_generality import price_of_generality as price_of_generality

@@ -656,3 +656,74 @@ def test_degenerate_runs_are_shown(dse_command, budget, objectives):
     for command in (explore, (*explore, "--no-random-twin", "--overwrite"), ("front", out), ("resume", out)):
         code, _, err = dse_command(*command)
         assert code == 0, err
+
+
+def test_dse_alone_is_its_help(dse_command):
+    code, out, _ = dse_command()
+    assert code == 0 and "Commands:" in out and "..." not in out.split("Commands:")[1]
+    assert dse_command("evaluate", "-h")[1] == dse_command("evaluate", "--help")[1]
+
+
+def test_compare_is_a_row_a_network_and_design(dse_command, files):
+    line = ("compare", "small.onnx", "wide.onnx", "--design", "eyeriss_v1", "--design", "tpu_v1")
+    code, out, _ = dse_command(*line, "--deadline", "10us", "--limit", "power_w=1")
+    assert code == 0 and "preset tpu_v1; 28 nm, the chip's own node" in out and "wide on tpu_v1: bound by" in out
+    table = pd.DataFrame(json.loads(dse_command(*line, "--deadline", "10us", "--limit", "power_w=1", "--json")[1]))
+    assert table[["network", "design"]].to_numpy().tolist() == [
+        ["small", "eyeriss_v1"], ["small", "tpu_v1"], ["wide", "eyeriss_v1"], ["wide", "tpu_v1"],
+    ]  # fmt: skip
+    assert (table["meets_deadline"] == (table["latency_s"] <= 10e-6)).all() and table["meets_deadline"].nunique() == 2
+    assert table["within_limits"].tolist() == [True, False, True, False]
+    one = dse.evaluate(dse.preset("tpu_v1"), dse.load_network(files / "wide.onnx"),
+                       technology=dse.preset_technology("tpu_v1"))  # fmt: skip
+    row = table.iloc[3]
+    assert row["latency_s"] == one.latency_s and row["tops"] == pytest.approx(2e-12 * one.network.macs / one.latency_s)
+    assert row["tops_per_w"] == pytest.approx(2e-12 * one.network.macs / one.energy_j)
+    plain = dse_command(*line, "--no-advice", "--csv", "-")[1].splitlines()
+    assert len(plain) == 5 and plain[0].startswith("network,design,fits,latency_s") and "first_advice" not in plain[0]
+
+
+def test_compare_names_the_store_of_a_network_that_does_not_fit(dse_command, files):
+    (files / "tight.toml").write_text("[design]\noutput_register_bytes = 1\n")
+    code, out, _ = dse_command("compare", "small.onnx", "--design", "tight.toml")
+    assert code == 0 and "does not fit: layer" in out and "bytes over" in out
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (("--deadline", "10 apples"), "'10 apples' is no number of s"),
+        (("--limit", "power=2"), "limit on 'power' is unknown; did you mean 'power_w'"),
+        (("--limit", "power_w"), "expected METRIC=VALUE"),
+        (("--limit", "power_w=2s"), "'2s' is no number of W"),
+    ],
+)
+def test_compare_refuses_in_one_line(dse_command, line, message):
+    code, out, error = dse_command("compare", "small.onnx", "--design", "tpu_v1", *line)
+    assert code and not out and message in error and error.count("\n") == 1
+
+
+SHOWN = {
+    "evaluate": ("small.onnx",), "explain": ("small.onnx",), "networks": (), "presets": (), "space": (),
+    "front": ("finished",), "schedule": ("pair.toml",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", SHOWN)
+def test_json_is_one_value_and_nothing_else(dse_command, files, finished, command):
+    found = json.loads(dse_command(command, *SHOWN[command], "--json")[1])
+    assert len(found) > 0 and "NaN" not in json.dumps(found)
+
+
+def test_csv_of_layers_can_be_piped(dse_command, files):
+    code, out, _ = dse_command("evaluate", "small.onnx", "--csv", "-")
+    assert code == 0 and out.startswith("layer,operator") and not (files / "-").exists()
+
+
+def test_presets_are_listed_and_shown_with_sources(dse_command):
+    out = dse_command("presets")[1]
+    assert all(name in out for name in dse.PRESETS) and "..." not in out
+    one = dse_command("presets", "tpu_v1")[1]
+    assert "TPU v1, 28 nm" in one and all(
+        source.split(",")[0] in one for source in dse.preset_sources("tpu_v1").values()
+    )

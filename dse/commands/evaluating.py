@@ -1,17 +1,20 @@
-"""Commands that evaluate: one design on a network; the model against published references."""
+"""Commands that evaluate: a design on a network, designs beside each other, the model against references."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dse.commands.options import (
+    NETWORK,
     Batch,
     Design,
     DesignNode,
     Dims,
+    Json,
     Keep,
     MappingSlack,
     NetworkArgument,
@@ -20,7 +23,7 @@ from dse.commands.options import (
     slack_of,
     technology_named,
 )
-from dse.commands.terminal import console, say
+from dse.commands.terminal import console, say, say_json
 
 
 def evaluate(
@@ -40,10 +43,14 @@ def evaluate(
         typer.Option("--mapping", metavar="EFFORT", help="Search of mappings: default, or complete (slower)."),
     ] = None,
     keep: Keep = None,
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the per-layer table.")] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write the table of layers; - prints it and nothing else."),
+    ] = None,
+    json: Json = False,
     mappings: Annotated[bool, typer.Option("--mappings", help="Print each layer's mapping as a loop nest.")] = False,
 ) -> None:
-    """Run NETWORK on one design: latency, its bound and why, energy, area, every layer.
+    """Run NETWORK on one design: latency and why, energy, area.
 
     \b
     Examples:
@@ -58,7 +65,7 @@ def evaluate(
     from dse.commands.design_by_text import choose
     from dse.costs.kernel_rows import slack_named
     from dse.networks.layers import MacLayer
-    from dse.output.tables import design_table, distance_to_bound, evaluation_report, network_line
+    from dse.output.tables import design_table, distance_to_bound, evaluation_record, evaluation_report, network_line
     from dse.runs.files import write_whole
 
     chosen = choose(design, settings or ()).at(technology_named(node))
@@ -73,6 +80,12 @@ def evaluate(
         options["slack"] = slack_named(slack)
     graph = dse.load_network(network, batch, sizes(dim))
     done = dse.evaluate(chosen.design, graph, **options)
+    if csv == Path("-"):
+        sys.stdout.write(done.layers.to_csv(index=False, lineterminator="\n"))
+        return
+    if json:
+        say_json(evaluation_record(done))
+        return
     if csv is not None:
         write_whole(csv, done.layers.to_csv(index=False, lineterminator="\n").encode())
     screen = console()
@@ -90,20 +103,90 @@ def evaluate(
         say(f"\nwrote {csv}")
 
 
+def compare(
+    networks: Annotated[list[str], typer.Argument(metavar="NETWORK...", help=NETWORK.help)],
+    designs: Annotated[
+        list[str], typer.Option("--design", metavar="PRESET|FILE.toml|DIR:INDEX|DIR:knee", help="One or more, each.")
+    ],
+    settings: Settings = None,
+    batch: Batch = 1,
+    dim: Dims = None,
+    node: DesignNode = None,
+    deadline: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Latency to keep, such as 10ms; adds a column.")
+    ] = None,
+    limits: Annotated[
+        list[str] | None, typer.Option("--limit", metavar="METRIC=VALUE", help="Cap, such as power_w=2; adds a column.")
+    ] = None,
+    advice: Annotated[bool, typer.Option(help="The change that helps each network most (slower).")] = True,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the table; - prints it.")] = None,
+    json: Json = False,
+) -> None:
+    """Run networks on several designs: a row a network and design.
+
+    A preset is costed at its own node unless told otherwise.
+
+    \b
+    Examples:
+      dse compare resnet50 bert_base --design tpu_v1 --design nvdla_2048
+      dse compare resnet50 --design results/resnet50:knee --design eyeriss_v1 --node 45 --deadline 10ms
+    """
+    import dse
+    from dse.commands.design_by_text import choose
+    from dse.output.tables import comparison_report
+    from dse.output.units import unit_of, value_in
+    from dse.runs.files import write_whole
+
+    caps = {}
+    for text in limits or ():
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals:
+            raise ValueError(f"--limit {text!r}: expected METRIC=VALUE, such as power_w=2")
+        caps[name] = value_in(unit_of(name), value)
+    chosen = {text: choose(text, settings or ()).at(technology_named(node)) for text in designs}
+    graphs = [dse.load_network(name, batch, sizes(dim)) for name in networks]
+    table = dse.compare(
+        graphs,
+        {text: each.design for text, each in chosen.items()},
+        technologies={text: each.options()["technology"] for text, each in chosen.items()},
+        batch=batch or 1,
+        deadline_s=None if deadline is None else value_in("s", deadline),
+        limits=caps,
+        advice=advice,
+    )
+    if csv == Path("-"):
+        sys.stdout.write(table.to_csv(index=False, lineterminator="\n"))
+        return
+    if json:
+        say_json(table)
+        return
+    screen = console()
+    for each in chosen.values():
+        say(f"design: {each.origin}; {each.node()}")
+    screen.print("", comparison_report(table, screen.width), sep="\n")
+    if csv is not None:
+        write_whole(csv, table.to_csv(index=False, lineterminator="\n").encode())
+        say(f"\nwrote {csv}")
+
+
 def validate(
     references: Annotated[list[str] | None, typer.Argument(metavar="[REFERENCE]...", help="Default: all.")] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory to write.")] = Path("results/validation"),
+    json: Json = False,
 ) -> None:
-    """Compare the model with published silicon, RTL, vendors' models and simulators.
+    """Hold the model against published chips and simulators.
 
-    Prints errors and rank correlations beside those of a roofline, and the range of powers over the published ranges of
-    the constants; writes every comparison as CSV, and figures.
+    Also RTL and vendors' models. Prints errors and rank correlations beside those of a roofline, and the range of
+    powers over the published ranges of the constants; writes every comparison as CSV, and figures.
     """
     from dse.output.tables import range_table, ratio_table, validation_table
     from dse.validation import areas
     from dse.validation.collect import validate as compared
 
     score, rows = compared(out, references or ())
+    if json:
+        say_json(score)
+        return
     console().print(validation_table(score))
     ratios = rows[rows["quantity"] == areas.RATIO]
     if len(ratios):

@@ -13,6 +13,7 @@ from dse.commands.options import (
     Design,
     DesignNode,
     Dims,
+    Json,
     Keep,
     LayerName,
     NetworkArgument,
@@ -21,7 +22,7 @@ from dse.commands.options import (
     chosen_design,
     sizes,
 )
-from dse.commands.terminal import console, say
+from dse.commands.terminal import console, say, say_json
 
 
 def explain(
@@ -34,8 +35,11 @@ def explain(
     dim: Dims = None,
     node: DesignNode = None,
     out: OutDirectory = None,
+    json: Json = False,
 ) -> None:
-    """Say why NETWORK takes its time on one design, and what to change: each promise is evaluated, not guessed.
+    """Say why NETWORK is slow on one design, and what would help.
+
+    Each promise is evaluated, not guessed.
 
     \b
     Examples:
@@ -52,6 +56,9 @@ def explain(
     if layer is not None and layer not in [item.name for item in graph.layers]:
         known_layer(graph, layer)
     found = explained(chosen.design, graph, **options, keep=keep or "best")
+    if json:
+        say_json({"layers": found.layers, "sensitivity": found.sensitivity, "advice": [vars(a) for a in found.advice]})
+        return
     say(network_line(graph))
     say(f"design: {chosen.origin}; {chosen.node()}\n")
     console().print(explanation_report(found, layer), soft_wrap=True)
@@ -72,7 +79,9 @@ def staircase(
     node: DesignNode = None,
     out: OutDirectory = None,
 ) -> None:
-    """Latency of one layer against one of its sizes, with the hardware's steps marked: a figure and a CSV file.
+    """Latency of one layer against one of its sizes.
+
+    Writes a figure with the hardware's steps marked, and a CSV file.
 
     \b
     Example: dse staircase resnet50 --layer /conv1/Conv --design tpu_v1 --size K
@@ -119,8 +128,9 @@ def tune(
     ] = 1,
     out: OutDirectory = None,
 ) -> None:
-    """Edit NETWORK so that it runs faster on one design, first at no loss of capacity; write it as ONNX.
+    """Edit NETWORK so that it runs faster on one design.
 
+    Edits at no loss of capacity come first.
     A stage is all MAC layers of one output size. Writes tuned.onnx (without weights: train it anew), edits.csv.
 
     \b
@@ -153,7 +163,9 @@ def relate(
     node: DesignNode = None,
     out: OutDirectory = None,
 ) -> None:
-    """What each kind of operation wants (dataflow, array shape, buffer split, bandwidth) and loses without it.
+    """What each kind of operation wants of the hardware.
+
+    Dataflow, array shape, buffer split, bandwidth, and what it loses without them.
 
     \b
     Example: dse relate resnet50 model.onnx --design nvdla_large --out results/relation

@@ -1,4 +1,4 @@
-"""Commands that list what there is: networks, mixes, a space."""
+"""Commands that list what there is: networks, presets, mixes, a space, a technology."""
 
 from __future__ import annotations
 
@@ -8,23 +8,51 @@ from typing import Annotated
 
 import typer
 
-from dse.commands.options import (
-    space_named,
-    technology_named,
-)
-from dse.commands.terminal import console, say
+from dse.commands.options import Json, space_named, technology_named
+from dse.commands.terminal import console, say, say_json
 
 
-def networks() -> None:
+def networks(json: Json = False) -> None:
     """List the networks that ship."""
     from dse.networks import NETWORKS, load_network
     from dse.output.tables import networks_table
 
+    if json:
+        graphs = [(name, entry, load_network(name)) for name, entry in NETWORKS.items()]
+        say_json(
+            [
+                {"name": name, "macs": graph.macs, "parameters": graph.parameters, "layers": len(graph.layers)}
+                | {"input": entry.input, "description": entry.description, "source": entry.source}
+                for name, entry, graph in graphs
+            ]
+        )
+        return
     console().print(networks_table((name, entry, load_network(name)) for name, entry in NETWORKS.items()))
 
 
+def presets(
+    name: Annotated[str | None, typer.Argument(metavar="[PRESET]", help="One, with the source of every value.")] = None,
+    json: Json = False,
+) -> None:
+    """List the accelerators that ship, or show one with its sources."""
+    from dse.hardware.presets import PRESETS, preset, preset_chip, preset_sources
+    from dse.output.tables import preset_table, presets_table
+
+    if json:
+        chosen = [name] if name else PRESETS
+        chips = [(each, preset_chip(each), preset(each).parameters(), preset_sources(each)) for each in chosen]
+        say_json([{"name": n, **chip, "parameters": values, "sources": told} for n, chip, values, told in chips])
+        return
+    if name is None:
+        console().print(presets_table((each, preset_chip(each), preset(each)) for each in PRESETS))
+        return
+    chip = preset_chip(name)
+    say(f"{chip['title']}, {chip['technology_nm']:g} nm. Not expressed: {chip['not_expressed'] or 'nothing'}")
+    console().print(preset_table(preset(name), preset_sources(name)))
+
+
 def mixes() -> None:
-    """List the mixes of networks that ship, for `dse explore --mix`."""
+    """List the mixes of networks that ship (dse explore --mix)."""
     from dse.output.tables import mixes_table
     from dse.simultaneous.mixes import load_mix, mix_names
 
@@ -34,13 +62,17 @@ def mixes() -> None:
 def space(
     name: Annotated[str, typer.Argument(metavar="[default|small|FILE.toml]", help="The space.")] = "default",
     toml: Annotated[bool, typer.Option("--toml", help="Print it as a TOML file to start your own from.")] = False,
+    json: Json = False,
 ) -> None:
-    """Show a hardware space: its variables, their levels and units, its size."""
+    """Show a hardware space: variables, levels, units, its size."""
     from dse.output.tables import base_table, space_table
 
     chosen = space_named(name)
     if toml:
         sys.stdout.write(chosen.toml_text())
+        return
+    if json:
+        say_json({"name": chosen.name, "designs": chosen.size, **chosen.content()})
         return
     console().print(space_table(chosen), "", base_table(chosen), sep="\n")
 
@@ -53,7 +85,9 @@ def technology(
         Path | None, typer.Option("--save", metavar="FILE", help="Write every constant and its source as TOML.")
     ] = None,
 ) -> None:
-    """Show the constants of a technology and their sources, and the types of DRAM; or write the constants to a file.
+    """Show the constants of a technology, or write them to a file.
+
+    With their sources, and the types of DRAM.
 
     \b
     A file may name a base node and what differs from it:

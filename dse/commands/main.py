@@ -13,8 +13,7 @@ from dse.commands.terminal import EXIT_ERROR, EXIT_INTERRUPTED, fail, told
 
 app = typer.Typer(
     name="dse",
-    no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Find the accelerators that run a deep neural network best: performance against area, energy and power.\n\n"
@@ -31,13 +30,15 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    pass
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 for command in (
@@ -45,11 +46,13 @@ for command in (
     searching.resume,
     searching.front,
     evaluating.evaluate,
+    evaluating.compare,
     explaining.explain,
     explaining.staircase,
     explaining.tune,
     explaining.relate,
     listing.networks,
+    listing.presets,
     listing.mixes,
     scheduling.schedule,
     evaluating.validate,

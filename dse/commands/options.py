@@ -116,6 +116,8 @@ Keep = Annotated[
 
 LayerName = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="Name of a layer (see: dse evaluate).")]
 
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else.")]
+
 OutDirectory = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write figures and tables there.")]
 
 

@@ -9,11 +9,12 @@ import typer
 from dse.commands.options import (
     Design,
     DesignNode,
+    Json,
     OutDirectory,
     Settings,
     technology_named,
 )
-from dse.commands.terminal import console, say
+from dse.commands.terminal import console, say, say_json
 
 
 def schedule(
@@ -60,9 +61,11 @@ def schedule(
     ] = None,
     node: DesignNode = None,
     out: OutDirectory = None,
+    json: Json = False,
 ) -> None:
-    """Run a MIX of networks at the same time on one design, whole or divided into sub-arrays.
+    """Run a MIX of networks at the same time on one design.
 
+    The design is whole, or divided into sub-arrays.
     Streams with rates are measured in their steady state, batches of jobs until the last is done. A design of a
     simultaneous run is divided as the run found it, its streams where the run placed them; options change single parts
     of that.
@@ -107,6 +110,10 @@ def schedule(
         loaded, chosen.design, divided, where, order=order or chosen.values.get("order") or "deadline",
         **chosen.options(),
     )  # fmt: skip
+    if json:
+        places = dict(zip(streams, (place + 1 for place in found.where), strict=True))
+        say_json({"mix": loaded.name, "metrics": found.metrics, "places": places})
+        return
     say(f"mix {loaded.name}; design: {chosen.origin}; {chosen.node()}\n")
     console().print(co_run_report(found))
     for line in assumed([chosen.design.dram_type], chosen.options()["technology"]):

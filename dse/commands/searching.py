@@ -14,6 +14,7 @@ from dse.commands.options import (
     Batch,
     Dims,
     Jobs,
+    Json,
     MappingObjective,
     Node,
     RemapFront,
@@ -26,7 +27,7 @@ from dse.commands.options import (
     space_named,
     technology_named,
 )
-from dse.commands.terminal import EXIT_ERROR, EXIT_INTERRUPTED, console, fail, say
+from dse.commands.terminal import EXIT_ERROR, EXIT_INTERRUPTED, console, fail, say, say_json
 
 
 def explore(
@@ -210,7 +211,10 @@ def explore(
 def resume(
     directory: RunDirectory, jobs: Jobs = None, time_limit: TimeLimit = None, remap_front: RemapFront = False
 ) -> None:
-    """Continue an interrupted run from its directory alone; the result is that of an uninterrupted run."""
+    """Continue an interrupted run from its directory alone.
+
+    The result is that of an uninterrupted run.
+    """
     from dse.output.units import duration_s
     from dse.problems import rebuild
     from dse.problems import resume as continued
@@ -227,10 +231,13 @@ def resume(
     _run(directory, lambda x: continued(directory, n_jobs=jobs, time_limit_s=limit_s, progress=x), own=own, remap=again)
 
 
-def front(directory: RunDirectory) -> None:
+def front(directory: RunDirectory, json: Json = False) -> None:
     """Show a run's front again and draw its figures anew."""
     from dse.search.exploration import load
 
+    if json:
+        say_json(load(directory).front)
+        return
     _conclude(load(directory), None)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import sys
 from typing import Any, NoReturn
@@ -21,6 +23,25 @@ def console() -> Any:
 def say(line: str) -> None:
     """One line on stdout."""
     sys.stdout.write(f"{line}\n")
+
+
+def say_json(value: Any) -> None:
+    """One JSON value on stdout: a data frame as a list of records, numbers as they are, NaN and infinity as null."""
+    say(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "to_dict"):
+        value = value.to_dict("records")
+    if hasattr(value, "tolist"):  # numpy's
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, bool | int | float | str | None) else str(value)
 
 
 def fail(message: str, code: int) -> NoReturn:

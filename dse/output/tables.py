@@ -14,9 +14,12 @@ from rich.padding import PaddingDimensions
 from rich.table import Table
 from rich.text import Text
 
+from dse.analysis.comparison import rates
 from dse.analysis.price_of_generality import PRICES, price_of_generality
 from dse.costs.evaluation import Evaluation
-from dse.hardware.dram import assumptions
+from dse.costs.kernel_rows import parameter_columns
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.dram import assumptions, bandwidth_gbps
 from dse.hardware.dram_types import NUMBERS, DramType
 from dse.hardware.space import DesignSpace
 from dse.hardware.technology import Technology
@@ -26,6 +29,7 @@ from dse.output.on_chip_tables import on_chip_report
 from dse.output.units import duration, number, percent, quantity, scaled, unit_of, words
 from dse.runs.column_dictionary import COLUMNS, PARAMETERS
 from dse.runs.identity import technology_of
+from dse.runs.tables import Table as DataFrame
 from dse.search.exploration import Exploration
 from dse.search.pareto import knee, spread
 from dse.search.remapping import MOVED_PERCENT, Remapped
@@ -284,8 +288,29 @@ def evaluation_summary(evaluation: Evaluation) -> Table:
     table.add_row("power", quantity(e.power_w, "W"), "mean")
     without = f"{number(e.core_area_mm2)} mm\u00b2 without the DRAM interface"
     table.add_row("area", f"{number(e.area_mm2)} mm\u00b2", f"at {e.technology.name}; {without}")
+    of = rates(e)
+    speed = f"{number(of['tops_per_w'])} TOPS/W, {number(of['tops_per_mm2'])} TOPS/mm\u00b2"
+    table.add_row("speed", f"{number(of['tops'])} TOPS", f"{speed}; a MAC is two operations")
     table.add_row("MAC utilisation", percent(e.utilisation), f"of {e.design.macs_per_cycle:,} MACs per cycle")
     return table
+
+
+def evaluation_record(evaluation: Evaluation) -> dict[str, object]:
+    """What one design does on one network as plain values, for machines; units end the names."""
+    e = evaluation
+    names = ["latency_s", "cycles", "energy_j", "area_mm2", "core_area_mm2", "power_w", "latency_bound_s"]
+    names += ["energy_bound_j", "overflow", "utilisation", "bound", "misfits", "feasible"]
+    return {
+        "network": e.network.name,
+        "technology": e.technology.name,
+        **{name: getattr(e, name) for name in names},
+        **rates(e),
+        "cycles_by_cause": e.waterfall(),
+        "energy_by_level_j": e.energy(),
+        "area_by_block_mm2": e.area,
+        "design": e.design.parameters(),
+        "layers": e.layers,
+    }
 
 
 def _shares(title: str, unit: str, parts: Mapping[str, float]) -> Table:
@@ -441,6 +466,70 @@ def networks_table(rows: Iterable[tuple[str, Entry, Network]]) -> Table:
         figures = (number(network.macs / 1e9), number(network.parameters / 1e6), str(len(network.layers)))
         table.add_row(name, *figures, common, inputs, f"{entry.description}; {entry.source.split(';')[0]}")
     return table
+
+
+def presets_table(rows: Iterable[tuple[str, Mapping[str, Any], Accelerator]]) -> Table:
+    """Accelerators that ship: name, chip, node, array, multipliers, clock, buffers, DRAM."""
+    table = _table()
+    table.add_column("name", no_wrap=True)
+    table.add_column("chip", overflow="fold")
+    for name in ("nm", "MACs per cycle", "GHz", "buffers\nKiB", "DRAM\nGB/s"):
+        table.add_column(name, justify="right")
+    for name, chip, design in rows:
+        kib = design.weight_buffer_kib + design.input_buffer_kib + design.output_buffer_kib
+        (gbps,) = bandwidth_gbps(parameter_columns(design))
+        figures = (chip["technology_nm"], design.macs_per_cycle, design.clock_ghz, kib, gbps)
+        table.add_row(name, escape(chip["title"]), *map(number, figures))
+    return table
+
+
+def preset_table(design: Accelerator, sources: Mapping[str, str]) -> Table:
+    """Every parameter that a preset sets, with its unit and source."""
+    table = _table()
+    table.add_column("parameter", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    table.add_column("source", overflow="fold")
+    for name, source in sources.items():
+        value = getattr(design, name)
+        shown = number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+        table.add_row(name, f"{escape(shown)} {_unit(name).strip()}".strip(), escape(source))
+    return table
+
+
+COMPARED = {
+    "latency_s": ("latency", "s"), "inferences_per_s": ("per second", ""),
+    "energy_per_inference_j": ("energy each", "J"), "power_w": ("power", "W"), "area_mm2": ("area", "mm2"),
+    "tops": ("TOPS", ""), "tops_per_w": ("TOPS/W", ""),
+}  # fmt: skip
+"""Columns of `dse.compare` that `comparison_report` shows, their heads and units."""
+
+
+def comparison_report(compared: DataFrame, width: int = 132) -> RenderableType:
+    """A row a network and design; below, what bounds each and the change that helps its network most.
+
+    Parameters
+    ----------
+    width : of the terminal [characters]; where it is small, the TOPS are left out.
+    """
+    table = _table()
+    for name in ("network", "design"):
+        table.add_column(name, overflow="fold")
+    shown = [name for name in COMPARED if width >= 110 or not name.startswith("tops")]
+    for name in shown:
+        table.add_column(COMPARED[name][0], justify="right", no_wrap=True)
+    kept = {"meets_deadline": "in time", "within_limits": "in limits"}
+    kept = {name: head for name, head in kept.items() if name in compared}
+    for head in kept.values():
+        table.add_column(head, justify="right")
+    lines = []
+    for row in compared.to_dict("records"):
+        values = [quantity(row[name], COMPARED[name][1]) if np.isfinite(row[name]) else "-" for name in shown]
+        answers = ["yes" if row[name] else "no" for name in kept]
+        table.add_row(escape(row["network"]), escape(row["design"]), *values, *answers)
+        bound = f"bound by {row['bound']}" if row["fits"] else row["bound"]
+        advice = str(row.get("first_advice") or "").removeprefix("network: ")
+        lines.append(escape(f"{row['network']} on {row['design']}: {bound}{'; ' * bool(advice)}{advice}"))
+    return Group(table, "", *lines)
 
 
 def co_run_report(run: CoRun) -> RenderableType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 
 from dse.runs.column_dictionary import COLUMNS, of_network, split_name
@@ -76,6 +77,31 @@ def quantity(value: float, unit: str) -> str:
     """One value with its unit: ``quantity(0.00213, "s")`` gives "2.13 ms"."""
     factor, text = scaled(unit, [value])
     return f"{number(value * factor)} {text}".strip()
+
+
+_SIZES = {"n": 1e-9, "u": 1e-6, "\u00b5": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9,
+          "Ki": 1024.0, "Mi": 1024.0**2, "Gi": 1024.0**3}  # fmt: skip
+
+
+def value_in(unit: str, text: str) -> float:
+    """The number that a text tells in a unit: a bare number, or one with the unit or an SI multiple of it.
+
+    >>> value_in("s", "20ms"), value_in("mm2", "15"), value_in("byte", "4MB")
+    (0.02, 15.0, 4000000.0)
+    """
+    bare = {"byte": "B"}.get(unit, unit).replace(" ", "")
+    match = re.fullmatch(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*(\S*)\s*", text)
+    try:
+        value = float(match[1]) if match else math.nan
+    except ValueError:
+        value = math.nan
+    ending = match[2] if match else ""
+    sizes = _SIZES if bare in ("s", "J", "W", "B", "Js") else {"": 1.0}
+    size = 1.0 if not ending else next((x for prefix, x in sizes.items() if prefix + bare == ending), math.nan)
+    if not math.isfinite(value * size):
+        some = f"20 or 20m{bare}" if "m" in sizes else f"20{bare if bare not in ('1', '-') else ''}"
+        raise ValueError(f"{text!r} is no number of {bare}, such as {some}")
+    return value * size
 
 
 def percent(share: float) -> str:

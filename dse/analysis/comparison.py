@@ -1,0 +1,128 @@
+"""Several designs beside each other: what each does on each of several networks, in the figures that people quote."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from numbers import Real
+
+import numpy as np
+import pandas as pd
+
+from dse.analysis.explanation import explain
+from dse.costs.evaluation import Evaluation, evaluate
+from dse.costs.kernel_rows import DEFAULT_SLACK
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.technology import Technology
+from dse.networks.layers import Network
+from dse.networks.toml_file import check_known
+
+RATES = ("inferences_per_s", "tops", "tops_per_w", "tops_per_mm2", "w_per_mm2")
+"""What `rates` tells."""
+
+NUMBERS = (
+    "latency_s", "energy_per_inference_j", "power_w", "area_mm2", "core_area_mm2", *RATES, "utilisation",
+    "latency_bound_s",
+)  # fmt: skip
+"""Columns of `compare` that hold numbers, on which limits can be set."""
+
+
+def rates(evaluation: Evaluation, batch: int = 1) -> dict[str, float]:
+    """Figures that data sheets quote, of a design on a network of `batch` samples; a MAC is two operations.
+
+    Returns
+    -------
+    dict of `RATES`: ``inferences_per_s`` [samples/s], ``tops`` operations done / time [1e12/s], ``tops_per_w``
+    [1e12/J], ``tops_per_mm2`` [1e12/(s mm2)] and ``w_per_mm2`` [W/mm2] of the whole area.
+    """
+    tops = 2e-12 * evaluation.network.macs / evaluation.latency_s
+    return {
+        "inferences_per_s": batch / evaluation.latency_s,
+        "tops": tops,
+        "tops_per_w": tops / evaluation.power_w,
+        "tops_per_mm2": tops / evaluation.area_mm2,
+        "w_per_mm2": evaluation.power_w / evaluation.area_mm2,
+    }
+
+
+def compare(
+    networks: Iterable[Network],
+    designs: Mapping[str, Accelerator],
+    *,
+    technologies: Mapping[str, Technology] | Technology | None = None,
+    batch: int = 1,
+    deadline_s: float | None = None,
+    limits: Mapping[str, float] | None = None,
+    objective: str = "latency",
+    slack: float = DEFAULT_SLACK,
+    advice: bool = True,
+) -> pd.DataFrame:
+    """Designs on networks: one row a network and design, in the order given.
+
+    Parameters
+    ----------
+    networks : each with `batch` samples.
+    designs : by the label that the table gives them.
+    technologies : of all designs, or by their label; the default is 45 nm.
+    batch : samples of each network, for inferences per second and the energy of one.
+    deadline_s : latency that each should keep [s]; adds the column ``meets_deadline``.
+    limits : caps on columns of the table with numbers, such as ``{"power_w": 2}``; adds the column ``within_limits``.
+    objective, slack : what the mapper minimises, as in `dse.evaluate`.
+    advice : add the change that saves most of the whole network's time (`dse.explain`; some ten times slower).
+
+    Returns
+    -------
+    DataFrame with ``network, design, fits``, `NUMBERS`, ``bound`` (what takes most of the time), and what was asked for
+    more: ``meets_deadline``, ``within_limits``, ``first_advice``.  Where a network does not fit a design, ``fits`` is
+    False, all numbers but the areas are NaN, it keeps neither, and ``bound`` says which store overflows.
+
+    Raises ValueError without networks or designs, for a label without technology, for a batch or deadline that is not
+    positive, and for a limit on what is no column or no finite number.
+    """
+    graphs, limits = list(networks), dict(limits or {})
+    if not graphs or not designs:
+        raise ValueError("give at least one network and one design")
+    for name, value in (("batch", batch), ("deadline_s", deadline_s)):
+        if value is not None and not (isinstance(value, Real) and 0 < value < math.inf):
+            raise ValueError(f"{name} must be positive and finite, got {value!r}")
+    for name, value in limits.items():
+        check_known(name, NUMBERS, "limit on")
+        if not (isinstance(value, Real) and math.isfinite(value)):
+            raise ValueError(f"limit on {name}: expected a finite number, got {value!r}")
+    if isinstance(technologies, Mapping) and (lacking := [label for label in designs if label not in technologies]):
+        raise ValueError(f"technologies lacks design {lacking[0]!r}; give that of each design, or one of all")
+    rows = []
+    for graph in graphs:
+        for label, design in designs.items():
+            technology = technologies[label] if isinstance(technologies, Mapping) else technologies
+            found = evaluate(design, graph, technology=technology, objective=objective, slack=slack)
+            row: dict[str, object] = {"network": graph.name, "design": label, "fits": found.feasible}
+            rows.append(row)
+            if not found.feasible:
+                layer, why = next(iter(found.misfits.items()))
+                row |= {"area_mm2": found.area_mm2, "core_area_mm2": found.core_area_mm2}
+                row |= {"bound": f"does not fit: layer {layer}: {why}", "first_advice": ""}
+                continue
+            row |= {
+                "latency_s": found.latency_s,
+                "energy_per_inference_j": found.energy_j / batch,
+                "power_w": found.power_w,
+                "area_mm2": found.area_mm2,
+                "core_area_mm2": found.core_area_mm2,
+                **rates(found, batch),
+                "utilisation": found.utilisation,
+                "latency_bound_s": found.latency_bound_s,
+                "bound": found.bound,
+            }
+            if advice:
+                explained = explain(design, graph, technology=technology, objective=objective, slack=slack)
+                row["first_advice"] = next((a.sentence for a in explained.advice if not a.layer), "")
+    more = [name for name, wanted in (("meets_deadline", deadline_s is not None), ("within_limits", limits)) if wanted]
+    table = pd.DataFrame(rows).reindex(
+        columns=["network", "design", "fits", *NUMBERS, "bound", *more, *["first_advice"] * advice]
+    )
+    if deadline_s is not None:
+        table["meets_deadline"] = table["latency_s"] <= deadline_s
+    if limits:
+        table["within_limits"] = np.logical_and.reduce([table[name] <= cap for name, cap in limits.items()])
+    return table
