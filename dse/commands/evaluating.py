@@ -118,7 +118,9 @@ def compare(
     limits: Annotated[
         list[str] | None, typer.Option("--limit", metavar="METRIC=VALUE", help="Cap, such as power_w=2; adds a column.")
     ] = None,
-    advice: Annotated[bool, typer.Option(help="The change that helps each network most (slower).")] = True,
+    no_advice: Annotated[
+        bool, typer.Option("--no-advice", help="Leave out the change that helps each network most (faster).")
+    ] = False,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the table; - prints it.")] = None,
     json: Json = False,
 ) -> None:
@@ -152,7 +154,7 @@ def compare(
         batch=batch or 1,
         deadline_s=None if deadline is None else value_in("s", deadline),
         limits=caps,
-        advice=advice,
+        advice=not no_advice,
     )
     if csv == Path("-"):
         sys.stdout.write(table.to_csv(index=False, lineterminator="\n"))
