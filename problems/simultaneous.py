@@ -43,7 +43,7 @@ from .single import chosen_objectives
 OBJECTIVES = {
     "makespan_s": Column("s", "time until the last request is done"),
     "inverse_throughput_s": Column("s", "makespan / requests"),
-    "energy_j": Column("J", "energy until the last request is done, leakage of the whole chip included"),
+    "energy_j": Column("J", "energy until the last request is done, clock and leakage of the whole chip included"),
     "power_w": Column("W", "mean power: energy / makespan"),
     "area_mm2": Column("mm2", "area of the sub-arrays together, one DRAM interface"),
     "core_area_mm2": Column("mm2", "the same without the DRAM interface"),

@@ -38,7 +38,7 @@ PARAMETERS = {p.name: Column(p.unit, p.meaning) for p in parameters.PARAMETERS.v
 METRICS = {
     "latency_s": Column("s", "time of one inference of the batch"),
     "cycles": Column("cycle", "the same in clock cycles"),
-    "energy_j": Column("J", "energy of one inference of the batch, leakage included"),
+    "energy_j": Column("J", "energy of one inference of the batch, clock and leakage included"),
     "area_mm2": Column("mm2", "area of the chip, its DRAM interface included"),
     "core_area_mm2": Column("mm2", "the same without the DRAM interface"),
     "power_w": Column("W", "mean power: energy / latency"),
