@@ -65,7 +65,9 @@ def front(run: Exploration) -> Figure:
     for axis, second in zip(axes, names[1:], strict=True):
         _front_panel(axis, run, names[0], second, stepped=len(names) == 2)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2, columnspacing=0.9, handlelength=1.2, markerscale=1.3)
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=2, columnspacing=0.9, handlelength=1.2, markerscale=1.3
+    )
     return footer(figure, _plain(caption(run)))
 
 
