@@ -727,3 +727,67 @@ def test_presets_are_listed_and_shown_with_sources(dse_command):
     assert "TPU v1, 28 nm" in one and all(
         source.split(",")[0] in one for source in dse.preset_sources("tpu_v1").values()
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "other"),
+    [
+        (("evaluate", "small.onnx", "--csv", "beside.csv"), "csv"),
+        (("compare", "small.onnx", "--design", "tpu_v1", "--csv", "-"), "csv"),
+        (("explain", "small.onnx", "--out", "beside"), "out"),
+        (("schedule", "pair.toml", "--out", "beside"), "out"),
+        (("space", "--toml"), "toml"),
+        (("evaluate", "small.onnx", "--mappings"), "mappings"),
+    ],
+)
+def test_json_beside_another_output_is_refused(dse_command, files, line, other):
+    code, out, error = dse_command(*line, "--json")
+    assert code and not out and f"leave out --{other}, or --json" in error and not (files / "beside.csv").exists()
+
+
+def test_networks_of_one_name_are_not_compared_as_one(dse_command):
+    code, _, error = dse_command("compare", "small.onnx", "sub/small.onnx", "--design", "tpu_v1")
+    assert code and "two networks are called 'small'" in error
+    table = json.loads(dse_command("compare", "small.onnx", "small.onnx", "--design", "tpu_v1", "--json")[1])
+    assert len(table) == 1
+
+
+def test_a_closed_output_is_no_traceback(files):
+    line = f"{sys.executable} -m dse presets >&-"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=files)
+    assert done.returncode == 0 and done.stderr == ""
+
+
+CHAIN = """
+[[layer]]
+name = "a"
+K = 64
+OX = 64
+output = "t"
+
+[[layer]]
+name = "b"
+C = 64
+OX = 64
+inputs = ["t"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [("t = 0", "t = 0 must be from 4096"), ("t = 9000000000000000000", "to 2^52"), ("q = 5", "tensor 'q' is unknown")],
+)
+def test_sizes_of_tensors_that_no_layer_leaves_are_refused(dse_command, files, sizes, message):
+    (files / "chain.toml").write_text(f"{CHAIN}\n[network.tensor_elements]\n{sizes}\n")
+    code, out, error = dse_command("evaluate", "chain.toml", "--set", "resident_activation_fraction=0.5")
+    assert code and not out and message in error
+
+
+def test_what_was_asked_to_stay_is_told(dse_command, files):
+    (files / "whole.toml").write_text(CHAIN)
+    line = ("evaluate", "whole.toml", "--set", "resident_activation_fraction=0.5")
+    told = {keep: dse_command(*line, "--keep", keep)[1] for keep in ("best", "quick", "none")}
+    assert "1 of 1 activations (no other set" in told["best"] and "quick choice of a search" in told["quick"]
+    assert "0 of 1 activations (keep is none)" in told["none"] and "Next to stay" not in told["none"]
+    kept = json.loads(dse_command(*line, "--json")[1])["on_chip"]
+    assert kept["keep"] == "best" and kept["proven"] and [tensor["name"] for tensor in kept["kept"]] == ["t"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from numbers import Real
 
@@ -68,7 +69,7 @@ def compare(
     deadline_s : latency that each should keep [s]; adds the column ``meets_deadline``.
     limits : caps on columns of the table with numbers, such as ``{"power_w": 2}``; adds the column ``within_limits``.
     objective, slack : what the mapper minimises, as in `dse.evaluate`.
-    advice : add the change that saves most of the whole network's time (`dse.explain`; some ten times slower).
+    advice : add the change that saves most of the whole network's time (`dse.explain`).
 
     Returns
     -------
@@ -82,6 +83,9 @@ def compare(
     graphs, limits = list(networks), dict(limits or {})
     if not graphs or not designs:
         raise ValueError("give at least one network and one design")
+    twice = [name for name, count in Counter(graph.name for graph in graphs).items() if count > 1]
+    if twice:
+        raise ValueError(f"two networks are called {twice[0]!r}: the table tells them by name; rename a file")
     for name, value in (("batch", batch), ("deadline_s", deadline_s)):
         if value is not None and not (isinstance(value, Real) and 0 < value < math.inf):
             raise ValueError(f"{name} must be positive and finite, got {value!r}")

@@ -23,7 +23,7 @@ from dse.commands.options import (
     slack_of,
     technology_named,
 )
-from dse.commands.terminal import console, say, say_json
+from dse.commands.terminal import check_alone, console, say, say_json
 
 
 def evaluate(
@@ -68,6 +68,7 @@ def evaluate(
     from dse.output.tables import design_table, distance_to_bound, evaluation_record, evaluation_report, network_line
     from dse.runs.files import write_whole
 
+    check_alone(json, csv=csv, mappings=mappings)
     chosen = choose(design, settings or ()).at(technology_named(node))
     given = {
         "objective": mapping_objective,
@@ -116,10 +117,11 @@ def compare(
         str | None, typer.Option(metavar="TIME", help="Latency to keep, such as 10ms; adds a column.")
     ] = None,
     limits: Annotated[
-        list[str] | None, typer.Option("--limit", metavar="METRIC=VALUE", help="Cap, such as power_w=2; adds a column.")
+        list[str] | None,
+        typer.Option("--limit", metavar="METRIC=VALUE", help="The most it may be, such as power_w=2; a column."),
     ] = None,
     no_advice: Annotated[
-        bool, typer.Option("--no-advice", help="Leave out the change that helps each network most (faster).")
+        bool, typer.Option("--no-advice", help="Leave out the change that helps each network most.")
     ] = False,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the table; - prints it.")] = None,
     json: Json = False,
@@ -139,6 +141,7 @@ def compare(
     from dse.output.units import unit_of, value_in
     from dse.runs.files import write_whole
 
+    check_alone(json, csv=csv)
     caps = {}
     for text in limits or ():
         name, equals, value = (part.strip() for part in text.partition("="))
@@ -146,7 +149,7 @@ def compare(
             raise ValueError(f"--limit {text!r}: expected METRIC=VALUE, such as power_w=2")
         caps[name] = value_in(unit_of(name), value)
     chosen = {text: choose(text, settings or ()).at(technology_named(node)) for text in designs}
-    graphs = [dse.load_network(name, batch, sizes(dim)) for name in networks]
+    graphs = [dse.load_network(name, batch, sizes(dim)) for name in dict.fromkeys(networks)]
     table = dse.compare(
         graphs,
         {text: each.design for text, each in chosen.items()},

@@ -22,7 +22,7 @@ from dse.commands.options import (
     chosen_design,
     sizes,
 )
-from dse.commands.terminal import console, say, say_json
+from dse.commands.terminal import check_alone, console, say, say_json
 
 
 def explain(
@@ -52,6 +52,7 @@ def explain(
     from dse.output.explanation_tables import explanation_report
     from dse.output.tables import network_line
 
+    check_alone(json, out=out)
     chosen, graph, options = chosen_design(network, design, settings, batch, dim, node)
     if layer is not None and layer not in [item.name for item in graph.layers]:
         known_layer(graph, layer)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dse.commands.options import Json, space_named, technology_named
-from dse.commands.terminal import console, say, say_json
+from dse.commands.terminal import check_alone, console, say, say_json
 
 
 def networks(json: Json = False) -> None:
@@ -67,6 +67,7 @@ def space(
     """Show a hardware space: variables, levels, units, its size."""
     from dse.output.tables import base_table, space_table
 
+    check_alone(json, toml=toml)
     chosen = space_named(name)
     if toml:
         sys.stdout.write(chosen.toml_text())

@@ -64,6 +64,8 @@ for command in (
 
 def main() -> None:
     """Entry of the command `dse`: every foreseen error is one line on stderr and an exit code, never a traceback."""
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
     for stream in (sys.stdout, sys.stderr):  # a terminal without UTF-8 gets "?" for what it cannot show
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

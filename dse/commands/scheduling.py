@@ -14,7 +14,7 @@ from dse.commands.options import (
     Settings,
     technology_named,
 )
-from dse.commands.terminal import console, say, say_json
+from dse.commands.terminal import check_alone, console, say, say_json
 
 
 def schedule(
@@ -86,6 +86,7 @@ def schedule(
     from dse.simultaneous.mixes import Mix, load_mix
     from dse.simultaneous.places import is_small
 
+    check_alone(json, out=out)
     if end is not None and not begin < end < float("inf"):
         raise ValueError(f"--from {begin:g} --to {end:g}: give two times in seconds, the first one smaller")
     if out is None and (begin or end is not None):

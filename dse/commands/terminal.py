@@ -30,6 +30,12 @@ def say_json(value: Any) -> None:
     say(json.dumps(_plain(value), indent=2, ensure_ascii=False))
 
 
+def check_alone(json: bool, **others: object) -> None:
+    """ValueError where ``--json`` stands beside an option that writes or prints something else."""
+    if json and (beside := [name for name, value in others.items() if value]):
+        raise ValueError(f"--json prints one value and nothing else: leave out --{beside[0]}, or --json")
+
+
 def _plain(value: Any) -> Any:
     if hasattr(value, "to_dict"):
         value = value.to_dict("records")

@@ -204,7 +204,7 @@ def evaluate(
         layers=layers,
         mappings=mappings,
         area={name: float(metrics[f"area_{name}_mm2"][0]) for name in AREA_BLOCKS},
-        on_chip=on_chip(network, tables, rows[0], keeper, found),
+        on_chip=on_chip(network, tables, rows[0], keeper, found, keep),
         found=found,
         **{name: float(metrics[name][0]) for name in _SUMMARY},
     )

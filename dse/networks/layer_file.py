@@ -67,6 +67,7 @@ def read_layers(path: str | Path) -> Network:
     try:
         layers = tuple(_layer(entries, i + 1) for i, entries in enumerate(tables["layer"]))
         _check_order(layers)
+        _check_sizes(head.get("tensor_elements", {}), layers)
         return Network(**{"name": Path(path).stem, **head, "layers": layers})
     except ValueError as error:
         raise NetworkError(f"{path}: {error}") from None
@@ -89,6 +90,20 @@ def _head(entries: dict[str, Any]) -> dict[str, Any]:
                         f"[network.tensor_elements]: {name} must be a whole number of elements >= 0, got {size!r}"
                     )
     return entries
+
+
+def _check_sizes(sizes: dict[str, int], layers: tuple[Layer, ...]) -> None:
+    """ValueError for the size of a tensor that no layer names, or that is none that its writer leaves."""
+    written = {layer.output: layer for layer in layers if layer.output}
+    known = {*written, *(name for layer in layers for name in layer.inputs)}
+    known |= {layer.fused_input for layer in layers if isinstance(layer, MacLayer) and layer.fused_input}
+    for name, size in sizes.items():
+        check_known(name, sorted(known), "[network.tensor_elements]: tensor")
+        least = written[name].output_elements if name in written else 0
+        if not least <= size <= 2**52:
+            raise ValueError(
+                f"[network.tensor_elements]: {name} = {size} must be from {least:g}, which its layer writes, to 2^52"
+            )
 
 
 def _is_count(value: object) -> bool:

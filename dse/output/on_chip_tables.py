@@ -26,11 +26,15 @@ def on_chip_report(evaluation: Evaluation, width: int = 132) -> RenderableType |
     count = len(found.kept) + len(found.left) + len(found.too_large)
     if not found.store_bytes or not count:
         return None
-    best = "no other set of them is better" if found.proven else "the best set found"
+    best = {"none": "keep is none", "quick": "the quick choice of a search"}.get(
+        found.keep, "no other set of them is better" if found.proven else "the best set found"
+    )
     head = f"On chip between layers: {len(found.kept)} of {count} activations ({best})"
     lines: list[RenderableType] = [Text(head, style="bold")]
     if found.kept:
         lines += [_savings_table(evaluation, width), *fill_chart(found.fill_bytes, found.store_bytes, width)]
+    if found.keep == "none":
+        return Group(*lines)
     following = found.next_store()
     if following is not None:
         tensor, need = following

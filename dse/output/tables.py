@@ -309,6 +309,12 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, object]:
         "energy_by_level_j": e.energy(),
         "area_by_block_mm2": e.area,
         "design": e.design.parameters(),
+        "on_chip": {
+            "keep": e.on_chip.keep,
+            "proven": e.on_chip.proven,
+            "store_bytes": e.on_chip.store_bytes,
+            "kept": [vars(tensor) for tensor in e.on_chip.kept],
+        },
         "layers": e.layers,
     }
 

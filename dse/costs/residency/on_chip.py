@@ -53,6 +53,7 @@ class OnChip:
     fill_bytes : what stays during each step, (n_steps,) [bytes].
     kept, left : activations that stay, and those that could but leave, in the order in which they are written.
     too_large : those that are larger than the store.
+    keep : what was asked for, one of `dse.costs.residency.keeper.KEEP`.
     proven : no other set of whole activations costs less under the mappings that the mapper finds.
     """
 
@@ -62,6 +63,7 @@ class OnChip:
     kept: tuple[Activation, ...]
     left: tuple[Activation, ...]
     too_large: tuple[Activation, ...]
+    keep: str
     proven: bool
     _evaluated: tuple[Keeper, np.ndarray, Kept, dict[str, int]] = field(repr=False)
 
@@ -93,8 +95,8 @@ class OnChip:
         return tensor, need
 
 
-def on_chip(network: Network, tables: NetworkTables, row: np.ndarray, keeper: Keeper, found: Kept) -> OnChip:
-    """What stays on chip of `network` on the design `row` (N_DESIGN,), whose costs are `found`."""
+def on_chip(network: Network, tables: NetworkTables, row: np.ndarray, keeper: Keeper, found: Kept, keep: str) -> OnChip:
+    """What stays on chip of `network` on the design `row` (N_DESIGN,), whose costs are `found` with `keep`."""
     layers = [network.layers[i] for i in tables.order]
     word, store = float(row[k.ACTIVATION_BYTES]), float(row[k.STORE_BYTES])
     numbers: dict[str, int] = {}
@@ -117,6 +119,7 @@ def on_chip(network: Network, tables: NetworkTables, row: np.ndarray, keeper: Ke
         tuple(kept),
         tuple(left),
         tuple(too_large),
+        keep,
         found.exact[0],
         (keeper, row, found, numbers),
     )
