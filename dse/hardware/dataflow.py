@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from dse.networks.layers import LOOPS, OPERANDS
+from dse.networks.toml_file import own_by_name
 
 DRAM_ORDERS = ("KRP", "PRK", "KPR")
 """Orders of the groups of DRAM loops, outer to inner: one for each group that may be innermost.
@@ -311,19 +312,7 @@ def own_dataflows(values: Iterable[object]) -> dict[str, Dataflow]:
     Raises ValueError for two of one name and different options, built-in ones included: files tell a dataflow by its
     name.
     """
-    own: dict[str, Dataflow] = {}
-    for flow in values:
-        if not isinstance(flow, Dataflow) or is_built_in(flow):
-            continue
-        if flow.name in DATAFLOWS:
-            raise ValueError(
-                f"dataflow {flow.name!r} is not the dataflow of this name that ships; rename it: files tell it by name"
-            )
-        if own.setdefault(flow.name, flow) != flow:
-            raise ValueError(
-                f"two dataflows are called {flow.name!r} and have different options; rename one: files tell it by name"
-            )
-    return own
+    return own_by_name((flow for flow in values if isinstance(flow, Dataflow)), DATAFLOWS, "dataflow", "options")
 
 
 def plain_dataflow(dataflow: Dataflow | str) -> str | dict[str, object]:

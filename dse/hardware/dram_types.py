@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields, replace
 from importlib.resources import as_file, files
 from typing import Any
 
-from dse.networks.toml_file import check_known, read_toml, toml_key, toml_value
+from dse.networks.toml_file import check_known, own_by_name, read_toml, toml_key, toml_value
 
 
 @dataclass(frozen=True)
@@ -143,31 +143,13 @@ def dram_type_named(dram_type: str | DramType, own: Mapping[str, DramType] | Non
     return dram_type
 
 
-def is_shipped(dram_type: DramType) -> bool:
-    """Whether its name alone tells the type."""
-    return DRAM_TYPES.get(dram_type.name) == dram_type
-
-
 def own_dram_types(values: Iterable[object]) -> dict[str, DramType]:
     """The types among `values` that do not ship, by name.
 
     Raises ValueError for two of one name and different numbers, those that ship included: files tell a type by its
     name.
     """
-    own: dict[str, DramType] = {}
-    for found in values:
-        if not isinstance(found, DramType) or is_shipped(found):
-            continue
-        if found.name in DRAM_TYPES:
-            raise ValueError(
-                f"DRAM type {found.name!r} is not the type of this name that ships; rename it: files tell it by name"
-            )
-        if own.setdefault(found.name, found) != found:
-            raise ValueError(
-                f"two DRAM types are called {found.name!r} and have different numbers; rename one: files tell it by "
-                "name"
-            )
-    return own
+    return own_by_name((each for each in values if isinstance(each, DramType)), DRAM_TYPES, "DRAM type", "numbers")
 
 
 def toml_lines(dram_types: Iterable[DramType]) -> list[str]:

@@ -60,6 +60,27 @@ def _check_sizes(content: object) -> None:
         values = inner
 
 
+def own_by_name(values: Iterable[Any], shipped: Mapping[str, Any], kind: str, parts: str) -> dict[str, Any]:
+    """Those of `values` that do not ship, by their ``name``; `kind`, `parts`: what they are and consist of, in words.
+
+    Raises ValueError for two of one name that differ, those that ship included: files tell them by name.
+    """
+    own: dict[str, Any] = {}
+    for value in values:
+        if shipped.get(value.name) == value:
+            continue
+        if value.name in shipped:
+            raise ValueError(
+                f"{kind} {value.name!r} is not the {kind.split()[-1]} of this name that ships; rename it: files "
+                "tell it by name"
+            )
+        if own.setdefault(value.name, value) != value:
+            raise ValueError(
+                f"two {kind}s are called {value.name!r} and have different {parts}; rename one: files tell it by name"
+            )
+    return own
+
+
 def check_known(name: str, known: Iterable[str], where: str) -> None:
     """Raise a ValueError that suggests the nearest known name if `name` is not one of them."""
     known = list(known)

@@ -79,8 +79,7 @@ def quantity(value: float, unit: str) -> str:
     return f"{number(value * factor)} {text}".strip()
 
 
-_SIZES = {"n": 1e-9, "u": 1e-6, "\u00b5": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9,
-          "Ki": 1024.0, "Mi": 1024.0**2, "Gi": 1024.0**3}  # fmt: skip
+_SIZES = {prefix: size for size, prefix in _PREFIXES} | {"u": 1e-6, "Ki": 1024.0, "Mi": 1024.0**2, "Gi": 1024.0**3}
 
 
 def value_in(unit: str, text: str) -> float:
