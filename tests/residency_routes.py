@@ -139,6 +139,20 @@ def stays(layers: list[Layer]) -> list[str]:
     return [layer.output for layer in layers if layer.output in read]
 
 
+def in_run_order(network: Network) -> list[Layer]:
+    """Its layers in the order in which they run."""
+    return [network.layers[i] for i in network.run_order]
+
+
+def tensor_names(network: Network) -> list[str]:
+    """Names of the tensors in the order of the kernel's tables."""
+    names: dict[str, None] = {}
+    for layer in in_run_order(network):
+        fused = [layer.fused_input] if isinstance(layer, MacLayer) and layer.fused_input else []
+        names.update(dict.fromkeys([*layer.inputs, *fused, layer.output]))
+    return list(names)
+
+
 def sets_that_fit(layers: list[Layer], sizes: dict[str, int], store: float) -> list[tuple[set[str], Walk]]:
     """Every set of tensors that fits the store at every step, with its walk."""
     names, found = stays(layers), []

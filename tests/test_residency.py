@@ -11,6 +11,7 @@ from residency_routes import (
     RESIDENT_COLUMNS,
     Walk,
     formula_costs,
+    in_run_order,
     programme_optimum,
     random_network,
     random_order,
@@ -18,6 +19,7 @@ from residency_routes import (
     sets_that_fit,
     shuffled,
     stays,
+    tensor_names,
 )
 
 import dse
@@ -45,10 +47,6 @@ SMALL = dse.Accelerator(
 def keeper_of(network, design, effort="default", mode=0, slack=0.0, sure=False):
     rows, options = design_rows(parameter_columns(design), TECHNOLOGY)
     return Keeper(network_tables(network), options, mode, slack, EFFORTS[effort], sure), rows[0]
-
-
-def in_run_order(network):
-    return [network.layers[i] for i in network.run_order]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -199,15 +197,6 @@ def walked_cost(layers, walk, lifetimes, store, tables):
                    if walk.names[t] in walk.found[i])  # fmt: skip
         total += max(line[9], line[1] + kept * line[5], line[2] + kept * line[6]), line[4] + kept * line[8]
     return tuple(total)
-
-
-def tensor_names(network):
-    """Names of the tensors in the order of the kernel's tables."""
-    names: dict[str, None] = {}
-    for layer in in_run_order(network):
-        fused = [layer.fused_input] if isinstance(layer, MacLayer) and layer.fused_input else []
-        names.update(dict.fromkeys([*layer.inputs, *fused, layer.output]))
-    return list(names)
 
 
 def test_the_choice_equals_an_enumeration_of_all_sets_on_thousands_of_random_graphs():

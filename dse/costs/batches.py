@@ -15,6 +15,7 @@ import joblib
 import numpy as np
 
 from dse.costs import kernels as k
+from dse.costs.bounds import BoundEvaluator
 from dse.costs.kernel_rows import (
     DEFAULT_SLACK,
     EFFORTS,
@@ -30,6 +31,7 @@ from dse.costs.residency.keeper import Keeper, check_keep
 from dse.costs.results import OF_ENERGY, metric_columns
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.area import Columns
+from dse.hardware.dram import dram_of
 from dse.hardware.technology import Technology, technology_or_default
 from dse.networks.layers import Layer, Network, as_network
 
@@ -141,6 +143,7 @@ class TotalsEvaluator:
         self._tables = tables
         self._seconds_a_design = 0.0
         self._compiled = False
+        self._bounders: dict[bool, BoundEvaluator] = {}
 
     def with_effort(self, effort: str) -> Self:
         """The same evaluator with another effort of the mapper, see `dse.evaluate`."""
@@ -161,6 +164,18 @@ class TotalsEvaluator:
         found = metric_columns(columns, totals, self.technology)
         alone = self.objective == "latency" and self.slack is None
         return {name: values for name, values in found.items() if not (alone and name in OF_ENERGY)}
+
+    def bounds(self, columns: Columns, energy: bool) -> dict[str, np.ndarray]:
+        """Lower bounds of metrics that hold for every mapping, without a search: ``latency_s``, ``cycles`` and, with
+        `energy`, ``energy_j``, each (n, n_networks); ``area_mm2`` and ``core_area_mm2``, exact, (n,)."""
+        if energy not in self._bounders:
+            self._bounders[energy] = BoundEvaluator(self._tables, self.technology, energy=energy)
+        found = self._bounders[energy](columns)
+        latency_s, area = found["latency_bound_s"], found["area_mm2"]
+        bounds = {"latency_s": latency_s, "cycles": latency_s * np.asarray(columns["clock_ghz"], float)[:, None] * 1e9}
+        if energy:
+            bounds["energy_j"] = found["energy_bound_j"]
+        return bounds | {"area_mm2": area, "core_area_mm2": area - dram_of(columns, self.technology).interface_mm2}
 
     def kernel_rows(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
         """What `network_totals` takes: a row a design, and the spatial options of them all."""
@@ -219,3 +234,7 @@ class BatchEvaluator(TotalsEvaluator):
     def __call__(self, columns: Columns) -> dict[str, np.ndarray]:
         """Metrics of the designs in `columns`."""
         return self.metrics(columns, self.totals(columns)[:, 0])
+
+    def bounds(self, columns: Columns, energy: bool) -> dict[str, np.ndarray]:
+        """As `TotalsEvaluator.bounds`, each (n,)."""
+        return {name: values.reshape(len(values)) for name, values in super().bounds(columns, energy).items()}

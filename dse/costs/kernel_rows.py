@@ -18,7 +18,7 @@ from dse.costs import kernels as k
 from dse.hardware.accelerator import NAMED, OPERAND_NAMES, Accelerator, buffer_groups
 from dse.hardware.area import Columns, area_blocks_mm2, leakage_of_blocks_w
 from dse.hardware.dataflow import DRAM_ORDERS, Dataflow, check_fits, dataflow_named
-from dse.hardware.dram import dram_of
+from dse.hardware.dram import Dram, dram_of
 from dse.hardware.power import clock_pj_per_cycle, flip_flop_bits, transfer_pj_per_byte
 from dse.hardware.technology import Technology
 from dse.networks.layers import LOOPS, OPERANDS, MacLayer, Network, VectorLayer
@@ -133,10 +133,11 @@ def _buffer_layout(arrangement: str) -> list[float]:
     return [float(next(i for i, held in enumerate(groups) if x in held)) for x in OPERANDS]
 
 
-def design_rows(columns: Columns, technology: Technology) -> tuple[np.ndarray, np.ndarray]:
+def design_rows(columns: Columns, technology: Technology, energy: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Kernel rows of a batch of designs: `(designs, options)`, (n, N_DESIGN) and (n_options, N_OPTION).
 
-    Raises ValueError where a design cannot have its dataflow (`dse.hardware.dataflow.check_fits`).
+    Without `energy` nothing costs any: its columns are 0, and the rows take a fourth of the time.  Raises ValueError
+    where a design cannot have its dataflow (`dse.hardware.dataflow.check_fits`).
     """
     n = len(columns["rows"])
     rows = np.zeros((n, k.N_DESIGN))
@@ -163,22 +164,9 @@ def design_rows(columns: Columns, technology: Technology) -> tuple[np.ndarray, n
     rows[:, k.DOUBLE_W : k.DOUBLE_W + 3] = np.maximum(double, buffets)
     rows[:, k.TWICE_W : k.TWICE_W + 3] = double * (1 - buffets)
     rows[:, k.PADDED_W : k.PADDED_W + 3] = padded
-    _buffer_columns(columns, technology, rows)
-    rows[:, k.PJ_MAC] = technology.mac_energy_pj(
-        columns["weight_bits"], columns["activation_bits"], columns["accumulator_bits"], columns["macs_per_pe"]
-    )
-    rows[:, k.PJ_MAC_DYNAMIC] = technology.mac_energy_pj(  # both operands are activations
-        columns["activation_bits"], columns["activation_bits"], columns["accumulator_bits"], columns["macs_per_pe"]
-    )
-    rows[:, k.PJ_DRAM], rows[:, k.PJ_DRAM_CYCLE] = dram.pj_per_byte, dram.background_w * 1e12 / clock_hz
-    rows[:, k.PJ_VECTOR] = technology.vector_operation_pj(columns["accumulator_bits"])
-    blocks = area_blocks_mm2(columns, technology)
-    rows[:, k.PJ_LEAK_CYCLE] = leakage_of_blocks_w(blocks, technology) * 1e12 / clock_hz
-    rows[:, k.PJ_IO_CYCLE] = technology.io_idle_w * 1e12 / clock_hz
-    feed, on = transfer_pj_per_byte(columns, technology, blocks)
-    rows[:, k.PJ_FEED_W : k.PJ_FEED_W + 3], rows[:, k.PJ_ON_W : k.PJ_ON_W + 3] = feed, on
-    rows[:, k.PJ_CLOCK_CYCLE], clock_work = clock_pj_per_cycle(flip_flop_bits(columns, technology), technology, blocks)
-    rows[:, k.PJ_CLOCK_MAC] = clock_work / (columns["rows"] * columns["cols"] * columns["macs_per_pe"])
+    buffers = _buffer_columns(columns, rows)
+    if energy:
+        _energy_columns(columns, technology, dram, buffers, rows)
     known: dict[Dataflow, tuple[int, int]] = {}
     options: list[np.ndarray] = []
 
@@ -199,22 +187,17 @@ def design_rows(columns: Columns, technology: Technology) -> tuple[np.ndarray, n
     return rows, np.concatenate([np.empty((0, k.N_OPTION)), *options])
 
 
-def _buffer_columns(columns: Columns, technology: Technology, rows: np.ndarray) -> None:
-    """Fill registers, buffers and their energies per byte."""
+def _buffer_columns(columns: Columns, rows: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Fill registers and buffers; returns capacity, width, banks and whether writes are apart, (n, 3) by buffer."""
     layout = _categories(columns["buffers"], 3, _buffer_layout).astype(int)
     rows[:, k.BUFFER_W : k.BUFFER_W + 3] = layout
     every = np.arange(len(rows))
     capacity, width, banks = (np.zeros((len(rows), 3)) for _ in range(3))
     apart = np.zeros((len(rows), 3), dtype=bool)
     ports = _categories(columns["separate_ports"], 3, lambda s: [x in s for x in OPERANDS])
-    bits = [columns[name] for name in ("weight_bits", "activation_bits", "accumulator_bits")]
-    words = [bits[0] / 8 * columns["macs_per_pe"], bits[1] / 8 * columns["macs_per_pe"], bits[2] / 8]
-    for i, name in enumerate(("weight", "input", "output")):
-        registers = columns[f"{name}_register_bytes"]
-        rows[:, k.REG_W + i] = registers
+    for i, name in enumerate(OPERAND_NAMES.values()):
+        rows[:, k.REG_W + i] = columns[f"{name}_register_bytes"]
         rows[:, k.LINK_W + i] = columns[f"{name}_buffer_width_bytes"]
-        rows[:, k.PJ_REG_READ_W + i] = technology.register_pj_per_byte(name, "read", registers, words[i])
-        rows[:, k.PJ_REG_WRITE_W + i] = technology.register_pj_per_byte(name, "write", registers, words[i])
         capacity[every, layout[:, i]] += columns[f"{name}_buffer_kib"] * 1024
         width[every, layout[:, i]] += columns[f"{name}_buffer_width_bytes"]
         banks[every, layout[:, i]] += columns[f"{name}_buffer_banks"]
@@ -224,11 +207,36 @@ def _buffer_columns(columns: Columns, technology: Technology, rows: np.ndarray) 
     accesses = np.equal(columns["port_model"], "accesses").astype(bool)
     rows[:, k.BANKS_0 : k.BANKS_0 + 3] = np.where(accesses[:, None], np.maximum(banks, 1.0), 0.0)
     rows[:, k.WRITES_APART_0 : k.WRITES_APART_0 + 3] = apart
-    for i, name in enumerate(OPERAND_NAMES.values()):
-        of = tuple(values[every, layout[:, i]] for values in (capacity, width, banks, apart))
+    rows[:, k.STORE_BYTES] = columns["resident_activation_fraction"] * capacity[every, layout[:, 1]]
+    return capacity, width, banks, apart
+
+
+def _energy_columns(
+    columns: Columns, technology: Technology, dram: Dram, buffers: tuple[np.ndarray, ...], rows: np.ndarray
+) -> None:
+    """Fill what everything costs; `buffers`: from `_buffer_columns`."""
+    clock_hz, lanes = columns["clock_ghz"] * 1e9, columns["macs_per_pe"]
+    weight, activation, accumulator = (columns[f"{x}_bits"] for x in ("weight", "activation", "accumulator"))
+    words = {"weight": weight / 8 * lanes, "input": activation / 8 * lanes, "output": accumulator / 8}
+    layout = rows[:, k.BUFFER_W : k.BUFFER_W + 3].astype(int)
+    for i, (name, word) in enumerate(words.items()):
+        registers = columns[f"{name}_register_bytes"]
+        rows[:, k.PJ_REG_READ_W + i] = technology.register_pj_per_byte(name, "read", registers, word)
+        rows[:, k.PJ_REG_WRITE_W + i] = technology.register_pj_per_byte(name, "write", registers, word)
+        of = tuple(values[np.arange(len(rows)), layout[:, i]] for values in buffers)
         rows[:, k.PJ_READ_W + i] = technology.buffer_pj_per_byte(name, "read", *of)
         rows[:, k.PJ_WRITE_W + i] = technology.buffer_pj_per_byte(name, "write", *of)
-    rows[:, k.STORE_BYTES] = columns["resident_activation_fraction"] * capacity[every, layout[:, 1]]
+    rows[:, k.PJ_MAC] = technology.mac_energy_pj(weight, activation, accumulator, lanes)
+    rows[:, k.PJ_MAC_DYNAMIC] = technology.mac_energy_pj(activation, activation, accumulator, lanes)
+    rows[:, k.PJ_DRAM], rows[:, k.PJ_DRAM_CYCLE] = dram.pj_per_byte, dram.background_w * 1e12 / clock_hz
+    rows[:, k.PJ_VECTOR] = technology.vector_operation_pj(accumulator)
+    blocks = area_blocks_mm2(columns, technology)
+    rows[:, k.PJ_LEAK_CYCLE] = leakage_of_blocks_w(blocks, technology) * 1e12 / clock_hz
+    rows[:, k.PJ_IO_CYCLE] = technology.io_idle_w * 1e12 / clock_hz
+    feed, on = transfer_pj_per_byte(columns, technology, blocks)
+    rows[:, k.PJ_FEED_W : k.PJ_FEED_W + 3], rows[:, k.PJ_ON_W : k.PJ_ON_W + 3] = feed, on
+    rows[:, k.PJ_CLOCK_CYCLE], clock_work = clock_pj_per_cycle(flip_flop_bits(columns, technology), technology, blocks)
+    rows[:, k.PJ_CLOCK_MAC] = clock_work / (columns["rows"] * columns["cols"] * lanes)
 
 
 def layer_row(layer: MacLayer) -> np.ndarray:

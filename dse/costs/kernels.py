@@ -8,7 +8,9 @@ loop-nest walker equal.  This file then reads from top to bottom:
 3. sizes: spatial factors, bytes of a tile, what overflows;
 4. cost of one mapping: trips of the loops, traffic, energy, latency; `evaluate_mapping` is the way in;
 5. mapper: the search for the best mapping, its candidates and lower bounds; `map_layer` is the way in;
-6. network: what stays on chip, vector operations, frozen mappings; `evaluate_designs` is the way in.
+6. network: what stays on chip, vector operations, frozen mappings; `evaluate_designs` is the way in;
+7. bounds of designs without a search; `bound_designs` is the way in;
+8. closer bounds by the layers' mappers; `least_designs` is the way in.
 
 In parts 4 and 5 a function stands before those that it calls.
 
@@ -3675,3 +3677,443 @@ def weights_bits(design, networks, begin, end, bits):
         static = step[STEP_IS_VECTOR] == 0 and networks.layers[int(step[STEP_INDEX]), STATIC_WEIGHTS] > 0
         stay = static and _weights_stay(design, networks.weight_elements[int(step[STEP_NETWORK])])
         bits[i] = WEIGHTS_RESIDENT if stay else 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# 7. Bounds: what no mapping and nothing that stays on chip can beat, without a search (`bound_designs`).
+#
+# Array cycles are exact for each spatial option; ports move each operand as often as the largest array pieces make it;
+# the DRAM link moves it once, or again where no operand fits its buffer.  These are least one by one, so their largest
+# bounds every mapping.
+
+# Columns of a row of steps of equal bounds: the layer, how often they run, elements that could stay on chip (infinite:
+# never), whether the fused input or the second operand is the input itself; of vector layers the range in `arrivals`.
+(EQUAL_IS_VECTOR, EQUAL_INDEX, EQUAL_TIMES, EQUAL_NETWORK, EQUAL_IN, EQUAL_OUT, EQUAL_FUSED, EQUAL_SECOND,
+ EQUAL_FUSED_IN, EQUAL_SECOND_IN, EQUAL_FIRST, EQUAL_COUNT) = range(12)  # fmt: skip
+N_EQUAL = 12
+# Columns of an array: what of a design the spatial factors depend on; lanes that registers feed, of constant weights and
+# of others.
+ARRAY_ROWS, ARRAY_COLS, ARRAY_LANES, ARRAY_LANES_DYNAMIC, ARRAY_FIRST, ARRAY_COUNT = range(6)
+N_ARRAY = 6
+# Columns of what an array does of a layer with one option: least cycles, and the largest spatial factors of pixels, of
+# K, of the reduction without lanes, of G, of all that change W, of OY and OX, FY and FX; pairs of an output and a tap
+# that meet no padding along each axis.
+(FEWEST_CYCLES, MOST_P, MOST_K, MOST_R, MOST_G, MOST_W, MOST_OY, MOST_OX, MOST_FY, MOST_FX, PAIRS_Y, PAIRS_X) = range(12)
+N_REACH = 12
+
+
+@_entry
+def array_reach(arrays, options, layers, effort, scratch, reach):
+    """Fill what arrays do of layers, (n_arrays, n_layers, n_options at most, N_REACH); `effort`: any."""
+    tables, design = scratch.tables[0], scratch.design
+    for a in range(arrays.shape[0]):
+        array = arrays[a]
+        design[ROWS], design[COLS] = array[ARRAY_ROWS], array[ARRAY_COLS]
+        for i in range(layers.shape[0]):
+            layer = layers[i]
+            for o in range(int(array[ARRAY_COUNT])):
+                number = int(array[ARRAY_FIRST]) + o
+                case = Case(layer, design, options[number], NOTHING_RESIDENT)
+                most = array[ARRAY_LANES] if layer[STATIC_WEIGHTS] else array[ARRAY_LANES_DYNAMIC]
+                lanes = max(1.0, min(most, _loop_extent(layer, options[number], C)))
+                _places(case, False, effort, tables)
+                tables.n_spatial = 0
+                _unroll(case, number, 1.0, False, tables)  # lanes aside, these reach furthest
+                alone = tables.n_spatial
+                if lanes > 1.0:
+                    _unroll(case, number, lanes, False, tables)
+                _most_reach(case, lanes, alone, tables, reach[a, i, o])
+
+
+@_inner
+def _most_reach(case, lanes, alone, tables, reach):
+    """Fill one row of `array_reach` from the spatial factors in the tables, the first `alone` of one lane."""
+    layer, design = case.layer, case.design
+    places, full = design[ROWS] * design[COLS], tables.n_spatial + 2 >= MAX_SPATIAL  # full: some are missing
+    reach[MOST_P:PAIRS_Y] = places if full else 1.0
+    reach[FEWEST_CYCLES] = _macs(layer) / (places * lanes) if full else np.inf
+    for axis in range(2):
+        one, tap = Cut(layer[OY + axis], 1.0, 1.0), Cut(layer[FY + axis], 1.0, 1.0)
+        reach[PAIRS_Y + axis] = axis_sum(one, tap, axis_of(layer, axis))
+    for j in range(0 if full else tables.n_spatial):
+        spatial = tables.spatial[j]
+        s = spatial.s
+        reach[FEWEST_CYCLES] = min(reach[FEWEST_CYCLES], spatial.cycles)
+        if j >= alone:
+            continue
+        for axis in range(2):
+            reach[MOST_OY + axis] = max(reach[MOST_OY + axis], s[OY + axis])
+            reach[MOST_FY + axis] = max(reach[MOST_FY + axis], s[FY + axis])
+        p, r = s[B] * s[OY] * s[OX], s[C] * s[FY] * s[FX]
+        reach[MOST_P], reach[MOST_K] = max(reach[MOST_P], p), max(reach[MOST_K], s[K])
+        reach[MOST_R], reach[MOST_G] = max(reach[MOST_R], r), max(reach[MOST_G], s[G])
+        reach[MOST_W] = max(reach[MOST_W], r * s[K] * s[G])
+
+
+@_entry
+def bound_designs(designs, which, reach, options, networks, steps, arrivals, each, totals):
+    """Lower bounds of cycles and energy [pJ] of each network on each design, (n_designs, n_networks, 2).
+
+    `which` (n_designs,): the row of `reach` (`array_reach`) of a design's array.  `steps` (n, N_EQUAL), `arrivals`: see
+    there.  They hold for all mappings, every effort and objective, and whatever stays on chip.  Leaves in `each`
+    (n, N_VARIANTS, 2), of the last design: cycles of each step by what of it stays (of vector steps the first), and the
+    bytes that this takes; infinite where it cannot stay.
+    """
+    for row in range(designs.shape[0]):
+        design = designs[row]
+        for network in range(totals.shape[1]):
+            totals[row, network, 0], totals[row, network, 1] = 0.0, 0.0
+        for i in range(steps.shape[0]):
+            step = steps[i]
+            index, network = int(step[EQUAL_INDEX]), int(step[EQUAL_NETWORK])
+            if step[EQUAL_IS_VECTOR]:
+                cycles, pj = _vector_bounds(design, networks.vectors[index], step, arrivals)
+                each[i, 0, 0] = cycles * ROOM
+            else:
+                stay = _weights_stay(design, networks.weight_elements[network])
+                case = Case(networks.layers[index], design, design, WEIGHTS_RESIDENT if stay else 0)
+                cycles, pj = _layer_bounds(case, options, reach[which[row], index], step, each[i])
+            totals[row, network, 0] += step[EQUAL_TIMES] * cycles * ROOM
+            totals[row, network, 1] += step[EQUAL_TIMES] * pj * ROOM
+
+
+@_inner
+def _stays(design, elements):
+    """Bytes of an activation that the store could keep, or infinite."""
+    size = elements * design[ACTIVATION_BYTES]
+    return size if size <= design[STORE_BYTES] else np.inf
+
+
+@_inner
+def _vector_bounds(design, vector, step, arrivals):
+    """Lower bounds of cycles and energy of a vector layer, whatever stays on chip."""
+    word, kept = design[ACTIVATION_BYTES], 0.0
+    if design[STORE_BYTES] > 0:
+        out, arrives = _stays(design, step[EQUAL_OUT]), 0.0
+        for j in range(int(step[EQUAL_FIRST]), int(step[EQUAL_FIRST] + step[EQUAL_COUNT])):
+            size = _stays(design, arrivals[j])
+            arrives += size if size < np.inf else 0.0
+        kept = min(out, vector[V_OUTPUT] * word) if out < np.inf else 0.0
+        kept = min(kept + min(arrives, vector[V_INPUT] * word), design[STORE_BYTES])
+    moved = ((vector[V_INPUT] + vector[V_OUTPUT]) * word - kept) * design[COMPRESSION]
+    moved += vector[V_WEIGHT] * design[WEIGHT_BYTES]
+    cycles = max(vector[V_OPERATIONS] / design[VECTOR_LANES], moved / design[DRAM_BYTES_PER_CYCLE])
+    return cycles, moved * design[PJ_DRAM] + vector[V_OPERATIONS] * design[PJ_VECTOR] + cycles * pj_per_cycle(design)
+
+
+@_inner
+def _layer_bounds(case, options, reach, step, each):
+    """Lower bounds of cycles and energy of a MAC layer; `case` has WEIGHTS_RESIDENT where constant weights stay.
+
+    `each` (N_VARIANTS, 2): see `bound_designs`.
+    """
+    layer, design = case.layer, case.design
+    static = layer[STATIC_WEIGHTS] > 0
+    words, bandwidth = _words(layer), design[DRAM_BYTES_PER_CYCLE]
+    word = design[ACTIVATION_BYTES]
+    whole = WIO(words.w * _weight_word_bytes(layer, design), words.i * layer[TOUCHED_Y] * layer[TOUCHED_X] * word,
+                words.o * word)  # fmt: skip
+    skips, first = np.int64(0), int(design[OPTION_FIRST])
+    for number in range(int(design[OPTION_COUNT])):
+        given = int(options[first + number, OPT_BYPASS])
+        skips |= given if given >= 0 else int(design[BYPASS])
+    weights = case.variant if static else 0
+    # What could stay: sizes; the least port traffic leaves out the writes of what could.
+    size_in, size_out = _stays(design, step[EQUAL_IN]), _stays(design, step[EQUAL_OUT])
+    size_fused, size_second = _stays(design, step[EQUAL_FUSED]), _stays(design, step[EQUAL_SECOND])
+    filled_w = 0.0 if weights or size_second < np.inf else whole.w
+    filled_i = 0.0 if size_in < np.inf else whole.i
+    steady = _least_steady(case, options, reach, whole, skips, filled_w, filled_i)
+    cycles, moved = np.inf, np.inf
+    for variant in range(N_VARIANTS):
+        each[variant, 0] = np.inf
+    for variant in range(N_VARIANTS):
+        if variant and design[STORE_BYTES] <= 0:
+            break
+        if static and variant & WEIGHTS_RESIDENT:
+            break
+        size = size_in if variant & IN_RESIDENT else 0.0
+        size += size_out if variant & OUT_RESIDENT else 0.0
+        if variant & FUSED_RESIDENT and not (step[EQUAL_FUSED_IN] and variant & IN_RESIDENT):
+            size += size_fused
+        if variant & WEIGHTS_RESIDENT and not (step[EQUAL_SECOND_IN] and variant & IN_RESIDENT):
+            size += size_second
+        if size > design[STORE_BYTES]:
+            continue
+        held = variant | weights
+        w = 0.0 if held & WEIGHTS_RESIDENT else whole.w
+        i = 0.0 if held & IN_RESIDENT else whole.i * design[COMPRESSION]
+        o = 0.0 if held & OUT_RESIDENT else whole.o * design[COMPRESSION]
+        bytes_ = w + i + o
+        if not (skips or held & (IN_RESIDENT | WEIGHTS_RESIDENT)):
+            bytes_ += _least_again(design, layer, whole, words.o, size)
+        bytes_ += 0.0 if held & FUSED_RESIDENT else layer[FUSED_INPUT] * word * design[COMPRESSION]
+        serial = (0.0 if design[DOUBLE_W] > 0 else w) + (0.0 if design[DOUBLE_I] > 0 else i)
+        serial += 0.0 if design[DOUBLE_O] > 0 else o
+        each[held, 0], each[held, 1] = max(steady + serial / bandwidth, bytes_ / bandwidth) * ROOM, size
+        cycles = min(cycles, max(steady + serial / bandwidth, bytes_ / bandwidth))
+        moved = min(moved, bytes_)
+    kept = WIO(0.0 if skips & BYPASS_W else filled_w, 0.0 if skips & BYPASS_I else filled_i, 0.0)
+    return cycles, _bound_pj(case, whole, kept, skips, moved) + cycles * pj_per_cycle(design)
+
+
+@_inner
+def _least_steady(case, options, reach, whole, skips, filled_w, filled_i):
+    """Cycles that array, vector unit and ports take at least, over the spatial options and stationary operands.
+
+    `whole`: bytes of each operand; `filled_w`, `filled_i`: bytes that fill the buffers; `skips`: who may bypass them.
+    """
+    layer, design = case.layer, case.design
+    room_w = max(1.0, _floor(design[REG_W] / _weight_word_bytes(layer, design)))
+    room_i = max(1.0, _floor(design[REG_I] / design[ACTIVATION_BYTES]))
+    room_o = max(1.0, _floor(design[REG_O] / design[ACCUMULATOR_BYTES]))
+    pixels, taps = layer[B] * layer[OY] * layer[OX], layer[C] * layer[FY] * layer[FX]
+    sums = _words(layer).o * design[ACCUMULATOR_BYTES]
+    vector = layer[VECTOR_OPERATIONS] / design[VECTOR_LANES]
+    systolic, first, least = design[SYSTOLIC] > 0, int(design[OPTION_FIRST]), np.inf
+    positions_i = _words(layer).i * design[ACTIVATION_BYTES]
+    for o in range(int(design[OPTION_COUNT])):
+        option, most = options[first + o], reach[o]
+        if max(most[FEWEST_CYCLES], vector) >= least:
+            continue
+        # Pieces of the array at least, along each group: spatial factors and register tile are the largest there are.
+        p = _ceil_div(pixels, most[MOST_P] * min(room_i, room_o))
+        k = _ceil_div(layer[K], most[MOST_K] * min(room_w, room_o))
+        r = _ceil_div(taps, most[MOST_R] * min(room_w, room_i))
+        for stationary in range(3):
+            if option[OPT_W + stationary] == 0:
+                continue
+            w, i, visits = p, k, r
+            if stationary == W:
+                w = 1.0
+            elif stationary == I:
+                i = 1.0
+            else:
+                visits = 1.0
+            returned = (visits - 1.0) * sums
+            wires_i = i * positions_i
+            for axis in range(2):
+                wires_i *= _least_positions(layer, option, most, stationary, axis, room_w, room_i, room_o)
+            ports = _bound_ports(design, whole, skips, whole.w * w, wires_i, filled_w, filled_i, returned)
+            compute = most[FEWEST_CYCLES]
+            if systolic:
+                compute += _bound_skew(case, most, stationary, p, k, r, room_w)
+            least = min(least, max(max(compute, vector), ports))
+    return least
+
+
+@_inner
+def _least_positions(layer, option, most, stationary, axis, room_w, room_i, room_o):
+    """Input positions that the array reads at least along one axis, each time that it reads the inputs.
+
+    A piece of the largest size has the most pairs of an output and a tap for each position that it reads.
+    """
+    pairs = most[PAIRS_Y + axis]
+    if option[OPT_FLATTEN] > 0:
+        return pairs
+    outputs, taps = most[MOST_OY + axis] * min(room_i, room_o), most[MOST_FY + axis] * min(room_w, room_i)
+    if option[OPT_FORWARDS] and axis == X:
+        if stationary == W:
+            outputs = layer[OX]
+        elif stationary == O:
+            taps = layer[FX]
+    outputs, taps = min(outputs, layer[OY + axis]), min(taps, layer[FY + axis])
+    shared = 1.0 - _span(layer, axis, outputs, taps) / (outputs * taps)
+    return max(layer[TOUCHED_Y + axis], pairs - layer[OY + axis] * layer[FY + axis] * shared)
+
+
+@_inner
+def _bound_ports(design, whole, skips, wires_w, wires_i, filled_w, filled_i, returned):
+    """Cycles of the busiest port at least, from bytes into the array, into the buffers, and of sums that return."""
+    busiest = 0.0
+    for b in range(3):
+        read, write = 0.0, 0.0
+        if design[BUFFER_W] == b and not skips & BYPASS_W:
+            read, write = read + wires_w, write + filled_w
+        if design[BUFFER_I] == b and not skips & BYPASS_I:
+            read, write = read + wires_i, write + filled_i
+        if design[BUFFER_O] == b and not skips & BYPASS_O:
+            read, write = read + whole.o + returned, write + whole.o + returned
+        moved = max(read, write) if design[WRITES_APART_0 + b] > 0 else read + write
+        busiest = max(busiest, moved / design[WIDTH_0 + b])
+    return busiest
+
+
+@_inner
+def _bound_skew(case, most, stationary, p, k, r, room_w):
+    """Skew at least; `p`, `k`, `r`: pieces of the array along each group."""
+    layer, design = case.layer, case.design
+    words = _words(layer)
+    if stationary == W:
+        folds = max(k * r, words.w / (most[MOST_W] * room_w))
+        load = words.w / _edge(design, W)
+    elif stationary == I:
+        folds, load = p * r, words.i * layer[TOUCHED_Y] * layer[TOUCHED_X] / _edge(design, I)
+    else:
+        folds, load = p * k, words.o / _edge(design, O)
+    return _skew(design, most[FEWEST_CYCLES], folds, load, 0.0)
+
+
+@_inner
+def _least_again(design, layer, whole, outputs, resident):
+    """Bytes that cross the DRAM link at least besides each operand once; groups go one after the other.
+
+    A tile of one operand stays while the others pass: of sums, then W crosses for each of its tiles of pixels and I for
+    each of its tiles of kernels; of W, then I crosses for each tile of kernels and sums return for each tile of the
+    reduction; of I likewise.  The product of both numbers is at least what the operand has over its room.  `resident`:
+    bytes of the buffer of I that activations take from the tiles.
+    """
+    sums = outputs * design[ACCUMULATOR_BYTES]
+    w, i = whole.w, whole.i * design[COMPRESSION]
+    tiles_w = _least_tiles(design, W, whole.w / layer[G], resident)
+    tiles_i = _least_tiles(design, I, whole.i / layer[G], resident)
+    tiles_o = _least_tiles(design, O, sums / layer[G], resident)
+    return min(min(_least_sum(w, i, tiles_o), _least_sum(i, 2.0 * sums, tiles_w)), _least_sum(w, 2.0 * sums, tiles_i))
+
+
+@_inner
+def _least_tiles(design, operand, size, resident):
+    """Tiles of an operand of so many bytes that its buffer needs at least; one where it fits, which needs no copy."""
+    b = design[BUFFER_W + operand]
+    room = design[CAPACITY_0 + int(b)] - (resident if b == design[BUFFER_I] else 0.0)
+    if size <= room:
+        return 1.0
+    return max(2.0, size * (1.0 + design[TWICE_W + operand]) / room) if room > 0 else np.inf
+
+
+@_inner
+def _least_sum(a, b, product):
+    """The least a (x - 1) + b (y - 1) of x, y >= 1 whose product is at least `product`."""
+    if product == np.inf:
+        return np.inf if a > 0 and b > 0 else 0.0
+    if a * product <= b:  # y = 1
+        return a * (product - 1.0)
+    if b * product <= a:
+        return b * (product - 1.0)
+    return 2.0 * np.sqrt(a * b * product) - a - b
+
+
+@_inner
+def _bound_pj(case, whole, filled, skips, moved):
+    """Energy at least, without that of time [pJ]: each word enters array, registers and its buffer once.
+
+    `filled`: bytes that fill the buffers of W and I; `moved`: bytes over the DRAM link.
+    """
+    layer, design = case.layer, case.design
+    macs = _macs(layer)
+    done = macs * (1.0 - layer[ZERO_SHARE])
+    w_word, word = _weight_word_bytes(layer, design), design[ACTIVATION_BYTES]
+    fed = min(_floor(design[REG_W] / w_word), _floor(design[REG_I] / word))
+    lanes = max(1.0, min(min(layer[C] * layer[FY] * layer[FX], design[LANES]), fed))
+    sums = done / lanes * design[ACCUMULATOR_BYTES]
+    pj = done * (design[PJ_MAC] if layer[STATIC_WEIGHTS] else design[PJ_MAC_DYNAMIC]) + macs * design[PJ_CLOCK_MAC]
+    pj += done * w_word * design[PJ_REG_READ_W] + macs * word * design[PJ_REG_READ_I]
+    pj += sums * (design[PJ_REG_READ_O] + design[PJ_REG_WRITE_O])
+    pj += whole.w * (design[PJ_REG_WRITE_W] + design[PJ_FEED_W]) + whole.i * (design[PJ_REG_WRITE_I] + design[PJ_FEED_I])
+    pj += whole.o * design[PJ_FEED_O] + moved * design[PJ_DRAM] + layer[VECTOR_OPERATIONS] * design[PJ_VECTOR]
+    pj += filled.w * design[PJ_WRITE_W] + filled.i * design[PJ_WRITE_I]
+    pj += 0.0 if skips & BYPASS_W else whole.w * design[PJ_READ_W]
+    pj += 0.0 if skips & BYPASS_I else whole.i * design[PJ_READ_I]
+    return pj + (0.0 if skips & BYPASS_O else whole.o * (design[PJ_READ_O] + design[PJ_WRITE_O]))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# 8. Bounds by the layers' mappers, where those of part 7 do not tell enough (`least_designs`).
+
+
+class Least(NamedTuple):
+    """What searches of one effort found of the layers of one design.
+
+    size : (n_layers, N_VARIANTS) bytes that stay on chip in the step; below 0: not searched.
+    least, cycles : (n_layers, N_VARIANTS) lower bound over all mappings, and the best mapping found; infinite: none fits.
+    """
+
+    size: np.ndarray
+    least: np.ndarray
+    cycles: np.ndarray
+
+
+@_entry
+def least_designs(designs, which, reach, options, networks, steps, arrivals, effort, enough, weights, quick, closer, scratch,
+                  best_map, each, known, totals):  # fmt: skip
+    """Lower bounds of the cycles of each network on each design, over all mappings and whatever stays on chip.
+
+    `totals` (n_designs, n_networks, 2): first the sums over the steps of the larger of `bound_designs` and `out[LEAST]` of
+    `map_layer`, infinite where no mapping fits; second the sums of what the mappers found: no effort raises the first
+    beyond the second.  In each step that stays on chip which serves it best, tiles have all other room.  The default effort
+    first; then `effort` for the steps that gain most, as long as the weighted geometric mean over the networks of the first
+    is below `enough` (n_designs,) cycles, and that of the second is not; `weights` (n_networks,) add up to 1.
+
+    `which`, `reach`, `steps`, `arrivals`, `each`: as in `bound_designs`; `quick`, `closer` (`Least`), `best_map` (N_MAP,),
+    `known` (n_steps, 2): filled.  The designs' STORE_BYTES is changed meanwhile.
+    """
+    for row in range(designs.shape[0]):
+        design, total = designs[row], totals[row]
+        bound_designs(designs[row : row + 1], which[row : row + 1], reach, options, networks, steps, arrivals, each,
+                      totals[row : row + 1])
+        for network in range(total.shape[0]):
+            total[network, 0], total[network, 1] = 0.0, 0.0
+        for index in range(networks.layers.shape[0]):
+            for variant in range(N_VARIANTS):
+                quick.size[index, variant], closer.size[index, variant] = -1.0, -1.0
+        for i in range(steps.shape[0]):
+            network = int(steps[i, EQUAL_NETWORK])
+            if steps[i, EQUAL_IS_VECTOR]:
+                known[i, 0], known[i, 1] = each[i, 0, 0], each[i, 0, 0]
+            else:
+                index = int(steps[i, EQUAL_INDEX])
+                known[i, 0], known[i, 1] = _least_of_step(design, options, networks, index, DEFAULT_EFFORT, each[i], quick,
+                                                          scratch, best_map)  # fmt: skip
+            total[network, 0] += steps[i, EQUAL_TIMES] * known[i, 0]
+            total[network, 1] += steps[i, EQUAL_TIMES] * known[i, 1]
+        i = _widest_step(steps, known, total, weights)
+        while i >= 0 and _mean_cycles(total, weights, 0) < enough[row] <= _mean_cycles(total, weights, 1):
+            network, index = int(steps[i, EQUAL_NETWORK]), int(steps[i, EQUAL_INDEX])
+            least, _ = _least_of_step(design, options, networks, index, effort, each[i], closer, scratch, best_map)
+            least = max(known[i, 0], least)
+            total[network, 0] += steps[i, EQUAL_TIMES] * (least - known[i, 0])
+            total[network, 1] += steps[i, EQUAL_TIMES] * (least - known[i, 1])
+            known[i, 0], known[i, 1] = least, least  # nothing more is to be known here
+            i = _widest_step(steps, known, total, weights)
+
+
+@_inner
+def _mean_cycles(total, weights, column):
+    """Weighted geometric mean of the networks' cycles, from a column of `totals`."""
+    logs = 0.0
+    for network in range(weights.shape[0]):
+        logs += weights[network] * np.log(total[network, column])
+    return np.exp(logs)
+
+
+@_inner
+def _widest_step(steps, known, total, weights):
+    """The step whose bound can still raise the mean most; -1: none."""
+    widest, gain = -1, 0.0
+    for i in range(steps.shape[0]):
+        network = int(steps[i, EQUAL_NETWORK])
+        gap = weights[network] * steps[i, EQUAL_TIMES] * (known[i, 1] - known[i, 0]) / total[network, 0]
+        if gap > gain:
+            widest, gain = i, gap
+    return widest
+
+
+@_inner
+def _least_of_step(design, options, networks, index, effort, each, searched, scratch, best_map):
+    """Least bound and least cycles of a layer over all that may stay on chip in a step; `each`: its row of `each`."""
+    least, cycles, store = np.inf, np.inf, design[STORE_BYTES]
+    for variant in range(N_VARIANTS):
+        if each[variant, 0] >= least:
+            continue
+        if searched.size[index, variant] != each[variant, 1]:
+            design[STORE_BYTES] = each[variant, 1]
+            map_layer(networks.layers[index], design, options, networks.lists[index], effort, LATENCY, -1.0, variant, best_map,
+                      scratch.out, scratch)  # fmt: skip
+            fits = scratch.out[OVERFLOW] == 0
+            searched.size[index, variant] = each[variant, 1]
+            searched.least[index, variant] = scratch.out[LEAST] * ROOM if fits else np.inf
+            searched.cycles[index, variant] = scratch.out[CYCLES] if fits else np.inf
+        least = min(least, max(each[variant, 0], searched.least[index, variant]))
+        cycles = min(cycles, max(each[variant, 0], searched.cycles[index, variant]))
+    design[STORE_BYTES] = store
+    return least, max(least, cycles)

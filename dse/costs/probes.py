@@ -17,6 +17,7 @@ import numpy as np
 
 from dse.costs import kernels as k
 from dse.costs.batches import step_results
+from dse.costs.bounds import BoundEvaluator
 from dse.costs.fixed_mapping import FIXED, FixedMappingEvaluator
 from dse.costs.kernel_rows import (
     EFFORTS,
@@ -183,6 +184,7 @@ def _small_network() -> Network:
         MacLayer("depthwise", "Conv", G=6, OY=4, OX=3, FY=3, FX=1, stride_y=2, IY=9, IX=3),
         MacLayer("product", "MatMul", B=2, K=7, C=70, OX=3),
         MacLayer("causal", "Conv", K=2, OX=66, FX=3, pad_x=2, IX=66),
+        VectorLayer("pool", "MaxPool", 100, 132, 50),
     )
     return Network("small", layers)
 
@@ -231,8 +233,8 @@ def probe_values(
     Metrics by the names of `dse.runs.column_dictionary.METRICS`, each (n_designs,); ``leakage_w`` likewise; of every
     layer ``layer_cycles`` and ``layer_energy_pj``, (n_designs, n_layers); ``frozen_...`` of the first designs under
     frozen mappings; ``given_cycles`` of each step of the first under given ones; ``ordered_...`` of layers under given
-    loop orders; ``complete_...`` of small layers.  Some 5,000
-    numbers, 0.1 s; read-only, since they are kept.
+    loop orders; ``complete_...`` of small layers; ``each_..._bound_...`` without a search, and of small layers
+    ``searched_bound_cycles`` with one.  Some 5,000 numbers, 0.1 s; read-only, since they are kept.
 
     Raises
     ------
@@ -261,6 +263,8 @@ def probe_values(
     ordered = np.array(_ordered(rows, options, technology))
     for name, column in (("cycles", k.CYCLES), ("energy_pj", k.ENERGY_PJ), ("overflow", k.OVERFLOW)):
         values[f"ordered_{name}"] = ordered[:, column]
+    found = BoundEvaluator(tables, technology)(every)
+    values |= {f"each_{name}": found[name] for name in ("latency_bound_s", "energy_bound_j")}
     values["given_cycles"] = _given(rows[0], options, tables)
     small, best = network_tables(_small_network()), []
     for i in complete:
@@ -268,6 +272,13 @@ def probe_values(
         best.append(step_results(rows[i : i + 1], options, small, *mode, EFFORTS["complete"])[0])
     for name, column in (("cycles", k.CYCLES), ("energy_pj", k.ENERGY_PJ)):
         values[f"complete_{name}"] = np.array(best).reshape(len(complete), len(small.steps), k.N_RESULT)[:, :, column]
+    closer = BoundEvaluator(small, technology)
+    chosen_columns = {name: every[name][list(complete)] for name in every}
+    reached = np.full(len(complete), np.inf)
+    for _ in range(2):  # what the default effort reaches, and then that of the complete
+        searched = closer.searched_cycles(chosen_columns, reached, EFFORTS["complete"])
+        reached = searched[:, 1]
+    values["searched_bound_cycles"] = searched
     return read_only(values)
 
 

@@ -1,0 +1,209 @@
+"""Lower bounds of latency and energy of many designs, without a search over mappings, and their exact area.
+
+About a microsecond a design.  The bounds hold for every mapping of every effort and objective, and for every set of
+activations that stays on chip: a design that is dominated by its bounds is dominated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from dse.costs import kernels as k
+from dse.costs.kernel_rows import NetworkTables, columns_of, design_rows, network_tables
+from dse.hardware.accelerator import Accelerator
+from dse.hardware.area import Columns, area_mm2
+from dse.hardware.technology import Technology, technology_or_default
+from dse.networks.layers import Layer, Network, as_network
+
+
+def bound_many(
+    designs: Columns | Accelerator | Iterable[Accelerator],
+    network_or_layers: Network | Layer | Iterable[Layer],
+    *,
+    technology: Technology | None = None,
+) -> dict[str, np.ndarray]:
+    """What no mapping of any effort makes better, for many designs at once.
+
+    Parameters
+    ----------
+    designs : parameter columns, each (n,), as `DesignSpace.columns` gives them; or designs.
+    network_or_layers : what they run.
+    technology : constants; 45 nm when omitted.
+
+    Returns
+    -------
+    ``latency_bound_s`` [s] and ``energy_bound_j`` [J], which hold for all mappings, objectives and efforts, whatever
+    stays on chip, and ``area_mm2`` [mm2], which is exact; each (n,).  A design that no mapping fits has bounds too.
+
+    The latency of a layer is at least that of its array (exact for each spatial option), of the vector unit, of the
+    busiest port and of the DRAM link.  Several calls for one network are faster with one `BoundEvaluator`.
+    """
+    if isinstance(designs, Accelerator):
+        designs = [designs]
+    columns = designs if isinstance(designs, Mapping) else columns_of(list(designs))
+    technology = technology_or_default(technology)
+    bounds = BoundEvaluator(network_tables(as_network(network_or_layers)), technology)(columns)
+    return {name: values[:, 0] if values.ndim == 2 else values for name, values in bounds.items()}
+
+
+class BoundEvaluator:
+    """Bounds of batches of designs on one or several networks; what arrays do of layers is found once.
+
+    Parameters
+    ----------
+    tables : the networks as kernel arrays, n_networks of them.
+    technology : constants; 45 nm when omitted.
+    energy : whether to bound the energy too, which takes most of the time.
+    weights : of the networks in geometric means; default all equal.
+
+    Calling it with parameter columns of n designs returns ``latency_bound_s`` and, with `energy`, ``energy_bound_j``,
+    each (n, n_networks), and ``area_mm2`` (n,).
+    """
+
+    def __init__(
+        self,
+        tables: NetworkTables,
+        technology: Technology | None = None,
+        *,
+        energy: bool = True,
+        weights: Iterable[float] | None = None,
+    ) -> None:
+        self.technology = technology_or_default(technology)
+        self.energy = energy
+        self._tables = tables
+        self._networks = k.Networks(*tables.arguments)
+        self._steps, self._arrivals = _equal_steps(tables)
+        self._each = np.full((len(self._steps), k.N_VARIANTS, 2), np.inf)
+        given = np.ones(len(tables.weight_elements)) if weights is None else np.array(list(weights), dtype=float)
+        self.weights = given / given.sum()
+        self._scratch = k.make_scratch()
+        self._options = np.empty((0, k.N_OPTION))
+        self._option_first: dict[bytes, int] = {}
+        self._arrays: dict[bytes, int] = {}
+        self._reach = np.empty((0, len(tables.layers), 1, k.N_REACH))
+
+    def __call__(self, columns: Columns) -> dict[str, np.ndarray]:
+        """Bounds of the designs in `columns`."""
+        totals = self.totals(*design_rows(columns, self.technology, self.energy))
+        clock_hz = np.asarray(columns["clock_ghz"], dtype=float)[:, None] * 1e9
+        bounds = {"latency_bound_s": totals[:, :, 0] / clock_hz}
+        if self.energy:
+            bounds["energy_bound_j"] = totals[:, :, 1] * 1e-12
+        return bounds | {"area_mm2": area_mm2(columns, self.technology)}
+
+    def totals(self, rows: np.ndarray, options: np.ndarray) -> np.ndarray:
+        """Bounds of cycles and energy [pJ] of kernel rows with their options, (n, n_networks, 2)."""
+        rows = self._with_own_options(rows, options)
+        totals = np.empty((len(rows), len(self._networks.weight_elements), 2))
+        which = self._known_arrays(rows)
+        networks, steps, arrivals = self._networks, self._steps, self._arrivals
+        k.bound_designs(rows, which, self._reach, self._options, networks, steps, arrivals, self._each, totals)
+        return totals
+
+    def apart(self) -> BoundEvaluator:
+        """Such an evaluator for another thread."""
+        weights = self.weights.tolist()
+        return BoundEvaluator(self._tables, self.technology, energy=self.energy, weights=weights)
+
+    def mean(self, values: np.ndarray) -> np.ndarray:
+        """Weighted geometric means over the networks, (n,), of values (n, n_networks)."""
+        with np.errstate(divide="ignore"):
+            return np.exp(np.log(values) @ self.weights)
+
+    def searched_cycles(self, columns: Columns, enough: np.ndarray, effort: k.Effort) -> np.ndarray:
+        """Closer bounds of the mean of the networks' cycles, from searches over the mappings of the layers, (n, 2).
+
+        The first holds as the others do, and is infinite where a layer fits under no mapping; no effort raises it
+        beyond the second.
+
+        Parameters
+        ----------
+        columns : parameter columns of n designs.
+        enough : (n,) cycles; nothing more is searched where a bound reaches them, or no effort ever can.
+        effort : of the mapper, for the layers where the default leaves a gap.
+        """
+        rows, options = design_rows(columns, self.technology, energy=False)
+        rows = self._with_own_options(rows, options)
+        which, networks, n = self._known_arrays(rows), self._networks, len(self._networks.layers)
+        quick, closer = (k.Least(*np.empty((3, n, k.N_VARIANTS))) for _ in range(2))
+        totals = np.empty((len(rows), len(self.weights), 2))
+        k.least_designs(
+            rows, which, self._reach, self._options, networks, self._steps, self._arrivals, effort,
+            np.asarray(enough, dtype=float), self.weights, quick, closer, k.make_scratch(), np.empty(k.N_MAP),
+            np.empty_like(self._each), np.empty((len(self._steps), 2)), totals,
+        )  # fmt: skip
+        return np.column_stack([self.mean(totals[:, :, 0]), self.mean(totals[:, :, 1])])
+
+    def _with_own_options(self, rows: np.ndarray, options: np.ndarray) -> np.ndarray:
+        """The rows with their options among those of this evaluator, which keep their numbers."""
+        first = rows[:, k.OPTION_FIRST].copy()
+        rows = rows.copy()
+        for number in np.unique(first):
+            here = first == number
+            own = options[int(number) : int(number + rows[np.argmax(here), k.OPTION_COUNT])]
+            at = self._option_first.setdefault(own.tobytes(), len(self._options))
+            if at == len(self._options):
+                self._options = np.concatenate([self._options, own])
+            rows[here, k.OPTION_FIRST] = at
+        return rows
+
+    def _known_arrays(self, rows: np.ndarray) -> np.ndarray:
+        """Numbers of the rows' arrays, (n,); what new ones do of the layers is added."""
+        arrays = np.empty((len(rows), k.N_ARRAY))
+        inputs = np.floor(rows[:, k.REG_I] / rows[:, k.ACTIVATION_BYTES])
+        columns = (k.ROWS, k.COLS, k.LANES, k.LANES, k.OPTION_FIRST, k.OPTION_COUNT)
+        for at, column in enumerate(columns):
+            arrays[:, at] = rows[:, column]
+        for at, word in ((k.ARRAY_LANES, k.WEIGHT_BYTES), (k.ARRAY_LANES_DYNAMIC, k.ACTIVATION_BYTES)):
+            fed = np.minimum(np.floor(rows[:, k.REG_W] / rows[:, word]), inputs)
+            arrays[:, at] = np.maximum(1.0, np.minimum(arrays[:, at], fed))
+        keys = arrays.view(f"V{arrays.itemsize * k.N_ARRAY}").ravel().tolist()
+        known, before = self._arrays, len(self._arrays)
+        which = np.fromiter((known.setdefault(key, len(known)) for key in keys), np.int64, len(keys))
+        if len(known) > before:
+            numbers, first = np.unique(which, return_index=True)
+            self._add_arrays(arrays[first[numbers >= before]], before)
+        return which
+
+    def _add_arrays(self, arrays: np.ndarray, before: int) -> None:
+        """Find what the arrays, of numbers from `before` on, do of the layers."""
+        most, (room, n_layers, width, _) = int(arrays[:, k.ARRAY_COUNT].max()), self._reach.shape
+        needed = before + len(arrays)
+        if needed > room or most > width:
+            grown = np.zeros((max(needed, 2 * room), n_layers, max(most, width), k.N_REACH))
+            grown[:before, :, :width] = self._reach[:before]
+            self._reach = grown
+        reach = self._reach[before:needed]
+        k.array_reach(arrays, self._options, self._networks.layers, k.DEFAULT_EFFORT, self._scratch, reach)
+
+
+def _equal_steps(tables: NetworkTables) -> tuple[np.ndarray, np.ndarray]:
+    """Steps as `bound_designs` takes them, MAC steps of equal bounds once, and the elements that vector steps read."""
+    tensors = tables.tensors
+    alive = (tensors[:, k.TENSOR_FIRST] >= 0) & (tensors[:, k.TENSOR_LAST] > tensors[:, k.TENSOR_FIRST])
+    elements = np.append(np.where(alive, tensors[:, k.TENSOR_ELEMENTS], np.inf), np.inf)  # -1: no tensor
+    arrivals: list[float] = []
+    found: dict[tuple, float] = {}
+    for step in tables.steps:
+        row = np.zeros(k.N_EQUAL)
+        first = int(step[k.STEP_INPUT_FIRST])
+        read = tables.inputs[first : first + int(step[k.STEP_INPUT_COUNT])]
+        for at, column in (
+            (k.EQUAL_IS_VECTOR, k.STEP_IS_VECTOR), (k.EQUAL_INDEX, k.STEP_INDEX), (k.EQUAL_NETWORK, k.STEP_NETWORK)
+        ):  # fmt: skip
+            row[at] = step[column]
+        row[k.EQUAL_OUT] = elements[int(step[k.STEP_OUTPUT])]
+        if step[k.STEP_IS_VECTOR]:
+            row[k.EQUAL_FIRST], row[k.EQUAL_COUNT] = len(arrivals), len(read)
+            arrivals.extend(elements[read])
+        else:
+            main, fused, second = (int(x) for x in (read[0] if len(read) else -1, *step[[k.STEP_FUSED, k.STEP_SECOND]]))
+            row[k.EQUAL_IN], row[k.EQUAL_FUSED], row[k.EQUAL_SECOND] = elements[[main, fused, second]]
+            row[k.EQUAL_FUSED_IN], row[k.EQUAL_SECOND_IN] = main == fused >= 0, main == second >= 0
+        key = tuple(row)
+        found[key] = found.get(key, 0.0) + step[k.STEP_REPEATS]
+    steps = np.array(list(found)).reshape(-1, k.N_EQUAL)
+    steps[:, k.EQUAL_TIMES] = list(found.values())
+    return steps, np.array(arrivals)
