@@ -19,6 +19,8 @@ from .analysis.price_of_generality import price_of_generality as price_of_genera
 from .analysis.staircases import staircase as staircase
 from .costs.batches import BatchEvaluator as BatchEvaluator
 from .costs.batches import layer_cycles as layer_cycles
+from .costs.bounds import BoundEvaluator as BoundEvaluator
+from .costs.bounds import bound_many as bound_many
 from .costs.evaluation import Evaluation as Evaluation
 from .costs.evaluation import evaluate as evaluate
 from .costs.mapping import Mapping as Mapping
@@ -48,6 +50,7 @@ from .search.exploration import Exploration as Exploration
 from .search.exploration import load as load
 from .search.remapping import remap_front as remap_front
 from .search.search_loop import explore as explore
+from .search.several_seeds import explore_seeds as explore_seeds
 from .simultaneous.co_runs import CoRun as CoRun
 from .simultaneous.co_runs import co_run as co_run
 from .simultaneous.division import Division as Division

@@ -20,7 +20,9 @@ so convergence can be compared on a log scale) or its negative.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
@@ -30,8 +32,10 @@ from pymoo.core.problem import Problem
 
 from dse.costs.kernel_rows import DEFAULT_SLACK
 from dse.costs.results import OF_ENERGY
+from dse.hardware.accelerator import OPERAND_NAMES
 from dse.hardware.space import DesignSpace
 from dse.hardware.technology import Technology
+from dse.runs.column_dictionary import DERIVED
 from dse.runs.identity import of_technology, technology_of
 from dse.runs.problem_protocol import Evaluated
 
@@ -40,6 +44,7 @@ from .checks import (
     ProblemError,
     as_floats,
     check_metrics,
+    check_number,
     check_objectives,
     checked_names,
     checked_space,
@@ -47,8 +52,13 @@ from .checks import (
     read_only,
     why_infinite,
 )
+from .derived import named_column
 
 __all__ = ["AcceleratorProblem", "Columns", "ProblemError"]
+
+
+NOT_OF_ONES_OWN = {"objective_names", "constraint_names", "constraint_labels", "made_with", "limits"}
+"""Attributes of a problem that are told apart, or not at all."""
 
 
 class Columns:
@@ -144,6 +154,8 @@ class AcceleratorProblem(Problem):
         self._parameters = frozenset(space.columns(np.zeros((1, space.n_var), dtype=np.int64)))
         self._metric_names: tuple[str, ...] = ()
         self._rows_are_alone = False
+        self._needs_energy: bool | None = None
+        self.limits: dict[str, float] = {}
         check_objectives(owner, self.objective_names, self._parameters)
         self.space = space
         self.evaluator = evaluator
@@ -183,6 +195,146 @@ class AcceleratorProblem(Problem):
             self._check_rows_alone(X, rows)
             self._rows_are_alone = True
         return rows
+
+    bounds_hold: bool | None = None
+    """Whether `objectives` and `constraints` of a class of one's own never fall where a metric that they read rises.
+
+    Their values at the lower bounds of latency, energy and area are then bounds of theirs, and `explore` leaves out
+    designs that these show dominated.  None: only hooks that ship are known to be so.
+    """
+    unbounded_since: str = ""
+    """Why `lower_bounds` knows none, in words; "" where it does, or was not asked."""
+
+    def lower_bounds(self, X: np.ndarray) -> Evaluated | None:
+        """Objectives and constraints that no mapping of the designs X (n, n_var) makes better, some microseconds each.
+
+        None where no bounds are known: `unbounded_since` then says why.
+        """
+        if self._needs_energy is None:
+            self._needs_energy, self.unbounded_since = self._look_for_bounds(X[:1])
+        if self.unbounded_since:
+            return None
+        return self._bounded(X, self._needs_energy)
+
+    def no_worse(self, X: np.ndarray) -> np.ndarray:
+        """Genes (n, n_var) of designs that are no worse than X in any objective: what only costs is at its least.
+
+        Ports that count bytes are as fast with one bank, and each further bank takes area.  So it is for the least
+        latency; the mapper, which looks for least energy within its slack, may end elsewhere in that.
+        """
+        settled = self._settled() if self.lower_bounds(X[:1]) is not None else []
+        if not settled:
+            return X
+        X = X.copy()
+        X[:, settled] = 0
+        return X
+
+    def _settled(self) -> list[int]:
+        """Variables, their least level first, of which more than the least never helps."""
+        base, names = self.space.base, self.space.names
+        read = {*self.objective_names, *self.limits}
+        if (
+            self.bounds_hold is not None
+            or self._needs_energy
+            or getattr(self, "mapping_objective", "") != "latency"
+            or any(name.removeprefix("core_").split("_")[0] not in ("latency", "cycles", "area") for name in read)
+            or any(name.startswith("area_") and name not in ("area_mm2", "area_delay_mm2_s") for name in read)
+            or base.port_model != "bytes"
+            or "port_model" in names
+        ):
+            return []
+        banks = [f"{operand}_buffer_banks" for operand in OPERAND_NAMES.values()]
+        return [at for at, variable in enumerate(self.space.variables)
+                if variable.name in banks and not variable.is_category]  # fmt: skip
+
+    def _look_for_bounds(self, X: np.ndarray) -> tuple[bool, str]:
+        """Whether the bounds read energies, and why there are none ("" where there are)."""
+        owner = type(self).__name__
+        shipped = all(getattr(type(self), hook).__module__.partition(".")[0] == __name__.partition(".")[0]
+                      for hook in ("objectives", "constraints"))  # fmt: skip
+        if not hasattr(self.evaluator, "bounds"):
+            return False, f"the evaluator of {owner} gives no bounds"
+        if self.bounds_hold is False or (self.bounds_hold is None and not shipped):
+            return False, f"{owner} does not declare by bounds_hold = True that bounds of its metrics bound it"
+        reason = ""
+        for energy in (False, True):
+            try:
+                self._bounded(X, energy)
+            except (AttributeError, ProblemError) as error:
+                reason = f"{owner} reads what has no bound ({str(error).split(';')[0]})"
+            else:
+                return energy, ""
+        return False, reason
+
+    def _bounded(self, X: np.ndarray, energy: bool) -> Evaluated:
+        """Objectives and constraints at the bounds of the metrics."""
+        columns = self.space.columns(X)
+        metrics = self.evaluator.bounds(columns, energy)  # type: ignore[attr-defined]  # `_look_for_bounds` asked
+        metrics = {"overflow": np.zeros(len(X)), **metrics}
+        m = Columns(metrics, columns)
+        F = self._stack("objective", self.objective_names, m, X)
+        G = self._stack("constraint", self.constraint_names, m, X)
+        return Evaluated(F, np.column_stack([metrics["overflow"], G, self._over_limits(m, F, known=False)]), metrics)
+
+    def with_limits(self, limits: Mapping[str, float]) -> Self:
+        """The same problem with a cap on each of these metrics, a constraint ``NAME_limit``: value / limit - 1.
+
+        Parameters
+        ----------
+        limits : positive numbers by name of a metric, of an objective, or of one of
+            `dse.runs.column_dictionary.DERIVED`, in the unit of its name.
+
+        Raises ProblemError for a name that is none of these, and says which is nearest.
+        """
+        if not isinstance(limits, Mapping):
+            raise ProblemError(
+                f"limits: give numbers by name of a metric, such as {{'latency_s': 0.02}}, got {limits!r}"
+            )
+        other = copy.copy(self)
+        other.limits = {**self.limits, **{str(name): limit for name, limit in limits.items()}}
+        known = sorted({*self._limitable(), *self.objective_names})
+        for name, limit in other.limits.items():
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1, 0.0)
+                raise ProblemError(
+                    f"limits: unknown metric {name!r}; the nearest is {near[0]!r}, of {', '.join(known)}"
+                )
+            check_number(f"the limit of {name}", limit)
+            if limit <= 0:
+                raise ProblemError(f"the limit of {name} must be above 0, got {limit!r}")
+            other.limits[name] = float(limit)
+        other.constraint_labels = ("fits", *self.constraint_names, *(f"{name}_limit" for name in other.limits))
+        if len(set(other.constraint_labels)) < len(other.constraint_labels):
+            raise ProblemError(f"{type(self).__name__} has a constraint of the name of a limit already; rename it")
+        other.n_ieq_constr = len(other.constraint_labels)
+        other._needs_energy, other.unbounded_since = None, ""
+        return other
+
+    def _limitable(self) -> list[str]:
+        """Names of the metrics of a design, those that can be derived from them too."""
+        X = np.zeros((1, self.n_var), dtype=np.int64)
+        metrics = self.evaluate_designs(X).metrics
+        m = Columns(metrics, {})
+        found = [name for name in metrics if name != "overflow"]
+        for name in DERIVED:
+            with contextlib.suppress(AttributeError):
+                named_column(name, m)
+                found.append(name)
+        return found
+
+    def _over_limits(self, m: Columns, F: np.ndarray, known: bool = True) -> np.ndarray:
+        """Value / limit - 1 of each limit, (n, limits); at bounds (not `known`) -1 where a metric has none."""
+        found = np.full((len(F), len(self.limits)), -1.0)
+        for at, (name, limit) in enumerate(self.limits.items()):
+            if name in self.objective_names:
+                found[:, at] = F[:, self.objective_names.index(name)] / limit - 1
+                continue
+            try:
+                found[:, at] = named_column(name, m) / limit - 1
+            except AttributeError:
+                if known:
+                    raise
+        return found
 
     def with_effort(self, effort: str) -> Self:
         """The same problem, its evaluator with another effort of the mapper: ``"complete"``, see `dse.evaluate`.
@@ -238,7 +390,7 @@ class AcceleratorProblem(Problem):
                 raise ProblemError(
                     f"{type(self).__name__}: objective {name!r} has the name of a metric but other values; rename it"
                 )
-        return Evaluated(F, np.column_stack([metrics["overflow"], G]), metrics)
+        return Evaluated(F, np.column_stack([metrics["overflow"], G, self._over_limits(m, F)]), metrics)
 
     def _check_rows_alone(self, X: np.ndarray, whole: Evaluated) -> None:
         """ProblemError where a design's numbers depend on the other designs of its batch, or on chance.
@@ -337,6 +489,7 @@ class AcceleratorProblem(Problem):
             "objectives": list(self.objective_names),
             "constraints": list(self.constraint_labels),
             "attributes": self._attributes(classes),
+            **({"limits": self.limits} if self.limits else {}),
         }
 
     def probe_values(self) -> dict[str, np.ndarray]:
@@ -394,7 +547,7 @@ class AcceleratorProblem(Problem):
     def _attributes(self, classes: list[type]) -> dict[str, Any]:
         """Public plain values set by the subclasses or on the instance, such as a limit."""
         own = {name for c in classes for name in vars(c)} | set(vars(self))
-        own -= set(vars(Problem(n_var=1))) | {"objective_names", "constraint_names", "constraint_labels", "made_with"}
+        own -= set(vars(Problem(n_var=1))) | NOT_OF_ONES_OWN
         values = {name: getattr(self, name) for name in sorted(own) if not name.startswith("_")}
         plain = {}
         for name, value in values.items():
@@ -404,7 +557,7 @@ class AcceleratorProblem(Problem):
                 plain[name] = list(value) if isinstance(value, tuple) else value
         return plain
 
-    unidentified: tuple[str, ...] = ("n_jobs", "unidentified", "kind", "made_with")
+    unidentified: tuple[str, ...] = ("n_jobs", "unidentified", "kind", "made_with", "bounds_hold", "unbounded_since")
     """Attributes that cannot change a number."""
 
 

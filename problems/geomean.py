@@ -24,7 +24,8 @@ from dse.runs.problem_protocol import Evaluated
 
 from .base import AcceleratorProblem, Columns, ProblemError
 from .checks import check_mapping_arguments, checked_space, checked_technology, in_order
-from .single import chosen_objectives, findable, named_columns
+from .derived import named_columns
+from .single import chosen_objectives, findable
 
 AVERAGED = (
     "latency_s", "cycles", "energy_j", "power_w", "macs", "utilisation", "dram_bytes", "latency_bound_s",
@@ -89,6 +90,19 @@ class GeomeanEvaluator:
     def with_slack(self, slack: float | None) -> GeomeanEvaluator:
         """The same evaluator with another slack of the mapper."""
         return GeomeanEvaluator(self.several.with_slack(slack), self.weights)
+
+    def bounds(self, columns: Mapping[str, np.ndarray], energy: bool) -> dict[str, np.ndarray]:
+        """Lower bounds, as `TotalsEvaluator.bounds` tells them: of the means, and of each network."""
+        found = self.several.bounds(columns, energy)
+        per_network = [name for name, values in found.items() if values.ndim == 2]
+        means = {name: geometric_mean(list(found[name].T), self.weights) for name in per_network}
+        each = {
+            f"{name}_{network.name}": found[name][:, i]
+            for name in per_network
+            if name in PER_NETWORK
+            for i, network in enumerate(self.several.networks)
+        }
+        return found | means | each
 
     def __call__(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         found = self.several(columns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from dse.hardware.space import DesignSpace
 from dse.networks.errors import NetworkError
@@ -45,7 +45,9 @@ def rebuild(directory: str | os.PathLike, n_jobs: int | None = None) -> Accelera
         )
     try:
         with as_written(path):
-            return rebuilt(arguments, DesignSpace.from_toml(path / "space.toml"), n_jobs)
+            problem = rebuilt(arguments, DesignSpace.from_toml(path / "space.toml"), n_jobs)
+            limits = content["identity"]["problem"].get("limits")
+            return problem.with_limits(limits) if limits else problem
     except RunDirectoryError:
         raise
     except NetworkError as error:
@@ -62,14 +64,19 @@ def resume(
     n_jobs: int | None = None,
     time_limit_s: float | None = None,
     progress: Callable[[Progress], None] | None = None,
+    limits: Mapping[str, float] | None = None,
 ) -> Exploration:
-    """Continue an interrupted run, or return a finished one; parameters as in `rebuild` and `explore`."""
+    """Continue an interrupted run, or return a finished one; parameters as in `rebuild` and `explore`.
+
+    Limits are those of the run; `limits` that differ from them are refused.
+    """
     path = checked_path(directory, "directory")
     content = read_manifest(path)
     problem = rebuild(path, n_jobs)
     with as_written(path):
         settings = {name: content["identity"][name] for name in SETTINGS}
+        settings["plain"] = "search" not in content["identity"]
     return explore(
         problem, **settings, out=path, time_limit_s=time_limit_s, progress=progress,
-        warm_start=content.get("warm_start"),
+        warm_start=content.get("warm_start"), limits=limits,
     )  # fmt: skip

@@ -22,18 +22,7 @@ from dse.runs.identity import of_network, of_technology
 
 from .base import AcceleratorProblem, Columns, ProblemError
 from .checks import check_mapping_arguments, checked_space, checked_technology, in_order
-
-
-def _derived(name: str, m: Columns) -> np.ndarray:
-    if name == "edp_js":
-        return m.energy_j * m.latency_s
-    if name == "ed2p_js2":
-        return m.energy_j * m.latency_s * m.latency_s
-    if name == "area_delay_mm2_s":
-        return m.area_mm2 * m.latency_s
-    if name == "latency_gap":
-        return m.latency_s / m.latency_bound_s
-    return m.energy_j / m.energy_bound_j
+from .derived import named_columns
 
 
 def known_objectives() -> tuple[str, ...]:
@@ -80,11 +69,6 @@ def _needs_energy(name: str) -> bool:
 def findable(network: str) -> str:
     """The name of a network that ships, or the whole path of a file, so that another directory finds it too."""
     return network if network in network_names() else str(Path(network).resolve())
-
-
-def named_columns(names: tuple[str, ...], m: Columns) -> tuple[np.ndarray, ...]:
-    """The columns of these names, those of `dse.runs.column_dictionary.DERIVED` computed."""
-    return tuple(_derived(n, m) if n in DERIVED else m[n] for n in names)
 
 
 class SingleDNN(AcceleratorProblem):

@@ -77,7 +77,7 @@ def test_front_shows_designs_twin_bound_exact_front_and_knee(run):
     assert stepped.get_drawstyle() == "steps-post" and len(stepped.get_xdata()) == len(run.front)
     assert np.allclose(stepped.get_ydata(), run.front["area_mm2"])
     star = next(line for line in axis.lines if line.get_label() == "knee")
-    at = knee(run.normalisation(run.front[["latency_s", "area_mm2"]].to_numpy(float)))
+    at = knee(run.front_on_own_scale())
     assert star.get_ydata()[0] == run.front["area_mm2"].iloc[at]
 
 

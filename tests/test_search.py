@@ -16,6 +16,7 @@ from standin import StandIn, StandInEvaluator, UnderPower, space
 from dse.hardware.space import DesignSpace
 from dse.runs.design_log import VERIFIED
 from dse.runs.files import RunDirectoryError
+from dse.search.balanced_designs import anchors
 from dse.search.exhaustive_sweep import sweep
 from dse.search.genetic_operators import ALGORITHMS, keys
 from dse.search.pareto import non_dominated
@@ -44,7 +45,8 @@ def exact():
 def test_every_algorithm_uses_its_budget_exactly_and_repeats_nothing(algorithm, problem):
     problem = problem()
     run = explore(problem, evaluations=333, population=30, algorithm=algorithm, seed=1)
-    assert run.evaluations == len(run.designs) == problem.evaluator.designs // (1 + (algorithm != "random")) == 333
+    mapped = problem.evaluator.designs - len(anchors(problem.space))
+    assert run.evaluations == len(run.designs) == mapped // (1 + (algorithm != "random")) == 333
     assert len(set(genes(run.designs, problem.space.names))) == 333
     assert run.finished and run.stopped_because == "the budget of 333 unique evaluations is used up"
     assert (run.random_twin is None) == (algorithm == "random")
@@ -109,7 +111,7 @@ def test_convergence_is_comparable_and_ends_at_the_final_value():
     for source, rows in run.convergence.groupby("source"):
         assert rows.hypervolume.is_monotonic_increasing and rows.evaluations.iloc[-1] == 400
         assert rows.hypervolume.iloc[-1] == run.hypervolume[source]
-        assert rows.generation.tolist() == list(range(1, 11))
+        assert rows.generation.tolist() == list(range(1, len(rows) + 1))
     assert run.convergence[run.convergence.source == "nsga2"].front_size.iloc[-1] == len(run.front)
 
 
@@ -227,8 +229,13 @@ def test_no_feasible_design_is_said_in_words():
             return (1.0 + m.area_mm2 / 1000,)
 
     run = explore(Impossible(), evaluations=100)
-    assert len(run.front) == 0 and run.normalisation is None and run.hypervolume == {"nsga2": 0.0, "random": 0.0}
-    assert run.notes == ("no feasible design was found: every one has a constraint above 0",)
+    assert len(run.front) == 0 and run.hypervolume == {"nsga2": 0.0, "random": 0.0}
+    at = int(run.designs.constraint_never.where(run.designs.overflow == 0, np.inf).argmin())
+    above = 100 * run.designs.constraint_never[at]
+    assert run.notes == (
+        f"no feasible design was found: the nearest, design {at} of designs.csv, exceeds never by {above:.3g} % of its "
+        "limit",
+    )
 
 
 def test_one_objective_and_two_evaluations():

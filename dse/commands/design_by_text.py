@@ -245,9 +245,9 @@ def _as_parameter(name: str, value: Any) -> Any:
 
 def _knee(path: Path) -> dict[str, Any]:
     run = load(path)
-    if run.normalisation is None or len(run.front) == 0:
+    if len(run.front) == 0:
         raise RunDirectoryError(f"{path} has no front: no design of it can run the network")
-    return _row(run.front, knee(run.normalisation(run.front[list(run.objective_names)].to_numpy(float))))
+    return _row(run.front, knee(run.front_on_own_scale()))
 
 
 def _numbered(path: Path, which: str) -> dict[str, Any]:

@@ -94,6 +94,22 @@ TimeLimit = Annotated[
     str | None, typer.Option("--time-limit", metavar="TIME", help="Stop after 90, 90s, 5m or 1h30m; resume continues.")
 ]
 
+Limits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="METRIC=VALUE",
+        help="Cap on a metric, such as latency_s=20ms, area_mm2=15 or power_w=2; may be given several times.",
+    ),
+]
+
+Reference = Annotated[
+    Path | None,
+    typer.Option(
+        "--reference", metavar="DIR|FILE.csv", help="Another front: how far this one is from it is told, in %."
+    ),
+]
+
 RunDirectory = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of a run, such as results/resnet50.")]
 
 Design = Annotated[
@@ -129,6 +145,27 @@ def slack_of(text: str | None) -> float | str | None:
         return float(text)
     except ValueError:
         raise ValueError(f"--mapping-slack {text!r}: expected a share such as 0.01, or none") from None
+
+
+def limits_of(texts: list[str] | None, problem: Any) -> dict[str, float]:
+    """Caps by the name of their metric; a ValueError where the problem has none of that name."""
+    from dse.output.units import unit_of, value_in
+
+    given = {}
+    for text in texts or ():
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name:
+            raise ValueError(f"--limit {text!r}: expected METRIC=VALUE, such as latency_s=20ms")
+        given[name] = value
+    if given:
+        problem.with_limits(dict.fromkeys(given, 1.0))  # names first: the unit of an unknown one is not known
+    found = {}
+    for name, value in given.items():
+        try:
+            found[name] = value_in(unit_of(name), value)
+        except ValueError as error:
+            raise ValueError(f"--limit {name}: {error}") from None
+    return found
 
 
 def numbers(option: str, text: str) -> list[float]:

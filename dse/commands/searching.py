@@ -15,12 +15,15 @@ from dse.commands.options import (
     Dims,
     Jobs,
     Json,
+    Limits,
     MappingObjective,
     Node,
+    Reference,
     RemapFront,
     RunDirectory,
     SearchSlack,
     TimeLimit,
+    limits_of,
     numbers,
     sizes,
     slack_of,
@@ -109,6 +112,18 @@ def explore(
     ] = None,
     mapping_objective: MappingObjective = None,
     mapping_slack: SearchSlack = None,
+    limit: Limits = None,
+    plain: Annotated[
+        bool,
+        typer.Option("--plain", help="The algorithm alone: no balanced first designs, lower bounds, local search."),
+    ] = False,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=2, metavar="N", help="As many runs, of seeds --seed, --seed + 1 ...: median, band and a paired test."
+        ),
+    ] = None,
+    reference: Reference = None,
     exhaustive: Annotated[
         bool, typer.Option("--exhaustive", help="Afterwards evaluate the whole space: its exact front.")
     ] = False,
@@ -136,6 +151,8 @@ def explore(
       dse explore --networks resnet50,model.onnx --problem geomean --weights 2,1
       dse explore --networks resnet50,mobilenet_v2,ptb_lstm_medium --problem simultaneous
       dse explore --mix vr_gaming --objectives deadline_miss_share,area_mm2
+      dse explore resnet50 --limit latency_s=20ms --limit power_w=2
+      dse explore resnet50 --seeds 10 -n 2000
       dse explore resnet50 --problem codesign -n 2000
       dse explore resnet50 --problem mine.py:EnergyDelay
     """
@@ -146,6 +163,7 @@ def explore(
     from dse.problems import SimultaneousDNNs
     from dse.problems.registry import UsageError, Wanted, made
     from dse.search.search_loop import explore as search
+    from dse.search.several_seeds import explore_seeds
 
     wanted = Wanted(
         problem=problem,
@@ -172,9 +190,14 @@ def explore(
         chosen, label = made(wanted)
     except UsageError as error:
         raise typer.BadParameter(str(error)) from None
+    caps = limits_of(limit, chosen)
+    if caps:
+        chosen, label = chosen.with_limits(caps), "_".join([label, *(f"{k}={v:g}" for k, v in caps.items())])
     if remap_front:
         _check_remappable(chosen)
-    directory = out if out is not None else Path("results") / label
+    if seeds is not None and (remap_front or warm_start is not None or time_limit is not None):
+        raise typer.BadParameter("--seeds goes with neither --remap-front, --warm-start nor --time-limit")
+    directory = out if out is not None else Path("results") / (label if seeds is None else f"{label}_{seeds}_seeds")
     networks = getattr(chosen, "networks", None) or getattr(chosen, "network", None)
     for each in networks if isinstance(networks, tuple | list) else [networks]:
         if isinstance(each, Network):  # a class of one's own may mean something else by these names
@@ -185,31 +208,32 @@ def explore(
         f"space {chosen.space.name}: {chosen.space.n_var} variables, {number(chosen.space.size)} designs; "
         f"{algorithm}, {evaluations:,} designs, seed {seed}{told}; writing {directory}"
     )
+    settings: dict[str, Any] = {
+        "evaluations": evaluations, "population": population, "seed": seed, "algorithm": algorithm, "out": directory,
+        "random_twin": not no_random_twin, "exhaustive": exhaustive, "overwrite": overwrite, "plain": plain,
+    }  # fmt: skip
+    own = problem if ":" in problem else ""
+    if seeds is not None:
+        _run_seeds(directory, lambda x: explore_seeds(chosen, seeds, progress=x, **settings), own)
+        return
     _run(
         directory,
-        lambda progress: search(
-            chosen,
-            evaluations=evaluations,
-            population=population,
-            seed=seed,
-            algorithm=algorithm,
-            out=directory,
-            time_limit_s=limit_s,
-            random_twin=not no_random_twin,
-            exhaustive=exhaustive,
-            progress=progress,
-            overwrite=overwrite,
-            warm_start=warm_start,
-        ),
+        lambda x: search(chosen, **settings, time_limit_s=limit_s, warm_start=warm_start, progress=x),
         overwrite,
-        problem if ":" in problem else "",
+        own,
         chosen if remap_front else None,
         chosen if isinstance(chosen, SimultaneousDNNs) else None,
+        reference,
     )
 
 
 def resume(
-    directory: RunDirectory, jobs: Jobs = None, time_limit: TimeLimit = None, remap_front: RemapFront = False
+    directory: RunDirectory,
+    jobs: Jobs = None,
+    time_limit: TimeLimit = None,
+    remap_front: RemapFront = False,
+    limit: Limits = None,
+    reference: Reference = None,
 ) -> None:
     """Continue an interrupted run from its directory alone.
 
@@ -228,17 +252,47 @@ def resume(
     again = rebuild(directory, jobs) if remap_front else None
     if again is not None:
         _check_remappable(again)
-    _run(directory, lambda x: continued(directory, n_jobs=jobs, time_limit_s=limit_s, progress=x), own=own, remap=again)
+    caps = limits_of(limit, rebuild(directory, jobs)) if limit else None
+    settings: dict[str, Any] = {"n_jobs": jobs, "time_limit_s": limit_s, "limits": caps}
+    _run(
+        directory,
+        lambda x: continued(directory, **settings, progress=x),
+        own=own,
+        remap=again,
+        reference=reference,
+    )
 
 
-def front(directory: RunDirectory, json: Json = False) -> None:
+def front(directory: RunDirectory, reference: Reference = None, json: Json = False) -> None:
     """Show a run's front again and draw its figures anew."""
     from dse.search.exploration import load
 
     if json:
         say_json(load(directory).front)
         return
-    _conclude(load(directory), None)
+    _conclude(load(directory), None, reference=reference)
+
+
+def _run_seeds(directory: Path, search: Any, own: str) -> None:
+    """Search under several seeds with progress shown; draw the band, print what it tells."""
+    from rich.console import Console
+
+    from dse.output.progress import shown
+    from dse.output.run_figures import write_band
+    from dse.output.tables import seeds_report
+    from dse.output.units import duration
+
+    start = time.perf_counter()
+    try:
+        with shown(Console(stderr=True)) as progress:
+            found = _searched(search, progress, own)
+    except KeyboardInterrupt as error:
+        fail(f"{str(error).split(';')[0] or 'interrupted'}. The same command continues", EXIT_INTERRUPTED)
+    write_band(found)
+    for line in seeds_report(found):
+        say(line)
+    say(f"Took {duration(time.perf_counter() - start)}. Wrote {directory}/: seeds.csv, convergence.csv, "
+        f"convergence.png, and a run in each of seed_{found.seeds[0]} to seed_{found.seeds[-1]}")  # fmt: skip
 
 
 def _check_remappable(problem: Any) -> None:
@@ -250,12 +304,18 @@ def _check_remappable(problem: Any) -> None:
 
 
 def _run(
-    directory: Path, search: Any, overwritten: bool = False, own: str = "", remap: Any = None, mixed: Any = None
+    directory: Path,
+    search: Any,
+    overwritten: bool = False,
+    own: str = "",
+    remap: Any = None,
+    mixed: Any = None,
+    reference: Path | None = None,
 ) -> None:
     """Search with progress shown, then draw the result and print it.
 
     `own` names a problem class of the user's; `remap` is the problem where the front is to be mapped again, `mixed`
-    where it is of several networks at the same time.
+    where it is of several networks at the same time; `reference` a front to compare with.
     """
     from rich.console import Console
 
@@ -272,7 +332,7 @@ def _run(
             )
         took_s = None if done_before else time.perf_counter() - start
         again = None if remap is None else _remapped(remap, run, own)
-        _conclude(run, took_s, again, mixed)
+        _conclude(run, took_s, again, mixed, reference)
     except KeyboardInterrupt as error:
         fail(f"{str(error).split(';')[0] or 'interrupted'}. Continue with: dse resume {directory}", EXIT_INTERRUPTED)
 
@@ -315,10 +375,20 @@ def _status(directory: Path) -> str | None:
         return None
 
 
-def _conclude(run: Any, seconds: float | None, again: Any = None, mixed: Any = None) -> None:
+def _conclude(
+    run: Any, seconds: float | None, again: Any = None, mixed: Any = None, reference: Path | None = None
+) -> None:
     """Draw the figures; print the table, the verdict, the time and the paths."""
     from dse.output.run_figures import write_figures
-    from dse.output.tables import along_front, front_table, kept_report, price_report, remap_report, verdict
+    from dse.output.tables import (
+        along_front,
+        distance_report,
+        front_table,
+        kept_report,
+        price_report,
+        remap_report,
+        verdict,
+    )
     from dse.output.units import duration
 
     write_figures(run)
@@ -330,7 +400,7 @@ def _conclude(run: Any, seconds: float | None, again: Any = None, mixed: Any = N
         if mixed is not None:
             kept = run.front.iloc[along_front(run, screen.width)]
             screen.print(kept_report(kept["index"], mixed.kept(kept)), "", sep="\n")
-    for line in verdict(run):
+    for line in [*verdict(run), *distance_report(run, reference)]:
         say(line)
     took = run.manifest.get("wall_time_s", 0.0) if seconds is None else seconds
     say(f"{'It took' if seconds is None else 'Took'} {duration(took)} for {run.evaluations:,} unique designs.")

@@ -36,6 +36,7 @@ from dse.output.units import number, scaled, unit_of, words
 from dse.runs.tables import Table
 from dse.search.exploration import Exploration
 from dse.search.pareto import knee, non_dominated, spread
+from dse.search.several_seeds import SeveralSeeds
 
 BARS = 12
 """Most designs in a breakdown."""
@@ -99,8 +100,8 @@ def _front_panel(axis: Axes, run: Exploration, first: str, second: str, stepped:
     axis.plot(best[first] * fx, best[second] * fy, color=BLUE, lw=1.2, marker="o", ms=size, mew=0, zorder=4,
               label=f"front ({len(best)} designs)", **style)  # fmt: skip
     _bound(axis, best, first, second, fx, fy)
-    if run.normalisation is not None and len(best):
-        which = knee(run.normalisation(best[list(run.objective_names)].to_numpy(float)))
+    if len(best):
+        which = knee(run.front_on_own_scale())
         axis.plot(best[first].iloc[which] * fx, best[second].iloc[which] * fy, ls="", marker="*", ms=8, mew=0.5,
                   mfc=YELLOW, mec=BLACK, zorder=5, label="knee")  # fmt: skip
     axis.set_xlabel(_label(first, ux))
@@ -166,23 +167,50 @@ def convergence(run: Exploration) -> Figure:
     exact = run.hypervolume.get("exhaustive")
     if exact is not None and "exhaustive" not in set(table["source"]):
         axis.axhline(exact, color=BLACK, lw=0.8, ls=(0, (3, 1.5)), label="exact front of the space")
+    _convergence_axes(axis, max(table["evaluations"], default=1))
+    return footer(figure, _plain(caption(run)))
+
+
+@styled
+def band(found: SeveralSeeds) -> Figure:
+    """Hypervolume against unique evaluations over the seeds of a search: median, and the band of 10 to 90 %."""
+    figure = Figure(figsize=(COLUMN_IN, 2.5), layout="constrained")
+    axis = figure.subplots()
+    for source, table in found.bands().items():
+        is_twin = source == "random" and source != found.source
+        colour, label = (ORANGE, "random search") if is_twin else (BLUE, _NAMES.get(source, source))
+        at, low, middle, high = table.T
+        axis.fill_between(at, low, high, step="post", color=colour, alpha=0.25, lw=0)
+        axis.step(at, middle, where="post", color=colour, lw=1.2, label=label)
+    _convergence_axes(axis, max(run.evaluations for run in found.runs))
+    seeds = f"median and 10 to 90 % of seeds {found.seeds[0]} to {found.seeds[-1]}"
+    text = _plain(caption(found.runs[0])).replace(f"seed {found.seeds[0]}", seeds)
+    return footer(figure, text)
+
+
+def write_band(found: SeveralSeeds) -> Path | None:
+    """`convergence.png` over the seeds of a search, in its directory."""
+    if found.directory is None:
+        return None
+    return save_figure(band(found), found.directory / "convergence.png", "Convergence over seeds", "")
+
+
+def _convergence_axes(axis: Axes, most: float) -> None:
     axis.set_xlabel("Unique designs evaluated")
     axis.set_ylabel("Hypervolume [share of the box]")
-    axis.set_xlim(0, max(table["evaluations"], default=1))
+    axis.set_xlim(0, most)
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axis.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 2.5, 5, 10]))
     axis.grid(True)
     axis.set_axisbelow(True)
     axis.legend(loc="lower right")
-    return footer(figure, _plain(caption(run)))
 
 
 @styled
 def breakdown(run: Exploration) -> Figure:
     """Designs spread along the front: what their area, latency and energy consist of."""
     best = run.front
-    points = best[list(run.objective_names)].to_numpy(float)
-    which = spread(run.normalisation(points), BARS) if run.normalisation is not None else np.arange(0)
+    which = spread(run.front_on_own_scale(), BARS) if len(best) else np.arange(0)
     chosen = best.iloc[which]
     groups = [
         ("area_mm2", {f"area_{name}_mm2": AREA_LOOKS[name] for name in AREA_BLOCKS}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,11 @@ from dse.output.units import duration, number, percent, quantity, scaled, unit_o
 from dse.runs.column_dictionary import COLUMNS, PARAMETERS
 from dse.runs.identity import technology_of
 from dse.runs.tables import Table as DataFrame
+from dse.runs.tables import read_table
 from dse.search.exploration import Exploration
 from dse.search.pareto import knee, spread
 from dse.search.remapping import MOVED_PERCENT, Remapped
+from dse.search.several_seeds import BAND_PERCENT, SeveralSeeds
 from dse.simultaneous.co_runs import CoRun, unmet_deadlines, unmet_demand
 from dse.simultaneous.division import does_nothing
 from dse.simultaneous.mixes import Mix
@@ -62,16 +65,9 @@ def _table(title: str | None = None, show_header: bool = True, padding: PaddingD
     )  # fmt: skip
 
 
-def _on_scale(run: Exploration) -> np.ndarray:
-    """The designs of a run's front, which is not empty, on its scale; (k, m)."""
-    if run.normalisation is None:
-        raise ValueError("no design of the run is feasible: there is no front to show")
-    return run.normalisation(run.front[list(run.objective_names)].to_numpy(float))
-
-
 def along_front(run: Exploration, width: int = 100) -> np.ndarray:
     """Rows of the front that `front_table` shows, as many as there is width for."""
-    return spread(_on_scale(run), max(3, min(7, (width - 30) // 12)))
+    return spread(run.front_on_own_scale(), max(3, min(7, (width - 30) // 12)))
 
 
 def kept_report(designs: Iterable[int], found: Iterable[tuple[CoRun, CoRun]]) -> RenderableType:
@@ -102,7 +98,7 @@ def front_table(run: Exploration, width: int = 100) -> Table:
     """
     best, names = run.front, run.objective_names
     which = along_front(run, width)
-    chosen, at_knee = best.iloc[which], knee(_on_scale(run))
+    chosen, at_knee = best.iloc[which], knee(run.front_on_own_scale())
     means = "; geometric means over the networks" if PRICES in run.texts else ""
     table = _table(
         f"{len(chosen)} of {len(best)} designs along the front, least {escape(words(names[0]))} first{means}"
@@ -167,7 +163,7 @@ def price_report(run: Exploration, width: int = 100) -> RenderableType | None:
     if PRICES not in run.texts or not len(run.front):
         return None
     prices, best = price_of_generality(run), run.front
-    on_scale = _on_scale(run)
+    on_scale = run.front_on_own_scale()
     chosen = best.iloc[spread(on_scale, max(3, min(7, (width - 30) // 12)))]
     at_knee = best["index"].iloc[knee(on_scale)]
     loss = prices.pivot(index="network", columns="shared", values="loss").loc[prices["network"].unique()]
@@ -220,8 +216,52 @@ def verdict(run: Exploration) -> list[str]:
         if exact and source != "exhaustive":
             line += f"; exact front of the space: {exact:.4f}, of which the search has {percent(value / exact)}"
         lines.append(f"{line}.")
+    if left_out := run.manifest.get("shown_dominated"):
+        lines.append(
+            f"{left_out:,} further designs were not mapped: their lower bounds show them dominated by the front so far."
+        )
     lines.append(f"Stopped because {run.stopped_because}.")
     return lines + [f"Note: {note}." for note in run.notes] + assumed_of_run(run)
+
+
+def distance_report(run: Exploration, reference: Path | None) -> list[str]:
+    """Sentences: how far a run's front is from the front of the whole space, and from a reference, if there is one.
+
+    `reference` is the directory of a run, or a table with its objectives.
+    """
+    found = []
+    if run.exact_front is not None and len(run.exact_front) and len(run.front) and "exhaustive" in run.hypervolume:
+        found.append(("the exact front of the space", run.exact_front))
+    if reference is not None:
+        path = reference / "front.csv" if reference.is_dir() else reference
+        found.append((str(reference), read_table(path)))
+    lines = []
+    for name, table in found:
+        if len(table) == 0 or not (table[list(run.objective_names)] > 0).all(axis=None):
+            continue
+        away = run.distances(table)
+        lines.append(
+            f"Distance to {name} ({len(table)} designs): {percent(float(np.median(away)))} in the median, "
+            f"{percent(float(away.max()))} at worst: all objectives of some design shrunk by so much reach each of it."
+        )
+    return lines
+
+
+def seeds_report(found: SeveralSeeds) -> list[str]:
+    """Sentences: hypervolume over the seeds, and the test against the random twins."""
+    lines = []
+    for source in found.runs[0].hypervolume:
+        low, middle, high = np.percentile(found.hypervolumes(source), BAND_PERCENT)
+        name = "random search at equal budget" if source == "random" and source != found.source else source
+        lines.append(f"Hypervolume, {name}: median {middle:.4f}, 10 to 90 % of the seeds {low:.4f} to {high:.4f}.")
+    p = found.p_value()
+    if p is not None:
+        more = int((found.hypervolumes() > found.hypervolumes("random")).sum())
+        lines.append(
+            f"The search is better than its random twin under {more} of {len(found.seeds)} seeds "
+            f"(Wilcoxon's signed-rank test on pairs, two-sided: p = {p:.2g})."
+        )
+    return lines
 
 
 def assumed(dram_types: Iterable[DramType | str], technology: Technology) -> list[str]:

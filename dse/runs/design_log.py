@@ -119,6 +119,7 @@ class RunLog:
         self.notes: list[str] = []
         self.replayed = 0
         self.generations: list[int] = []
+        self.drawn: list[int] = []
         self._X: list[np.ndarray] = []
         self._rows: list[Evaluated] = []
         self._logged: list[str] = []
@@ -138,8 +139,11 @@ class RunLog:
         """Whether the file holds designs that were not asked for yet."""
         return self._n < len(self._logged)
 
-    def evaluate(self, X: np.ndarray, generation: int) -> Evaluated:
-        """Numbers of the designs X (n, n_var), from the file as far as it goes, else evaluated and appended."""
+    def evaluate(self, X: np.ndarray, generation: int, drawn: int | None = None) -> Evaluated:
+        """Numbers of the designs X (n, n_var), from the file as far as it goes, else evaluated and appended.
+
+        `drawn` is how many designs were drawn to choose X; X may be empty once a design was evaluated.
+        """
         known = min(len(X), max(len(self._logged) - self._n, 0))
         parts = []
         if known > 0:
@@ -148,7 +152,8 @@ class RunLog:
             new = self.problem.evaluate_designs(X[known:])
             self._append(X[known:], generation, new)
             parts.append(new)
-        rows = Evaluated.join(parts)
+        rows = Evaluated.join(parts) if parts else self._rows[0].rows(slice(0, 0))
+        self.drawn.append(len(X) if drawn is None else drawn)
         self._X.append(np.array(X, dtype=np.int64))
         self._rows.append(rows)
         self.generations.append(generation)

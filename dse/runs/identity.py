@@ -32,6 +32,9 @@ ELSEWHERE = 1e-12
 
 LIBRARIES = ("numpy", "numba", "llvmlite", "pymoo", "moocore")
 
+PLAIN = "plain"
+"""A search by its algorithm alone, as every run was before there were others: its identity has no entry `search`."""
+
 FIRST = {
     "Network": "name layers parameters tensor_elements source",
     "MacLayer": "name operator B G K C OY OX FY FX stride_y stride_x dilation_y dilation_x pad_y pad_x IY IX "
@@ -168,7 +171,10 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     lines = []
     there, here = ({key: x if key == "probes" else _whole(x) for key, x in each.items()} for each in (there, here))
     for key in [*there, *(k for k in here if k not in there)]:
-        if key in special and key in there and key in here:
+        if key == "search":
+            if there.get(key) != here.get(key):
+                lines.append(f"search {there.get(key, PLAIN)} there, {here.get(key, PLAIN)} now (plain=True, --plain)")
+        elif key in special and key in there and key in here:
             lines += special[key](there[key], here[key])
         elif there.get(key) != here.get(key):
             lines.append(_both(_WORDS.get(key, key), there.get(key), here.get(key)))

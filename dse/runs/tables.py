@@ -23,6 +23,7 @@ __all__ = [
     "Table",
     "columns_text",
     "convergence_text",
+    "csv_text",
     "frame",
     "genes_of",
     "read_table",
@@ -89,7 +90,7 @@ def columns_text(names: tuple[str, ...], problem: SearchProblem) -> bytes:
     """`columns.csv`: name, unit and meaning of every column."""
     rows = [("name", "unit", "meaning")]
     rows += [(name, column.unit, column.meaning) for name, column in dictionary(names, problem).items()]
-    return _csv(rows)
+    return csv_text(rows)
 
 
 CONVERGENCE = ("source", "generation", "evaluations", "front_size", "hypervolume")
@@ -97,10 +98,11 @@ CONVERGENCE = ("source", "generation", "evaluations", "front_size", "hypervolume
 
 def convergence_text(rows: list[tuple[str, int, int, int, float]]) -> bytes:
     """`convergence.csv`: one row for each search and generation."""
-    return _csv([CONVERGENCE, *((*row[:4], repr(row[4])) for row in rows)])
+    return csv_text([CONVERGENCE, *((*row[:4], repr(row[4])) for row in rows)])
 
 
-def _csv(rows: list[tuple]) -> bytes:
+def csv_text(rows: list[tuple]) -> bytes:
+    """Rows of cells as CSV."""
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows(rows)
     return file.getvalue().encode()

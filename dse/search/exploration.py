@@ -13,10 +13,11 @@ import numpy as np
 
 from dse.runs.design_log import RunLog
 from dse.runs.files import RunDirectoryError, checked_path
-from dse.runs.problem_protocol import Evaluated
+from dse.runs.problem_protocol import Evaluated, SearchProblem
 from dse.runs.run_directory import RUN_FILES, TABLE_FILES, as_written, read_manifest, tables_of
 from dse.runs.tables import Table, frame
-from dse.search.pareto import Normalisation, RunningFront, non_dominated
+from dse.search.balanced_designs import anchors
+from dse.search.pareto import Normalisation, RunningFront, distances, non_dominated
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,7 @@ class Progress:
     generation : from 1.
     evaluations, budget : unique designs so far and at most [1].
     front_size : feasible non-dominated designs so far [1].
-    hypervolume, random_hypervolume : of the search and of its random twin (NaN without one), on a scale fixed
-        by the first generation with a feasible design.  A running value: the final one has another scale.
+    hypervolume, random_hypervolume : of the search and of its random twin (NaN without one), on `fixed_scale`.
     elapsed_s : since the start of this call [s].
     replayed : designs read from the log of an interrupted run so far.
     """
@@ -57,7 +57,7 @@ class Exploration:
     finished : False when a time limit ended it; the same call into the same directory continues.
     evaluations, generations : unique designs evaluated by the search, generations [1].
     hypervolume : by source ("nsga2", "random", "exhaustive"): dominated share of the box in `normalisation`.
-    normalisation : the box around the front of everything evaluated; common to all sources.
+    normalisation : the box of `fixed_scale`, common to all sources and to every run of this space and network.
     directory : of the run, or None.
     manifest : what was written there.
     notes : what was unusual, in words.
@@ -89,6 +89,27 @@ class Exploration:
         """The feasible non-dominated designs of all evaluated, sorted by the first objective."""
         return frame(self.texts["front.csv"]())
 
+    def front_on_own_scale(self) -> np.ndarray:
+        """The front on the box around itself, for its knee and ends, (k, m); a ValueError where it is empty."""
+        points = self.front[list(self.objective_names)].to_numpy(float) if len(self.front) else np.empty((0, 1))
+        if len(points) == 0:
+            raise ValueError("no design of the run is feasible: there is no front to show")
+        return Normalisation.from_points(points)(points)
+
+    def distances(self, reference: Table) -> np.ndarray:
+        """How far the front is from each design of a reference front, (k,), see `dse.search.pareto.distances`.
+
+        Parameters
+        ----------
+        reference : a table with the columns of the objectives, such as the `front` of another run.
+        """
+        names = list(self.objective_names)
+        if missing := [name for name in names if name not in reference]:
+            raise ValueError(f"the reference front has no column {missing[0]}, an objective of the run")
+        if len(self.front) == 0:
+            raise ValueError("the front is empty: it has no distance to a reference")
+        return distances(self.front[names].to_numpy(float), reference[names].to_numpy(float))
+
     @cached_property
     def random_twin(self) -> Table | None:
         """Every design of the random search at equal budget, if it ran."""
@@ -115,10 +136,19 @@ def front_rows(log: RunLog) -> np.ndarray:
     return front[np.lexsort(rows.objectives[front].T[::-1])]
 
 
-def common_scale(points: list[np.ndarray]) -> Normalisation | None:
-    """The box around the front of all the points (each (n, m)); None without a point."""
-    union = np.concatenate(points)
-    return Normalisation.from_points(union[non_dominated(union)]) if len(union) else None
+def fixed_scale(problem: SearchProblem) -> Normalisation:
+    """The scale of a problem: the same for every run of one space, network and choice of objectives.
+
+    The box around the front of `dse.search.balanced_designs.anchors`, least and largest designs among them, whatever
+    the constraints of one's own.  Designs of a run may lie outside.
+    """
+    rows = problem.evaluate_designs(anchors(problem.space))
+    fits = rows.constraints[:, 0] <= 0
+    F = rows.objectives[fits] if fits.any() else rows.objectives
+    front = F[non_dominated(F)]
+    alone = (front.max(axis=0) == front.min(axis=0)) & (F.max(axis=0) > front.max(axis=0))
+    ends = np.where(alone, F.max(axis=0), front.max(axis=0))  # such as of one objective: the worst of all
+    return Normalisation.from_points(np.stack([front.min(axis=0), ends]))
 
 
 def constraint_notes(labels: tuple[str, ...], rows: Evaluated) -> list[str]:
@@ -132,46 +162,56 @@ def constraint_notes(labels: tuple[str, ...], rows: Evaluated) -> list[str]:
                 "the search how far off a design is"
             )
     if not rows.feasible.any():
-        notes.append("no feasible design was found: every one has a constraint above 0")
+        notes.append(f"no feasible design was found: {_nearest(labels, rows)}")
     return notes
 
 
-def convergence_rows(log: RunLog, scale: Normalisation | None) -> list[tuple[str, int, int, int, float]]:
+def _nearest(labels: tuple[str, ...], rows: Evaluated) -> str:
+    """Which design comes nearest to being feasible, and what it exceeds, in words."""
+    above = np.maximum(rows.constraints, 0.0)
+    if (above[:, 0] > 0).all():
+        return "the network fits none; the least overflow is " + f"{above[:, 0].min():.3g} (bytes over / capacity)"
+    fits = np.flatnonzero(above[:, 0] == 0)
+    best = int(fits[np.argmin(above[fits].max(axis=1))])
+    exceeded = [f"{label.removesuffix('_limit')} by {100 * value:.3g} % of its limit"
+                for label, value in zip(labels, above[best], strict=True) if value > 0]  # fmt: skip
+    return f"the nearest, design {best} of designs.csv, exceeds {', '.join(exceeded)}"
+
+
+def convergence_rows(log: RunLog, scale: Normalisation) -> list[tuple[str, int, int, int, float]]:
     """(source, generation, evaluations, front size, hypervolume) after each generation of a log."""
     n_objectives = len(log.problem.objective_names)
     front, evaluations, rows = RunningFront(n_objectives), 0, []
     hypervolume = 0.0
-    for generation, batch in log.batches():
+    for (generation, batch), drawn in zip(log.batches(), log.drawn, strict=True):
         before = front.points
         keep = np.flatnonzero(batch.feasible)
         front.update(batch.objectives[keep], evaluations + keep)
-        evaluations += len(batch)
-        if scale is not None and not np.array_equal(front.points, before):
+        evaluations += drawn
+        if not np.array_equal(front.points, before):
             hypervolume = scale.hypervolume(front.points)
         rows.append((log.source, generation, evaluations, len(front.points), hypervolume))
     return rows
 
 
 class Meter:
-    """Running front size and hypervolumes, on a scale fixed by the first generation with a feasible design."""
+    """Running front size and hypervolumes on a scale."""
 
-    def __init__(self, n_objectives: int) -> None:
+    def __init__(self, scale: Normalisation) -> None:
+        n_objectives = len(scale.ideal)
         self.fronts = (RunningFront(n_objectives), RunningFront(n_objectives))
-        self.scale: Normalisation | None = None
+        self.scale = scale
 
     def update(self, *batches: Evaluated | None) -> tuple[int, float, float]:
         """Add a generation of the search and of its twin; front size, the two hypervolumes."""
         feasible = [None if rows is None else rows.objectives[rows.feasible] for rows in batches]
-        found = [F for F in feasible if F is not None and len(F)]
-        if self.scale is None and found:
-            self.scale = Normalisation.from_points(np.concatenate(found))
         values = []
         for front, F in zip(self.fronts, feasible, strict=True):
             if F is None:
                 values.append(float("nan"))
                 continue
             front.update(F, np.zeros(len(F), dtype=np.int64))
-            values.append(self.scale.hypervolume(front.points) if self.scale else 0.0)
+            values.append(self.scale.hypervolume(front.points))
         return len(self.fronts[0].points), values[0], values[1]
 
 

@@ -8,6 +8,7 @@ same designs on every machine.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import numpy as np
 from pymoo.algorithms.moo.age import AGEMOEA
@@ -117,10 +118,19 @@ def new_designs(X: np.ndarray, known: set[bytes]) -> np.ndarray:
 
 
 class CanonicalGenes(Repair):
-    """One choice of genes for each design, see `DesignSpace.canonical`."""
+    """One choice of genes for each design.
+
+    Parameters
+    ----------
+    canonical : makes it of genes (n, n_var); default `DesignSpace.canonical`.
+    """
+
+    def __init__(self, canonical: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
+        super().__init__()
+        self.canonical = canonical
 
     def _do(self, problem: SearchProblem, X: np.ndarray, **kwargs) -> np.ndarray:
-        return problem.space.canonical(X)
+        return problem.space.canonical(X) if self.canonical is None else self.canonical(X)
 
 
 class UniformCrossover(Crossover):
@@ -225,6 +235,7 @@ def make_algorithm(
     *,
     first: np.ndarray | None = None,
     seen: set[bytes] | dict[bytes, int] | None = None,
+    canonical: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Algorithm:
     """A fresh pymoo algorithm with the operators of this module.
 
@@ -235,6 +246,7 @@ def make_algorithm(
     n_objectives : the reference directions of NSGA-III and C-TAEA depend on it.
     first : designs to start with, see `UniqueSampling`.
     seen : see `SeenElimination`.
+    canonical : see `CanonicalGenes`.
     """
     seen = {} if seen is None else seen
     operators = {
@@ -242,7 +254,7 @@ def make_algorithm(
         "crossover": UniformCrossover(),
         "mutation": StepMutation(),
         "eliminate_duplicates": SeenElimination(seen),
-        "repair": CanonicalGenes(),
+        "repair": CanonicalGenes(canonical),
     }
     if name in ("nsga3", "unsga3", "ctaea"):
         operators["ref_dirs"] = reference_directions(n_objectives, population)
@@ -253,7 +265,7 @@ def make_algorithm(
     if name not in _CLASSES:
         raise ValueError(f"unknown algorithm {name!r}; the known ones are {', '.join(ALGORITHMS)}")
     # pymoo's default arguments are objects that keep state from one run to the next: work on copies
-    return copy.deepcopy(_CLASSES[name](**operators), {id(seen): seen})
+    return copy.deepcopy(_CLASSES[name](**operators), {id(seen): seen, id(canonical): canonical})
 
 
 def reference_directions(n_objectives: int, at_most: int) -> np.ndarray:

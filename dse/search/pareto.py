@@ -122,6 +122,28 @@ def _width(low: np.ndarray, high: np.ndarray) -> np.ndarray:
         return high - low
 
 
+def distances(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """How far points are from each point of a reference front: the least factor by which all objectives of one of the
+    points must shrink to be no worse than it, less 1; (k,), 0 where one is as good.
+
+    Parameters
+    ----------
+    points : (n, m) objectives, minimised, n >= 1.
+    reference : (k, m) in the same units.  All numbers must be positive.
+
+    Their largest is the multiplicative epsilon indicator, less 1 (Zitzler et al., IEEE Trans. Evol. Comp. 7(2), 2003).
+    """
+    points, reference = _checked(points), _checked(reference)
+    if points.shape[1] != reference.shape[1] or len(points) == 0:
+        raise ValueError(
+            f"distances: got points {points.shape}, reference {reference.shape}: as many objectives, n >= 1"
+        )
+    if (points <= 0).any() or (reference <= 0).any():
+        raise ValueError("distances: a factor needs positive objectives")
+    found = [(points / each).max(axis=1).min() - 1 for each in reference]
+    return np.maximum(np.array(found, dtype=np.float64), 0.0)
+
+
 class RunningFront:
     """The front of a stream of points, in memory that depends only on the size of the front.
 

@@ -18,6 +18,8 @@ from pymoo.util.display.display import Display
 from dse.hardware.space import DesignSpace
 from dse.runs.problem_protocol import Evaluated, SearchProblem
 from dse.search.genetic_operators import UniformSampler, keys, make_algorithm, new_designs
+from dse.search.guide import Guide
+from dse.search.local_search import LocalSearch
 
 STALL_GENERATIONS = 50
 """Generations in a row without a new design after which a search is taken to be exhausted."""
@@ -86,7 +88,9 @@ class WholeSpaceProposer:
 class Proposer(Protocol):
     """What the search loop asks for designs."""
 
-    exhausted: str
+    @property
+    def exhausted(self) -> str:
+        """Why there is no new design."""
 
     def ask(self, limit: int) -> np.ndarray:
         """The next designs, at most `limit`, (n, n_var) int64."""
@@ -106,7 +110,8 @@ class PymooProposer:
     algorithm : name of `dse.search.genetic_operators.ALGORITHMS`, or a pymoo algorithm that is not set up yet (it is
         copied).
     problem, population, seed, budget : as in `explore`.
-    first : (k, n_var) designs of a warm start; only for an algorithm given by name.
+    first : (k, n_var) designs to start with; only for an algorithm given by name.
+    guide : designs that it shows dominated are not asked for: the algorithm gets their bounds as their numbers.
     """
 
     def __init__(
@@ -117,13 +122,17 @@ class PymooProposer:
         seed: int,
         budget: int,
         first: np.ndarray | None = None,
+        guide: Guide | None = None,
     ) -> None:
-        self._row: dict[bytes, int] = {}
+        self.guide = guide
+        self.known = self._row = dict[bytes, int]()
+        self._evaluated = 0
         self._F: list[np.ndarray] = []
         self._G: list[np.ndarray] = []
         if isinstance(algorithm, str):
             n_obj = len(problem.objective_names)
-            algorithm = make_algorithm(algorithm, population, n_obj, first=first, seen=self._row)
+            settle = problem.space.canonical if guide is None else guide.settled
+            algorithm = make_algorithm(algorithm, population, n_obj, first=first, seen=self._row, canonical=settle)
         else:
             algorithm = copy.deepcopy(algorithm)
             if isinstance(getattr(algorithm, "termination", None), tuple | str):
@@ -137,14 +146,15 @@ class PymooProposer:
         self._infills = Population()
         self._keys: list[bytes] = []
         self._asked: list[bytes] = []
-        self._xu, self._canonical = problem.xu.astype(np.int64), problem.space.canonical
+        self._xu = problem.xu.astype(np.int64)
+        self._canonical = problem.space.canonical if guide is None else guide.settled
 
     def ask(self, limit: int) -> np.ndarray:
         """The new designs of the next generation, cut to `limit`."""
         for _ in range(STALL_GENERATIONS):
             infills = self._algorithm.ask() if self._algorithm.has_next() else None
             if infills is None or len(infills) == 0:
-                self.exhausted = f"the algorithm proposes no new design after {len(self._F)}"
+                self.exhausted = f"the algorithm proposes no new design after {self._evaluated}"
                 return np.empty((0, len(self._xu)), dtype=np.int64)
             X = np.array([individual.X for individual in infills])
             if X.dtype != np.int64 or (X < 0).any() or (X > self._xu).any():
@@ -155,6 +165,7 @@ class PymooProposer:
                 infills.set("X", X)
             self._infills, self._keys = infills, keys(X)
             new = {key: i for i, key in reversed(list(enumerate(self._keys))) if key not in self._row}
+            self._leave_out(X, new)
             if new:
                 chosen = sorted(new.values())[:limit]
                 self._asked = [self._keys[i] for i in chosen]
@@ -163,13 +174,30 @@ class PymooProposer:
         self.exhausted = f"the algorithm proposed no new design in {STALL_GENERATIONS} generations"
         return np.empty((0, len(self._xu)), dtype=np.int64)
 
-    def tell(self, rows: Evaluated) -> None:
-        """The numbers of the designs of the last `ask`."""
-        for key in self._asked:
+    def _leave_out(self, X: np.ndarray, new: dict[bytes, int]) -> None:
+        """Give the designs of X that the guide shows dominated their bounds, and take them out of `new`."""
+        if self.guide is None or not self.guide.is_bounded or not new:
+            return
+        there = sorted(new.values())
+        bounds = self.guide.bounds(X[there])
+        out = np.flatnonzero(self.guide.dominated(bounds))
+        self.guide.left_out += len(out)
+        self.remember([self._keys[there[i]] for i in out], bounds.rows(out))
+        for i in out:
+            del new[self._keys[there[i]]]
+
+    def remember(self, which: list[bytes], rows: Evaluated) -> None:
+        """The numbers of designs, told to the algorithm with its generation."""
+        for key in which:
             self._row[key] = len(self._row)
         self._F.extend(rows.objectives)
         self._G.extend(rows.constraints)
-        self._termination.share = len(self._F) / self._budget
+
+    def tell(self, rows: Evaluated) -> None:
+        """The numbers of the designs of the last `ask`."""
+        self.remember(self._asked, rows)
+        self._evaluated += len(rows)
+        self._termination.share = self._evaluated / self._budget
         if all(key in self._row for key in self._keys):  # not a generation cut short by the budget
             self._advance()
 
@@ -180,7 +208,82 @@ class PymooProposer:
             individual.CV = np.maximum(self._G[row], 0.0).sum(keepdims=True)
             individual.evaluated.update(("F", "G", "H"))
         self._algorithm.evaluator.n_eval += len(self._keys)
-        self._algorithm.tell(infills=self._infills)
+        with np.errstate(invalid="ignore", divide="ignore"):  # SPEA2's scale of individuals that are all equal
+            self._algorithm.tell(infills=self._infills)
+
+
+STALL_DRAWS = 1000
+"""Batches of random designs in a row, all known or shown dominated, after which a guided search is exhausted."""
+
+LOCAL_SHARE, LOCAL_SHARE_UNBOUNDED = 0.75, 0.25
+"""Last share of the budget that is local search [1], with bounds that tell which neighbour promises most, and without:
+there, on a part of MobileNetV2, 3/4 had a hypervolume 0.006 below that of 1/4."""
+
+
+class GuidedProposer:
+    """An algorithm for the first part of the budget, then Pareto local search over the neighbours of its front.
+
+    Where one of them has nothing new, the other goes on, and where none has, uniform random designs do.
+
+    Parameters
+    ----------
+    algorithm : the proposer of the first part, which has `guide`.
+    guide : the front, kept up to date here.
+    budget, population, seed : as in `explore`; a round of the local search is a population.
+    """
+
+    def __init__(self, algorithm: PymooProposer, guide: Guide, budget: int, population: int, seed: int) -> None:
+        self.algorithm, self.guide = algorithm, guide
+        self.local = LocalSearch(guide, algorithm.known, population, seed)
+        share = LOCAL_SHARE if guide.is_bounded else LOCAL_SHARE_UNBOUNDED
+        self._first = budget - int(share * budget)  # generations that begin before are not cut
+        self._asked = np.empty((0, len(guide.problem.xu)), dtype=np.int64)
+        self._is_local = False
+        self._evaluated = 0
+        self._rest = RandomProposer(guide.problem.space, seed, population)
+
+    @property
+    def exhausted(self) -> str:
+        """Why there is no new design."""
+        return f"no new design is left that is not shown dominated after {self._evaluated}"
+
+    def ask(self, limit: int) -> np.ndarray:
+        """The next designs."""
+        self._is_local = self._evaluated >= self._first
+        self._asked = self._proposer.ask(limit)
+        if len(self._asked) == 0:
+            self._is_local = not self._is_local
+            self._asked = self._proposer.ask(limit)
+        if len(self._asked) == 0:
+            self._is_local, self._asked = True, self._others(limit)
+        return self._asked
+
+    def _others(self, limit: int) -> np.ndarray:
+        """Random designs that are neither known nor shown dominated; none where many draws find none."""
+        guide, known = self.guide, self.algorithm.known
+        for _ in range(STALL_DRAWS):
+            X = self._rest.ask(limit)
+            if len(X) == 0:
+                break
+            X = new_designs(guide.settled(X), set(known))  # several draws may be one design
+            out = guide.dominated(guide.bounds(X)) if guide.is_bounded else np.zeros(len(X), dtype=bool)
+            guide.left_out += int(out.sum())
+            if not out.all():
+                return X[~out]
+        return np.empty((0, self._asked.shape[1]), dtype=np.int64)
+
+    @property
+    def _proposer(self) -> LocalSearch | PymooProposer:
+        return self.local if self._is_local else self.algorithm
+
+    def tell(self, rows: Evaluated) -> None:
+        """The numbers of the designs of the last `ask`."""
+        self._evaluated += len(rows)
+        self.guide.learn(self._asked, rows)
+        if self._is_local:
+            self.algorithm.remember(keys(self._asked), rows)
+        else:
+            self.algorithm.tell(rows)
 
 
 def describe_algorithm(algorithm: str | Algorithm) -> object:

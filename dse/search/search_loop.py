@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pymoo.core.algorithm import Algorithm
@@ -23,20 +24,21 @@ from dse.runs.identity import source_sha256, versions
 from dse.runs.problem_protocol import Evaluated, SearchProblem
 from dse.runs.run_directory import FRONT_COMPLETE, RunDirectory, checked_tables
 from dse.runs.tables import columns_text, convergence_text, warm_start_genes
+from dse.search.balanced_designs import balanced_designs
 from dse.search.exhaustive_sweep import Sweep, sweep
 from dse.search.exploration import (
     Exploration,
     Meter,
     Progress,
-    common_scale,
     constraint_notes,
     convergence_rows,
+    fixed_scale,
     front_rows,
     load,
     readers,
 )
-from dse.search.pareto import Normalisation
-from dse.search.proposers import Proposer, PymooProposer, RandomProposer, WholeSpaceProposer
+from dse.search.guide import Guide
+from dse.search.proposers import GuidedProposer, Proposer, PymooProposer, RandomProposer, WholeSpaceProposer
 from dse.search.settings import Settings, identity
 
 LATENCY_ALONE = (
@@ -65,6 +67,8 @@ def explore(
     progress: Callable[[Progress], None] | None = None,
     overwrite: bool = False,
     warm_start: str | os.PathLike | None = None,
+    plain: bool = False,
+    limits: Mapping[str, float] | None = None,
 ) -> Exploration:
     """Search a problem for its Pareto front.
 
@@ -85,6 +89,12 @@ def explore(
     progress : called with a `Progress` after each generation.
     overwrite : throw away what an earlier run left in `out`.
     warm_start : directory of another run whose designs, its front first, start this one; they are evaluated anew.
+    plain : the algorithm alone, for comparisons.  Else it starts from balanced designs
+        (`dse.search.balanced_designs`), the last part of the budget is a local search over the neighbours of the front
+        (`dse.search.local_search`), and designs that a lower bound shows dominated by the front so far are not mapped:
+        they cost no budget, the manifest counts them.  The same holds for the random twin: of as many draws as the
+        search evaluates it maps what its own front does not show dominated.
+    limits : caps on metrics, by name, as constraints of the problem: ``{"area_mm2": 20, "power_w": 2}``.
 
     Writes
     ------
@@ -102,8 +112,12 @@ def explore(
         checked_path(warm_start, "warm_start")
     if out is not None:
         checked_path(out, "out")
+    if limits:
+        if not hasattr(problem, "with_limits"):
+            raise ValueError(f"limits: {type(problem).__name__} has no with_limits; derive it from AcceleratorProblem")
+        problem = problem.with_limits(limits)
     settings = Settings.checked(
-        problem, evaluations, population, seed, algorithm, time_limit_s, random_twin, exhaustive
+        problem, evaluations, population, seed, algorithm, time_limit_s, random_twin, exhaustive, plain
     )
     if warm_start is not None and out is not None and Path(warm_start).resolve() == Path(out).resolve():
         raise ValueError(f"warm_start and out are both {out}; write the new run to another directory")
@@ -178,12 +192,15 @@ class _Run:
         exact = directory is None or directory.exact
         self.log = RunLog(problem, settings.source, self._path("designs.csv"), exact)
         self.twin = RunLog(problem, "random", self._path("random_twin.csv"), exact) if settings.random_twin else None
+        self.scale = fixed_scale(problem)
+        self.guide = Guide(problem, self.scale) if settings.guided else None
+        self.twin_guide = Guide(problem, self.scale) if settings.guided and settings.random_twin else None
         self.proposer = self._proposer(first)
         self.twin_proposer = (
             RandomProposer(problem.space, settings.seed, settings.evaluations) if self.twin is not None else None
         )
         self.swept: Sweep | None = None
-        self.meter = Meter(len(problem.objective_names))
+        self.meter = Meter(self.scale)
 
     def _path(self, name: str) -> Path | None:
         return None if self.directory is None else self.directory.path / name
@@ -194,7 +211,12 @@ class _Run:
             return WholeSpaceProposer(space, s.population)
         if s.algorithm == "random":
             return RandomProposer(space, s.seed, s.population)
-        return PymooProposer(s.algorithm, self.problem, s.population, s.seed, s.evaluations, first)
+        if self.guide is not None and first is None and isinstance(s.algorithm, str):
+            first = balanced_designs(space, s.population)
+        algorithm = PymooProposer(s.algorithm, self.problem, s.population, s.seed, s.evaluations, first, self.guide)
+        if self.guide is None:
+            return algorithm
+        return GuidedProposer(algorithm, self.guide, s.evaluations, s.population, s.seed)
 
     def run(self) -> Exploration:
         try:
@@ -227,12 +249,25 @@ class _Run:
             self.proposer.tell(rows)
             twin_rows = None
             if self.twin is not None and self.twin_proposer is not None:
-                twin_rows = self.twin.evaluate(self.twin_proposer.ask(len(X)), generation)
+                twin_rows = self._evaluate_twin(self.twin, self.twin_proposer.ask(len(X)), generation)
             if self.progress is not None:
                 self.progress(self._report(generation, rows, twin_rows))
         if self.settings.whole_space:
             return self._exhausted(), True
         return f"the budget of {budget} unique evaluations is used up", True
+
+    def _evaluate_twin(self, twin: RunLog, X: np.ndarray, generation: int) -> Evaluated:
+        """Of the random designs X those that the twin's own front does not show dominated."""
+        guide, drawn = self.twin_guide, len(X)
+        if guide is None:
+            return twin.evaluate(X, generation)
+        if guide.is_bounded and len(twin):
+            out = guide.dominated(guide.bounds(X))
+            guide.left_out += int(out.sum())
+            X = X[~out]
+        rows = twin.evaluate(X, generation, drawn)
+        guide.learn(X, rows)
+        return rows
 
     def _replaying(self) -> bool:
         return self.log.replaying or (self.twin is not None and self.twin.replaying)
@@ -282,8 +317,7 @@ class _Run:
         fronts = {source: rows.objectives[rows.feasible] for source, rows in points.items()}
         if self.swept is not None and self.swept.rows is not None:
             fronts["exhaustive"] = self.swept.rows.objectives
-        scale = common_scale(list(fronts.values()))
-        convergence = [row for log in logs for row in convergence_rows(log, scale)]
+        convergence = [row for log in logs for row in convergence_rows(log, self.scale)]
         texts = {
             "front.csv": self.log.text(front_rows(self.log)),
             "convergence.csv": convergence_text(convergence),
@@ -299,13 +333,23 @@ class _Run:
             texts |= checked_tables(type(self.problem).__name__, found)
         if self.swept is not None:
             texts["exact_front.csv"] = self.swept.text(self.problem)
-        hypervolume = {source: scale.hypervolume(F) if scale else 0.0 for source, F in fronts.items()}
+        hypervolume = {source: self.scale.hypervolume(F) for source, F in fronts.items()}
         notes = [note for log in logs for note in log.notes]
         notes += [] if energy is None else [LATENCY_ALONE]
         notes += constraint_notes(self.problem.constraint_labels, self.log.table()[2])
         if self.directory is not None:
-            self._write(self.directory, texts, reason, finished, hypervolume, scale, notes)
-        return self._result(reason, finished, hypervolume, scale, notes, texts)
+            self._write(self.directory, texts, reason, finished, hypervolume, notes)
+        return self._result(reason, finished, hypervolume, notes, texts)
+
+    def _guided(self) -> dict[str, Any]:
+        """What the manifest tells of designs that were left out; nothing of a plain search."""
+        if self.guide is None:
+            return {}
+        reason = getattr(self.problem, "unbounded_since", "") or "the problem knows no lower bounds"
+        told: dict[str, Any] = {"shown_dominated": self.guide.left_out}
+        if self.twin is not None and self.twin_guide is not None:
+            told |= {"random_twin_drawn": sum(self.twin.drawn), "random_twin_mapped": len(self.twin)}
+        return told | {"bounds": "latency, energy, area" if self.guide.is_bounded else f"none: {reason}"}
 
     def _named_logs(self) -> list[tuple[str, RunLog]]:
         named = [("designs.csv", self.log), ("random_twin.csv", self.twin)]
@@ -335,7 +379,6 @@ class _Run:
         reason: str,
         finished: bool,
         hypervolume: dict[str, float],
-        scale: Normalisation | None,
         notes: list[str],
     ) -> None:
         path = directory.path
@@ -359,8 +402,9 @@ class _Run:
             generations=len(self.log.generations),
             feasible=int(self.log.table()[2].feasible.sum()),
             hypervolume=hypervolume,
-            normalisation=None if scale is None else asdict(scale),
+            normalisation=asdict(self.scale),
             notes=notes,
+            **self._guided(),
             files={name: hash_of((path / name).read_bytes()) for name in names},
         )
         if finished:
@@ -371,7 +415,6 @@ class _Run:
         reason: str,
         finished: bool,
         hypervolume: dict[str, float],
-        scale: Normalisation | None,
         notes: list[str],
         texts: dict[str, bytes],
     ) -> Exploration:
@@ -388,7 +431,7 @@ class _Run:
             evaluations=len(self.log),
             generations=len(self.log.generations),
             hypervolume=hypervolume,
-            normalisation=scale,
+            normalisation=self.scale,
             directory=None if directory is None else directory.path,
             manifest={} if directory is None else directory.manifest,
             notes=tuple(notes),

@@ -16,6 +16,9 @@ from dse.search.exhaustive_sweep import LARGEST_SPACE
 from dse.search.genetic_operators import ALGORITHMS
 from dse.search.proposers import describe_algorithm
 
+GUIDED = "guided"
+"""Entry `search` of an identity where bounds, balanced designs and local search go with the algorithm."""
+
 SMALLEST_POPULATION, LARGEST_POPULATION = 8, 100
 """Bounds of the default population, the square root of the budget in between: as many generations as individuals.
 
@@ -26,7 +29,8 @@ On `small_space` that was among the best of a range of populations at budgets fr
 class Settings:
     """Arguments of `explore` that decide a run, checked; what they mean is told there.
 
-    `whole_space` is set when the space is not larger than the budget.
+    `whole_space` is set when the space is not larger than the budget, `guided` where balanced designs, bounds and local
+    search go with the algorithm.
     """
 
     evaluations: int
@@ -36,6 +40,7 @@ class Settings:
     random_twin: bool
     exhaustive: bool
     whole_space: bool
+    guided: bool
 
     @classmethod
     def checked(
@@ -48,6 +53,7 @@ class Settings:
         time_limit_s: float | None,
         random_twin: bool,
         exhaustive: bool,
+        plain: bool = False,
     ) -> Settings:
         """The settings that these arguments of `explore` tell; a ValueError says what is wrong with one."""
         size = int(problem.space.size)
@@ -81,7 +87,8 @@ class Settings:
             raise ValueError(f"population {population} is larger than the budget of {evaluations} evaluations")
         whole = size <= evaluations
         twin = bool(random_twin) and not whole and algorithm != "random"
-        return cls(evaluations, population, seed, algorithm, twin, bool(exhaustive) and not whole, whole)
+        guided = not (plain or whole or algorithm == "random")
+        return cls(evaluations, population, seed, algorithm, twin, bool(exhaustive) and not whole, whole, guided)
 
     @property
     def source(self) -> str:
@@ -108,4 +115,6 @@ def identity(problem: SearchProblem, settings: Settings, first: np.ndarray | Non
         "exhaustive": settings.exhaustive,
         "warm_start_sha256": None if first is None else hash_of(first.tobytes()),
     }
+    if settings.guided:  # runs before this was there are plain
+        settled["search"] = GUIDED
     return {"problem": model["problem"], "space": model["space"], **settled, "probes": model["probes"]}
