@@ -7,6 +7,7 @@ from . import hardware as hardware
 from . import networks as networks
 from . import output as output
 from . import problems as problems
+from . import proof as proof
 from . import runs as runs
 from . import search as search
 from . import simultaneous as simultaneous
@@ -45,6 +46,9 @@ from .networks import network_names as network_names
 from .networks.layers import MacLayer as MacLayer
 from .networks.layers import Network as Network
 from .networks.layers import VectorLayer as VectorLayer
+from .proof.certificate import Certificate as Certificate
+from .proof.certificate import certify as certify
+from .proof.checker import check_certificate as check_certificate
 from .runs.column_dictionary import COLUMNS as COLUMNS
 from .search.exploration import Exploration as Exploration
 from .search.exploration import load as load

@@ -18,7 +18,7 @@ FLOORS = (
     ("dse.validation",),
     ("problems", "dse.problems"),
     ("dse.output",),
-    ("dse.tuning", "dse.analysis", "dse.simultaneous"),
+    ("dse.tuning", "dse.analysis", "dse.simultaneous", "dse.proof"),
     ("dse.search",),
     ("dse.runs",),
     ("dse.costs",),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from dse.commands.certifying import proven, share_of
 from dse.commands.options import (
     NETWORK,
     Batch,
@@ -128,6 +130,10 @@ def explore(
         bool, typer.Option("--exhaustive", help="Afterwards evaluate the whole space: its exact front.")
     ] = False,
     remap_front: RemapFront = False,
+    certify: Annotated[
+        str | None,
+        typer.Option(metavar="SHARE", help="Afterwards prove that no design is better by more (see: dse certify)."),
+    ] = None,
     no_random_twin: Annotated[
         bool, typer.Option("--no-random-twin", help="Leave out the random search at equal budget.")
     ] = False,
@@ -153,6 +159,7 @@ def explore(
       dse explore --mix vr_gaming --objectives deadline_miss_share,area_mm2
       dse explore resnet50 --limit latency_s=20ms --limit power_w=2
       dse explore resnet50 --seeds 10 -n 2000
+      dse explore resnet50 --certify 10%
       dse explore resnet50 --problem codesign -n 2000
       dse explore resnet50 --problem mine.py:EnergyDelay
     """
@@ -162,6 +169,7 @@ def explore(
     from dse.output.units import duration_s, number
     from dse.problems import SimultaneousDNNs
     from dse.problems.registry import UsageError, Wanted, made
+    from dse.proof.certificate import certifiable_networks
     from dse.search.search_loop import explore as search
     from dse.search.several_seeds import explore_seeds
 
@@ -195,8 +203,11 @@ def explore(
         chosen, label = chosen.with_limits(caps), "_".join([label, *(f"{k}={v:g}" for k, v in caps.items())])
     if remap_front:
         _check_remappable(chosen)
-    if seeds is not None and (remap_front or warm_start is not None or time_limit is not None):
-        raise typer.BadParameter("--seeds goes with neither --remap-front, --warm-start nor --time-limit")
+    if seeds is not None and (remap_front or warm_start is not None or time_limit is not None or certify is not None):
+        raise typer.BadParameter("--seeds goes with neither --remap-front, --warm-start, --time-limit nor --certify")
+    within = None if certify is None else share_of("--certify", certify)
+    if within is not None:
+        certifiable_networks(chosen)
     directory = out if out is not None else Path("results") / (label if seeds is None else f"{label}_{seeds}_seeds")
     networks = getattr(chosen, "networks", None) or getattr(chosen, "network", None)
     for each in networks if isinstance(networks, tuple | list) else [networks]:
@@ -224,6 +235,7 @@ def explore(
         chosen if remap_front else None,
         chosen if isinstance(chosen, SimultaneousDNNs) else None,
         reference,
+        None if within is None else lambda: proven(chosen, directory, within, jobs=jobs),
     )
 
 
@@ -311,15 +323,17 @@ def _run(
     remap: Any = None,
     mixed: Any = None,
     reference: Path | None = None,
+    prove: Callable[[], Any] | None = None,
 ) -> None:
     """Search with progress shown, then draw the result and print it.
 
     `own` names a problem class of the user's; `remap` is the problem where the front is to be mapped again, `mixed`
-    where it is of several networks at the same time; `reference` a front to compare with.
+    where it is of several networks at the same time; `reference` a front to compare with; `prove` certifies the run.
     """
     from rich.console import Console
 
     from dse.output.progress import shown
+    from dse.search.exploration import load
 
     start, before = time.perf_counter(), _status(directory)
     try:
@@ -332,6 +346,9 @@ def _run(
             )
         took_s = None if done_before else time.perf_counter() - start
         again = None if remap is None else _remapped(remap, run, own)
+        if prove is not None:
+            prove()
+            run = load(directory)
         _conclude(run, took_s, again, mixed, reference)
     except KeyboardInterrupt as error:
         fail(f"{str(error).split(';')[0] or 'interrupted'}. Continue with: dse resume {directory}", EXIT_INTERRUPTED)

@@ -24,7 +24,7 @@ AREA_BLOCKS = (
 """Blocks of a design, in the order in which they are reported.  ``periphery``: the logic at the buffers, that is port
 registers, address generators, im2col unit and accumulators."""
 
-_MEMORIES = ("weight_buffer", "input_buffer", "output_buffer")
+MEMORIES = ("weight_buffer", "input_buffer", "output_buffer")
 """Blocks that are memories alone: without layout overhead."""
 
 
@@ -91,7 +91,7 @@ def leakage_of_blocks_w(blocks: Mapping[str, np.ndarray], technology: Technology
     t = technology
     logic_w_per_mm2 = t.leakage_logic_w_per_mm2 / t.layout_overhead_factor
     leaks = {
-        name: area * (t.leakage_sram_w_per_mm2 if name in _MEMORIES else logic_w_per_mm2)
+        name: area * (t.leakage_sram_w_per_mm2 if name in MEMORIES else logic_w_per_mm2)
         for name, area in blocks.items()
     }
     leaks["dram_interface"] = np.zeros_like(blocks["fixed"])

@@ -100,6 +100,7 @@ def _front_panel(axis: Axes, run: Exploration, first: str, second: str, stepped:
     axis.plot(best[first] * fx, best[second] * fy, color=BLUE, lw=1.2, marker="o", ms=size, mew=0, zorder=4,
               label=f"front ({len(best)} designs)", **style)  # fmt: skip
     _bound(axis, best, first, second, fx, fy)
+    _certified(axis, run, first, second, fx, fy)
     if len(best):
         which = knee(run.front_on_own_scale())
         axis.plot(best[first].iloc[which] * fx, best[second].iloc[which] * fy, ls="", marker="*", ms=8, mew=0.5,
@@ -125,6 +126,18 @@ def _bound(axis: Axes, best: Table, first: str, second: str, fx: float, fy: floa
     axis.add_collection(LineCollection(list(segments), color=GREEN, lw=0.6, zorder=3.5))
     axis.plot(ends[2], ends[3], color=GREEN, lw=0.6, marker="|" if columns[1] == second else "x", ms=3, mew=0.8,
               zorder=3.5, markevery=1, ls="", label="lower bound of a front design")  # fmt: skip
+
+
+def _certified(axis: Axes, run: Exploration, first: str, second: str, fx: float, fy: float) -> None:
+    """The band in which a better design could lie: between the front and what its certificate excludes."""
+    certificate = run.manifest.get("certificate")
+    if not certificate or not len(run.front):
+        return
+    share = certificate["proven_of_the_runs_own_front"]
+    x, y = run.front[first].to_numpy(float) * fx, run.front[second].to_numpy(float) * fy
+    x, y = np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]  # in steps
+    edge = np.concatenate([x, x[::-1] / (1 + share)]), np.concatenate([y, y[::-1] / (1 + share)])
+    axis.fill(*edge, color=BLUE, alpha=0.25, lw=0, zorder=2, label=f"better by {100 * share:.2g} % at most (proven)")
 
 
 def _twin_front(run: Exploration) -> Table | None:

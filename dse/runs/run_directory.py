@@ -30,7 +30,9 @@ RUN_FILES = (
 FIGURE_FILES = ("front.pdf", "front.png", "convergence.png", "breakdown.png")
 FRONT_COMPLETE = "front_complete.csv"
 """The front evaluated again with the complete mapper (`dse.search.remapping`): a file that a run may lack."""
-TABLE_FILES = ("price_of_generality.csv", FRONT_COMPLETE)
+CERTIFICATE, CERTIFIED_BOXES, CERTIFIED_FRONT = "certificate.json", "certificate_boxes.npz", "certified_front.csv"
+"""What a proof about the front writes (`dse.proof.certificate`): files that a run may lack."""
+TABLE_FILES = ("price_of_generality.csv", FRONT_COMPLETE, CERTIFICATE, CERTIFIED_BOXES, CERTIFIED_FRONT)
 """Files that a run, its figures and the problems that ship own; `overwrite=True` removes these and `tables_of`, and no
 other."""
 

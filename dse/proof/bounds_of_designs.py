@@ -1,0 +1,117 @@
+"""What a proof asks of designs, given by their genes: bounds of the latency, area, and the designs themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from dse.costs import kernels as k
+from dse.costs.bounds import BoundEvaluator
+from dse.costs.kernel_rows import EFFORTS
+from dse.costs.parallel import checked_jobs, in_threads
+from dse.costs.several_networks import SeveralEvaluator, joined_tables
+from dse.hardware.area import MEMORIES, area_blocks_mm2, area_mm2, sum_blocks
+from dse.hardware.space import DesignSpace
+from dse.hardware.technology import Technology
+from dse.networks.layers import Network
+
+SHARED_OUT = 64
+"""Fewer designs than this for each worker are not worth sharing out, when they are bounded without a search."""
+
+
+class DesignBounds:
+    """Bounds of the designs of a space on networks, each design alone: the bits do not depend on the workers.
+
+    Parameters
+    ----------
+    space : the genes' meaning.
+    networks : one, or several whose geometric mean of latencies counts.
+    weights : of the networks, any scale.
+    technology : constants.
+    n_jobs : workers.
+    """
+
+    def __init__(
+        self,
+        space: DesignSpace,
+        networks: Sequence[Network],
+        weights: Sequence[float],
+        technology: Technology,
+        n_jobs: int = 1,
+    ) -> None:
+        self.space, self.technology = space, technology
+        self.n_jobs = checked_jobs(n_jobs)
+        first = BoundEvaluator(joined_tables(networks), technology, energy=False, weights=weights)
+        self._evaluators = [first, *(first.apart() for _ in range(self.n_jobs - 1))]
+        self._mapper = SeveralEvaluator(networks, technology, slack=None, n_jobs=n_jobs)
+
+    def latency_s(self, X: np.ndarray) -> np.ndarray:
+        """Lower bounds of the latency [s] without a search, (n,)."""
+        return self._shared(lambda of, part: of.mean(of(self.space.columns(part))["latency_bound_s"]), SHARED_OUT, X)
+
+    def area_mm2(self, X: np.ndarray) -> np.ndarray:
+        """Areas [mm2], (n,)."""
+        return area_mm2(self.space.columns(X), self.technology)
+
+    def least_area_mm2(self, X: np.ndarray, parts: dict[int, np.ndarray]) -> np.ndarray:
+        """Least areas [mm2], (n,), over all choices of equal sums: `parts` are the values with the least logic.
+
+        By number of the gene, each (n,) (`dse.proof.boxes.Kind.least_parts`), NaN where the gene itself counts.
+        Memories take what their sums take.
+        """
+        columns = self.space.columns(X)
+        blocks = area_blocks_mm2(columns, self.technology)
+        if parts:
+            named = {self.space.names[i]: values for i, values in parts.items()}
+            least = columns | {x: np.where(np.isnan(values), columns[x], values) for x, values in named.items()}
+            memories = {name: blocks[name] for name in MEMORIES}
+            blocks = area_blocks_mm2(least, self.technology) | memories
+        return sum_blocks(blocks)
+
+    def searched_s(self, X: np.ndarray, effort: k.Effort, enough_s: np.ndarray) -> np.ndarray:
+        """Lower bounds of the latency [s] by searches of mappings, (n,); they end where `enough_s` is shown."""
+
+        def bound(of: BoundEvaluator, part: np.ndarray, enough: np.ndarray) -> np.ndarray:
+            columns = self.space.columns(part)
+            clock_hz = np.asarray(columns["clock_ghz"], dtype=float) * 1e9
+            return of.searched_cycles(columns, enough * clock_hz, effort)[:, 0] / clock_hz
+
+        return self._shared(bound, 1, X, enough_s)
+
+    def designs(self, X: np.ndarray, effort: str = "default") -> np.ndarray:
+        """Latency [s], area [mm2] and bound of the latency by the mapper of this effort [s], (n, 3).
+
+        What stays on chip is what the model keeps.  Infinite latency and bound where a network does not fit.
+        """
+        columns = self.space.columns(X)
+        mean, clock_hz = self._evaluators[0].mean, np.asarray(columns["clock_ghz"], dtype=float) * 1e9
+        mapper = self._mapper if effort == "default" else self._mapper.with_effort(effort)
+        totals = mapper.totals(columns)
+        found = np.column_stack([mean(totals[:, :, k.CYCLES]), clock_hz, mean(totals[:, :, k.LEAST])])
+        found[:, [0, 2]] /= clock_hz[:, None]
+        over = (totals[:, :, k.OVERFLOW] > 0).any(axis=1)
+        found[over, 0] = found[over, 2] = np.inf
+        found[:, 1] = area_mm2(columns, self.technology)
+        return found
+
+    def _shared(self, function: Callable[..., np.ndarray], least: int, X: np.ndarray, *more: np.ndarray) -> np.ndarray:
+        """`function` of an evaluator and some of the designs, shared out over the workers, (n,)."""
+        workers = min(self.n_jobs, max(1, len(X) // least))
+        if workers == 1:
+            return function(self._evaluators[0], X, *more)
+        # parts that alternate: neighbours in a batch take about as long
+        tasks: list[tuple[Any, ...]] = [
+            (self._evaluators[i], X[i::workers], *(values[i::workers] for values in more)) for i in range(workers)
+        ]
+        found = np.empty(len(X))
+        done = in_threads(function, [(self._evaluators[0], X[:0], *(values[:0] for values in more)), *tasks], workers)
+        for i, values in enumerate(done[1:]):
+            found[i::workers] = values
+        return found
+
+
+COMPLETE = EFFORTS["complete"]
+CLOSER = COMPLETE._replace(work=1e6)
+"""Complete search of mappings with a limit of some 10 ms a layer: where it ends its bound is lower, and holds too."""
