@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import TECHNOLOGY, accelerators, best_cost, layers
+from typer.testing import CliRunner
 
 import dse
+from dse.commands.main import app
 from dse.costs import kernels as k
 from dse.costs.kernel_rows import parameter_columns
 from dse.hardware.area import area_mm2
@@ -151,6 +154,63 @@ def test_a_proof_goes_on_after_an_interruption_to_the_same_boxes(tmp_path):
         kept = read_boxes(out / CERTIFIED_BOXES)
         every[name] = [*vars(Boxes.join([kept.open, kept.done])).values(), kept.archive_F, kept.history]
     assert all(np.array_equal(a, b) for a, b in zip(*every.values(), strict=True))
+
+
+def test_a_killed_proof_goes_on_from_what_it_last_wrote(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("dse.proof.certificate.SAVE_EVERY_S", 0.0)
+    problem, out, kept = SingleDNN(NETWORK, SPACE), tmp_path / "whole", tmp_path / "killed"
+    dse.explore(problem, evaluations=60, out=out, random_twin=False)
+
+    def copied(step):
+        if step.searches and not kept.exists():
+            shutil.copytree(out, kept)  # as a kill -9 would leave it
+
+    whole = dse.certify(problem, out, within=0.02, progress=copied)
+    left = read_boxes(kept / CERTIFIED_BOXES)
+    assert len(left.open) and left.told["counts"][0] > 0 and not (kept / "certificate.json").exists()
+    again = dse.certify(problem, kept, within=0.02)
+    assert again.content["evaluations"] == whole.content["evaluations"] and again.proven == whole.proven
+    assert (kept / "certified_front.csv").read_bytes() == (out / "certified_front.csv").read_bytes()
+
+
+def test_explore_certifies_and_shows_it_in_report_and_figure(tmp_path):
+    network = tmp_path / "two.toml"
+    network.write_text(dse.Network("two", tuple(NETWORK)).toml_text())
+    space = tmp_path / "tiny.toml"
+    space.write_text(SPACE.toml_text())
+    out = tmp_path / "run"
+    command = ["explore", str(network), "--space", str(space), "-n", "60", "--no-random-twin", "--out", str(out)]
+    done = CliRunner().invoke(app, [*command, "--certify", "5%"])
+    assert done.exit_code == 0, done.output
+    assert "Certified: no design of the" in " ".join(done.output.split())
+    shown = dse.load(out)
+    labels = [text.get_text() for text in dse.output.run_figures.front(shown).legends[0].get_texts()]
+    share = 100 * shown.manifest["certificate"]["proven_of_the_runs_own_front"]
+    assert f"better by {share:.2g} % at most (proven)" in labels
+    again = CliRunner().invoke(app, ["certify", str(out), "--check", "--sample", "20"])
+    assert again.exit_code == 0 and "cover all" in again.output
+    refused = CliRunner().invoke(app, [*command[:-1], str(tmp_path / "no"), "--objectives", "energy_j,area_mm2",
+                                       "--certify", "5%"])  # fmt: skip
+    assert refused.exit_code != 0 and not (tmp_path / "no").exists()
+
+
+def test_limits_of_a_run_are_those_of_its_certificate(run, truth, tmp_path):
+    cap = float(np.median(truth[:, 1]))
+    problem = SingleDNN(NETWORK, SPACE).with_limits({"area_mm2": cap})
+    dse.explore(problem, evaluations=60, out=tmp_path / "run", random_twin=False)
+    assert dse.certify(problem, tmp_path / "run").content["limits"] == {"area_mm2": cap}
+    capped = SingleDNN(NETWORK, SPACE).with_limits({"power_w": 1.0})
+    dse.explore(capped, evaluations=60, out=tmp_path / "power", random_twin=False)
+    with pytest.raises(ValueError, match="limit of 'power_w' cannot be certified"):
+        dse.certify(capped, tmp_path / "power")
+
+
+def test_checker_looks_at_a_sample_of_the_large_space(tmp_path):
+    problem = SingleDNN(NETWORK, dse.default_space())
+    dse.explore(problem, evaluations=300, out=tmp_path / "run", random_twin=False)
+    found = dse.certify(problem, tmp_path / "run", within=0.1, minutes=0.05)
+    checked = dse.check_certificate(problem, tmp_path / "run", sample=40)
+    assert checked.designs == dse.default_space().size and checked.proven == pytest.approx(found.proven)
 
 
 def test_limits_leave_out_designs(run, truth, tmp_path):

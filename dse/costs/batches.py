@@ -15,7 +15,7 @@ import joblib
 import numpy as np
 
 from dse.costs import kernels as k
-from dse.costs.bounds import BoundEvaluator
+from dse.costs.bounds import BoundEvaluator, raise_bounds
 from dse.costs.kernel_rows import (
     DEFAULT_SLACK,
     EFFORTS,
@@ -168,14 +168,17 @@ class TotalsEvaluator:
     def bounds(self, columns: Columns, energy: bool) -> dict[str, np.ndarray]:
         """Lower bounds of metrics that hold for every mapping, without a search: ``latency_s``, ``cycles`` and, with
         `energy`, ``energy_j``, each (n, n_networks); ``area_mm2`` and ``core_area_mm2``, exact, (n,)."""
-        if energy not in self._bounders:
-            self._bounders[energy] = BoundEvaluator(self._tables, self.technology, energy=energy)
-        found = self._bounders[energy](columns)
+        found = self._bounder(energy)(columns)
         latency_s, area = found["latency_bound_s"], found["area_mm2"]
         bounds = {"latency_s": latency_s, "cycles": latency_s * np.asarray(columns["clock_ghz"], float)[:, None] * 1e9}
         if energy:
             bounds["energy_j"] = found["energy_bound_j"]
         return bounds | {"area_mm2": area, "core_area_mm2": area - dram_of(columns, self.technology).interface_mm2}
+
+    def _bounder(self, energy: bool) -> BoundEvaluator:
+        if energy not in self._bounders:
+            self._bounders[energy] = BoundEvaluator(self._tables, self.technology, energy=energy)
+        return self._bounders[energy]
 
     def kernel_rows(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
         """What `network_totals` takes: a row a design, and the spatial options of them all."""
@@ -184,6 +187,12 @@ class TotalsEvaluator:
     def totals(self, columns: Columns) -> np.ndarray:
         """Kernel totals of the designs in `columns`, (n, n_networks, N_RESULT)."""
         rows, options = self.kernel_rows(columns)
+        totals = self._found(rows, options)
+        raise_bounds(totals, self._bounder(energy=True), rows, options)
+        return totals
+
+    def _found(self, rows: np.ndarray, options: np.ndarray) -> np.ndarray:
+        """What the mapper finds, shared out over the workers."""
         task = (options, self._tables, self._mode, self._slack, self._effort)
         if not self._compiled:
             # Compile once here, with and without a store: workers racing for a cold cache can crash.

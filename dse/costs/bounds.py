@@ -179,6 +179,16 @@ class BoundEvaluator:
         k.array_reach(arrays, self._options, self._networks.layers, k.DEFAULT_EFFORT, self._scratch, reach)
 
 
+def raise_bounds(totals: np.ndarray, bounds: BoundEvaluator, rows: np.ndarray, options: np.ndarray) -> None:
+    """Raise the rooflines in kernel totals (n, n_networks, N_RESULT) of designs to the closer bounds.
+
+    `rows` (n, N_DESIGN or more), `options`: of the designs, from `design_rows`.
+    """
+    closer = bounds.totals(np.ascontiguousarray(rows[:, : k.N_DESIGN]), options)
+    for at, column in enumerate((k.BOUND_CYCLES, k.BOUND_PJ)):
+        np.maximum(totals[:, :, column], closer[:, :, at], out=totals[:, :, column])
+
+
 def _equal_steps(tables: NetworkTables) -> tuple[np.ndarray, np.ndarray]:
     """Steps as `bound_designs` takes them, MAC steps of equal bounds once, and the elements that vector steps read."""
     tensors = tables.tensors

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dse.costs import kernels as k
+from dse.costs.bounds import BoundEvaluator, raise_bounds
 from dse.costs.kernel_rows import (
     DEFAULT_SLACK,
     design_rows,
@@ -189,6 +190,7 @@ def evaluate(
     layers = _layer_table(design, network, steps, mappings)
     time_cycles = steps[:, k.CYCLES] * tables.steps[order, k.STEP_REPEATS]
     by_bound = [math.fsum(time_cycles[steps[:, k.BOUND] == bound]) for bound in range(7)]
+    raise_bounds(totals[None], BoundEvaluator(tables, technology), rows, options)
     metrics = metric_columns(columns, totals, technology)
     return Evaluation(
         design=design,

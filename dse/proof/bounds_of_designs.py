@@ -71,12 +71,15 @@ class DesignBounds:
         return sum_blocks(blocks)
 
     def searched_s(self, X: np.ndarray, effort: k.Effort, enough_s: np.ndarray) -> np.ndarray:
-        """Lower bounds of the latency [s] by searches of mappings, (n,); they end where `enough_s` is shown."""
+        """Lower bounds of the latency by searches of mappings, and what the mappings found reach, (n, 2) [s].
+
+        They end where `enough_s` is shown, or no effort ever can.
+        """
 
         def bound(of: BoundEvaluator, part: np.ndarray, enough: np.ndarray) -> np.ndarray:
             columns = self.space.columns(part)
             clock_hz = np.asarray(columns["clock_ghz"], dtype=float) * 1e9
-            return of.searched_cycles(columns, enough * clock_hz, effort)[:, 0] / clock_hz
+            return of.searched_cycles(columns, enough * clock_hz, effort) / clock_hz[:, None]
 
         return self._shared(bound, 1, X, enough_s)
 
@@ -97,7 +100,7 @@ class DesignBounds:
         return found
 
     def _shared(self, function: Callable[..., np.ndarray], least: int, X: np.ndarray, *more: np.ndarray) -> np.ndarray:
-        """`function` of an evaluator and some of the designs, shared out over the workers, (n,)."""
+        """`function` of an evaluator and some of the designs, shared out over the workers, (n, ...)."""
         workers = min(self.n_jobs, max(1, len(X) // least))
         if workers == 1:
             return function(self._evaluators[0], X, *more)
@@ -105,8 +108,8 @@ class DesignBounds:
         tasks: list[tuple[Any, ...]] = [
             (self._evaluators[i], X[i::workers], *(values[i::workers] for values in more)) for i in range(workers)
         ]
-        found = np.empty(len(X))
         done = in_threads(function, [(self._evaluators[0], X[:0], *(values[:0] for values in more)), *tasks], workers)
+        found = np.empty((len(X), *done[0].shape[1:]))
         for i, values in enumerate(done[1:]):
             found[i::workers] = values
         return found

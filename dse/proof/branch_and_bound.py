@@ -24,11 +24,12 @@ GRADES = (CLOSER, COMPLETE)
 EVALUATED = len(GRADES) + 1
 """Grade of a box of one design that the complete mapper evaluated."""
 
-FIRST_GAIN = 1.0
-"""What the first search of a box is expected to raise the bound by; later ones by what its last one did."""
+WORTH = (1.1, 1.02)
+"""A box of few designs is searched with the next grade where its bound misses what is asked for by so much at most."""
 
-WORTH = (1.03, 1.01)
-"""A corner is searched with the next grade where the box is expected to miss what is asked for by so much at most."""
+FEW = 16
+"""Boxes of more designs than this, in the axes that are split, are split rather than searched: that is some thousand
+bounds in the time of a search."""
 
 EQUAL = 1e-9
 """Factors that differ by less are equal."""
@@ -93,8 +94,6 @@ class Boxes:
     kind, category : of the category.
     low, high : (n, most axes of a kind) first and last level of each axis; 0 beyond the axes of the kind.
     latency, area : lower bounds.
-    plain : bound of the latency at the best corner without a search.
-    gain : what the last search at a corner of the box, or of one that it is part of, raised the bound by.
     grade : of the last search at the corner.
     factor : as of when the box was last looked at; 0 where limits leave out all of it.
     """
@@ -105,8 +104,6 @@ class Boxes:
     high: np.ndarray
     latency: np.ndarray
     area: np.ndarray
-    plain: np.ndarray
-    gain: np.ndarray
     grade: np.ndarray
     factor: np.ndarray
 
@@ -161,10 +158,8 @@ class Search:
         kind = np.repeat(np.arange(len(kinds)), [len(x.categories) for x in kinds]).astype(np.int16)
         category = np.concatenate([np.arange(len(x.categories)) for x in kinds]).astype(np.int32)
         high, ones = tops[kind], np.ones(n)
-        self.open = Boxes(
-            kind, category, np.zeros_like(high), high, ones, ones, ones, FIRST_GAIN * ones, np.zeros(n, np.int8), ones
-        )
-        self.open.latency = self.open.plain = self._latency(self.open)
+        self.open = Boxes(kind, category, np.zeros_like(high), high, ones, ones, np.zeros(n, np.int8), ones)
+        self.open.latency = self._latency(self.open)
         self.open.area = self._area(self.open)
         self.done = self.open.rows(np.zeros(n, bool))
         self._judge(self.open)
@@ -251,11 +246,11 @@ class Search:
 
     def _look(self, some: Boxes, factor: float) -> list[Boxes]:
         """What becomes of boxes."""
-        single = ((some.low == some.high) | ~self._splits[some.kind]).all(axis=1)
-        expected = np.maximum(some.latency, some.plain * some.gain)
-        expected[some.grade > 0] = some.latency[some.grade > 0]
+        levels = np.where(self._splits[some.kind], some.high - some.low + 1, 1)
+        single, few = (levels == 1).all(axis=1), np.prod(levels, axis=1, dtype=float) <= FEW
         worth = np.append(WORTH, 0.0)[np.minimum(some.grade, len(GRADES))]
-        search = (some.grade < len(GRADES)) & (single | (expected * worth >= self._enough(some, factor)))
+        hope = few & (some.latency * worth >= self._enough(some, factor))
+        search = (some.grade < len(GRADES)) & (single | hope)
         last = single & ~search & (some.grade != EVALUATED)
         parts = [some.rows(some.grade == EVALUATED)]
         if search.any():
@@ -268,15 +263,14 @@ class Search:
 
     def _searched(self, some: Boxes, factor: float) -> Boxes:
         """The boxes with the next grade of bounds; corners that may be on the front are evaluated."""
-        X, enough = self._corner(some), self._enough(some, factor)
+        X, enough, reached = self._corner(some), self._enough(some, factor), np.zeros(len(some))
         for grade in np.unique(some.grade):
             here = some.grade == grade
-            found = self.bounding.searched_s(X[here], GRADES[grade], enough[here])
-            some.gain[here] = np.where(np.isfinite(found), found / some.plain[here], some.gain[here])
+            found, reached[here] = self.bounding.searched_s(X[here], GRADES[grade], enough[here]).T
             some.latency[here] = np.maximum(some.latency[here], found)
             self.searches += int(here.sum())
         some.grade += 1
-        self._try(X, some.latency)
+        self._try(X, np.maximum(some.latency, reached))
         return some
 
     def _evaluated(self, some: Boxes) -> Boxes:
@@ -321,8 +315,8 @@ class Search:
         rows = np.arange(len(some))
         lower, upper = some.rows(rows), some.rows(rows)
         lower.high[rows, at], upper.low[rows, at] = upper_first[rows, at] - 1, upper_first[rows, at]
-        lower.plain, upper.area = slow[rows, at], np.maximum(upper.area, large[rows, at])
-        lower.latency, lower.grade = np.maximum(lower.latency, lower.plain), np.zeros(len(rows), np.int8)
+        lower.latency, upper.area = slow[rows, at], large[rows, at]
+        lower.grade = np.zeros(len(rows), np.int8)
         return [*parts, lower, upper]
 
     def _probe(
@@ -330,8 +324,8 @@ class Search:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Both ends of boxes along each axis: levels before `lower_end`, and from `upper_first` on.
 
-        Returns latency of the lower ends without a search and area of the upper ones, (n, axes), and factors of both,
-        (2, n, axes); infinite where an axis has one level.
+        Returns latency of the lower ends and area of the upper ones, (n, axes), and factors of both, (2, n, axes);
+        infinite where an axis has one level.
         """
         shape = some.low.shape
         slow, large, factors = np.zeros(shape), np.zeros(shape), np.full((2, *shape), np.inf)
@@ -339,9 +333,9 @@ class Search:
         lower, upper, each = some.rows(rows), some.rows(rows), np.arange(len(rows))
         lower.high[each, axes] = lower_end[rows, axes] - 1
         upper.low[each, axes] = upper_first[rows, axes]
-        lower.plain, upper.area = self._latency(lower), np.maximum(upper.area, self._area(upper))
-        lower.latency = np.maximum(lower.latency, lower.plain)
-        slow[rows, axes], large[rows, axes] = lower.plain, upper.area
+        lower.latency = np.maximum(lower.latency, self._latency(lower))
+        upper.area = np.maximum(upper.area, self._area(upper))
+        slow[rows, axes], large[rows, axes] = lower.latency, upper.area
         for side, part in enumerate((lower, upper)):
             self._judge(part)
             factors[side, rows, axes] = part.factor
@@ -370,7 +364,6 @@ class Search:
         keep = (left.low <= left.high).all(axis=1)
         left, corner = left.rows(np.flatnonzero(keep)), corner[keep]
         left.grade[corner] = 0
-        left.plain = self._latency(left)
-        left.latency = np.maximum(left.latency, left.plain)
+        left.latency = np.maximum(left.latency, self._latency(left))
         left.area = np.maximum(left.area, self._area(left))
         return [*parts, left]

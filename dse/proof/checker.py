@@ -185,7 +185,7 @@ def _check_box(
         return "plain"
     if claimed <= bounding.latency_s(X)[0]:
         return "compiled"
-    if one.grade[0] < EVALUATED and claimed <= bounding.searched_s(X, COMPLETE, np.array([claimed]))[0]:
+    if one.grade[0] < EVALUATED and claimed <= bounding.searched_s(X, COMPLETE, np.array([claimed]))[0, 0]:
         return "compiled"
     if one.grade[0] == EVALUATED and claimed <= bounding.designs(X, "complete")[0, 2]:
         return "complete"
