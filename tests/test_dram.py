@@ -299,7 +299,7 @@ def test_types_of_one_name_and_other_numbers_are_refused():
 
 
 def test_a_run_over_types_is_read_evaluated_and_resumed(tmp_path):
-    run = dse.explore(SingleDNN(network(), SPACE), evaluations=24, population=8, out=tmp_path / "run")
+    run = dse.explore(SingleDNN(network(), SPACE), evaluations=24, population=8, out=tmp_path / "run", plain=True)
     assert {"HBM2", "mine", ""} == set(run.designs["dram_type"])
     for index in range(24):
         chosen = dse.commands.design_by_text.choose(f"{tmp_path / 'run'}:{index}")

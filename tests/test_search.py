@@ -13,6 +13,7 @@ from pymoo.core.problem import Problem
 from pymoo.optimize import minimize
 from standin import StandIn, StandInEvaluator, UnderPower, space
 
+import dse
 from dse.hardware.space import DesignSpace
 from dse.runs.design_log import VERIFIED
 from dse.runs.files import RunDirectoryError
@@ -22,6 +23,7 @@ from dse.search.genetic_operators import ALGORITHMS, keys
 from dse.search.pareto import non_dominated
 from dse.search.search_loop import explore, load
 from problems.base import AcceleratorProblem
+from problems.single import SingleDNN
 
 TABLES = ("designs.csv", "front.csv", "random_twin.csv", "exact_front.csv", "convergence.csv", "columns.csv")
 
@@ -136,6 +138,20 @@ def test_sweep_equals_brute_force_and_does_not_depend_on_chunks(exact):
     assert sorted(exact.numbers.tolist()) == expected.tolist()
     assert exact.evaluated == 1296 and exact.feasible == len(keep) < 1296 and exact.complete
     assert sweep(problem, chunk=100).text(problem) == exact.text(problem)
+
+
+@pytest.mark.parametrize("objectives", [("latency_s", "area_mm2"), ("latency_s", "energy_j", "area_mm2")])
+def test_a_sweep_with_bounds_leaves_out_most_and_finds_the_same_front(objectives):
+    levels = {"rows": (4, 8, 16), "cols": (4, 8, 16), "weight_buffer_kib": (4, 16, 64), "dram_gbps": (1, 4, 16)}
+    network = [dse.MacLayer("a", K=64, C=32, OY=14, OX=14, FY=3, FX=3)]
+    problem = SingleDNN(network, dse.DesignSpace(levels, dse.Accelerator()), objectives=objectives)
+    problem = problem.with_limits({"area_mm2": 5.0})
+    every = sweep(problem, each=lambda first, rows: None)
+    known = problem.space.sample(10, np.random.default_rng(0))
+    for found in (sweep(problem), sweep(problem, chunk=7), sweep(problem, known=known)):
+        assert found.text(problem) == every.text(problem)
+        assert found.evaluated == every.evaluated == 81 and found.left_out > 20 and every.left_out == 0
+    assert every.feasible < 81
 
 
 def test_sweep_continues_from_its_checkpoint(tmp_path, exact, monkeypatch):

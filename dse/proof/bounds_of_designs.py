@@ -115,6 +115,6 @@ class DesignBounds:
         return found
 
 
-COMPLETE = EFFORTS["complete"]
-CLOSER = COMPLETE._replace(work=1e6)
-"""Complete search of mappings with a limit of some 10 ms a layer: where it ends its bound is lower, and holds too."""
+DEFAULT, COMPLETE = EFFORTS["default"], EFFORTS["complete"]
+CLOSER, FAR = COMPLETE._replace(work=1e6), COMPLETE._replace(work=1e7)
+"""Complete searches of mappings that end after some 10 and 100 ms a layer: their bounds are lower, and hold too."""

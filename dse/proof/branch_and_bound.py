@@ -14,22 +14,29 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dse.proof.bounds_of_designs import CLOSER, COMPLETE, DesignBounds
+from dse.proof.bounds_of_designs import CLOSER, COMPLETE, DEFAULT, FAR, DesignBounds
 from dse.proof.boxes import BoxSpace
 from dse.search.pareto import non_dominated
 
-GRADES = (CLOSER, COMPLETE)
+GRADES = (CLOSER, FAR, COMPLETE)
 """Searches over all mappings that bound a corner closer: the bound without a search is grade 0."""
 
 EVALUATED = len(GRADES) + 1
 """Grade of a box of one design that the complete mapper evaluated."""
 
-WORTH = (1.1, 1.02)
-"""A box of few designs is searched with the next grade where its bound misses what is asked for by so much at most."""
+WORTH, NEAR = (1.1, 1.05, 1.0), 1.04
+"""A box of few designs is searched with the next grade where its bound misses what is asked for by so much at most, one
+of a single design in any case, and one whose splits bring little where it is near."""
 
-FEW = 16
-"""Boxes of more designs than this, in the axes that are split, are split rather than searched: that is some thousand
-bounds in the time of a search."""
+FEW, STALLED = 16, 4
+"""Few designs in the axes that are split; splits one after the other that brought little.  A search takes as long as
+some thousand bounds."""
+
+LITTLE = 0.995
+"""A split brings little where a part keeps so much of the factor."""
+
+REACHED = 0.98
+"""A search closes what the mappings found by the default effort clear by so much; else it goes on for long in vain."""
 
 EQUAL = 1e-9
 """Factors that differ by less are equal."""
@@ -95,6 +102,7 @@ class Boxes:
     low, high : (n, most axes of a kind) first and last level of each axis; 0 beyond the axes of the kind.
     latency, area : lower bounds.
     grade : of the last search at the corner.
+    stalled : splits up to this box that brought little.
     factor : as of when the box was last looked at; 0 where limits leave out all of it.
     """
 
@@ -105,6 +113,7 @@ class Boxes:
     latency: np.ndarray
     area: np.ndarray
     grade: np.ndarray
+    stalled: np.ndarray
     factor: np.ndarray
 
     def __len__(self) -> int:
@@ -158,7 +167,9 @@ class Search:
         kind = np.repeat(np.arange(len(kinds)), [len(x.categories) for x in kinds]).astype(np.int16)
         category = np.concatenate([np.arange(len(x.categories)) for x in kinds]).astype(np.int32)
         high, ones = tops[kind], np.ones(n)
-        self.open = Boxes(kind, category, np.zeros_like(high), high, ones, ones, np.zeros(n, np.int8), ones)
+        self.open = Boxes(
+            kind, category, np.zeros_like(high), high, ones, ones, np.zeros(n, np.int8), np.zeros(n, np.int8), ones
+        )
         self.open.latency = self._latency(self.open)
         self.open.area = self._area(self.open)
         self.done = self.open.rows(np.zeros(n, bool))
@@ -171,6 +182,10 @@ class Search:
             here, kind = some.kind == number, self.boxes.kinds[number]
             X[here] = kind.genes(some.category[here], levels[here, : len(kind.axes)])
         return X
+
+    def _levels(self, some: Boxes) -> np.ndarray:
+        """Levels on the axes that are split, 1 on others, (n, most axes)."""
+        return np.where(self._splits[some.kind], some.high - some.low + 1, 1)
 
     def _corner(self, some: Boxes) -> np.ndarray:
         """Genes of the best corners; at the lowest level of what the latency does not depend on."""
@@ -246,10 +261,11 @@ class Search:
 
     def _look(self, some: Boxes, factor: float) -> list[Boxes]:
         """What becomes of boxes."""
-        levels = np.where(self._splits[some.kind], some.high - some.low + 1, 1)
-        single, few = (levels == 1).all(axis=1), np.prod(levels, axis=1, dtype=float) <= FEW
+        levels = self._levels(some)
+        single, few = levels.max(axis=1) == 1, np.prod(levels, axis=1, dtype=float) <= FEW
         worth = np.append(WORTH, 0.0)[np.minimum(some.grade, len(GRADES))]
-        hope = few & (some.latency * worth >= self._enough(some, factor))
+        missing = self._enough(some, factor) / some.latency
+        hope = (few & (missing <= worth)) | ((some.stalled >= STALLED) & (missing <= NEAR))
         search = (some.grade < len(GRADES)) & (single | hope)
         last = single & ~search & (some.grade != EVALUATED)
         parts = [some.rows(some.grade == EVALUATED)]
@@ -263,13 +279,16 @@ class Search:
 
     def _searched(self, some: Boxes, factor: float) -> Boxes:
         """The boxes with the next grade of bounds; corners that may be on the front are evaluated."""
-        X, enough, reached = self._corner(some), self._enough(some, factor), np.zeros(len(some))
-        for grade in np.unique(some.grade):
-            here = some.grade == grade
-            found, reached[here] = self.bounding.searched_s(X[here], GRADES[grade], enough[here]).T
-            some.latency[here] = np.maximum(some.latency[here], found)
-            self.searches += int(here.sum())
-        some.grade += 1
+        X, enough = self._corner(some), self._enough(some, factor)
+        found, reached = self.bounding.searched_s(X, DEFAULT, np.full(len(X), np.inf)).T
+        single = self._levels(some).max(axis=1) == 1
+        go_on = (found < enough) & (enough <= np.where(single, 1.0, REACHED) * reached)
+        for grade in np.unique(some.grade[go_on]):
+            here = np.flatnonzero(go_on & (some.grade == grade))
+            found[here], reached[here] = self.bounding.searched_s(X[here], GRADES[grade], enough[here]).T
+        self.searches += len(some)
+        some.latency = np.maximum(some.latency, found)
+        some.grade = np.where(go_on | single, some.grade + 1, len(GRADES)).astype(np.int8)
         self._try(X, np.maximum(some.latency, reached))
         return some
 
@@ -317,6 +336,9 @@ class Search:
         lower.high[rows, at], upper.low[rows, at] = upper_first[rows, at] - 1, upper_first[rows, at]
         lower.latency, upper.area = slow[rows, at], large[rows, at]
         lower.grade = np.zeros(len(rows), np.int8)
+        for side, part in enumerate((lower, upper)):
+            little = factors[side, rows, at] >= LITTLE * some.factor
+            part.stalled = np.where(little, np.minimum(some.stalled + 1, STALLED), 0).astype(np.int8)
         return [*parts, lower, upper]
 
     def _probe(

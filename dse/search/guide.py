@@ -24,6 +24,12 @@ class Bounded(Protocol):
         """Genes (n, n_var) of designs that are no worse than X: what only costs is left out."""
 
 
+def is_bounded(problem: SearchProblem) -> bool:
+    """Whether a problem knows bounds of its objectives."""
+    first = np.zeros((1, problem.n_var), dtype=np.int64)
+    return isinstance(problem, Bounded) and problem.lower_bounds(first) is not None
+
+
 class Guide:
     """The front of all designs that a search evaluated, of any size, and which designs it shows dominated.
 
@@ -39,11 +45,11 @@ class Guide:
 
     def __init__(self, problem: SearchProblem, scale: Normalisation) -> None:
         self.problem, self.scale = problem, scale
-        self.is_bounded = self._bounds(np.zeros((1, problem.n_var), dtype=np.int64)) is not None
+        self.is_bounded = is_bounded(problem)
         self.X = np.empty((0, problem.n_var), dtype=np.int64)
         self._front = RunningFront(len(problem.objective_names))
         self.above = np.empty((0, len(problem.objective_names)))
-        self._skyline = np.empty((0, 2))
+        self._skyline = np.empty((0, len(problem.objective_names)))
         self.left_out = 0
 
     @property
@@ -77,8 +83,7 @@ class Guide:
         known = np.isfinite(bounds) & (bounds > 0)
         of_new = np.where(known, self.F[new] / np.where(known, bounds, 1.0), 1.0)
         self.above = np.concatenate([self.above[keep[keep < before]], of_new])
-        if self.F.shape[1] == 2:
-            self._skyline = self.F[np.argsort(self.F[:, 0], kind="stable")]
+        self._skyline = self.F[np.argsort(self.F[:, 0], kind="stable")]
 
     def dominated(self, bounds: Evaluated) -> np.ndarray:
         """Which designs are shown to add nothing to the front, (n,) bool: infeasible, or no better than one of it."""
@@ -86,15 +91,8 @@ class Guide:
         return self.covers(bounds.objectives) | infeasible
 
     def covers(self, points: np.ndarray) -> np.ndarray:
-        """Whether a point of the front is no worse than each of `points` (n, m) in every objective, (n,) bool."""
-        if len(self.F) == 0:
-            return np.zeros(len(points), dtype=bool)
-        if points.shape[1] != 2:
-            parts = [points[i : i + PART] for i in range(0, len(points), PART)]
-            found = [np.any(np.all(self.F[None] <= part[:, None], axis=2), axis=1) for part in parts]
-            return np.concatenate(found) if found else np.zeros(0, dtype=bool)
-        last = np.searchsorted(self._skyline[:, 0], points[:, 0], side="right") - 1
-        return (last >= 0) & (self._skyline[np.maximum(last, 0), 1] <= points[:, 1])
+        """Whether a design of the front is no worse than each of `points` (n, m) in every objective, (n,) bool."""
+        return covers(self._skyline, points)
 
     def gain(self, points: np.ndarray) -> np.ndarray:
         """How far points lie before the front on the scale, (n,): the least step back that puts each behind it; below 0
@@ -107,6 +105,21 @@ class Guide:
             return np.concatenate([(front[None] - part[:, None]).max(axis=2).min(axis=1) for part in parts])
         front = front[np.argsort(front[:, 0], kind="stable")]
         return _gain_of_two(front, points)
+
+
+def covers(front: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Whether a point of a front (k, m) is no worse than each of `points` (n, m) in every objective, (n,) bool.
+
+    The front is sorted by the first objective.
+    """
+    if len(front) == 0:
+        return np.zeros(len(points), dtype=bool)
+    if points.shape[1] != 2:
+        parts = [points[i : i + PART] for i in range(0, len(points), PART)]
+        found = [np.any(np.all(front[None] <= part[:, None], axis=2), axis=1) for part in parts]
+        return np.concatenate(found) if found else np.zeros(0, dtype=bool)
+    last = np.searchsorted(front[:, 0], points[:, 0], side="right") - 1
+    return (last >= 0) & (front[np.maximum(last, 0), 1] <= points[:, 1])
 
 
 def _gain_of_two(front: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -299,10 +299,12 @@ class _Run:
                 self.progress(Progress("sweep", 0, done, size, front, float("nan"), float("nan"), elapsed_s, 0))
 
         state = self._path("sweep.json")
-        swept = sweep(self.problem, checkpoint=state, deadline=self.deadline, progress=report)
+        known = self.log.table()[0][front_rows(self.log)]
+        swept = sweep(self.problem, checkpoint=state, deadline=self.deadline, progress=report, known=known)
         if swept.complete:
             self.swept = swept
-            return f"{reason}; the whole space of {swept.evaluated} designs was swept", True
+            told = f", {swept.left_out} of them by their bounds alone" if swept.left_out else ""
+            return f"{reason}; the whole space of {swept.evaluated} designs was swept{told}", True
         size = int(self.problem.space.size)
         return f"{reason}; the time limit ended the sweep after {swept.evaluated} of {size} designs", False
 

@@ -14,6 +14,7 @@ from dse.runs.identity import of_model
 from dse.runs.problem_protocol import SearchProblem
 from dse.search.exhaustive_sweep import LARGEST_SPACE
 from dse.search.genetic_operators import ALGORITHMS
+from dse.search.guide import is_bounded
 from dse.search.proposers import describe_algorithm
 
 GUIDED = "guided"
@@ -62,9 +63,10 @@ class Settings:
         timed = isinstance(time_limit_s, int | float | np.number) and not isinstance(time_limit_s, bool)
         if time_limit_s is not None and not (timed and time_limit_s > 0):
             raise ValueError(f"time_limit_s must be a positive number of seconds, got {time_limit_s!r}")
-        if exhaustive and size > LARGEST_SPACE:
+        if exhaustive and size > LARGEST_SPACE[is_bounded(problem)]:
             raise ValueError(
-                f"exhaustive: the space has {size:.3g} designs, at most {LARGEST_SPACE:,} are swept; fix some variables"
+                f"exhaustive: the space has {size:.3g} designs, at most {LARGEST_SPACE[is_bounded(problem)]:,} are "
+                "swept; fix some variables, or see dse certify"
             )
         algorithm = "nsga2" if algorithm is None else algorithm
         if isinstance(algorithm, str) and algorithm not in ALGORITHMS:
