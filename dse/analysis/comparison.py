@@ -10,7 +10,7 @@ from numbers import Real
 import numpy as np
 import pandas as pd
 
-from dse.analysis.explanation import explain
+from dse.analysis.explanation import network_advice
 from dse.costs.evaluation import Evaluation, evaluate
 from dse.costs.kernel_rows import DEFAULT_SLACK
 from dse.hardware.accelerator import Accelerator
@@ -119,8 +119,8 @@ def compare(
                 "bound": found.bound,
             }
             if advice:
-                explained = explain(design, graph, technology=technology, objective=objective, slack=slack)
-                row["first_advice"] = next((a.sentence for a in explained.advice if not a.layer), "")
+                first = network_advice(found, objective=objective, slack=slack)[:1]
+                row["first_advice"] = "".join(advice.sentence for advice in first)
     more = [name for name, wanted in (("meets_deadline", deadline_s is not None), ("within_limits", limits)) if wanted]
     table = pd.DataFrame(rows).reindex(
         columns=["network", "design", "fits", *NUMBERS, "bound", *more, *["first_advice"] * advice]

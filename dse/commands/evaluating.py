@@ -92,7 +92,9 @@ def evaluate(
     screen = console()
     say(network_line(graph))
     say(f"design: {chosen.origin}; {chosen.node()}; mapped for {options['objective']}\n")
-    screen.print(design_table(chosen.design.parameters()), "", evaluation_report(done, screen.width), sep="\n")
+    screen.print(
+        design_table(chosen.design.parameters(), screen.width), "", evaluation_report(done, screen.width), sep="\n"
+    )
     if mappings:
         shown = set()
         for layer in graph.layers:
@@ -168,7 +170,7 @@ def compare(
     screen = console()
     for each in chosen.values():
         say(f"design: {each.origin}; {each.node()}")
-    screen.print("", comparison_report(table, screen.width), sep="\n")
+    screen.print("", comparison_report(table), sep="\n")
     if csv is not None:
         write_whole(csv, table.to_csv(index=False, lineterminator="\n").encode())
         say(f"\nwrote {csv}")

@@ -58,11 +58,20 @@ def explain(
         known_layer(graph, layer)
     found = explained(chosen.design, graph, **options, keep=keep or "best")
     if json:
-        say_json({"layers": found.layers, "sensitivity": found.sensitivity, "advice": [vars(a) for a in found.advice]})
+        say_json(
+            {
+                "network": found.network,
+                "reasons": found.reasons,
+                "layers": found.layers,
+                "sensitivity": found.sensitivity,
+                "advice": [vars(a) for a in found.advice],
+            }
+        )
         return
     say(network_line(graph))
     say(f"design: {chosen.origin}; {chosen.node()}\n")
-    console().print(explanation_report(found, layer), soft_wrap=True)
+    screen = console()
+    screen.print(explanation_report(found, layer, screen.width))
     if out is not None:
         say(f"\nwrote {', '.join(map(str, write_explanation(found, out)))}")
 

@@ -75,7 +75,8 @@ def space(
     if json:
         say_json({"name": chosen.name, "designs": chosen.size, **chosen.content()})
         return
-    console().print(space_table(chosen), "", base_table(chosen), sep="\n")
+    screen = console()
+    screen.print(space_table(chosen), "", base_table(chosen, screen.width), sep="\n")
 
 
 def technology(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import os
 import re
 import sys
 from typing import Any, NoReturn
@@ -14,10 +16,24 @@ EXIT_ERROR, EXIT_INTERRUPTED = 1, 130
 
 
 def console() -> Any:
-    """Where tables are printed; a pipe is 132 characters wide."""
+    """Where tables are printed; a pipe is as wide as COLUMNS says, else 132 characters, without trailing blanks."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 132)
+    if sys.stdout.isatty():
+        return Console()
+    columns = os.environ.get("COLUMNS", "")
+    return Console(file=_Piped(), width=int(columns) if columns.isdecimal() and int(columns) else 132)
+
+
+class _Piped(io.StringIO):
+    """Standard output, no terminal, without the blanks that end the lines of a table."""
+
+    def write(self, text: str) -> int:
+        sys.stdout.write(re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE))
+        return len(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
 
 
 def say(line: str) -> None:

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.padding import PaddingDimensions
-from rich.table import Table
 from rich.text import Text
 
 from dse.analysis.comparison import rates
@@ -27,6 +25,7 @@ from dse.networks import Entry
 from dse.networks.layers import Network
 from dse.output.on_chip_tables import on_chip_report
 from dse.output.units import duration, number, percent, quantity, scaled, unit_of, words
+from dse.output.whole_tables import WholeTable
 from dse.runs.column_dictionary import COLUMNS, PARAMETERS
 from dse.runs.identity import technology_of
 from dse.runs.tables import Table as DataFrame
@@ -43,6 +42,9 @@ SHOWN_METRICS = (
     "latency_p95_s", "latency_p99_s", "throughput_per_s", "energy_j", "power_w", "area_mm2", "core_area_mm2", "stp",
     "mean_slow_down", "worst_slow_down", "deadline_miss_share", "used_sub_arrays", "utilisation", "dram_bytes",
 )  # fmt: skip
+TWO_HALVES = 110
+"""Width from which the parameters of a design stand in two halves beside each other [characters]."""
+
 WATERFALL = {
     "ideal": "ideal: MACs / peak",
     "spatial_loss": "PEs idle at the edges of layers",
@@ -52,14 +54,6 @@ WATERFALL = {
     "fill_drain": "fill, drain and array skew",
 }
 """Parts of the cycles in words."""
-
-
-def _table(title: str | None = None, show_header: bool = True, padding: PaddingDimensions = (0, 1)) -> Table:
-    """A table in the one style of this module."""
-    return Table(
-        title=title, min_width=len(title or ""), title_justify="left", title_style="bold", box=None, pad_edge=False,
-        show_header=show_header, padding=padding,
-    )  # fmt: skip
 
 
 def _on_scale(run: Exploration) -> np.ndarray:
@@ -79,7 +73,7 @@ def kept_report(designs: Iterable[int], found: Iterable[tuple[CoRun, CoRun]]) ->
     pairs, seconds = list(found), 0.0
     steady = pairs[0][0].steady is not None
     searched = "at the best places" if steady else "at the best places and in the best order"
-    table = _table(f"The same designs {searched} that a search of each finds")
+    table = WholeTable(f"The same designs {searched} that a search of each finds")
     name, unit = ("load", "") if steady else ("makespan_s", "s")
     for column in ("design", "load" if steady else "makespan", "at the best", "bound over all places", "above it"):
         table.add_column(column, justify="right")
@@ -93,7 +87,7 @@ def kept_report(designs: Iterable[int], found: Iterable[tuple[CoRun, CoRun]]) ->
     return Group(table, f"orders, places and bounds took {quantity(seconds, 's')}")
 
 
-def front_table(run: Exploration, width: int = 100) -> Table:
+def front_table(run: Exploration, width: int = 100) -> WholeTable:
     """A handful of designs spread along the front, one a column: metrics, bound, gap, every varied parameter.
 
     Parameters
@@ -104,7 +98,7 @@ def front_table(run: Exploration, width: int = 100) -> Table:
     which = along_front(run, width)
     chosen, at_knee = best.iloc[which], knee(_on_scale(run))
     means = "; geometric means over the networks" if PRICES in run.texts else ""
-    table = _table(
+    table = WholeTable(
         f"{len(chosen)} of {len(best)} designs along the front, least {escape(words(names[0]))} first{means}"
     )
     table.add_column("design (index in front.csv)", no_wrap=True)
@@ -126,7 +120,7 @@ def front_table(run: Exploration, width: int = 100) -> Table:
     return table
 
 
-def _row(table: Table, name: str, values: Iterable, idle: Sequence[bool] = ()) -> None:
+def _row(table: WholeTable, name: str, values: Iterable, idle: Sequence[bool] = ()) -> None:
     """One quantity of several designs; metrics by their words, parameters by the names that `--set` takes.
 
     A value that is `idle`, since the design does not use it, is a dash.
@@ -171,7 +165,7 @@ def price_report(run: Exploration, width: int = 100) -> RenderableType | None:
     chosen = best.iloc[spread(on_scale, max(3, min(7, (width - 30) // 12)))]
     at_knee = best["index"].iloc[knee(on_scale)]
     loss = prices.pivot(index="network", columns="shared", values="loss").loc[prices["network"].unique()]
-    table = _table(
+    table = WholeTable(
         "Price of generality: latency above the network's own best of at most the same area, as evaluated here"
     )
     table.add_column("design (index in front.csv)", no_wrap=True)
@@ -182,7 +176,9 @@ def price_report(run: Exploration, width: int = 100) -> RenderableType | None:
     knee_rows = prices[prices["shared"] == at_knee]
     if len(knee_rows) < 2:  # one network: no other to choose for
         return table
-    left = _table("Leave one out, at most the area of the knee: the design best for the others, on the one left out")
+    left = WholeTable(
+        "Leave one out, at most the area of the knee: the design best for the others, on the one left out"
+    )
     left.show_header = False
     for _, row in knee_rows.iterrows():
         missing = not np.isfinite(row["left_out_loss"])
@@ -270,10 +266,10 @@ def network_line(network: Network) -> str:
     )
 
 
-def evaluation_summary(evaluation: Evaluation) -> Table:
+def evaluation_summary(evaluation: Evaluation) -> WholeTable:
     """The main numbers of one design on one network."""
     e = evaluation
-    table = _table("Summary")
+    table = WholeTable("Summary")
     table.add_column("", no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("")
@@ -319,11 +315,11 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, object]:
     }
 
 
-def _shares(title: str, unit: str, parts: Mapping[str, float]) -> Table:
+def _shares(title: str, unit: str, parts: Mapping[str, float]) -> WholeTable:
     """Parts of a total: value, share, bar."""
     total = sum(parts.values())
     factor, text = scaled(unit, [total])
-    table = _table(title)
+    table = WholeTable(title)
     table.add_column("", no_wrap=True)
     table.add_column(text, justify="right")
     table.add_column("share", justify="right")
@@ -335,18 +331,18 @@ def _shares(title: str, unit: str, parts: Mapping[str, float]) -> Table:
     return table
 
 
-def waterfall_table(evaluation: Evaluation) -> Table:
+def waterfall_table(evaluation: Evaluation) -> WholeTable:
     """Where the cycles go."""
     parts = {WATERFALL[name]: cycles for name, cycles in evaluation.waterfall().items()}
     return _shares("Cycles by cause", "cycle", parts)
 
 
-def area_table(evaluation: Evaluation) -> Table:
+def area_table(evaluation: Evaluation) -> WholeTable:
     """Area by block."""
     return _shares("Area by block", "mm2", {words(name): value for name, value in evaluation.area.items()})
 
 
-def energy_table(evaluation: Evaluation) -> Table:
+def energy_table(evaluation: Evaluation) -> WholeTable:
     """Energy by level."""
     return _shares("Energy by level", "J", {words(name): value for name, value in evaluation.energy().items()})
 
@@ -354,28 +350,26 @@ def energy_table(evaluation: Evaluation) -> Table:
 _SHARE_HEADS = ("time", "ideal", "idle", "vector", "buffer", "DRAM", "fill")
 
 
-def layer_table(evaluation: Evaluation, width: int = 132) -> Table:
-    """One row a layer: work, time, where its cycles go, what bounds it, traffic and energy; all repeats together.
-
-    Parameters
-    ----------
-    width : of the terminal [characters]; layers' names get what the numbers leave.
-    """
-    table = _table("Layers, all repeats together; time in % of the network, causes in % of the layer's cycles")
-    room = max(14, width - 108)
+def layer_table(evaluation: Evaluation) -> WholeTable:
+    """One row a layer: work, time, where its cycles go, what bounds it, traffic and energy; all repeats together."""
+    causes = [f"{head}\n%" for head in _SHARE_HEADS]
+    table = WholeTable(
+        "Layers, all repeats together; time in % of the network, causes in % of the layer's cycles",
+        spare=("energy\n\u00b5J", "DRAM\nkB", *causes[:0:-1], "operator", "MMACs"),
+    )
     for name in ("layer", "operator"):
         table.add_column(name, no_wrap=True)
-    for name in ("MMACs", "kcycles", *(f"{head} %" for head in _SHARE_HEADS)):
-        table.add_column(name.replace(" %", "\n%"), justify="right", no_wrap=True)
+    for name in ("MMACs", "kcycles", *causes):
+        table.add_column(name, justify="right")
     table.add_column("bound", no_wrap=True)
     for name in ("DRAM\nkB", "energy\n\u00b5J"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right")
     for _, row in evaluation.layers.iterrows():
-        cycles, n, name = row["cycles"], row["repeats"], row["layer"]
+        cycles, n = row["cycles"], row["repeats"]
         shares = [100 * row[f"{part}_cycles"] / cycles if cycles else 0.0 for part in WATERFALL]
         table.add_row(
-            Text(name if len(name) <= room else f"\u2026{name[1 - room :]}"),
-            Text(row["operator"][:12]),
+            Text(row["layer"]),
+            Text(row["operator"]),
             number(float(f"{row['macs'] * n / 1e6:.3g}")),
             number(float(f"{cycles * n / 1e3:.4g}")),
             f"{100 * cycles * n / evaluation.cycles:.1f}",
@@ -409,7 +403,7 @@ def evaluation_report(evaluation: Evaluation, width: int = 132) -> RenderableTyp
     stays = on_chip_report(e, width)
     if stays is not None:
         parts += ["", stays]
-    return Group(*parts, "", layer_table(e, width))
+    return Group(*parts, "", layer_table(e))
 
 
 def distance_to_bound(evaluation: Evaluation, layer: str) -> str:
@@ -438,16 +432,16 @@ def distance_to_bound(evaluation: Evaluation, layer: str) -> str:
     )
 
 
-def design_table(design_parameters: Mapping[str, object]) -> Table:
-    """Every parameter of a design with its unit."""
-    table = _table("Design", show_header=False)
-    for _ in range(6):
-        table.add_column("", no_wrap=True)
+def design_table(design_parameters: Mapping[str, object], width: int = 132) -> WholeTable:
+    """Every parameter of a design with its unit; in two halves where a terminal of `width` [characters] has room."""
+    table = WholeTable("Design", show_header=False)
     cells = [(name, escape(str(value)) or "none", _unit(name)) for name, value in design_parameters.items()]
-    half = (len(cells) + 1) // 2
-    for i in range(half):
-        right = cells[i + half] if i + half < len(cells) else ("", "", "")
-        table.add_row(*cells[i], *right)
+    lines = len(cells) if width < TWO_HALVES else (len(cells) + 1) // 2
+    for _ in range(3 if lines == len(cells) else 6):
+        table.add_column("", no_wrap=True)
+    for i in range(lines):
+        right = cells[i + lines] if i + lines < len(cells) else ("", "", "")
+        table.add_row(*cells[i], *(right if lines < len(cells) else ()))
     return table
 
 
@@ -456,15 +450,14 @@ def _unit(name: str) -> str:
     return "" if unit in ("-", "1") else f"{unit}   "
 
 
-def networks_table(rows: Iterable[tuple[str, Entry, Network]]) -> Table:
+def networks_table(rows: Iterable[tuple[str, Entry, Network]]) -> WholeTable:
     """Networks that ship: name, MACs, parameters, layers by kind, inputs, what it is, its definition."""
-    table = _table()
+    table = WholeTable(spare=("of which",))
     table.add_column("name", no_wrap=True)
     for name in ("GMACs", "M parameters", "layers"):
         table.add_column(name, justify="right")
-    table.add_column("of which", max_width=18)
-    table.add_column("input at batch 1", max_width=13, overflow="fold")
-    table.add_column("what it is; definition", overflow="fold")
+    for name in ("of which", "input at batch 1", "what it is; definition"):
+        table.add_column(name)
     for name, entry, network in rows:
         kinds = Counter(layer.operator.split("+")[0] for layer in network.layers)
         common = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(2))
@@ -474,11 +467,11 @@ def networks_table(rows: Iterable[tuple[str, Entry, Network]]) -> Table:
     return table
 
 
-def presets_table(rows: Iterable[tuple[str, Mapping[str, Any], Accelerator]]) -> Table:
+def presets_table(rows: Iterable[tuple[str, Mapping[str, Any], Accelerator]]) -> WholeTable:
     """Accelerators that ship: name, chip, node, array, multipliers, clock, buffers, DRAM."""
-    table = _table()
+    table = WholeTable()
     table.add_column("name", no_wrap=True)
-    table.add_column("chip", overflow="fold")
+    table.add_column("chip")
     for name in ("nm", "MACs per cycle", "GHz", "buffers\nKiB", "DRAM\nGB/s"):
         table.add_column(name, justify="right")
     for name, chip, design in rows:
@@ -489,12 +482,12 @@ def presets_table(rows: Iterable[tuple[str, Mapping[str, Any], Accelerator]]) ->
     return table
 
 
-def preset_table(design: Accelerator, sources: Mapping[str, str]) -> Table:
+def preset_table(design: Accelerator, sources: Mapping[str, str]) -> WholeTable:
     """Every parameter that a preset sets, with its unit and source."""
-    table = _table()
+    table = WholeTable()
     table.add_column("parameter", no_wrap=True)
-    table.add_column("value", overflow="fold")
-    table.add_column("source", overflow="fold")
+    table.add_column("value")
+    table.add_column("source")
     for name, source in sources.items():
         value = getattr(design, name)
         shown = number(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
@@ -505,42 +498,40 @@ def preset_table(design: Accelerator, sources: Mapping[str, str]) -> Table:
 COMPARED = {
     "latency_s": ("latency", "s"), "inferences_per_s": ("per second", ""),
     "energy_per_inference_j": ("energy each", "J"), "power_w": ("power", "W"), "area_mm2": ("area", "mm2"),
-    "tops": ("TOPS", ""), "tops_per_w": ("TOPS/W", ""),
+    "tops": ("TOPS", ""), "tops_per_w": ("TOPS/W", ""), "tops_per_mm2": ("TOPS/mm\u00b2", ""),
+    "w_per_mm2": ("W/mm\u00b2", ""),
 }  # fmt: skip
 """Columns of `dse.compare` that `comparison_report` shows, their heads and units."""
 
+SPARE_COMPARED = ("w_per_mm2", "tops_per_mm2", "tops_per_w", "tops", "area_mm2", "inferences_per_s")
+"""Of these the ones that a narrow terminal leaves out, in this order."""
 
-def comparison_report(compared: DataFrame, width: int = 132) -> RenderableType:
-    """A row a network and design; below, what bounds each and the change that helps its network most.
 
-    Parameters
-    ----------
-    width : of the terminal [characters]; where it is small, the TOPS are left out.
-    """
-    table = _table()
+def comparison_report(compared: DataFrame) -> RenderableType:
+    """A row a network and design; below, what bounds each and the change that helps its network most."""
+    table = WholeTable(spare=[COMPARED[name][0] for name in SPARE_COMPARED])
     for name in ("network", "design"):
-        table.add_column(name, overflow="fold")
-    shown = [name for name in COMPARED if width >= 110 or not name.startswith("tops")]
-    for name in shown:
-        table.add_column(COMPARED[name][0], justify="right", no_wrap=True)
+        table.add_column(name, no_wrap=True)
+    for name in COMPARED:
+        table.add_column(COMPARED[name][0], justify="right")
     kept = {"meets_deadline": "in time", "within_limits": "in limits"}
     kept = {name: head for name, head in kept.items() if name in compared}
     for head in kept.values():
         table.add_column(head, justify="right")
     lines = []
     for row in compared.to_dict("records"):
-        values = [quantity(row[name], COMPARED[name][1]) if np.isfinite(row[name]) else "-" for name in shown]
+        values = [quantity(row[name], COMPARED[name][1]) if np.isfinite(row[name]) else "-" for name in COMPARED]
         answers = ["yes" if row[name] else "no" for name in kept]
         table.add_row(escape(row["network"]), escape(row["design"]), *values, *answers)
         bound = f"bound by {row['bound']}" if row["fits"] else row["bound"]
-        advice = str(row.get("first_advice") or "").removeprefix("network: ")
+        advice = row.get("first_advice") or ""
         lines.append(escape(f"{row['network']} on {row['design']}: {bound}{'; ' * bool(advice)}{advice}"))
     return Group(table, "", *lines)
 
 
 def co_run_report(run: CoRun) -> RenderableType:
     """A mix on a design: metrics beside their bounds, every stream, and deadlines that no order could meet."""
-    summary = _table(show_header=False)
+    summary = WholeTable(show_header=False)
     for row in _steady_summary(run) if run.steady is not None else _batch_summary(run):
         summary.add_row(*row)
     lines = [run.steady.verdict] if run.steady is not None else []
@@ -629,11 +620,11 @@ def _steady_summary(run: CoRun) -> list[tuple[str, str, str]]:
     ]
 
 
-def _batch_streams(run: CoRun) -> Table:
+def _batch_streams(run: CoRun) -> WholeTable:
     """Every stream of a batch."""
-    done, table = run.schedule, _table()
+    done, table = run.schedule, WholeTable()
     for name in ("stream", "sub-array", "requests", "alone", "slowest turnaround", "slow-down", "missed"):
-        table.add_column(name, justify="left" if name == "stream" else "right")
+        table.add_column(name, justify="left" if name == "stream" else "right", no_wrap=True)
     names, worst = np.array(done.table.networks), run.worst_slow_downs()
     for name in dict.fromkeys(done.table.networks):
         which = np.flatnonzero(names == name)
@@ -645,13 +636,13 @@ def _batch_streams(run: CoRun) -> Table:
     return table
 
 
-def _steady_streams(run: CoRun) -> Table:
+def _steady_streams(run: CoRun) -> WholeTable:
     """Every stream with a rate: percentiles, with the half width of their 95 % interval where there is one."""
-    steady, table = run.steady, _table()
+    steady, table = run.steady, WholeTable()
     assert steady is not None
     latencies = [f"{p} %" for p in PERCENTILES] if steady.stable else []
     for name in ("stream", "sub-array", "rate", "alone", *latencies, *(["slow-down"] if steady.stable else [])):
-        table.add_column(name, justify="left" if name == "stream" else "right")
+        table.add_column(name, justify="left" if name == "stream" else "right", no_wrap=True)
     for s, stream in enumerate(run.mix.streams):
         cells = [escape(stream.name), str(run.where[s] + 1), f"{number(steady.offered_per_s[s])} 1/s",
                  quantity(run.alone_s[s], "s")]  # fmt: skip
@@ -664,9 +655,10 @@ def _steady_streams(run: CoRun) -> Table:
 
 def mixes_table(mixes: Iterable[Mix]) -> RenderableType:
     """Mixes that ship: each stream with its network, requests, rate and deadline; below, where each mix comes from."""
-    table, sources = _table(), []
+    table, sources = WholeTable(spare=("stands for", "after", "requests")), []
     for name in ("mix", "stream", "network", "requests", "rate", "deadline", "after", "stands for"):
-        table.add_column(name, justify="right" if name in ("requests", "rate", "deadline") else "left")
+        right = name in ("requests", "rate", "deadline")
+        table.add_column(name, justify="right" if right else "left", no_wrap=name != "stands for")
     for mix in mixes:
         for i, stream in enumerate(mix.streams):
             due = stream.deadline_s if stream.deadline_s is not None else stream.fps and 1 / stream.fps
@@ -680,9 +672,9 @@ def mixes_table(mixes: Iterable[Mix]) -> RenderableType:
     return Group(table, "", *sources)
 
 
-def space_table(space: DesignSpace) -> Table:
+def space_table(space: DesignSpace) -> WholeTable:
     """Variables of a space: levels, unit, kind."""
-    table = _table(f"Space {space.name}: {space.n_var} variables, {number(space.size)} designs")
+    table = WholeTable(f"Space {space.name}: {space.n_var} variables, {number(space.size)} designs")
     table.add_column("variable", no_wrap=True)
     table.add_column("unit", no_wrap=True)
     table.add_column("n", justify="right")
@@ -692,19 +684,23 @@ def space_table(space: DesignSpace) -> Table:
     return table
 
 
-def base_table(space: DesignSpace) -> Table:
-    """Parameters that a space fixes."""
+def base_table(space: DesignSpace, width: int = 132) -> WholeTable:
+    """Parameters that a space fixes; `width` as in `design_table`."""
     fixed = {k: v for k, v in space.base.parameters().items() if k not in space.names}
-    table = design_table(fixed)
+    table = design_table(fixed, width)
     table.title = "Fixed in this space"
     return table
 
 
-def validation_table(score: Any) -> Table:
+def validation_table(score: Any) -> WholeTable:
     """The score of `dse.validation.score.score`: a line a quantity, under the name of its reference."""
-    table = _table("Absolute error of the model, and of a roofline, against the reference", padding=(0, 1, 0, 0))
+    table = WholeTable(
+        "Absolute error of the model, and of a roofline, against the reference",
+        padding=(0, 1, 0, 0),
+        spare=("its rank corr.", "roofline median", "mean", "rows", "rank corr."),
+    )
     table.add_column("quantity", no_wrap=True)
-    for name in ("rows", "median", "mean", "worst", "rank corr.", "roofline median", "rank corr."):
+    for name in ("rows", "median", "mean", "worst", "rank corr.", "roofline median", "its rank corr."):
         table.add_column(name, justify="right")
     table.add_column("to reach", no_wrap=True)
     table.add_column("")
@@ -720,9 +716,9 @@ def validation_table(score: Any) -> Table:
     return table
 
 
-def ratio_table(rows: Any) -> Table:
+def ratio_table(rows: Any) -> WholeTable:
     """Comparisons of one quantity one by one: family, reference, predicted, ratio and the note."""
-    table = _table(f"{rows['quantity'].iloc[0]} [{rows['unit'].iloc[0]}]".replace("[", r"\["), padding=(0, 1, 0, 0))
+    table = WholeTable(f"{rows['quantity'].iloc[0]} [{rows['unit'].iloc[0]}]".replace("[", r"\["), padding=(0, 1, 0, 0))
     table.add_column("", no_wrap=True)
     for name in ("reference", "predicted", "ratio"):
         table.add_column(name, justify="right")
@@ -737,9 +733,9 @@ def ratio_table(rows: Any) -> Table:
     return table
 
 
-def range_table(rows: Any) -> Table:
+def range_table(rows: Any) -> WholeTable:
     """The comparisons that have a range: predicted / published, and how far that goes over draws of the constants."""
-    table = _table("Predicted over published, and 5 to 95 % of draws of the constants", padding=(0, 1, 0, 0))
+    table = WholeTable("Predicted over published, and 5 to 95 % of draws of the constants", padding=(0, 1, 0, 0))
     table.add_column("quantity", no_wrap=True)
     for name in ("published", "predicted", "ratio", "draws"):
         table.add_column(name, justify="right")
@@ -764,9 +760,9 @@ def _error(share: float) -> str:
     return "-" if np.isnan(share) else "0" if share < 1e-6 else percent(share)
 
 
-def technology_table(technology: Technology) -> Table:
+def technology_table(technology: Technology) -> WholeTable:
     """Every constant of a technology with its value and its source; "-": not given."""
-    table = _table(f"Technology {technology.name}")
+    table = WholeTable(f"Technology {technology.name}")
     table.add_column("constant", no_wrap=True)
     table.add_column("value", justify="right")
     table.add_column("source")
@@ -777,9 +773,9 @@ def technology_table(technology: Technology) -> Table:
     return table
 
 
-def dram_types_table(dram_types: Iterable[DramType]) -> Table:
+def dram_types_table(dram_types: Iterable[DramType]) -> WholeTable:
     """Types of DRAM: what a channel has; "-": not published."""
-    table = _table("Types of DRAM, a channel")
+    table = WholeTable("Types of DRAM, a channel")
     table.add_column("type", no_wrap=True)
     for head in ("GB/s", "pJ/bit", "PHY mm\u00b2", "background W"):
         table.add_column(head, justify="right", no_wrap=True)
