@@ -71,6 +71,7 @@ def dse_command(files, monkeypatch, capsys):
 
     def run(*arguments):
         monkeypatch.chdir(files)
+        monkeypatch.delenv("COLUMNS", raising=False)
         monkeypatch.setattr(sys, "argv", ["dse", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             dse.commands.main.main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -232,13 +233,39 @@ def resume(
 
 
 def front(directory: RunDirectory, json: Json = False) -> None:
-    """Show a run's front again and draw its figures anew."""
-    from dse.search.exploration import load
+    """Show a run's front again and draw its figures anew.
 
+    Of a run that is at work or was interrupted, the front so far; nothing is written there.
+
+    \b
+    Examples:
+      dse front results/resnet50
+      dse front results/resnet50 --json
+    """
+    from dse.search.exploration import load
+    from dse.search.unfinished import front_so_far, is_unfinished
+
+    if is_unfinished(directory):
+        _so_far(front_so_far(directory), json)
+        return
     if json:
         say_json(load(directory).front)
         return
     _conclude(load(directory), None)
+
+
+def _so_far(run: Any, json: bool) -> None:
+    """The front of an unfinished run, and how far it is."""
+    from dse.output.tables import front_table
+
+    state = f"the run in {run.directory} is not finished: {run.stopped_because}"
+    if json:
+        sys.stderr.write(f"dse: {state}\n")
+        say_json(run.front)
+        return
+    screen = console()
+    screen.print(front_table(run, screen.width) if len(run.front) else "No feasible design so far.")
+    say(f"\nThe front so far: {state}. Continue an interrupted one with: dse resume {run.directory}")
 
 
 def _check_remappable(problem: Any) -> None:

@@ -6,6 +6,7 @@ from math import isclose
 from typing import Any
 
 from rich.console import Group, JustifyMethod, RenderableType
+from rich.markup import escape
 from rich.padding import Padding
 from rich.text import Text
 
@@ -226,16 +227,22 @@ def tuned_report(tuned: Tuned, most: int = 20) -> RenderableType:
     return Group(*lines, table, "", *head, *gifts, "")
 
 
-def relation_table(relation: DataFrame) -> WholeTable:
+def relation_table(relation: DataFrame) -> RenderableType:
     """What each kind of operation wants, from `dse.analysis.operation_kinds.relate`: the best choice and what others
-    cost."""
-    table = WholeTable("What each kind wants; in brackets the time it loses on this design, and with the worst choice")
-    _add_columns(table, ("network", "left"), ("kind", "left"), ("time", "right"), *((a, "left") for a in ASPECTS))
-    for (network, kind), rows in relation.groupby(["network", "kind"], sort=False):
-        cells = []
-        for aspect in ASPECTS:
-            mine = rows[rows["aspect"] == aspect]
-            best, now = mine[mine["is_best"]].iloc[0], mine[mine["is_now"]].iloc[0]
-            cells.append(f"{best['choice']}\n({percent(now['loss'])}, {percent(mine['loss'].max())})")
-        table.add_row(Text(network), kind, percent(rows["share"].iloc[0]), *cells)
-    return table
+    cost; a table a network."""
+    parts: list[RenderableType] = [
+        Text("What each kind wants; in brackets the time it loses on this design, and with the worst choice")
+    ]
+    for network, of_network in relation.groupby("network", sort=False):
+        table = WholeTable(escape(str(network)))
+        table.add_column("kind")
+        _add_columns(table, ("time", "right"), *((a, "left") for a in ASPECTS), no_wrap=True)
+        for kind, rows in of_network.groupby("kind", sort=False):
+            cells = []
+            for aspect in ASPECTS:
+                mine = rows[rows["aspect"] == aspect]
+                best, now = mine[mine["is_best"]].iloc[0], mine[mine["is_now"]].iloc[0]
+                cells.append(f"{best['choice']}\n({percent(now['loss'])}, {percent(mine['loss'].max())})")
+            table.add_row(kind, percent(rows["share"].iloc[0]), *map(Text, cells))
+        parts += ["", table]
+    return Group(*parts)

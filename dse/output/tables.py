@@ -63,9 +63,14 @@ def _on_scale(run: Exploration) -> np.ndarray:
     return run.normalisation(run.front[list(run.objective_names)].to_numpy(float))
 
 
+def _designs_beside(width: int) -> int:
+    """Columns of designs that a terminal has room for, beside the names of what is told of them."""
+    return max(3, min(7, (width - 36) // 13))
+
+
 def along_front(run: Exploration, width: int = 100) -> np.ndarray:
     """Rows of the front that `front_table` shows, as many as there is width for."""
-    return spread(_on_scale(run), max(3, min(7, (width - 30) // 12)))
+    return spread(_on_scale(run), _designs_beside(width))
 
 
 def kept_report(designs: Iterable[int], found: Iterable[tuple[CoRun, CoRun]]) -> RenderableType:
@@ -162,7 +167,7 @@ def price_report(run: Exploration, width: int = 100) -> RenderableType | None:
         return None
     prices, best = price_of_generality(run), run.front
     on_scale = _on_scale(run)
-    chosen = best.iloc[spread(on_scale, max(3, min(7, (width - 30) // 12)))]
+    chosen = best.iloc[spread(on_scale, _designs_beside(width))]
     at_knee = best["index"].iloc[knee(on_scale)]
     loss = prices.pivot(index="network", columns="shared", values="loss").loc[prices["network"].unique()]
     table = WholeTable(
@@ -452,7 +457,7 @@ def _unit(name: str) -> str:
 
 def networks_table(rows: Iterable[tuple[str, Entry, Network]]) -> WholeTable:
     """Networks that ship: name, MACs, parameters, layers by kind, inputs, what it is, its definition."""
-    table = WholeTable(spare=("of which",))
+    table = WholeTable(spare=("of which", "input at batch 1"))
     table.add_column("name", no_wrap=True)
     for name in ("GMACs", "M parameters", "layers"):
         table.add_column(name, justify="right")
@@ -532,6 +537,8 @@ def comparison_report(compared: DataFrame) -> RenderableType:
 def co_run_report(run: CoRun) -> RenderableType:
     """A mix on a design: metrics beside their bounds, every stream, and deadlines that no order could meet."""
     summary = WholeTable(show_header=False)
+    for no_wrap in (True, True, False):
+        summary.add_column("", no_wrap=no_wrap)
     for row in _steady_summary(run) if run.steady is not None else _batch_summary(run):
         summary.add_row(*row)
     lines = [run.steady.verdict] if run.steady is not None else []

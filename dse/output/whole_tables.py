@@ -81,12 +81,12 @@ class WholeTable(Table):
     def _as_lists(self) -> Iterable[RenderableType]:
         """Each row: its first cell, and below it the others by the heads of their columns."""
         for i in range(len(self.rows)):
-            first, *others = (_text(column._cells[i]) for column in self.columns)
-            yield first
+            first, *others = (" ".join(_text(column._cells[i]).plain.split()) for column in self.columns)
+            yield Text(first)
             for column, cell in zip(self.columns[1:], others, strict=True):
-                if cell.plain.strip():
+                if cell:
                     head = " ".join(_text(column.header).plain.split())
-                    yield Padding(Text.assemble(f"{head}: " if head else "", cell), (0, 0, 0, 2))
+                    yield Padding(Text(f"{head}: {cell}" if head else cell), (0, 0, 0, 2))
 
 
 def _text(cell: RenderableType) -> Text:

@@ -186,7 +186,9 @@ def load(directory: str | os.PathLike) -> Exploration:
     path = checked_path(directory, "directory")
     content = read_manifest(path)
     if "evaluations" not in content or content.get("status") not in ("finished", "stopped"):
-        raise RunDirectoryError(f"the run in {path} was interrupted; run the same command again to continue it")
+        raise RunDirectoryError(
+            f"the run in {path} is at work or was interrupted; dse front shows it so far, the same command continues it"
+        )
     lacking = [name for name in ("normalisation", "stopped_because", "generations", "hypervolume", "notes")
                if name not in content]  # fmt: skip
     if lacking or not (path / "front.csv").is_file():
