@@ -85,16 +85,15 @@ def evaluate(
         sys.stdout.write(done.layers.to_csv(index=False, lineterminator="\n"))
         return
     if json:
-        say_json(evaluation_record(done))
+        say_json(evaluation_record(done, batch or 1))
         return
     if csv is not None:
         write_whole(csv, done.layers.to_csv(index=False, lineterminator="\n").encode())
     screen = console()
     say(network_line(graph))
     say(f"design: {chosen.origin}; {chosen.node()}; mapped for {options['objective']}\n")
-    screen.print(
-        design_table(chosen.design.parameters(), screen.width), "", evaluation_report(done, screen.width), sep="\n"
-    )
+    report = evaluation_report(done, screen.width, batch or 1)
+    screen.print(design_table(chosen.design.parameters(), screen.width), "", report, sep="\n")
     if mappings:
         shown = set()
         for layer in graph.layers:

@@ -12,10 +12,10 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.text import Text
 
-from dse.analysis.comparison import rates
 from dse.analysis.price_of_generality import PRICES, price_of_generality
 from dse.costs.evaluation import Evaluation
 from dse.costs.kernel_rows import parameter_columns
+from dse.costs.rates import OPERATIONS_OF_A_MAC, rates
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.dram import assumptions, bandwidth_gbps
 from dse.hardware.dram_types import NUMBERS, DramType
@@ -271,41 +271,41 @@ def network_line(network: Network) -> str:
     )
 
 
-def evaluation_summary(evaluation: Evaluation) -> WholeTable:
-    """The main numbers of one design on one network."""
-    e = evaluation
-    table = WholeTable("Summary")
+def evaluation_summary(evaluation: Evaluation, batch: int = 1) -> WholeTable:
+    """The main numbers of one design on one network of `batch` samples."""
+    e, of = evaluation, rates(evaluation, batch)
+    table = WholeTable("Summary", show_header=False)
     table.add_column("", no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("")
-    table.show_header = False
     above = e.latency_s / e.latency_bound_s - 1
-    table.add_row(
-        "latency", quantity(e.latency_s, "s"), f"{number(e.cycles)} cycles, {number(1 / e.latency_s)} per second"
-    )
+    each = "" if batch == 1 else f" in batches of {batch}, {quantity(e.latency_s / batch, 's')} each"
+    table.add_row("latency", quantity(e.latency_s, "s"), f"{number(e.cycles)} cycles")
     table.add_row("lower bound", quantity(e.latency_bound_s, "s"), f"the latency is {percent(above)} above it")
     table.add_row("bound by", e.bound, "in most of the time")
-    table.add_row("energy", quantity(e.energy_j, "J"), f"lower bound {quantity(e.energy_bound_j, 'J')}")
-    table.add_row("power", quantity(e.power_w, "W"), "mean")
+    table.add_row("throughput", f"{number(of['inferences_per_s'])} 1/s", f"samples{each}")
+    each = "" if batch == 1 else f"{quantity(of['energy_per_inference_j'], 'J')} a sample, "
+    table.add_row("energy", quantity(e.energy_j, "J"), f"{each}lower bound {quantity(e.energy_bound_j, 'J')}")
+    table.add_row("power", quantity(e.power_w, "W"), f"mean; {number(of['w_per_mm2'])} W/mm\u00b2")
     without = f"{number(e.core_area_mm2)} mm\u00b2 without the DRAM interface"
     table.add_row("area", f"{number(e.area_mm2)} mm\u00b2", f"at {e.technology.name}; {without}")
-    of = rates(e)
     speed = f"{number(of['tops_per_w'])} TOPS/W, {number(of['tops_per_mm2'])} TOPS/mm\u00b2"
-    table.add_row("speed", f"{number(of['tops'])} TOPS", f"{speed}; a MAC is two operations")
+    table.add_row("speed", f"{number(of['tops'])} TOPS", f"{speed}; a MAC is {OPERATIONS_OF_A_MAC} operations")
     table.add_row("MAC utilisation", percent(e.utilisation), f"of {e.design.macs_per_cycle:,} MACs per cycle")
     return table
 
 
-def evaluation_record(evaluation: Evaluation) -> dict[str, object]:
-    """What one design does on one network as plain values, for machines; units end the names."""
+def evaluation_record(evaluation: Evaluation, batch: int = 1) -> dict[str, object]:
+    """What one design does on one network of `batch` samples as plain values, for machines; units end the names."""
     e = evaluation
     names = ["latency_s", "cycles", "energy_j", "area_mm2", "core_area_mm2", "power_w", "latency_bound_s"]
     names += ["energy_bound_j", "overflow", "utilisation", "bound", "misfits", "feasible"]
     return {
         "network": e.network.name,
+        "batch": batch,
         "technology": e.technology.name,
         **{name: getattr(e, name) for name in names},
-        **rates(e),
+        **rates(e, batch),
         "cycles_by_cause": e.waterfall(),
         "energy_by_level_j": e.energy(),
         "area_by_block_mm2": e.area,
@@ -386,11 +386,11 @@ def layer_table(evaluation: Evaluation) -> WholeTable:
     return table
 
 
-def evaluation_report(evaluation: Evaluation, width: int = 132) -> RenderableType:
-    """Everything about one design on one network, for a terminal of that width [characters]."""
+def evaluation_report(evaluation: Evaluation, width: int = 132, batch: int = 1) -> RenderableType:
+    """Everything about one design on one network of `batch` samples, for a terminal of that width [characters]."""
     e = evaluation
     parts: list[RenderableType] = [
-        evaluation_summary(e),
+        evaluation_summary(e, batch),
         "",
         *map(Text, assumed([e.design.dram_type], e.technology)),
         "",
@@ -501,7 +501,7 @@ def preset_table(design: Accelerator, sources: Mapping[str, str]) -> WholeTable:
 
 
 COMPARED = {
-    "latency_s": ("latency", "s"), "inferences_per_s": ("per second", ""),
+    "latency_s": ("latency", "s"), "inferences_per_s": ("samples\nper second", ""),
     "energy_per_inference_j": ("energy each", "J"), "power_w": ("power", "W"), "area_mm2": ("area", "mm2"),
     "tops": ("TOPS", ""), "tops_per_w": ("TOPS/W", ""), "tops_per_mm2": ("TOPS/mm\u00b2", ""),
     "w_per_mm2": ("W/mm\u00b2", ""),
