@@ -14,7 +14,6 @@ from dse.costs.evaluation import evaluate
 from dse.costs.formulas import mapping_cost, pj_per_cycle, vector_cost, way_pj_per_byte
 from dse.costs.kernel_rows import parameter_columns
 from dse.costs.mapping import Mapping
-from dse.costs.rates import rates
 from dse.costs.results import ENERGY_PARTS, LAYER_BYTES, WATERFALL
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.space import default_space
@@ -436,13 +435,13 @@ def test_energies_of_the_same_mappings_under_other_constants(name):
 def test_figures_of_data_sheets_are_told_for_a_sample_of_a_batch():
     design = dse.preset("tpu_v1")
     one, eight = (dse.evaluate(design, dse.load_network("wide_deep", batch)) for batch in (1, 8))
-    of = rates(eight, 8)
+    of = eight.rates(8)
     assert of["inferences_per_s"] == 8 / eight.latency_s and of["energy_per_inference_j"] == eight.energy_j / 8
     assert of["tops"] == pytest.approx(2 * eight.network.macs / eight.latency_s / 1e12, rel=1e-12)
     assert of["tops_per_w"] == pytest.approx(2 * eight.network.macs / eight.energy_j / 1e12, rel=1e-12)
     assert of["tops_per_mm2"] * eight.area_mm2 == pytest.approx(of["tops"], rel=1e-12)
     assert of["w_per_mm2"] * eight.area_mm2 == pytest.approx(eight.power_w, rel=1e-12)
-    assert rates(one)["tops"] == pytest.approx(one.network.macs * 2e-12 * rates(one)["inferences_per_s"], rel=1e-12)
+    assert one.rates()["tops"] == pytest.approx(one.network.macs * 2e-12 * one.rates()["inferences_per_s"], rel=1e-12)
     assert evaluation_record(eight, 8)["inferences_per_s"] == of["inferences_per_s"]
     table = dse.compare([eight.network], {"tpu": design}, technologies=eight.technology, batch=8, advice=False)
     assert {name: table[name][0] for name in of} == of

@@ -13,7 +13,7 @@ import pandas as pd
 from dse.analysis.explanation import network_advice
 from dse.costs.evaluation import evaluate
 from dse.costs.kernel_rows import DEFAULT_SLACK
-from dse.costs.rates import RATES, rates
+from dse.costs.results import RATES
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.technology import Technology
 from dse.networks.layers import Network
@@ -91,7 +91,7 @@ def compare(
                 "power_w": found.power_w,
                 "area_mm2": found.area_mm2,
                 "core_area_mm2": found.core_area_mm2,
-                **rates(found, batch),
+                **found.rates(batch),
                 "utilisation": found.utilisation,
                 "latency_bound_s": found.latency_bound_s,
                 "bound": found.bound,

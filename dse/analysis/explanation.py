@@ -33,6 +33,8 @@ from dse.costs.traffic import port_width_and_banks
 from dse.hardware.accelerator import Accelerator, buffer_groups
 from dse.hardware.technology import Technology, technology_or_default
 from dse.networks.layers import MacLayer, Network, VectorLayer
+from dse.text.html import html_table
+from dse.text.quantities import percent, quantity
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Advice:
         return design, with_layer(network, self.layer, self.loop_bounds)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """What `explain` found.
 
@@ -110,6 +112,27 @@ class Explanation:
             "core_area_mm2": [a.core_area_mm2 for a in mine],
         }
         return pd.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        base = self.evaluation
+        first = next((a.sentence for a in self.advice if not a.layer), "no single change saves much")
+        return f"<Explanation of {base.network.name}, {quantity(base.latency_s, 's')}: {first}>"
+
+    def _repr_html_(self) -> str:
+        changes = [
+            (row["change"], f"{-100 * row['saved_share']:+.1f} %", f"{100 * row['energy_share']:+.1f} %",
+             f"{row['area_mm2']:+.3g}")
+            for row in self.network.to_dict("records")
+        ]  # fmt: skip
+        reasons = [
+            (row["reason"].replace("_", " "), len(row["layers"]), percent(row["share"]), ", ".join(row["layers"][:3]))
+            for row in self.reasons.to_dict("records")
+        ]
+        heads = ("change of the design", "latency", "energy", "area, mm\u00b2")
+        title = f"What buys most for all of {self.evaluation.network.name}"
+        return html_table(title, heads, changes) + html_table(
+            "What costs the layers most", ("reason", "layers", "time", "first of them"), reasons
+        )
 
     def remedies(self, layers: Sequence[str], most: int = 2) -> list[Advice]:
         """The changes that save most of the cycles of some layers together, one level each, evaluated; most first.

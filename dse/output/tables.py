@@ -15,7 +15,6 @@ from rich.text import Text
 from dse.analysis.price_of_generality import PRICES, price_of_generality
 from dse.costs.evaluation import Evaluation
 from dse.costs.kernel_rows import parameter_columns
-from dse.costs.rates import OPERATIONS_OF_A_MAC, rates
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.dram import assumptions, bandwidth_gbps
 from dse.hardware.dram_types import NUMBERS, DramType
@@ -273,25 +272,12 @@ def network_line(network: Network) -> str:
 
 def evaluation_summary(evaluation: Evaluation, batch: int = 1) -> WholeTable:
     """The main numbers of one design on one network of `batch` samples."""
-    e, of = evaluation, rates(evaluation, batch)
     table = WholeTable("Summary", show_header=False)
     table.add_column("", no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("")
-    above = e.latency_s / e.latency_bound_s - 1
-    each = "" if batch == 1 else f" in batches of {batch}, {quantity(e.latency_s / batch, 's')} each"
-    table.add_row("latency", quantity(e.latency_s, "s"), f"{number(e.cycles)} cycles")
-    table.add_row("lower bound", quantity(e.latency_bound_s, "s"), f"the latency is {percent(above)} above it")
-    table.add_row("bound by", e.bound, "in most of the time")
-    table.add_row("throughput", f"{number(of['inferences_per_s'])} 1/s", f"samples{each}")
-    each = "" if batch == 1 else f"{quantity(of['energy_per_inference_j'], 'J')} a sample, "
-    table.add_row("energy", quantity(e.energy_j, "J"), f"{each}lower bound {quantity(e.energy_bound_j, 'J')}")
-    table.add_row("power", quantity(e.power_w, "W"), f"mean; {number(of['w_per_mm2'])} W/mm\u00b2")
-    without = f"{number(e.core_area_mm2)} mm\u00b2 without the DRAM interface"
-    table.add_row("area", f"{number(e.area_mm2)} mm\u00b2", f"at {e.technology.name}; {without}")
-    speed = f"{number(of['tops_per_w'])} TOPS/W, {number(of['tops_per_mm2'])} TOPS/mm\u00b2"
-    table.add_row("speed", f"{number(of['tops'])} TOPS", f"{speed}; a MAC is {OPERATIONS_OF_A_MAC} operations")
-    table.add_row("MAC utilisation", percent(e.utilisation), f"of {e.design.macs_per_cycle:,} MACs per cycle")
+    for row in evaluation.summary(batch):
+        table.add_row(*map(escape, row))
     return table
 
 
@@ -305,7 +291,7 @@ def evaluation_record(evaluation: Evaluation, batch: int = 1) -> dict[str, objec
         "batch": batch,
         "technology": e.technology.name,
         **{name: getattr(e, name) for name in names},
-        **rates(e, batch),
+        **e.rates(batch),
         "cycles_by_cause": e.waterfall(),
         "energy_by_level_j": e.energy(),
         "area_by_block_mm2": e.area,
@@ -668,13 +654,7 @@ def mixes_table(mixes: Iterable[Mix]) -> RenderableType:
         table.add_column(name, justify="right" if right else "left", no_wrap=name != "stands for")
     for mix in mixes:
         for i, stream in enumerate(mix.streams):
-            due = stream.deadline_s if stream.deadline_s is not None else stream.fps and 1 / stream.fps
-            table.add_row(
-                "" if i else mix.name, stream.name, str(stream.network),
-                "without end" if stream.is_endless else str(stream.count or 1),
-                f"{number(stream.fps)} 1/s" if stream.fps else "-", quantity(due, "s") if due else "-",
-                stream.after or "", stream.stands_for,
-            )  # fmt: skip
+            table.add_row("" if i else mix.name, *map(escape, stream.told()))
         sources.append(f"{mix.name}: {mix.source}")
     return Group(table, "", *sources)
 

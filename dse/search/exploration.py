@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,12 @@ from dse.runs.files import RunDirectoryError, checked_path
 from dse.runs.problem_protocol import Evaluated
 from dse.runs.run_directory import RUN_FILES, TABLE_FILES, as_written, read_manifest, tables_of
 from dse.runs.tables import Table, frame
-from dse.search.pareto import Normalisation, RunningFront, non_dominated
+from dse.search.pareto import Normalisation, RunningFront, non_dominated, spread
+from dse.text.html import html_table
+from dse.text.quantities import number
+
+MOST_SHOWN = 10
+"""Designs along a front that a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Progress:
     replayed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Exploration:
     """What a search found.
 
@@ -77,7 +82,25 @@ class Exploration:
     directory: Path | None
     manifest: dict[str, Any]
     notes: tuple[str, ...]
-    texts: dict[str, Callable[[], bytes]] = field(repr=False)
+    texts: dict[str, Callable[[], bytes]]
+
+    def __repr__(self) -> str:
+        state = "" if self.finished else "unfinished "
+        where = "in memory" if self.directory is None else f"in {self.directory}"
+        what = f"{len(self.front):,} of {self.evaluations:,} designs on the front of {', '.join(self.objective_names)}"
+        return f"<{state}Exploration: {what}; {where}>"
+
+    def _repr_html_(self) -> str:
+        front, names = self.front, list(self.objective_names)
+        if self.normalisation is None or not len(front):
+            return html_table(repr(self), (), [])
+        which = spread(self.normalisation(front[names].to_numpy(float)), MOST_SHOWN)
+        metrics = [name for name in ("latency_bound_s", "energy_j", "power_w", "area_mm2") if name in front]
+        shown = ["index", *dict.fromkeys([*names, *metrics])]
+        rows = [[number(row[name]) for name in shown] for row in front.iloc[which].to_dict("records")]
+        volumes = "; ".join(f"hypervolume of {source} {value:.4f}" for source, value in self.hypervolume.items())
+        title = f"{len(which)} of {len(front):,} designs along the front of {self.evaluations:,} evaluated; {volumes}"
+        return html_table(title, shown, rows)
 
     @cached_property
     def designs(self) -> Table:

@@ -25,7 +25,7 @@ from dse.analysis.technology_sensitivity import drawn
 from dse.costs import formulas
 from dse.costs.evaluation import evaluate
 from dse.costs.mapping import Mapping as LayerMapping
-from dse.costs.rates import OPERATIONS_OF_A_MAC
+from dse.costs.results import OPERATIONS_OF_A_MAC
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.presets import preset, preset_ranges, preset_technology
 from dse.hardware.technology import Technology

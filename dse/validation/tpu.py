@@ -17,7 +17,7 @@ import math
 import pandas as pd
 
 from dse.costs.evaluation import evaluate
-from dse.costs.rates import OPERATIONS_OF_A_MAC
+from dse.costs.results import OPERATIONS_OF_A_MAC
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.presets import preset
 from dse.networks import Network
