@@ -19,7 +19,7 @@ from dse.hardware.accelerator import Accelerator
 from dse.hardware.space import default_space
 from dse.networks import load_network
 from dse.networks.layers import LOOPS, MacLayer, Network, VectorLayer
-from dse.output.tables import distance_to_bound, evaluation_record
+from dse.output.evaluation_tables import distance_to_bound, evaluation_record
 from dse.runs.column_dictionary import METRICS
 
 SMALL_BUFFERS = {

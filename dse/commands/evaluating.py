@@ -65,7 +65,13 @@ def evaluate(
     from dse.commands.design_by_text import choose
     from dse.costs.kernel_rows import slack_named
     from dse.networks.layers import MacLayer
-    from dse.output.tables import design_table, distance_to_bound, evaluation_record, evaluation_report, network_line
+    from dse.output.evaluation_tables import (
+        design_table,
+        distance_to_bound,
+        evaluation_record,
+        evaluation_report,
+        network_line,
+    )
     from dse.runs.files import write_whole
 
     check_alone(json, csv=csv, mappings=mappings)
@@ -138,7 +144,7 @@ def compare(
     """
     import dse
     from dse.commands.design_by_text import choose
-    from dse.output.tables import comparison_report
+    from dse.output.evaluation_tables import comparison_report
     from dse.output.units import unit_of, value_in
     from dse.runs.files import write_whole
 

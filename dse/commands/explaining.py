@@ -48,9 +48,9 @@ def explain(
     """
     from dse.analysis.explanation import explain as explained
     from dse.analysis.staircases import known_layer
+    from dse.output.evaluation_tables import network_line
     from dse.output.explanation_figures import write_explanation
     from dse.output.explanation_tables import explanation_report
-    from dse.output.tables import network_line
 
     check_alone(json, out=out)
     chosen, graph, options = chosen_design(network, design, settings, batch, dim, node)

@@ -15,7 +15,7 @@ from dse.commands.terminal import check_alone, console, say, say_json
 def networks(json: Json = False) -> None:
     """List the networks that ship."""
     from dse.networks import NETWORKS, load_network
-    from dse.output.tables import networks_table
+    from dse.output.listing_tables import networks_table
 
     if json:
         graphs = [(name, entry, load_network(name)) for name, entry in NETWORKS.items()]
@@ -36,7 +36,7 @@ def presets(
 ) -> None:
     """List the accelerators that ship, or show one with its sources."""
     from dse.hardware.presets import PRESETS, preset, preset_chip, preset_sources
-    from dse.output.tables import preset_table, presets_table
+    from dse.output.listing_tables import preset_table, presets_table
 
     if json:
         chosen = [name] if name else PRESETS
@@ -53,7 +53,7 @@ def presets(
 
 def mixes() -> None:
     """List the mixes of networks that ship (dse explore --mix)."""
-    from dse.output.tables import mixes_table
+    from dse.output.listing_tables import mixes_table
     from dse.simultaneous.mixes import load_mix, mix_names
 
     console().print(mixes_table(load_mix(name) for name in mix_names()))
@@ -65,7 +65,7 @@ def space(
     json: Json = False,
 ) -> None:
     """Show a hardware space: variables, levels, units, its size."""
-    from dse.output.tables import base_table, space_table
+    from dse.output.listing_tables import base_table, space_table
 
     check_alone(json, toml=toml)
     chosen = space_named(name)
@@ -98,7 +98,7 @@ def technology(
       dram_pj_per_bit = 4
     """
     from dse.hardware.dram_types import DRAM_TYPES
-    from dse.output.tables import dram_types_table, technology_table
+    from dse.output.listing_tables import dram_types_table, technology_table
 
     chosen = technology_named(node)
     if save is None:

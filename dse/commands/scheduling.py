@@ -77,9 +77,10 @@ def schedule(
       dse schedule moca_light --set cols=64 --division 1,1,2 --dataflows row_stationary,output_stationary,row_stationary
     """
     from dse.commands.design_by_text import choose
+    from dse.output.co_run_tables import co_run_report
+    from dse.output.evaluation_tables import assumed
     from dse.output.figure_style import save_figure
     from dse.output.schedule_figures import gantt_figure, slow_down_figure
-    from dse.output.tables import assumed, co_run_report
     from dse.runs.files import write_whole
     from dse.simultaneous.co_runs import co_run
     from dse.simultaneous.division import Division, division_of, places_of

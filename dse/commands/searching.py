@@ -142,7 +142,7 @@ def explore(
     """
     from dse.hardware.technology import Technology
     from dse.networks.layers import Network
-    from dse.output.tables import network_line
+    from dse.output.evaluation_tables import network_line
     from dse.output.units import duration_s, number
     from dse.problems import SimultaneousDNNs
     from dse.problems.registry import UsageError, Wanted, made

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from dse.costs import kernels as k
 from dse.costs.kernel_rows import (
@@ -41,6 +42,9 @@ from dse.networks.layers import LOOPS, Layer, MacLayer, Network, as_network
 from dse.text.html import html_table
 from dse.text.quantities import number, percent, quantity
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _RESIDENT_BITS = {
     k.IN_RESIDENT: "inputs",
     k.OUT_RESIDENT: "outputs",
@@ -67,8 +71,7 @@ class Evaluation:
     overflow : 0 when every layer has a mapping that fits, else bytes over / capacity summed over layers.
     misfits : by layer that no mapping fits: the store that overflows with the least mapping, and by how many bytes; or
         what the options of the dataflow ask of the DRAM link, where no mapping keeps to it (overflow 1).
-    layers : one row a layer (per repeat): operator, MACs, cycles and their waterfall, utilisation, bytes per
-        operand and level, energy per level, bound and mapping.
+    columns : what `layers` holds, by name, each (n_layers,).
     mappings : the best mapping of each MAC layer, by layer name.
     area : area by block [mm2].
     on_chip : which activations stay on chip between layers.
@@ -89,11 +92,19 @@ class Evaluation:
     energy_bound_j: float
     overflow: float
     misfits: dict[str, str]
-    layers: pd.DataFrame
+    columns: dict[str, Any]
     mappings: dict[str, Mapping]
     area: dict[str, float]
     on_chip: OnChip
     found: Kept
+
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        """One row a layer (per repeat): operator, MACs, cycles and their waterfall, utilisation, bytes per operand and
+        level, energy per level, bound and mapping."""
+        from pandas import DataFrame  # here, for commands that show no more than an evaluation to begin at once
+
+        return DataFrame(self.columns)
 
     @property
     def feasible(self) -> bool:
@@ -151,11 +162,11 @@ class Evaluation:
 
     def waterfall(self) -> dict[str, float]:
         """Cycles by cause, summed over layers and repeats; the values sum to `cycles`."""
-        return {part: math.fsum(self.layers[f"{part}_cycles"] * self.layers["repeats"]) for part in WATERFALL}
+        return {part: math.fsum(self.columns[f"{part}_cycles"] * self.columns["repeats"]) for part in WATERFALL}
 
     def energy(self) -> dict[str, float]:
         """Energy by level, summed over layers and repeats [J]; the values sum to `energy_j`."""
-        return {part: math.fsum(self.layers[f"{part}_pj"] * self.layers["repeats"]) * 1e-12 for part in ENERGY_PARTS}
+        return {part: math.fsum(self.columns[f"{part}_pj"] * self.columns["repeats"]) * 1e-12 for part in ENERGY_PARTS}
 
     def energies_under(self, technologies: Iterable[Technology]) -> dict[str, np.ndarray]:
         """Energy by level, as `energy` tells it, of the same mappings with other constants: each (n,) [J]."""
@@ -255,7 +266,7 @@ def evaluate(
             for i, layer in enumerate(network.layers)
             if isinstance(layer, MacLayer) and steps[i, k.OVERFLOW] > 0
         },
-        layers=layers,
+        columns=layers,
         mappings=mappings,
         area={name: float(metrics[f"area_{name}_mm2"][0]) for name in AREA_BLOCKS},
         on_chip=on_chip(network, tables, rows[0], keeper, found, keep),
@@ -338,14 +349,14 @@ def _cost_mapping(
 
 def _layer_table(
     design: Accelerator, network: Network, steps: np.ndarray, mappings: MappingType[str, Mapping]
-) -> pd.DataFrame:
-    """The per-layer table of `Evaluation`."""
+) -> dict[str, Any]:
+    """`Evaluation.columns`."""
     names = bound_names(design)
     macs, cycles = steps[:, k.MACS], steps[:, k.CYCLES]
-    table = {
+    return {
         "layer": [layer.name for layer in network.layers],
         "operator": [layer.operator for layer in network.layers],
-        "repeats": [layer.repeats for layer in network.layers],
+        "repeats": np.array([layer.repeats for layer in network.layers]),
         **{d: [getattr(layer, d, 0) for layer in network.layers] for d in LOOPS},
         "macs": macs,
         "cycles": cycles,
@@ -361,4 +372,3 @@ def _layer_table(
         "overflow": steps[:, k.OVERFLOW],
         "mapping": [str(mappings.get(layer.name, "")) for layer in network.layers],
     }
-    return pd.DataFrame(table)
