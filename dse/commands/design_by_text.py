@@ -16,7 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dse import __version__
 from dse.commands.chosen import Chosen
+from dse.commands.options import named_once
 from dse.hardware.accelerator import PARAMETERS, Accelerator, check_one_bandwidth
 from dse.hardware.dataflow import own_dataflows
 from dse.hardware.dataflow_file import toml_lines
@@ -55,7 +57,8 @@ def choose(text: str | None, settings: Iterable[str] = ()) -> Chosen:
             f"design {text!r}: expected a .toml file, or a run's directory and a design in it, such as {text}:knee"
             f" or {text}:17, or a preset: {', '.join(PRESETS)}"
         )
-    changes = dict(_setting(setting) for setting in settings)
+    given = named_once("--set", settings, "parameter=value, such as rows=32")
+    changes = {name: _value(name, text) for name, text in given.items()}
     if not changes:
         return chosen
     origin = f"{chosen.origin}, with {', '.join(f'{name}={value}' for name, value in changes.items())}"
@@ -80,13 +83,21 @@ def _read(path: str | Path) -> tuple[Accelerator, Own]:
     try:
         own = own_of(tables)
         for name, value in tables["design"].items():
-            check_known(name, PARAMETERS, "[design] parameter")
+            _check_parameter(name)
             check_kind(name, (value,))
         design = Accelerator().with_parameters(with_own(tables["design"], own))
         check_one_bandwidth(tables["design"], design)
         return design, own
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _check_parameter(name: str) -> None:
+    """ValueError for a parameter that this version does not have."""
+    try:
+        check_known(name, PARAMETERS, "[design] parameter")
+    except ValueError as error:
+        raise ValueError(f"{error} (this is dse {__version__}; a file of another version may have it)") from None
 
 
 def toml_text(design: Accelerator) -> str:
@@ -101,21 +112,18 @@ def toml_text(design: Accelerator) -> str:
     return "\n".join(["[design]", *lines, *own, ""])
 
 
-def _setting(text: str) -> tuple[str, Any]:
-    """``rows=32`` as name and value of the parameter's kind."""
-    name, equals, value = (part.strip() for part in text.partition("="))
-    if not equals:
-        raise ValueError(f"--set {text!r}: expected parameter=value, such as rows=32")
+def _value(name: str, value: str) -> Any:
+    """The value of a parameter from its text, of the parameter's kind."""
     check_known(name, PARAMETERS, "parameter")
     kind = type(getattr(Accelerator(), name))
     if kind is bool:
         if value.lower() not in ("true", "false"):
             raise ValueError(f"{name} must be true or false, got {value!r}")
-        return name, value.lower() == "true"
+        return value.lower() == "true"
     if kind in (int, float):
         try:
             number = float(value)
         except ValueError:
             raise ValueError(f"{name} must be a number, got {value!r}") from None
-        return name, int(number) if number.is_integer() else number
-    return name, value
+        return int(number) if number.is_integer() else number
+    return value

@@ -19,11 +19,13 @@ from dse.commands.options import (
     MappingSlack,
     NetworkArgument,
     Settings,
+    named_once,
+    quantity_of,
     sizes,
     slack_of,
     technology_named,
 )
-from dse.commands.terminal import check_alone, console, say, say_json
+from dse.commands.terminal import check_alone, console, note, say, say_json
 
 
 def evaluate(
@@ -96,8 +98,8 @@ def evaluate(
     if csv is not None:
         write_whole(csv, done.layers.to_csv(index=False, lineterminator="\n").encode())
     screen = console()
-    say(network_line(graph))
-    say(f"design: {chosen.origin}; {chosen.node()}; mapped for {options['objective']}\n")
+    note(network_line(graph))
+    note(f"design: {chosen.origin}; {chosen.node()}; mapped for {options['objective']}\n")
     report = evaluation_report(done, screen.width, batch or 1)
     screen.print(design_table(chosen.design.parameters(), screen.width), "", report, sep="\n")
     if mappings:
@@ -108,7 +110,7 @@ def evaluate(
                 nest = done.mappings[layer.name].loop_nest(layer, chosen.design)
                 say(f"\n{nest}\n{distance_to_bound(done, layer.name)}")
     if csv is not None:
-        say(f"\nwrote {csv}")
+        note(f"\nwrote {csv}")
 
 
 def compare(
@@ -145,16 +147,12 @@ def compare(
     import dse
     from dse.commands.design_by_text import choose
     from dse.output.evaluation_tables import comparison_report
-    from dse.output.units import unit_of, value_in
+    from dse.output.units import unit_of
     from dse.runs.files import write_whole
 
     check_alone(json, csv=csv)
-    caps = {}
-    for text in limits or ():
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not equals:
-            raise ValueError(f"--limit {text!r}: expected METRIC=VALUE, such as power_w=2")
-        caps[name] = value_in(unit_of(name), value)
+    given = named_once("--limit", limits or (), "METRIC=VALUE, such as power_w=2")
+    caps = {name: quantity_of(f"--limit {name}", unit_of(name), value) for name, value in given.items()}
     chosen = {text: choose(text, settings or ()).at(technology_named(node)) for text in designs}
     graphs = [dse.load_network(name, batch, sizes(dim)) for name in dict.fromkeys(networks)]
     table = dse.compare(
@@ -162,7 +160,7 @@ def compare(
         {text: each.design for text, each in chosen.items()},
         technologies={text: each.options()["technology"] for text, each in chosen.items()},
         batch=batch or 1,
-        deadline_s=None if deadline is None else value_in("s", deadline),
+        deadline_s=None if deadline is None else quantity_of("--deadline", "s", deadline),
         limits=caps,
         advice=not no_advice,
     )
@@ -174,15 +172,17 @@ def compare(
         return
     screen = console()
     for each in chosen.values():
-        say(f"design: {each.origin}; {each.node()}")
+        note(f"design: {each.origin}; {each.node()}")
     screen.print("", comparison_report(table), sep="\n")
     if csv is not None:
         write_whole(csv, table.to_csv(index=False, lineterminator="\n").encode())
-        say(f"\nwrote {csv}")
+        note(f"\nwrote {csv}")
 
 
 def validate(
-    references: Annotated[list[str] | None, typer.Argument(metavar="[REFERENCE]...", help="Default: all.")] = None,
+    references: Annotated[
+        list[str] | None, typer.Argument(metavar="REFERENCE...", help="Such as tpu or nvdla; default all.")
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory to write.")] = Path("results/validation"),
     json: Json = False,
 ) -> None:
@@ -190,6 +190,11 @@ def validate(
 
     Also RTL and vendors' models. Prints errors and rank correlations beside those of a roofline, and the range of
     powers over the published ranges of the constants; writes every comparison as CSV, and figures.
+
+    \b
+    Examples:
+      dse validate
+      dse validate tpu nvdla --out results/chips
     """
     from dse.output.tables import range_table, ratio_table, validation_table
     from dse.validation import areas
@@ -205,4 +210,4 @@ def validate(
         console().print("", ratio_table(ratios))
     if rows["predicted_low"].notna().any():
         console().print("", range_table(rows))
-    say(f"Wrote {out}/: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}")
+    note(f"Wrote {out}/: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}")

@@ -9,11 +9,17 @@ from typing import Annotated
 import typer
 
 from dse.commands.options import Json, space_named, technology_named
-from dse.commands.terminal import check_alone, console, say, say_json
+from dse.commands.terminal import check_alone, console, note, say, say_json
 
 
 def networks(json: Json = False) -> None:
-    """List the networks that ship."""
+    """List the networks that ship.
+
+    \b
+    Examples:
+      dse networks
+      dse networks --json
+    """
     from dse.networks import NETWORKS, load_network
     from dse.output.listing_tables import networks_table
 
@@ -31,10 +37,16 @@ def networks(json: Json = False) -> None:
 
 
 def presets(
-    name: Annotated[str | None, typer.Argument(metavar="[PRESET]", help="One, with the source of every value.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="PRESET", help="One, with the source of every value.")] = None,
     json: Json = False,
 ) -> None:
-    """List the accelerators that ship, or show one with its sources."""
+    """List the accelerators that ship, or show one with its sources.
+
+    \b
+    Examples:
+      dse presets
+      dse presets tpu_v1
+    """
     from dse.hardware.presets import PRESETS, preset, preset_chip, preset_sources
     from dse.output.listing_tables import preset_table, presets_table
 
@@ -52,7 +64,12 @@ def presets(
 
 
 def mixes() -> None:
-    """List the mixes of networks that ship (dse explore --mix)."""
+    """List the mixes of networks that ship (dse explore --mix).
+
+    \b
+    Example:
+      dse mixes
+    """
     from dse.output.listing_tables import mixes_table
     from dse.simultaneous.mixes import load_mix, mix_names
 
@@ -60,11 +77,19 @@ def mixes() -> None:
 
 
 def space(
-    name: Annotated[str, typer.Argument(metavar="[default|small|FILE.toml]", help="The space.")] = "default",
+    name: Annotated[
+        str, typer.Argument(metavar="SPACE", help="default (the default), small, or a .toml file.")
+    ] = "default",
     toml: Annotated[bool, typer.Option("--toml", help="Print it as a TOML file to start your own from.")] = False,
     json: Json = False,
 ) -> None:
-    """Show a hardware space: variables, levels, units, its size."""
+    """Show a hardware space: variables, levels, units, its size.
+
+    \b
+    Examples:
+      dse space small
+      dse space --toml > mine.toml
+    """
     from dse.output.listing_tables import base_table, space_table
 
     check_alone(json, toml=toml)
@@ -81,7 +106,7 @@ def space(
 
 def technology(
     node: Annotated[
-        str, typer.Argument(metavar="[NM|FILE.toml]", help="65, 45, 28, 22, 16 or 7 nm, or a file.")
+        str, typer.Argument(metavar="NODE", help="65, 45 (default), 28, 22, 16 or 7 nm, or a .toml file.")
     ] = "45",
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help="Write every constant and its source as TOML.")
@@ -90,6 +115,11 @@ def technology(
     """Show the constants of a technology, or write them to a file.
 
     With their sources, and the types of DRAM.
+
+    \b
+    Examples:
+      dse technology 16
+      dse technology 28 --save mine.toml
 
     \b
     A file may name a base node and what differs from it:
@@ -105,4 +135,4 @@ def technology(
         console().print(technology_table(chosen), "", dram_types_table(DRAM_TYPES.values()), sep="\n")
         return
     chosen.to_toml(save)
-    say(f"wrote {save}")
+    note(f"wrote {save}")

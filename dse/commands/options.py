@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-NETWORK = typer.Argument(help="Name (see: dse networks), or an .onnx or .toml file.")
+NETWORK = typer.Argument(metavar="NETWORK", help="Name (see: dse networks), or an .onnx or .toml file.")
 NetworkArgument = Annotated[str, NETWORK]
 
 
@@ -159,6 +161,8 @@ def technology_named(node: str | None) -> Any:
         node_nm = float(node)
     except ValueError:
         if not node.endswith(".toml") and not Path(node).is_file():
+            if number := re.fullmatch(r"(\d+(?:\.\d+)?)\s*nm", node.strip(), flags=re.IGNORECASE):
+                raise ValueError(f"technology {node!r}: give the number of nm alone, {number[1]}") from None
             raise ValueError(
                 f"technology {node!r}: give a node, such as 16, or a .toml file (see: dse technology)"
             ) from None
@@ -166,14 +170,39 @@ def technology_named(node: str | None) -> Any:
     return Technology.at(node_nm)
 
 
+def named_once(option: str, texts: Iterable[str], form: str) -> dict[str, str]:
+    """Texts by name of an option that takes ``NAME=TEXT`` several times; ValueError for one given twice.
+
+    `form` : what is expected, for the error.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals:
+            raise ValueError(f"{option} {text!r}: expected {form}")
+        if name in found:
+            raise ValueError(f"{option} {name} is given twice, {found[name]} and {value}: give it once")
+        found[name] = value
+    return found
+
+
+def quantity_of(option: str, unit: str, text: str) -> float:
+    """The value of an option that is a number with or without that unit."""
+    from dse.text.quantities import value_in
+
+    try:
+        return value_in(unit, text)
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None
+
+
 def sizes(dims: list[str] | None) -> dict[str, int]:
-    sizes = {}
-    for text in dims or ():
-        name, equals, size = text.partition("=")
-        if not equals or not size.strip().isdecimal():
-            raise ValueError(f"--dim {text!r}: expected NAME=SIZE with a whole number, such as seq=128")
-        sizes[name.strip()] = int(size)
-    return sizes
+    form = "NAME=SIZE with a whole number, such as seq=128"
+    given = named_once("--dim", dims or (), form)
+    for name, size in given.items():
+        if not size.isdecimal():
+            raise ValueError(f"--dim {f'{name}={size}'!r}: expected {form}")
+    return {name: int(size) for name, size in given.items()}
 
 
 def chosen_design(

@@ -8,6 +8,8 @@ import math
 import os
 import re
 import sys
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import typer
@@ -34,6 +36,37 @@ class _Piped(io.StringIO):
 
     def flush(self) -> None:
         sys.stdout.flush()
+
+
+@dataclass(frozen=True)
+class Loudness:
+    """How much a command says beside its result: `quiet` nothing, `verbose` also times and tracebacks."""
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+_AS_USUAL = Loudness()
+LOUDNESS: ContextVar[Loudness] = ContextVar("loudness", default=_AS_USUAL)
+"""Of the command that runs."""
+
+
+def wants_traceback() -> bool:
+    """Whether an error shows where it was raised, and not only one line."""
+    return LOUDNESS.get().verbose or bool(os.environ.get("DSE_TRACEBACK"))
+
+
+def progress_screen() -> Any:
+    """Where progress is shown, on stderr; nothing is shown where the command is to be quiet."""
+    from rich.console import Console
+
+    return Console(stderr=True, quiet=LOUDNESS.get().quiet)
+
+
+def note(line: str) -> None:
+    """One line on stdout that is not the result, unless the command is to be quiet."""
+    if not LOUDNESS.get().quiet:
+        say(line)
 
 
 def say(line: str) -> None:

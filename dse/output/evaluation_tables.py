@@ -127,7 +127,8 @@ def layer_table(evaluation: Evaluation) -> WholeTable:
     causes = [f"{head}\n%" for head in _SHARE_HEADS]
     table = WholeTable(
         "Layers, all repeats together; time in % of the network, causes in % of the layer's cycles",
-        spare=("energy\n\u00b5J", "DRAM\nkB", *causes[:0:-1], "operator", "MMACs"),
+        padding=(0, 1, 0, 0),
+        spare=("operator", "energy\n\u00b5J", "MMACs", "DRAM\nkB", *causes[:0:-1]),
     )
     for name in ("layer", "operator"):
         table.add_column(name, no_wrap=True)
