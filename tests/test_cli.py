@@ -750,6 +750,16 @@ def test_compare_is_a_row_a_network_and_design(dse_command, files):
     assert len(plain) == 5 and plain[0].startswith("network,design,fits,latency_s") and "first_advice" not in plain[0]
 
 
+def test_a_design_that_the_network_does_not_fit_ends_with_code_1_and_names_layer_and_store(dse_command):
+    """It ended with 0, and the sentence told a sum over all layers alone."""
+    line = ("evaluate", "small.onnx", "--set", "output_register_bytes=1")
+    code, out, err = dse_command(*line)
+    assert code == 1 and err == "" and "This design cannot run small" in out
+    assert re.search(r"layer: output registers of a PE, \d+ bytes over \(needs \d+ of 1\)", " ".join(out.split()))
+    code, out, _ = dse_command(*line, "--json")
+    assert code == 1 and json.loads(out)["feasible"] is False and "layer" in json.loads(out)["misfits"]
+
+
 def test_compare_names_the_store_of_a_network_that_does_not_fit(dse_command, files):
     (files / "tight.toml").write_text("[design]\noutput_register_bytes = 1\n")
     code, out, _ = dse_command("compare", "small.onnx", "--design", "tight.toml")

@@ -445,3 +445,13 @@ def test_figures_of_data_sheets_are_told_for_a_sample_of_a_batch():
     assert evaluation_record(eight, 8)["inferences_per_s"] == of["inferences_per_s"]
     table = dse.compare([eight.network], {"tpu": design}, technologies=eight.technology, batch=8, advice=False)
     assert {name: table[name][0] for name in of} == of
+
+
+def test_the_loop_nest_of_a_layer_is_told_by_its_name():
+    network = dse.load_network("wide_deep")
+    done = dse.evaluate(dse.preset("nvdla_large"), network)
+    first, second = network.mac_layers[:2]
+    assert done.loop_nest(first.name) == done.mappings[first.name].loop_nest(first, done.design)
+    assert done.loop_nest(first.name) != done.loop_nest(second.name)
+    with pytest.raises(ValueError, match=f"MAC layer of wide_deep '{first.name}x' is unknown; did you mean"):
+        done.loop_nest(f"{first.name}x")

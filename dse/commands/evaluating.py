@@ -25,7 +25,7 @@ from dse.commands.options import (
     slack_of,
     technology_named,
 )
-from dse.commands.terminal import check_alone, console, note, say, say_json
+from dse.commands.terminal import EXIT_ERROR, check_alone, console, note, say, say_json
 
 
 def evaluate(
@@ -61,7 +61,8 @@ def evaluate(
       dse evaluate resnet50 --design chip.toml --csv layers.csv
       dse evaluate resnet50 --design tpu_v1 --node 45
 
-    The TOML file holds a table [design] with parameters such as rows = 32; dse space lists their names and units.
+    The TOML file holds a table [design] with parameters such as rows = 32; dse space lists their names and units. A
+    design that NETWORK does not fit is shown with the layer and the store that overflows, and ends with code 1.
     """
     import dse
     from dse.commands.design_by_text import choose
@@ -94,7 +95,7 @@ def evaluate(
         return
     if json:
         say_json(evaluation_record(done, batch or 1))
-        return
+        raise typer.Exit(0 if done.feasible else EXIT_ERROR)
     if csv is not None:
         write_whole(csv, done.layers.to_csv(index=False, lineterminator="\n").encode())
     screen = console()
@@ -107,10 +108,11 @@ def evaluate(
         for layer in graph.layers:
             if isinstance(layer, MacLayer) and layer.shape_key not in shown:
                 shown.add(layer.shape_key)
-                nest = done.mappings[layer.name].loop_nest(layer, chosen.design)
-                say(f"\n{nest}\n{distance_to_bound(done, layer.name)}")
+                say(f"\n{done.loop_nest(layer.name)}\n{distance_to_bound(done, layer.name)}")
     if csv is not None:
         note(f"\nwrote {csv}")
+    if not done.feasible:
+        raise typer.Exit(EXIT_ERROR)
 
 
 def compare(

@@ -39,6 +39,7 @@ from dse.hardware.accelerator import Accelerator, buffer_groups
 from dse.hardware.area import AREA_BLOCKS
 from dse.hardware.technology import Technology, technology_or_default
 from dse.networks.layers import LOOPS, Layer, MacLayer, Network, as_network
+from dse.networks.toml_file import check_known
 from dse.text.html import html_table
 from dse.text.quantities import number, percent, quantity
 
@@ -159,6 +160,12 @@ class Evaluation:
         return html_table(f"{self.network.name} on a design{fits}", (), self.summary()) + html_table(
             "", ("cycles by cause", "cycles", "share"), parts
         )
+
+    def loop_nest(self, layer: str) -> str:
+        """The best mapping of a MAC layer as a loop nest (`Mapping.loop_nest`); ValueError for another name."""
+        known = {each.name: each for each in self.network.mac_layers}
+        check_known(layer, known, f"MAC layer of {self.network.name}")
+        return self.mappings[layer].loop_nest(known[layer], self.design)
 
     def waterfall(self) -> dict[str, float]:
         """Cycles by cause, summed over layers and repeats; the values sum to `cycles`."""

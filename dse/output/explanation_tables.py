@@ -131,7 +131,7 @@ def _layer_lines(explanation: Explanation, name: str) -> list[RenderableType]:
     lines += _indented(f"energy {quantity(row['energy_pj'] * 1e-12, 'J')}: {energy}")
     item = next(item for item in base.network.layers if item.name == name)
     if isinstance(item, MacLayer):
-        lines += ["", Text(base.mappings[name].loop_nest(item, base.design))]
+        lines += ["", Text(base.loop_nest(name))]
     return lines
 
 
