@@ -18,7 +18,7 @@ from typing import Any
 
 from dse import __version__
 from dse.commands.chosen import Chosen
-from dse.commands.options import named_once
+from dse.commands.texts import named_once
 from dse.hardware.accelerator import PARAMETERS, Accelerator, check_one_bandwidth
 from dse.hardware.dataflow import own_dataflows
 from dse.hardware.dataflow_file import toml_lines

@@ -19,13 +19,12 @@ from dse.commands.options import (
     MappingSlack,
     NetworkArgument,
     Settings,
-    named_once,
-    quantity_of,
     sizes,
     slack_of,
     technology_named,
 )
 from dse.commands.terminal import EXIT_ERROR, check_alone, console, note, say, say_json
+from dse.commands.texts import named_once, quantity_of
 
 
 def evaluate(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from dse.commands.texts import named_once
 
 NETWORK = typer.Argument(metavar="NETWORK", help="Name (see: dse networks), or an .onnx or .toml file.")
 NetworkArgument = Annotated[str, NETWORK]
@@ -168,32 +169,6 @@ def technology_named(node: str | None) -> Any:
             ) from None
         return Technology.from_toml(node)
     return Technology.at(node_nm)
-
-
-def named_once(option: str, texts: Iterable[str], form: str) -> dict[str, str]:
-    """Texts by name of an option that takes ``NAME=TEXT`` several times; ValueError for one given twice.
-
-    `form` : what is expected, for the error.
-    """
-    found: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not equals:
-            raise ValueError(f"{option} {text!r}: expected {form}")
-        if name in found:
-            raise ValueError(f"{option} {name} is given twice, {found[name]} and {value}: give it once")
-        found[name] = value
-    return found
-
-
-def quantity_of(option: str, unit: str, text: str) -> float:
-    """The value of an option that is a number with or without that unit."""
-    from dse.text.quantities import value_in
-
-    try:
-        return value_in(unit, text)
-    except ValueError as error:
-        raise ValueError(f"{option}: {error}") from None
 
 
 def sizes(dims: list[str] | None) -> dict[str, int]:
