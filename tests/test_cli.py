@@ -793,8 +793,9 @@ def test_json_is_one_value_and_nothing_else(dse_command, files, finished, comman
     assert len(found) > 0 and "NaN" not in json.dumps(found)
 
 
-def test_csv_of_layers_can_be_piped(dse_command, files):
-    code, out, _ = dse_command("evaluate", "small.onnx", "--csv", "-")
+@pytest.mark.parametrize("where", ["-", "/dev/stdout"])
+def test_csv_of_layers_can_be_piped(dse_command, files, where):
+    code, out, _ = dse_command("evaluate", "small.onnx", "--csv", where)
     assert code == 0 and out.startswith("layer,operator") and not (files / "-").exists()
 
 

@@ -23,7 +23,7 @@ from dse.commands.options import (
     slack_of,
     technology_named,
 )
-from dse.commands.terminal import EXIT_ERROR, check_alone, console, note, say, say_json
+from dse.commands.terminal import EXIT_ERROR, check_alone, console, is_stdout, note, say, say_json
 from dse.commands.texts import named_once, quantity_of
 
 
@@ -89,7 +89,7 @@ def evaluate(
         options["slack"] = slack_named(slack)
     graph = dse.load_network(network, batch, sizes(dim))
     done = dse.evaluate(chosen.design, graph, **options)
-    if csv == Path("-"):
+    if is_stdout(csv):
         sys.stdout.write(done.layers.to_csv(index=False, lineterminator="\n"))
         return
     if json:
@@ -165,7 +165,7 @@ def compare(
         limits=caps,
         advice=not no_advice,
     )
-    if csv == Path("-"):
+    if is_stdout(csv):
         sys.stdout.write(table.to_csv(index=False, lineterminator="\n"))
         return
     if json:

@@ -10,6 +10,7 @@ import re
 import sys
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -72,6 +73,11 @@ def note(line: str) -> None:
 def say(line: str) -> None:
     """One line on stdout."""
     sys.stdout.write(f"{line}\n")
+
+
+def is_stdout(path: Path | None) -> bool:
+    """Whether a file to write is standard output: ``-``, or its device."""
+    return path in (Path("-"), Path("/dev/stdout"))
 
 
 def say_json(value: Any) -> None:
