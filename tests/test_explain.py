@@ -295,3 +295,12 @@ def test_the_first_advice_of_a_comparison_is_the_first_change_for_the_network(ex
     assert table["first_advice"].tolist() == [
         next(advice.sentence for advice in explained(name).advice if not advice.layer) for name in DESIGNS
     ]
+
+
+def test_few_layers_of_a_reason_are_named_and_the_others_counted():
+    layers = [MacLayer(f"same_{i}", K=16, C=3, OX=64) for i in range(40)]
+    found = explain(dse.Accelerator(rows=32, cols=32), Network.from_layers(layers))
+    text = io.StringIO()
+    Console(file=text, width=200).print(explanation_report(found))
+    line = next(line for line in text.getvalue().split("\n") if line.startswith("  same_0"))
+    assert len(found.reasons["layers"][0]) == 40 and line.count("same_") == 10 and "and 30 more with 75 %" in line

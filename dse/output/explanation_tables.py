@@ -22,7 +22,10 @@ from dse.runs.tables import Table as DataFrame
 from dse.tuning.proposals import Tuned
 
 HOLDS = 0.8
-"""Share of the time of the layers with one reason that the layers named there hold together [1]."""
+"""Share of the time of the layers with one reason that the layers named there hold together, where few do [1]."""
+
+MOST_NAMED = 10
+"""Layers with one reason that are named, at most."""
 
 REASONS = WATERFALL | {"ideal": "at work nearly all the time"}
 """Reasons of `Explanation.reasons` in words."""
@@ -96,7 +99,7 @@ def _most_of(layers: tuple[str, ...], shares: dict[str, float], whole: float) ->
     """The layers that hold most of the time of a reason, each with its share of the network, and how many more."""
     held, named = 0.0, []
     for name in layers:
-        if held >= HOLDS * whole:
+        if held >= HOLDS * whole or len(named) == MOST_NAMED:
             break
         held += shares[name]
         named.append(f"{name} {percent(shares[name])}")
