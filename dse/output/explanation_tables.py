@@ -97,7 +97,7 @@ def reason_lines(explanation: Explanation) -> list[RenderableType]:
 
 def _most_of(layers: tuple[str, ...], shares: dict[str, float], whole: float) -> str:
     """The layers that hold most of the time of a reason, each with its share of the network, and how many more."""
-    held, named = 0.0, []
+    held, named = 0.0, list[str]()
     for name in layers:
         if held >= HOLDS * whole or len(named) == MOST_NAMED:
             break

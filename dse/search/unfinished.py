@@ -11,8 +11,8 @@ import numpy as np
 from dse.runs.files import RunDirectoryError, checked_path
 from dse.runs.run_directory import as_written, is_at_work, read_manifest
 from dse.runs.tables import table_of
-from dse.search.exploration import Exploration, common_scale
-from dse.search.pareto import non_dominated
+from dse.search.exploration import Exploration
+from dse.search.pareto import Normalisation, non_dominated
 
 
 def is_unfinished(directory: str | os.PathLike) -> bool:
@@ -34,20 +34,18 @@ def front_so_far(directory: str | os.PathLike) -> Exploration:
     with as_written(path):
         names = tuple(content["identity"]["problem"]["objectives"])
         budget = int(content["identity"]["evaluations"])
-    points, generations = {}, 0
-    for name, text in texts.items():
-        table = table_of(path / name, text)
-        lacking = [column for column in (*names, "feasible") if column not in table]
-        if lacking:
-            raise RunDirectoryError(f"{path / name} lacks the columns {', '.join(lacking)}: it is not the log of a run")
-        points[name] = table[list(names)].to_numpy(float), np.flatnonzero(table["feasible"])
-        generations = table["generation"].max() if name == "designs.csv" else generations
-    objectives, feasible = points["designs.csv"]
+    table = table_of(path / "designs.csv", texts["designs.csv"])
+    lacking = [column for column in ("generation", *names, "feasible") if column not in table]
+    if lacking:
+        raise RunDirectoryError(
+            f"{path}: designs.csv lacks the columns {', '.join(lacking)}: it is not the log of a run"
+        )
+    objectives, feasible = table[list(names)].to_numpy(float), np.flatnonzero(table["feasible"])
     front = feasible[non_dominated(objectives[feasible])]
     front = front[np.lexsort(objectives[front].T[::-1])]
     lines = texts["designs.csv"].splitlines(keepends=True)
     texts["front.csv"] = b"".join([lines[0], *(lines[i + 1] for i in front)])
-    scale = common_scale([values[which] for values, which in points.values()])
+    best = objectives[front]
     state = "it is at work" if is_at_work(path) else "it was interrupted"
     done = len(objectives)
     return Exploration(
@@ -55,9 +53,9 @@ def front_so_far(directory: str | os.PathLike) -> Exploration:
         stopped_because=f"{state}; {done:,} of {budget:,} designs so far",
         finished=False,
         evaluations=done,
-        generations=int(generations),
+        generations=int(table["generation"].max()),
         hypervolume={},
-        normalisation=scale,
+        normalisation=Normalisation.from_points(best) if len(best) else None,
         directory=path,
         manifest=content,
         notes=(),
