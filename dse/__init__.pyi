@@ -11,6 +11,7 @@ from . import proof as proof
 from . import runs as runs
 from . import search as search
 from . import simultaneous as simultaneous
+from . import text as text
 from . import tuning as tuning
 from . import validation as validation
 from .analysis.comparison import compare as compare

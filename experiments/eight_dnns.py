@@ -20,7 +20,6 @@ into results/eight_dnns/; the runs, in results/eight_dnns/runs/, are not kept.
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
@@ -28,11 +27,13 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from rich.console import Console
 
 import dse
 from dse.analysis.price_of_generality import price_table
 from dse.networks import EIGHT
 from dse.output.figure_style import COLUMN_IN, house_style
+from dse.output.progress import shown
 from dse.runs.column_dictionary import PARAMETERS
 from dse.runs.tables import read_table
 from problems import GeomeanDNN
@@ -56,7 +57,14 @@ def search(mapping: str, workers: int = -1) -> None:
         latency = "latency_s" if name == "mean" else f"latency_s_{name}"
         problem = GeomeanDNN(EIGHT, objectives=(latency, "area_mm2"), mapping=mapping, n_jobs=workers)
         start, budget = time.perf_counter(), max(MEAN if name == "mean" else 0, EVALUATIONS[mapping])
-        run = dse.explore(problem, evaluations=budget, random_twin=name == "mean", out=OUT / "runs" / mapping / name)
+        with shown(Console(stderr=True)) as told:
+            run = dse.explore(
+                problem,
+                evaluations=budget,
+                random_twin=name == "mean",
+                out=OUT / "runs" / mapping / name,
+                progress=told,
+            )
         print(f"{mapping} {name}: front of {len(run.front)}, {time.perf_counter() - start:.0f} s", flush=True)
 
 
@@ -184,5 +192,6 @@ def heat_map(parts: dict[str, pd.DataFrame], budget: float) -> Figure:
 
 
 if __name__ == "__main__":
-    arguments = [int(x) if x.lstrip("-").isdecimal() else x for x in sys.argv[2:]]
-    {"search": search, "table": table, "draw": draw}[sys.argv[1]](*arguments)
+    from command_line import run as run_command
+
+    run_command(__doc__, search, table, draw)

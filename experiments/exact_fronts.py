@@ -206,4 +206,6 @@ def draw() -> None:
 
 
 if __name__ == "__main__":
-    {"sweep": sweep, "search": search, "draw": draw}[sys.argv[1]](*map(int, sys.argv[2:]))
+    from command_line import run as run_command
+
+    run_command(__doc__, sweep, search, draw)

@@ -283,14 +283,16 @@ def without_weights(model: onnx.ModelProto, name: str, source: str) -> onnx.Mode
     return model
 
 
-def main() -> None:
-    """Write every file, or those named, into the directory given on the command line, by default the package's own."""
-    destination = Path(sys.argv[1]) if len(sys.argv) > 1 else DESTINATION
-    for name in sys.argv[2:] or DEFINITIONS:
+def main(directory: str = "", *names: str) -> None:
+    """Write every file, or those named, into the directory, by default the package's own."""
+    destination = Path(directory) if directory else DESTINATION
+    for name in names or DEFINITIONS:
         path = destination / f"{name}.onnx"
         export(DEFINITIONS[name], path)
         print(f"{path}: {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":
-    main()
+    from command_line import run as run_command
+
+    run_command(__doc__, main)

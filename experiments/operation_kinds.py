@@ -14,7 +14,6 @@ kinds.png, .pdf
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -149,4 +148,6 @@ def stack(axis, at: np.ndarray, table: pd.DataFrame, parts: list[tuple[str, str,
 
 
 if __name__ == "__main__":
-    main(*map(float, sys.argv[1:]))
+    from command_line import run as run_command
+
+    run_command(__doc__, main)

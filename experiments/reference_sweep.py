@@ -12,7 +12,6 @@ manifest.json     what decides the numbers (network, space, technology, probes o
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -70,4 +69,6 @@ def main(workers: int = -1) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    from command_line import run as run_command
+
+    run_command(__doc__, main)

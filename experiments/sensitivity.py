@@ -118,4 +118,6 @@ def draw_figure(table: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    from command_line import run as run_command
+
+    run_command(__doc__, main)

@@ -25,16 +25,17 @@ into results/simultaneous/; the runs, in results/simultaneous/runs/, are not kep
 from __future__ import annotations
 
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from rich.console import Console
 
 import dse
 from dse.hardware.space import DesignSpace
 from dse.output.figure_style import save_figure
+from dse.output.progress import shown
 from dse.output.schedule_figures import gantt_figure, kinds_figure, slow_down_figure
 from dse.runs.tables import genes_of, read_table
 from dse.search.pareto import non_dominated
@@ -115,10 +116,11 @@ def search(evaluations: int = 6_000, workers: int = -1) -> None:
         before = None
         for kind in KINDS:
             problem, out = problem_of(mix, kind, workers), OUT / "runs" / f"{mix}_{kind}"
-            run = dse.explore(
-                problem, evaluations=evaluations * (3 if before is None else 1), seed=0, random_twin=False, out=out,
-                warm_start=None if before is None else lent(before, problem.space),
-            )  # fmt: skip
+            with shown(Console(stderr=True)) as told:
+                run = dse.explore(
+                    problem, evaluations=evaluations * (3 if before is None else 1), seed=0, random_twin=False, out=out,
+                    warm_start=None if before is None else lent(before, problem.space), progress=told,
+                )  # fmt: skip
             before = out
             print(f"{mix}, {kind}: makespan {run.front['makespan_s'].min() * 1e3:.2f} ms, front of {len(run.front)}")
         networks = {network.renamed("").layers: network for network in batch(mix).networks()}
@@ -203,5 +205,6 @@ def _places(run: CoRun) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    command, *numbers = sys.argv[1:] or ["search"]
-    {"search": search, "table": table}[command](*map(int, numbers))
+    from command_line import run as run_command
+
+    run_command(__doc__, search, table)

@@ -10,7 +10,6 @@ graph is read again for each of 800 edits.  The margin, 0.5 points, was set befo
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,7 +97,6 @@ def draw() -> None:
 
 
 if __name__ == "__main__":
-    actions = {"predict": predict, "measure": measure, "draw": draw}
-    if len(sys.argv) < 2 or sys.argv[1] not in actions or (sys.argv[1] == "measure" and len(sys.argv) < 3):
-        sys.exit(__doc__)
-    actions[sys.argv[1]](*[int(x) if x.isdecimal() else x for x in sys.argv[2:]])
+    from command_line import run as run_command
+
+    run_command(__doc__, predict, measure, draw)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import dse
 import dse.commands.main
 import dse.runs.design_log
 import dse.runs.run_directory
+from dse.runs.column_dictionary import COLUMNS
 from problems import SimultaneousDNNs
 
 TINY = '[space]\nname = "tiny"\n[variables]\nrows = [4, 8]\ncols = [4, 8]\ndram_gbps = [1, 4, 16]\n'
@@ -44,6 +46,7 @@ def files(tmp_path_factory):
     (path / "broken.toml").write_text("[variables\n")
     (path / "chip.toml").write_text('[design]\nrows = 8\ndataflow = "row_stationary"\n')
     (path / "badchip.toml").write_text("[design]\nrow = 8\n")
+    (path / "newer.toml").write_text("[design]\nrows = 8\nwings_of_the_array = 3\n")
     (path / "file").write_text("in the way")
     pair = '[streams.a]\nnetwork = "small.onnx"\ndeadline_s = 1e-9\n[streams.b]\nnetwork = "small.onnx"\n'
     (path / "pair.toml").write_text(pair)
@@ -71,6 +74,7 @@ def dse_command(files, monkeypatch, capsys):
 
     def run(*arguments):
         monkeypatch.chdir(files)
+        monkeypatch.delenv("COLUMNS", raising=False)
         monkeypatch.setattr(sys, "argv", ["dse", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             dse.commands.main.main()
@@ -266,7 +270,7 @@ def test_evaluation_of_a_row_gives_the_numbers_of_its_row(files, finished):
 
 def test_explain_staircase_tune_and_relate(dse_command, files):
     code, out, _ = dse_command("explain", "small.onnx", "--set", "dram_gbps=1", "--out", "why")
-    assert code == 0 and "What would help the network" in out and "dram_gbps" in out and "elasticity" in out
+    assert code == 0 and "What buys most for the whole network" in out and "dram_gbps" in out and "elasticity" in out
     assert {"roofline.png", "sensitivity.csv", "layers.csv"} <= {path.name for path in (files / "why").iterdir()}
     code, out, _ = dse_command("explain", "small.onnx", "--layer", "layer")
     assert code == 0 and "side by side: rows" in out and "energy" in out
@@ -329,8 +333,61 @@ def test_areas_with_and_without_interface_and_what_is_assumed_are_printed(dse_co
 def test_version_and_help(dse_command):
     assert dse_command("--version")[1] == f"dse {dse.__version__}\n"
     assert "Examples:" in dse_command("explore", "--help")[1]
-    for command in ("resume", "front", "evaluate", "explain", "staircase", "tune", "relate", "networks", "space"):
-        assert dse_command(command, "--help")[0] == 0
+
+
+def every_command():
+    from typer.main import get_command
+
+    return sorted(get_command(dse.commands.main.app).commands)
+
+
+@pytest.mark.parametrize("command", every_command())
+def test_help_has_examples_and_names_arguments_as_they_are_typed(dse_command, command):
+    code, out, _ = dse_command(command, "--help")
+    usage, rest = out.split("\n", 1)
+    assert code == 0 and re.search(rf"Examples?:\n +dse {command}", rest)
+    assert re.fullmatch(rf"Usage: dse {command} \[OPTIONS\]( [A-Z]+(\.\.\.)?| \[[A-Z]+(\.\.\.)?\])?", usage), usage
+    assert "<str>" not in out and "{" not in out and "-q, --quiet" in out and "-v, --verbose" in out
+
+
+def test_quiet_is_the_result_alone_and_verbose_tells_time_and_tracebacks(files, dse_command):
+    shown = {flag: dse_command("evaluate", "small.onnx", *flag.split()) for flag in ("", "-q", "-v")}
+    assert "design: the default design" in shown[""][1] and "design: the default design" in shown["-v"][1]
+    assert "design: " not in shown["-q"][1] and shown["-q"][1] in shown[""][1] and shown["-q"][2] == ""
+    assert re.fullmatch(r"dse: evaluate took \d+\.\d\d s and \d+ MB\n", shown["-v"][2])
+    done = subprocess.run([*DSE, "space", "nowhere", "-v"], capture_output=True, text=True)
+    assert done.returncode == 1 and "Traceback" in done.stderr and "unknown space 'nowhere'" in done.stderr
+    explore = ("explore", "small.onnx", "--space", "tiny.toml", "--out", "quiet", "-q")
+    code, out, err = dse_command(*explore)
+    assert code == 0 and err == "" and "Wrote" not in out and "Took" not in out and "designs along the front" in out
+
+
+def test_units_are_the_same_in_every_command(dse_command, finished):
+    """`dse evaluate` had PE, byte/cycle and 1/cycle; `dse space` PEs, bytes/cycle and operations/cycle."""
+    units = {name: told.unit for name, told in COLUMNS.items()}
+    for line in dse_command("space", "--json")[1], dse_command("space")[1]:
+        assert "PEs" not in line and "bytes/cycle" not in line and "operations/cycle" not in line
+    for row in dse.default_space().describe():
+        assert row["unit"] in (units[row["name"]], "")
+    assert "rows [PE]" in finished.stdout and units["rows"] == "PE"
+
+
+@pytest.mark.parametrize("command", [("networks", "--json"), ("presets", "--json"), ("technology",)])
+def test_a_pipe_that_is_closed_early_is_no_traceback(files, command):
+    line = f"{sys.executable} -m dse {' '.join(command)} | head -c 1"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=files)
+    assert done.returncode == 0 and done.stderr == ""
+
+
+def test_an_evaluation_does_not_import_what_searches_and_draws(files):
+    code = (
+        "import sys; sys.argv = ['dse', 'evaluate', 'small.onnx', '--design', 'tpu_v1']\n"
+        "import dse.commands.main\ntry:\n    dse.commands.main.main()\nexcept SystemExit as end:\n"
+        "    heavy = {'pandas', 'pymoo', 'moocore', 'matplotlib', 'joblib', 'scipy.optimize', 'dse.search'}\n"
+        "    print(end.code, heavy & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=files)
+    assert done.stdout.rstrip().endswith("0 set()"), done.stdout[-200:] + done.stderr
 
 
 def test_help_does_not_import_the_heavy_packages():
@@ -413,7 +470,15 @@ BAD = {
                            "leave out dram_gbps, and set dram_channels"),
     "channels of no DRAM": (("evaluate", "small.onnx", "--set", "dram_channels=4"), "does nothing without a dram_type"),
     "node between": (("evaluate", "small.onnx", "--node", "14"), "no technology at 14 nm; the nodes are 65, 45,"),
-    "neither node nor file": (("evaluate", "small.onnx", "--node", "16nm"), "'16nm': give a node, such as 16, or a"),
+    "neither node nor file": (("evaluate", "small.onnx", "--node", "16um"), "'16um': give a node, such as 16, or a"),
+    "node with its unit": (("evaluate", "small.onnx", "--node", "45nm"), "'45nm': give the number of nm alone, 45"),
+    "parameter set twice": (("evaluate", "small.onnx", "--set", "rows=4", "--set", "rows=8"),
+                            "--set rows is given twice, 4 and 8: give it once"),
+    "size given twice": (("evaluate", "dynamic.onnx", "--dim", "height=4", "--dim", "height=6"),
+                         "--dim height is given twice, 4 and 6"),
+    "design of another version": (("evaluate", "small.onnx", "--design", "newer.toml"),
+                                  f"(this is dse {dse.__version__}; a file of another version may have it)"),
+    "quiet and verbose": (("networks", "-q", "-v"), "give --quiet or --verbose, not both"),
     "technology that is not there": (("technology", "absent.toml"), "absent.toml: cannot be read"),
     "technology written nowhere": (("technology", "16", "--save", "nowhere/x.toml"), "nowhere/x.toml: No such file"),
     "not a number": (("evaluate", "small.onnx", "--set", "rows=many"), "rows must be a number"),
@@ -569,6 +634,8 @@ def test_bad_input_is_one_line(name, dse_command, finished):
         ["explore", "x", "-n", "0"],
         ["explore", "x", "--frob"],
         ["explore", "x", "--networks", "y"],
+        ["evaluate", "x", "--design", "a", "--design", "b"],
+        ["explore", "x", "-n", "5", "--evaluations", "6"],
     ],
 )
 def test_wrong_usage_is_one_line_and_code_2(arguments, dse_command):
@@ -683,6 +750,16 @@ def test_compare_is_a_row_a_network_and_design(dse_command, files):
     assert len(plain) == 5 and plain[0].startswith("network,design,fits,latency_s") and "first_advice" not in plain[0]
 
 
+def test_a_design_that_the_network_does_not_fit_ends_with_code_1_and_names_layer_and_store(dse_command):
+    """It ended with 0, and the sentence told a sum over all layers alone."""
+    line = ("evaluate", "small.onnx", "--set", "output_register_bytes=1")
+    code, out, err = dse_command(*line)
+    assert code == 1 and err == "" and "This design cannot run small" in out
+    assert re.search(r"layer: output registers of a PE, \d+ bytes over \(needs \d+ of 1\)", " ".join(out.split()))
+    code, out, _ = dse_command(*line, "--json")
+    assert code == 1 and json.loads(out)["feasible"] is False and "layer" in json.loads(out)["misfits"]
+
+
 def test_compare_names_the_store_of_a_network_that_does_not_fit(dse_command, files):
     (files / "tight.toml").write_text("[design]\noutput_register_bytes = 1\n")
     code, out, _ = dse_command("compare", "small.onnx", "--design", "tight.toml")
@@ -692,10 +769,11 @@ def test_compare_names_the_store_of_a_network_that_does_not_fit(dse_command, fil
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (("--deadline", "10 apples"), "'10 apples' is no number of s"),
+        (("--deadline", "10 apples"), "--deadline: '10 apples' is no number of s"),
         (("--limit", "power=2"), "limit on 'power' is unknown; did you mean 'power_w'"),
         (("--limit", "power_w"), "expected METRIC=VALUE"),
-        (("--limit", "power_w=2s"), "'2s' is no number of W"),
+        (("--limit", "power_w=2s"), "--limit power_w: '2s' is no number of W"),
+        (("--limit", "power_w=2", "--limit", "power_w=3"), "--limit power_w is given twice, 2 and 3"),
     ],
 )
 def test_compare_refuses_in_one_line(dse_command, line, message):
@@ -715,8 +793,9 @@ def test_json_is_one_value_and_nothing_else(dse_command, files, finished, comman
     assert len(found) > 0 and "NaN" not in json.dumps(found)
 
 
-def test_csv_of_layers_can_be_piped(dse_command, files):
-    code, out, _ = dse_command("evaluate", "small.onnx", "--csv", "-")
+@pytest.mark.parametrize("where", ["-", "/dev/stdout"])
+def test_csv_of_layers_can_be_piped(dse_command, files, where):
+    code, out, _ = dse_command("evaluate", "small.onnx", "--csv", where)
     assert code == 0 and out.startswith("layer,operator") and not (files / "-").exists()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import dse
 import dse.commands.design_by_text
-from dse.analysis.explanation import changes
+from dse.analysis.changes import changes
 from dse.analysis.operation_kinds import choices
 from dse.costs.kernel_rows import parameter_columns
 from dse.hardware.accelerator import Accelerator

@@ -19,7 +19,7 @@ from dse.hardware.accelerator import Accelerator
 from dse.hardware.space import default_space
 from dse.networks import load_network
 from dse.networks.layers import LOOPS, MacLayer, Network, VectorLayer
-from dse.output.tables import distance_to_bound
+from dse.output.evaluation_tables import distance_to_bound, evaluation_record
 from dse.runs.column_dictionary import METRICS
 
 SMALL_BUFFERS = {
@@ -430,3 +430,28 @@ def test_energies_of_the_same_mappings_under_other_constants(name):
     remade = dse.evaluate(design, network, technology=other, mapping=done.mappings)
     for part, values in energies.items():
         assert values.tolist() == pytest.approx([done.energy()[part], remade.energy()[part]], rel=1e-12)
+
+
+def test_figures_of_data_sheets_are_told_for_a_sample_of_a_batch():
+    design = dse.preset("tpu_v1")
+    one, eight = (dse.evaluate(design, dse.load_network("wide_deep", batch)) for batch in (1, 8))
+    of = eight.rates(8)
+    assert of["inferences_per_s"] == 8 / eight.latency_s and of["energy_per_inference_j"] == eight.energy_j / 8
+    assert of["tops"] == pytest.approx(2 * eight.network.macs / eight.latency_s / 1e12, rel=1e-12)
+    assert of["tops_per_w"] == pytest.approx(2 * eight.network.macs / eight.energy_j / 1e12, rel=1e-12)
+    assert of["tops_per_mm2"] * eight.area_mm2 == pytest.approx(of["tops"], rel=1e-12)
+    assert of["w_per_mm2"] * eight.area_mm2 == pytest.approx(eight.power_w, rel=1e-12)
+    assert one.rates()["tops"] == pytest.approx(one.network.macs * 2e-12 * one.rates()["inferences_per_s"], rel=1e-12)
+    assert evaluation_record(eight, 8)["inferences_per_s"] == of["inferences_per_s"]
+    table = dse.compare([eight.network], {"tpu": design}, technologies=eight.technology, batch=8, advice=False)
+    assert {name: table[name][0] for name in of} == of
+
+
+def test_the_loop_nest_of_a_layer_is_told_by_its_name():
+    network = dse.load_network("wide_deep")
+    done = dse.evaluate(dse.preset("nvdla_large"), network)
+    first, second = network.mac_layers[:2]
+    assert done.loop_nest(first.name) == done.mappings[first.name].loop_nest(first, done.design)
+    assert done.loop_nest(first.name) != done.loop_nest(second.name)
+    with pytest.raises(ValueError, match=f"MAC layer of wide_deep '{first.name}x' is unknown; did you mean"):
+        done.loop_nest(f"{first.name}x")

@@ -11,7 +11,8 @@ from rich.console import Console
 
 import dse
 import dse.commands.design_by_text
-from dse.analysis.explanation import changes, closed, explain, neighbours, with_layer
+from dse.analysis.changes import advisable, changes, neighbours
+from dse.analysis.explanation import closed, explain, network_advice, with_layer
 from dse.analysis.operation_kinds import relate
 from dse.costs.batches import layer_cycles
 from dse.costs.results import ENERGY_PARTS, WATERFALL
@@ -220,3 +221,86 @@ def test_layers_that_take_no_time_are_explained_and_related(which, two_direction
     table = relate(dse.preset("nvdla_small"), [network])
     assert (table["share"] > 0).all() and table["loss"].dropna().ge(0).all()
     assert relation_figure(table, "test") is not None
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_the_changes_for_the_network_are_made_and_the_network_evaluated_again(explained, name):
+    found = explained(name)
+    base, table = found.evaluation, found.network
+    mine = [advice for advice in found.advice if not advice.layer]
+    assert 0 < len(mine) == len(table) <= 5
+    assert (np.diff(table["saved_s"]) <= 0).all() and (table["saved_share"] >= 0.02).all()
+    for advice, row in zip(mine, table.to_dict("records"), strict=True):
+        after = dse.evaluate(advice.apply(base.design, base.network)[0], base.network)
+        assert after.feasible and row["change"] in advice.sentence
+        assert row["saved_s"] == pytest.approx(base.latency_s - after.latency_s, rel=1e-9)
+        assert row["energy_j"] == pytest.approx(after.energy_j - base.energy_j, rel=1e-9, abs=1e-15)
+        assert row["area_mm2"] == pytest.approx(after.area_mm2 - base.area_mm2, abs=1e-9)
+        assert row["core_area_mm2"] == pytest.approx(after.core_area_mm2 - base.core_area_mm2, abs=1e-9)
+    assert network_advice(base) == tuple(mine)
+
+
+def test_no_single_change_of_one_level_saves_more_than_the_first_one(explained):
+    found = explained("nvdla_large")
+    rows = found.sensitivity[advisable(changes(found.evaluation.design)) & found.sensitivity["feasible"]]
+    first = found.network["saved_s"].iloc[0] * found.evaluation.design.clock_ghz * 1e9
+    assert first >= 0.9 * rows["saved_cycles"].max()
+
+
+def test_a_joint_change_that_saves_no_more_than_a_part_of_it_is_not_advised(explained):
+    found = explained("tpu_v1")
+    told = [set(advice.parameters) for advice in found.advice if not advice.layer]
+    assert {"dram_gbps"} in told and {"cols", "dram_gbps"} not in told
+    together = found.sensitivity.set_index("parameter").loc["array and DRAM", "saved_cycles"]
+    assert 0 < together < found.network["saved_s"][1] * found.evaluation.design.clock_ghz * 1e9
+
+
+def test_a_port_that_operands_share_is_widened_for_all_of_them():
+    design = dse.Accelerator(buffers="W+I/O")
+    ports = [change.parameters for change in changes(design) if change.parameter == "buffer port"]
+    assert ports == [{"weight_buffer_width_bytes": 2 * design.weight_buffer_width_bytes,
+                      "input_buffer_width_bytes": 2 * design.input_buffer_width_bytes}]  # fmt: skip
+    assert not [change for change in changes(dse.Accelerator(buffers="W/I/O")) if change.parameter == "buffer port"]
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_each_layer_has_one_reason_and_the_help_for_a_reason_is_measured(explained, name):
+    found = explained(name)
+    named = [layer for layers in found.reasons["layers"] for layer in layers]
+    assert sorted(named) == sorted(found.layers[found.layers["cycles"] > 0]["layer"])
+    assert found.reasons["share"].sum() == pytest.approx(1, rel=1e-9)
+    assert not found.reasons.duplicated(["reason", "port"]).any()
+    for layers in found.reasons["layers"]:
+        for advice in found.remedies(layers):
+            after = dse.evaluate(advice.apply(found.evaluation.design, found.evaluation.network)[0],
+                                 found.evaluation.network).layers.set_index("layer")  # fmt: skip
+            cycles = sum(after.loc[layer, "cycles"] * after.loc[layer, "repeats"] for layer in layers)
+            before = found.layers.set_index("layer").loc[list(layers), "cycles"].sum()
+            assert advice.saved_cycles == pytest.approx(before - cycles, rel=1e-9)
+
+
+def test_a_report_begins_with_the_network_and_says_a_reason_once(explained):
+    text = io.StringIO()
+    Console(file=text, width=200).print(explanation_report(explained("nvdla_large")))
+    lines = text.getvalue().split("\n")
+    assert lines[0].startswith("What buys most for the whole network")
+    reasons = [line for line in lines if "of the network's time" in line]
+    assert 1 < len(reasons) == len({line.partition(":")[0] for line in reasons}) <= 6
+    advised = [line.strip() for line in lines if line.strip().startswith("->")]
+    assert len(advised) == len(set(advised))
+
+
+def test_the_first_advice_of_a_comparison_is_the_first_change_for_the_network(explained, resnet50):
+    table = dse.compare([resnet50], {name: dse.preset(name) for name in DESIGNS})
+    assert table["first_advice"].tolist() == [
+        next(advice.sentence for advice in explained(name).advice if not advice.layer) for name in DESIGNS
+    ]
+
+
+def test_few_layers_of_a_reason_are_named_and_the_others_counted():
+    layers = [MacLayer(f"same_{i}", K=16, C=3, OX=64) for i in range(40)]
+    found = explain(dse.Accelerator(rows=32, cols=32), Network.from_layers(layers))
+    text = io.StringIO()
+    Console(file=text, width=200).print(explanation_report(found))
+    line = next(line for line in text.getvalue().split("\n") if line.startswith("  same_0"))
+    assert len(found.reasons["layers"][0]) == 40 and line.count("same_") == 10 and "and 30 more with 75 %" in line

@@ -24,6 +24,7 @@ FLOORS = (
     ("dse.costs",),
     ("dse.hardware",),
     ("dse.networks",),
+    ("dse.text",),
 )
 """Rooms from the top floor down: a module imports from its own room and from floors below."""
 

@@ -18,7 +18,8 @@ from strategies import TECHNOLOGY, accelerators, layers, mappings, spatial_optio
 
 import dse
 import problems
-from dse.analysis.explanation import changes, explain
+from dse.analysis.changes import changes
+from dse.analysis.explanation import explain
 from dse.analysis.operation_kinds import choices
 from dse.commands.design_by_text import choose, from_toml, toml_text
 from dse.costs import kernels as k

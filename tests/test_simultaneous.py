@@ -1,12 +1,14 @@
 """Divided designs and `SimultaneousDNNs`."""
 
 import itertools
+import re
 from dataclasses import replace
 
 import contract
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 import dse
 from dse.costs.kernel_rows import parameter_columns
@@ -18,6 +20,8 @@ from dse.hardware.technology import Technology
 from dse.networks.layers import MacLayer, Network
 from dse.output.figure_style import RED
 from dse.output.schedule_figures import gantt_figure, kinds_figure, slow_down_figure
+from dse.output.tables import along_front, front_table
+from dse.output.units import words
 from dse.runs.tables import genes_of
 from dse.simultaneous.co_runs import METRICS, STEADY_METRICS, MixEvaluator, co_run, unmet_deadlines
 from dse.simultaneous.division import Division, does_nothing
@@ -370,6 +374,29 @@ def test_what_does_nothing_is_told_apart():
     assert [does_nothing(name, values) for name in names] == [False, True, True, True, False, False]
     whole = values | {"policy": "time_shared"}
     assert [does_nothing(name, whole) for name in (*names, "sub_arrays")] == [True] * 5 + [False, True]
+
+
+def test_the_front_of_a_run_shows_only_what_each_design_uses(tmp_path):
+    """Time-shared designs were shown with sub-arrays, shares and places, and a stream at a sub-array that is not."""
+    three = SimultaneousDNNs([WIDE, DEEP], space=SPACE, most_sub_arrays=3)
+    run = dse.explore(three, evaluations=300, random_twin=False, out=tmp_path)
+    screen = Console(width=1000)
+    with screen.capture() as text:
+        screen.print(front_table(run, 1000))
+    lines = text.get().split("\n")
+    shown = run.front.iloc[along_front(run, 1000)].to_dict("records")
+    looked_at = 0
+    for name in set(run.manifest["space"]["variables"]) - set(SPACE.names):
+        idle = [does_nothing(name, design) for design in shown]
+        label = re.compile(rf"({name}|{words(name)})( |$)")
+        mine = [label.sub("", line, count=1).split() for line in lines if label.match(line)]
+        assert len(mine) == (not all(idle)), name
+        if mine and len(mine[0]) == len(shown):
+            assert [cell == "-" for cell in mine[0]] == idle, name
+            looked_at += any(idle)
+        if name.startswith("place_of_"):
+            assert all(nothing or d[name] <= d["sub_arrays"] for d, nothing in zip(shown, idle, strict=True))
+    assert looked_at > 0
 
 
 def test_shares_of_the_same_ratio_are_the_same_design():

@@ -11,7 +11,7 @@ import pytest
 import dse
 import dse.commands.main
 import problems
-from dse.analysis.explanation import changes
+from dse.analysis.changes import changes
 from dse.analysis.operation_kinds import choices
 from dse.commands.design_by_text import choose, from_toml, toml_text
 from dse.hardware.accelerator import PARAMETERS, Accelerator

@@ -10,40 +10,19 @@ from numbers import Real
 import numpy as np
 import pandas as pd
 
-from dse.analysis.explanation import explain
-from dse.costs.evaluation import Evaluation, evaluate
+from dse.analysis.explanation import network_advice
+from dse.costs.evaluation import evaluate
 from dse.costs.kernel_rows import DEFAULT_SLACK
+from dse.costs.results import RATES
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.technology import Technology
 from dse.networks.layers import Network
 from dse.networks.toml_file import check_known
 
-RATES = ("inferences_per_s", "tops", "tops_per_w", "tops_per_mm2", "w_per_mm2")
-"""What `rates` tells."""
-
 NUMBERS = (
-    "latency_s", "energy_per_inference_j", "power_w", "area_mm2", "core_area_mm2", *RATES, "utilisation",
-    "latency_bound_s",
+    "latency_s", "power_w", "area_mm2", "core_area_mm2", *RATES, "utilisation", "latency_bound_s",
 )  # fmt: skip
 """Columns of `compare` that hold numbers, on which limits can be set."""
-
-
-def rates(evaluation: Evaluation, batch: int = 1) -> dict[str, float]:
-    """Figures that data sheets quote, of a design on a network of `batch` samples; a MAC is two operations.
-
-    Returns
-    -------
-    dict of `RATES`: ``inferences_per_s`` [samples/s], ``tops`` operations done / time [1e12/s], ``tops_per_w``
-    [1e12/J], ``tops_per_mm2`` [1e12/(s mm2)] and ``w_per_mm2`` [W/mm2] of the whole area.
-    """
-    tops = 2e-12 * evaluation.network.macs / evaluation.latency_s
-    return {
-        "inferences_per_s": batch / evaluation.latency_s,
-        "tops": tops,
-        "tops_per_w": tops / evaluation.power_w,
-        "tops_per_mm2": tops / evaluation.area_mm2,
-        "w_per_mm2": evaluation.power_w / evaluation.area_mm2,
-    }
 
 
 def compare(
@@ -109,18 +88,17 @@ def compare(
                 continue
             row |= {
                 "latency_s": found.latency_s,
-                "energy_per_inference_j": found.energy_j / batch,
                 "power_w": found.power_w,
                 "area_mm2": found.area_mm2,
                 "core_area_mm2": found.core_area_mm2,
-                **rates(found, batch),
+                **found.rates(batch),
                 "utilisation": found.utilisation,
                 "latency_bound_s": found.latency_bound_s,
                 "bound": found.bound,
             }
             if advice:
-                explained = explain(design, graph, technology=technology, objective=objective, slack=slack)
-                row["first_advice"] = next((a.sentence for a in explained.advice if not a.layer), "")
+                first = network_advice(found, objective=objective, slack=slack)[:1]
+                row["first_advice"] = "".join(advice.sentence for advice in first)
     more = [name for name, wanted in (("meets_deadline", deadline_s is not None), ("within_limits", limits)) if wanted]
     table = pd.DataFrame(rows).reindex(
         columns=["network", "design", "fits", *NUMBERS, "bound", *more, *["first_advice"] * advice]

@@ -7,32 +7,34 @@ the model, the second with the change made.  `Advice.apply` makes the change, so
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
 
 import numpy as np
 import pandas as pd
 
+from dse.analysis.changes import (
+    LEAST_REASON,
+    LEAST_SHARE,
+    MOST_FOR_THE_NETWORK,
+    Change,
+    advisable,
+    changes,
+    most_saving,
+    sensitivity,
+    what,
+)
 from dse.costs import kernels as k
 from dse.costs.batches import layer_cycles
 from dse.costs.evaluation import Evaluation, evaluate
-from dse.costs.kernel_rows import DEFAULT_SLACK, CostOptions, parameter_columns
+from dse.costs.kernel_rows import DEFAULT_SLACK, CostOptions
 from dse.costs.results import ENERGY_PARTS, WATERFALL
 from dse.costs.traffic import port_width_and_banks
-from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, PARAMETERS, Accelerator, buffer_groups
-from dse.hardware.area import area_blocks_mm2, core_area_mm2, sum_blocks
+from dse.hardware.accelerator import Accelerator, buffer_groups
 from dse.hardware.technology import Technology, technology_or_default
-from dse.networks.layers import OPERANDS, MacLayer, Network, VectorLayer
-
-FIXED = ("feature_map_compression", "weight_bits", "activation_bits", "accumulator_bits")
-"""Numbers that are varied for the sensitivities but never advised: they change the data, not the machine."""
-
-LEAST_SHARE = 0.02
-"""Least share of a layer's (or the network's) cycles that an advice must save [1]: above the mapper's slack."""
-
-STEP = 0.01
-"""Relative step of the finite differences of parameters that need not be whole [1]."""
+from dse.networks.layers import MacLayer, Network, VectorLayer
+from dse.text.html import html_table
+from dse.text.quantities import percent, quantity
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Advice:
     loop_bounds : new loop bounds of the layer; empty for a change of the hardware.
     saved_cycles : what the change saves in that layer, all repeats (or in the network), by the model [cycles].
     area_mm2, core_area_mm2 : what the change adds to the area, and to that without the DRAM interface [mm2].
+    energy_j : what a change of the hardware adds to the energy of the whole network [J].
     """
 
     layer: str
@@ -55,6 +58,7 @@ class Advice:
     saved_cycles: float
     area_mm2: float = 0.0
     core_area_mm2: float = 0.0
+    energy_j: float = 0.0
 
     def apply(self, design: Accelerator, network: Network) -> tuple[Accelerator, Network]:
         """Design and network with the change made."""
@@ -63,7 +67,7 @@ class Advice:
         return design, with_layer(network, self.layer, self.loop_bounds)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """What `explain` found.
 
@@ -77,28 +81,74 @@ class Explanation:
         (added, without the DRAM interface), ``energy_j`` (added), ``elasticity`` (relative change of the latency [s] /
         relative change of the parameter; NaN for choices), ``feasible``.
     layer_saved : cycles saved in each layer by each row of `sensitivity`, (n_changes, n_layers); NaN where infeasible.
-    advice : by layer in order of time, most saved first; then the network's.
+    reasons : layers with the same reason together, most cycles first: ``reason`` (a part of the cycles, ``ideal`` where
+        none else matters), ``port`` (operands of the buffer where that is what they wait for), ``layers`` (names, most
+        time first), ``cycles`` of these layers, ``share`` of the network's, ``lost_cycles`` to the reason, ``notes``.
+    advice : by layer in order of time, most saved first; then the network's, at most five, most saved first.
     """
 
     evaluation: Evaluation
     layers: pd.DataFrame
     sensitivity: pd.DataFrame
     layer_saved: np.ndarray
+    reasons: pd.DataFrame
     advice: tuple[Advice, ...]
 
-
-@dataclass(frozen=True)
-class Change:
-    """Parameters changed together; `direction` as in `Explanation.sensitivity`."""
-
-    parameter: str
-    direction: str
-    parameters: Mapping[str, object]
-
     @property
-    def value(self) -> object:
-        """The new value; of several parameters the one that names the change, or all as text."""
-        return self.parameters.get(self.parameter, ", ".join(f"{n}={v}" for n, v in self.parameters.items()))
+    def network(self) -> pd.DataFrame:
+        """The changes that save most of the whole network's time, each made and the network evaluated again.
+
+        A row a change: ``change`` in words, ``saved_s`` [s], ``saved_share`` of the latency, ``energy_j`` added [J],
+        ``energy_share`` of the energy, ``area_mm2`` and ``core_area_mm2`` added [mm2].
+        """
+        base, mine = self.evaluation, [a for a in self.advice if not a.layer]
+        rows = {
+            "change": [what(a.parameters, base.design) for a in mine],
+            "saved_s": [a.saved_cycles / (base.design.clock_ghz * 1e9) for a in mine],
+            "saved_share": [a.saved_cycles / base.cycles for a in mine],
+            "energy_j": [a.energy_j for a in mine],
+            "energy_share": [a.energy_j / base.energy_j for a in mine],
+            "area_mm2": [a.area_mm2 for a in mine],
+            "core_area_mm2": [a.core_area_mm2 for a in mine],
+        }
+        return pd.DataFrame(rows)
+
+    def __repr__(self) -> str:
+        base = self.evaluation
+        first = next((a.sentence for a in self.advice if not a.layer), "no single change saves much")
+        return f"<Explanation of {base.network.name}, {quantity(base.latency_s, 's')}: {first}>"
+
+    def _repr_html_(self) -> str:
+        changes = [
+            (row["change"], f"{-100 * row['saved_share']:+.1f} %", f"{100 * row['energy_share']:+.1f} %",
+             f"{row['area_mm2']:+.3g}")
+            for row in self.network.to_dict("records")
+        ]  # fmt: skip
+        reasons = [
+            (row["reason"].replace("_", " "), len(row["layers"]), percent(row["share"]), ", ".join(row["layers"][:3]))
+            for row in self.reasons.to_dict("records")
+        ]
+        heads = ("change of the design", "latency", "energy", "area, mm\u00b2")
+        title = f"What buys most for all of {self.evaluation.network.name}"
+        return html_table(title, heads, changes) + html_table(
+            "What costs the layers most", ("reason", "layers", "time", "first of them"), reasons
+        )
+
+    def remedies(self, layers: Sequence[str], most: int = 2) -> list[Advice]:
+        """The changes that save most of the cycles of some layers together, one level each, evaluated; most first.
+
+        `Advice.layer` holds the layers' names, and `saved_cycles` is of these layers alone.
+        """
+        base, tried = self.evaluation, changes(self.evaluation.design)
+        which = self.layers["layer"].isin(layers).to_numpy()
+        whole = float(self.layers["cycles"][which].sum())
+        saved = np.where(advisable(tried), self.layer_saved[:, which].sum(axis=1), np.nan)
+        best = most_saving(tried, saved, self.sensitivity["area_mm2"].to_numpy(), LEAST_SHARE * whole)[:most]
+        where = "the layer" if len(layers) == 1 else "these layers"
+        return [
+            _advice(", ".join(layers), "", where, tried[j], saved[j], whole, self.sensitivity.loc[j], base)
+            for j in best
+        ]
 
 
 def explain(
@@ -127,18 +177,36 @@ def explain(
             "explain a design that fits, or raise its registers and buffers"
         )
     tried = changes(design)
-    designs = [design.with_parameters(change.parameters) for change in tried]
-    cycles, totals = layer_cycles([design, *designs], base.network, **options)
-    saved = cycles[0] - cycles[1:]
-    saved[totals[1:, k.OVERFLOW] > 0] = np.nan
-    sensitivity = _sensitivity(base, tried, designs, totals[1:])
+    saved, found = _tried(base, tried, options)
     table = layer_table(base)
-    advice = _layer_advice(base, table, tried, sensitivity, saved)
+    advice = _layer_advice(base, table, tried, found, saved)
     advice += _edit_advice(base, table, options)
     order = {name: i for i, name in enumerate(table.sort_values("cycles", ascending=False, kind="stable")["layer"])}
     advice.sort(key=lambda a: (order[a.layer], -a.saved_cycles))
-    advice += _network_advice(base, tried, sensitivity)
-    return Explanation(base, table, sensitivity, saved, tuple(advice))
+    advice += _network_advice(base, tried, found)
+    return Explanation(base, table, found, saved, _reasons(base, table), tuple(advice))
+
+
+def network_advice(
+    base: Evaluation, *, objective: str = "latency", slack: float = DEFAULT_SLACK, keep: str = "best"
+) -> tuple[Advice, ...]:
+    """The changes that save most of a network's time on a design, at most five: what `explain` begins with, alone.
+
+    `objective`, `slack`, `keep` : those of the evaluation, which fits its design.
+    """
+    options: CostOptions = {"technology": base.technology, "objective": objective, "slack": slack, "keep": keep}
+    tried = changes(base.design)
+    tried = [change for change, take in zip(tried, advisable(tried), strict=True) if take]
+    return tuple(_network_advice(base, tried, _tried(base, tried, options)[1]))
+
+
+def _tried(base: Evaluation, tried: Sequence[Change], options: CostOptions) -> tuple[np.ndarray, pd.DataFrame]:
+    """Cycles of each layer that each change saves, (n_changes, n_layers), NaN where infeasible; and `sensitivity`."""
+    designs = [base.design, *(base.design.with_parameters(change.parameters) for change in tried)]
+    cycles, totals = layer_cycles(designs, base.network, **options)
+    saved = cycles[0] - cycles[1:]
+    saved[totals[1:, k.OVERFLOW] > 0] = np.nan
+    return saved, sensitivity(base, tried, totals[1:])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -229,106 +297,6 @@ def _rereads(layer: MacLayer, row: pd.Series, design: Accelerator) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Changes of the hardware.
-
-
-def changes(design: Accelerator) -> list[Change]:
-    """Every change that `explain` tries: a level up and down of each number, each choice, steps, and larger steps."""
-    found: list[Change] = []
-    numbers = [p.name for kind in ("count", "positive", "share") for p in PARAMETERS.values() if p.kind == kind]
-    numbers.remove("dram_gbps" if design.dram_type else "dram_channels")  # of both the one that sets the bandwidth
-    for name in numbers:
-        up, down = neighbours(design, name)
-        found += [Change(name, "up", {name: up}), Change(name, "down", {name: down})]
-        value = getattr(design, name)
-        step = value + 1 if PARAMETERS[name].kind == "count" else value * (1 + STEP)
-        found.append(Change(name, "step", {name: step}))
-        if name.endswith(("_buffer_kib", "_width_bytes")) or name in ("dram_gbps", "dram_channels", "vector_lanes"):
-            found += [Change(name, "more", {name: value * factor}) for factor in (4, 16)]
-    reshaped = {"rows": design.rows * 2, "cols": design.cols // 2}, {"rows": design.rows // 2, "cols": design.cols * 2}
-    found += [Change("array shape", "choice", shape) for shape in reshaped if 0 not in shape.values()]
-    wide = {"macs_per_pe": design.macs_per_pe * 2}
-    wide |= {f"{x}_register_bytes": getattr(design, f"{x}_register_bytes") * 2 for x in ("weight", "input")}
-    found.append(Change("wider PEs", "choice", wide))
-    dataflows = [name for name in PARAMETERS["dataflow"].levels if name != str(design.dataflow)]
-    found += [Change("dataflow", "choice", {"dataflow": name}) for name in dataflows]
-    arrangements = [name for name in BUFFER_ARRANGEMENTS if name != design.buffers]
-    found += [Change("buffers", "choice", {"buffers": name}) for name in arrangements]
-    found.append(Change("resident_weights", "choice", {"resident_weights": not design.resident_weights}))
-    other = {"broadcast": "systolic", "systolic": "broadcast"}[design.interconnect]
-    found.append(Change("interconnect", "choice", {"interconnect": other}))
-    hides = "overlap_skew" if design.interconnect == "systolic" else "overlap_load"
-    found.append(Change(hides, "choice", {hides: not getattr(design, hides)}))
-    if set(design.separate_ports) != set(OPERANDS):
-        found.append(Change("separate_ports", "choice", {"separate_ports": "WIO"}))
-    if set(design.double_buffered) != set(OPERANDS):
-        found.append(Change("double_buffered", "choice", {"double_buffered": "WIO"}))
-    return [change for change in _distinct(found) if _legal(design, change)]
-
-
-def neighbours(design: Accelerator, name: str) -> tuple[float, float]:
-    """Next level of a number up and down: of the default space, beyond it (or where it has none) twice and half.
-
-    Half of a whole number is rounded down, but not below 1.
-    """
-    value = getattr(design, name)
-    levels = PARAMETERS[name].levels
-    up = min((x for x in levels if x > value), default=value * 2)
-    down = max(
-        (x for x in levels if x < value), default=max(value // 2, 1) if PARAMETERS[name].kind == "count" else value / 2
-    )
-    return up, down
-
-
-def _distinct(found: Iterable[Change]) -> list[Change]:
-    seen, kept = set(), []
-    for change in found:
-        key = tuple(change.parameters.items()), change.direction == "step"
-        if key not in seen:
-            seen.add(key)
-            kept.append(change)
-    return kept
-
-
-def _legal(design: Accelerator, change: Change) -> bool:
-    try:
-        return design.with_parameters(change.parameters) != design
-    except ValueError:
-        return False
-
-
-def _sensitivity(
-    base: Evaluation, tried: Sequence[Change], designs: Sequence[Accelerator], totals: np.ndarray
-) -> pd.DataFrame:
-    """The table `Explanation.sensitivity`."""
-    rows = []
-    for change, design, total in zip(tried, designs, totals, strict=True):
-        latency_s = total[k.CYCLES] / (design.clock_ghz * 1e9)
-        old, new = getattr(base.design, change.parameter, None), change.parameters.get(change.parameter)
-        elasticity = math.nan
-        if change.direction != "choice" and isinstance(old, Real) and isinstance(new, Real) and old:
-            elasticity = (latency_s / base.latency_s - 1) / (float(new) / float(old) - 1)
-        blocks = area_blocks_mm2(parameter_columns(design), base.technology)
-        added = float(sum_blocks(blocks)[0]) - base.area_mm2
-        rows.append(
-            {
-                "parameter": change.parameter,
-                "direction": change.direction,
-                "value": change.value,
-                "cycles": total[k.CYCLES],
-                "saved_cycles": base.cycles - total[k.CYCLES],
-                "latency_s": latency_s,
-                "area_mm2": added,
-                "core_area_mm2": float(core_area_mm2(blocks)[0]) - base.core_area_mm2,
-                "energy_j": total[k.ENERGY_PJ] * 1e-12 - base.energy_j,
-                "elasticity": elasticity,
-                "feasible": bool(total[k.OVERFLOW] == 0),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # Advice.
 
 _SHAPE = ("dataflow", "array shape", "wider PEs", "rows", "cols", "macs_per_pe", "weight_register_bytes",
@@ -337,7 +305,8 @@ _REMEDIES = {
     "spatial_loss": _SHAPE,
     "vector_stall": ("vector_lanes",),
     "buffer_stall": ("weight_buffer_width_bytes", "input_buffer_width_bytes", "output_buffer_width_bytes",
-                     "weight_buffer_banks", "input_buffer_banks", "output_buffer_banks", "separate_ports",
+                     "buffer port", "weight_buffer_banks", "input_buffer_banks", "output_buffer_banks",
+                     "separate_ports",
                      "weight_register_bytes", "input_register_bytes", "output_register_bytes", "dataflow"),
     "dram_stall": ("dram_gbps", "dram_channels", "weight_buffer_kib", "input_buffer_kib", "output_buffer_kib",
                    "double_buffered", "resident_activation_fraction", "resident_weights", "buffers"),
@@ -372,28 +341,30 @@ def _port_words(design: Accelerator, operands: str) -> str:
     return f"{banks} access{'es' if banks > 1 else ''} of {width / banks:g} bytes a cycle to"
 
 
-def _what(change: Change, design: Accelerator) -> str:
-    """The change in words: ``weight_buffer_kib 128 instead of 64``."""
-    return " and ".join(f"{n} {v:g} instead of {getattr(design, n):g}" if isinstance(v, int | float)
-                        and not isinstance(v, bool) else f"{n} {v} instead of {getattr(design, n) or 'none'}"
-                        for n, v in change.parameters.items())  # fmt: skip
-
-
 def _sentence(cause: str, what: str, saved: float, whole: float, area: Sequence[float], where: str) -> str:
     """`area` [mm2]: what is added, with the DRAM interface and without."""
     added, core = area
     size = f"{added:+.3g} mm2" if added else "same area"
     size += "" if math.isclose(core, added, abs_tol=1e-9) else f", {core:+.3g} without the DRAM interface"
-    return f"{cause}: {what} saves {saved:,.0f} cycles, {100 * saved / whole:.0f} % of {where} ({size})."
+    cause = f"{cause}: " if cause else ""
+    return f"{cause}{what} saves {saved:,.0f} cycles, {100 * saved / whole:.0f} % of {where} ({size})."
+
+
+def _advice(
+    layer: str, cause: str, where: str, change: Change, saved: float, whole: float, row: pd.Series, base: Evaluation
+) -> Advice:
+    """A change of the hardware that saves `saved` of `whole` cycles of `where`; `row` of `Explanation.sensitivity`."""
+    area = float(row["area_mm2"]), float(row["core_area_mm2"])
+    text = _sentence(cause, what(change.parameters, base.design), saved, whole, area, where)
+    return Advice(layer, text, change.parameters, {}, float(saved), *area, float(row["energy_j"]))
 
 
 def _layer_advice(
-    base: Evaluation, table: pd.DataFrame, tried: Sequence[Change], sensitivity: pd.DataFrame, saved: np.ndarray
+    base: Evaluation, table: pd.DataFrame, tried: Sequence[Change], found: pd.DataFrame, saved: np.ndarray
 ) -> list[Advice]:
     """For every cause of a layer's losses the least change of each remedy that saves nearly all that it can."""
     advice = []
-    areas, both = sensitivity["area_mm2"].to_numpy(), sensitivity[["area_mm2", "core_area_mm2"]].to_numpy(float)
-    usable = (sensitivity["direction"] != "step").to_numpy()
+    areas, usable = found["area_mm2"].to_numpy(), (found["direction"] != "step").to_numpy()
     for i, (_, row) in enumerate(table.iterrows()):
         if row["cycles"] == 0:  # parts that are written side by side cost nothing
             continue
@@ -401,22 +372,14 @@ def _layer_advice(
         for part in sorted(_REMEDIES, key=lambda part: -row[f"{part}_cycles"]):
             if row[f"{part}_cycles"] < LEAST_SHARE * row["cycles"]:
                 break
-            best = []
-            for parameter in _REMEDIES[part]:
-                mine = [
-                    j
-                    for j, change in enumerate(tried)
-                    if change.parameter == parameter and usable[j] and saved[j, i] >= LEAST_SHARE * row["cycles"]
-                ]
-                if mine and parameter not in seen:
-                    most = max(saved[j, i] for j in mine)
-                    best.append(min((j for j in mine if saved[j, i] >= 0.9 * most), key=lambda j: areas[j]))
-            for j in sorted(best, key=lambda j: -saved[j, i])[:2]:
+            remedies = [c.parameter in _REMEDIES[part] and c.parameter not in seen for c in tried]
+            mine = np.where(usable & remedies, saved[:, i], np.nan)
+            for j in most_saving(tried, mine, areas, LEAST_SHARE * row["cycles"])[:2]:
                 seen.add(tried[j].parameter)
-                words = (_cause(part, row, base), _what(tried[j], base.design))
-                text = _sentence(*words, saved[j, i], row["cycles"], both[j], "the layer")
-                gain = float(saved[j, i]), *both[j].tolist()
-                advice.append(Advice(row["layer"], text, tried[j].parameters, {}, *gain))
+                cause = _cause(part, row, base)
+                advice.append(
+                    _advice(row["layer"], cause, "the layer", tried[j], mine[j], row["cycles"], found.loc[j], base)
+                )
     return advice
 
 
@@ -468,18 +431,42 @@ def _given_tensors(network: Network) -> tuple[set[str], set[str]]:
     return first, last
 
 
-def _network_advice(base: Evaluation, tried: Sequence[Change], sensitivity: pd.DataFrame) -> list[Advice]:
-    """Of each parameter the change that saves most of the network's cycles for its area; most saved first."""
-    advice = []
-    ok = sensitivity["feasible"] & sensitivity["direction"].isin(["up", "choice", "more", "down"])
-    ok &= ~sensitivity["parameter"].isin([*FIXED, "clock_ghz"])
-    for _, group in sensitivity[ok & (sensitivity["saved_cycles"] >= LEAST_SHARE * base.cycles)].groupby("parameter"):
-        most = group["saved_cycles"].max()
-        j = group[group["saved_cycles"] >= 0.9 * most]["area_mm2"].idxmin()
-        saved, *area = (float(sensitivity.loc[j, name]) for name in ("saved_cycles", "area_mm2", "core_area_mm2"))
-        text = _sentence("network", _what(tried[j], base.design), saved, base.cycles, area, "the network")
-        advice.append(Advice("", text, tried[j].parameters, {}, saved, *area))
-    return sorted(advice, key=lambda a: -a.saved_cycles)
+def _network_advice(base: Evaluation, tried: Sequence[Change], found: pd.DataFrame) -> list[Advice]:
+    """The changes of one level that save most of the network's cycles, one of each parameter; most saved first."""
+    saved = np.where(advisable(tried) & found["feasible"], found["saved_cycles"], np.nan)
+    best = most_saving(tried, saved, found["area_mm2"].to_numpy(), LEAST_SHARE * base.cycles)
+    return [
+        _advice("", "", "the network", tried[j], saved[j], base.cycles, found.loc[j], base)
+        for j in best[:MOST_FOR_THE_NETWORK]
+    ]
+
+
+def _reasons(base: Evaluation, table: pd.DataFrame) -> pd.DataFrame:
+    """The table `Explanation.reasons`: layers by the part that costs each most beside its ideal cycles."""
+    groups: dict[tuple[str, str], list[pd.Series]] = {}
+    for _, row in table.sort_values("cycles", ascending=False, kind="stable").iterrows():
+        if row["cycles"] == 0:
+            continue
+        worst = max(_REMEDIES, key=lambda part: row[f"{part}_cycles"])
+        reason = worst if row[f"{worst}_cycles"] >= LEAST_REASON * row["cycles"] else "ideal"
+        port = row["bound"].removeprefix("buffer_") if reason == "buffer_stall" else ""
+        groups.setdefault((reason, port if port in buffer_groups(base.design.buffers) else ""), []).append(row)
+    rows = []
+    for (reason, port), layers in groups.items():
+        cycles = sum(row["cycles"] for row in layers)
+        detail = {"spatial_loss": "idle", "dram_stall": "rereads"}.get(reason)
+        rows.append(
+            {
+                "reason": reason,
+                "port": port,
+                "layers": tuple(row["layer"] for row in layers),
+                "cycles": cycles,
+                "share": cycles / base.cycles,
+                "lost_cycles": sum(row[f"{reason}_cycles"] for row in layers) if reason != "ideal" else 0.0,
+                "notes": tuple(dict.fromkeys(row[detail] for row in layers if row[detail])) if detail else (),
+            }
+        )
+    return pd.DataFrame(rows).sort_values("cycles", ascending=False, kind="stable", ignore_index=True)
 
 
 def with_layer(network: Network, name: str, loop_bounds: Mapping[str, int]) -> Network:

@@ -11,82 +11,23 @@ table [dram_types.NAME], see `dse.hardware.dram_types`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from dse.costs.kernel_rows import DEFAULT_SLACK
+from dse import __version__
+from dse.commands.chosen import Chosen
+from dse.commands.texts import named_once
 from dse.hardware.accelerator import PARAMETERS, Accelerator, check_one_bandwidth
 from dse.hardware.dataflow import own_dataflows
-from dse.hardware.dataflow_file import dataflow_of_plain, toml_lines
-from dse.hardware.dram_types import DramType, own_dram_types
+from dse.hardware.dataflow_file import toml_lines
+from dse.hardware.dram_types import own_dram_types
 from dse.hardware.dram_types import toml_lines as dram_lines
-from dse.hardware.node_scaling import NODES_NM
-from dse.hardware.presets import PRESETS, preset, preset_chip, preset_technology
+from dse.hardware.presets import PRESETS, preset, preset_technology
 from dse.hardware.space import Own, own_of, with_own
-from dse.hardware.technology import Technology
 from dse.hardware.variables import check_kind
 from dse.networks.toml_file import check_known, read_toml, toml_value
-from dse.runs.files import RunDirectoryError
-from dse.runs.identity import technology_of
-from dse.runs.run_directory import as_written, read_manifest
-from dse.runs.tables import Table, read_table
-from dse.search.exploration import load
-from dse.search.pareto import knee
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A design, where it is from, and what its run evaluated it with (None where it is from no run).
-
-    `technology`: of its run, or of the chip of a `preset`.  `values`: its row in
-    `designs.csv` and what the manifest tells of the problem, by name, its own dataflows as `Dataflow`; empty where from
-    no run.  `own`: dataflows and DRAM types of the file or the run that are not built in.
-    """
-
-    design: Accelerator
-    origin: str
-    technology: Technology | None = None
-    mapping_objective: str | None = None
-    mapping_slack: float | str | None = None
-    values: dict[str, Any] = field(default_factory=dict)
-    own: Own = field(default_factory=Own)
-    preset: str | None = None
-
-    def at(self, technology: Technology | None) -> Chosen:
-        """The same at another technology; as it is where that is None.
-
-        At a built-in node the chip of a preset keeps its choices (`preset_technology`); a file stands as it is.
-        """
-        if technology is None:
-            return self
-        built_in = technology.node_nm in NODES_NM and technology == Technology.at(technology.node_nm)
-        if self.preset is not None and built_in:
-            technology = preset_technology(self.preset, technology.node_nm)
-        return replace(self, technology=technology)
-
-    def node(self) -> str:
-        """The technology in words, and for a preset whether it is the chip's."""
-        name = (self.technology or Technology.at()).name
-        if self.preset is None:
-            return name
-        chip = f"{preset_chip(self.preset)['technology_nm']:g} nm"
-        return f"{name}, the chip's own node" if name == chip else f"{name}; the chip's own node is {chip}"
-
-    def options(self) -> dict[str, Any]:
-        """``technology, objective, slack`` of `dse.evaluate` as the design's run had them, or the defaults.
-
-        The technology of a preset is that of its chip.
-        """
-        return {
-            "technology": self.technology or Technology.at(),
-            "objective": self.mapping_objective or "latency",
-            "slack": DEFAULT_SLACK if self.mapping_slack in (None, "none") else self.mapping_slack,
-        }
 
 
 def choose(text: str | None, settings: Iterable[str] = ()) -> Chosen:
@@ -108,13 +49,16 @@ def choose(text: str | None, settings: Iterable[str] = ()) -> Chosen:
         design, own = _read(text)
         chosen = Chosen(design, text, own=own)
     elif ":" in text:
-        chosen = _from_run(*text.rsplit(":", 1))
+        from dse.commands.design_of_run import design_of_run  # here: a preset need not wait for what reads runs
+
+        chosen = design_of_run(*text.rsplit(":", 1))
     else:
         raise ValueError(
             f"design {text!r}: expected a .toml file, or a run's directory and a design in it, such as {text}:knee"
             f" or {text}:17, or a preset: {', '.join(PRESETS)}"
         )
-    changes = dict(_setting(setting) for setting in settings)
+    given = named_once("--set", settings, "parameter=value, such as rows=32")
+    changes = {name: _value(name, text) for name, text in given.items()}
     if not changes:
         return chosen
     origin = f"{chosen.origin}, with {', '.join(f'{name}={value}' for name, value in changes.items())}"
@@ -139,13 +83,21 @@ def _read(path: str | Path) -> tuple[Accelerator, Own]:
     try:
         own = own_of(tables)
         for name, value in tables["design"].items():
-            check_known(name, PARAMETERS, "[design] parameter")
+            _check_parameter(name)
             check_kind(name, (value,))
         design = Accelerator().with_parameters(with_own(tables["design"], own))
         check_one_bandwidth(tables["design"], design)
         return design, own
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def _check_parameter(name: str) -> None:
+    """ValueError for a parameter that this version does not have."""
+    try:
+        check_known(name, PARAMETERS, "[design] parameter")
+    except ValueError as error:
+        raise ValueError(f"{error} (this is dse {__version__}; a file of another version may have it)") from None
 
 
 def toml_text(design: Accelerator) -> str:
@@ -160,105 +112,18 @@ def toml_text(design: Accelerator) -> str:
     return "\n".join(["[design]", *lines, *own, ""])
 
 
-def _setting(text: str) -> tuple[str, Any]:
-    """``rows=32`` as name and value of the parameter's kind."""
-    name, equals, value = (part.strip() for part in text.partition("="))
-    if not equals:
-        raise ValueError(f"--set {text!r}: expected parameter=value, such as rows=32")
+def _value(name: str, value: str) -> Any:
+    """The value of a parameter from its text, of the parameter's kind."""
     check_known(name, PARAMETERS, "parameter")
     kind = type(getattr(Accelerator(), name))
     if kind is bool:
         if value.lower() not in ("true", "false"):
             raise ValueError(f"{name} must be true or false, got {value!r}")
-        return name, value.lower() == "true"
+        return value.lower() == "true"
     if kind in (int, float):
         try:
             number = float(value)
         except ValueError:
             raise ValueError(f"{name} must be a number, got {value!r}") from None
-        return name, int(number) if number.is_integer() else number
-    return name, value
-
-
-def _from_run(directory: str, which: str) -> Chosen:
-    path = Path(directory)
-    content = read_manifest(path)
-    row = _knee(path) if which == "knee" else _numbered(path, which)
-    with as_written(path):
-        return _told(path, which, row, content)
-
-
-def _told(path: Path, which: str, row: dict[str, Any], content: dict[str, Any]) -> Chosen:
-    """A design of a run from its row and the manifest."""
-    own = _own_of_run(content)
-    rebuild = content.get("rebuild") or {}
-    told = dict(content["identity"].get("problem", {}).get("attributes", {}))
-    if "dataflows" in rebuild:
-        told.setdefault("dataflows", rebuild["dataflows"])
-    values = {**content.get("fixed_parameters", {}), **row}
-    known = {name: _as_parameter(name, values[name]) for name in PARAMETERS if name in values}
-    missing = [name for name in PARAMETERS if name not in values]
-    if missing and not content.get("fixed_parameters"):  # else they came after the run, which had their defaults
-        raise RunDirectoryError(
-            f"{path} does not tell the value of {', '.join(missing)}: it was not written by explore"
-        )
-    constants = rebuild.get("technology") or content["identity"].get("problem", {}).get("technology")
-    technology = technology_of(constants) if constants else None
-    label = "the knee" if which == "knee" else f"design {which}"
-    if "fixed" in (rebuild.get("mapping"), told.get("mapping")):
-        label = f"the hardware of {label}"  # its frozen mapping is left out: every layer gets its best
-    mapped = told.get("mapping_objective"), told.get("mapping_slack")
-    values = {name: _with_own(name, value, own) for name, value in ({**told, **row}).items()}
-    design = Accelerator().with_parameters(with_own(known, own))
-    return Chosen(design, f"{label} of {path}", technology, *mapped, values=values, own=own)
-
-
-def _own_of_run(content: dict[str, Any]) -> Own:
-    """The dataflows that are not built in, and the DRAM types with the numbers of the run, that its manifest holds."""
-    space = content["identity"].get("space") or {}
-    places = [*space.get("base", {}).values()]
-    for levels in (
-        *space.get("variables", {}).values(),
-        content["identity"].get("problem", {}).get("attributes", {}).get("dataflows"),
-        (content.get("rebuild") or {}).get("dataflows"),
-    ):
-        places += levels if isinstance(levels, list) else ()
-    plain = [value for value in places if isinstance(value, dict)]
-    flows = own_dataflows(dataflow_of_plain(value) for value in plain if "options" in value)
-    drams = [DramType(**value) for value in plain if "channel_gbps" in value]
-    return Own(flows, {each.name: each for each in drams})
-
-
-def _with_own(name: str, value: Any, own: Own) -> Any:
-    """A value of a run's tables or manifest; where it tells dataflows, those of `own` as themselves."""
-    flows = own.dataflows
-    if name == "dataflows" and isinstance(value, list):
-        return [flows[x["name"]] if isinstance(x, dict) else flows.get(x, x) for x in value]
-    if re.fullmatch(r"dataflow(_\d+)?", name) and isinstance(value, str):
-        return flows.get(value, value)
+        return int(number) if number.is_integer() else number
     return value
-
-
-def _as_parameter(name: str, value: Any) -> Any:
-    return bool(value) if isinstance(getattr(Accelerator(), name), bool) else value
-
-
-def _knee(path: Path) -> dict[str, Any]:
-    run = load(path)
-    if len(run.front) == 0:
-        raise RunDirectoryError(f"{path} has no front: no design of it can run the network")
-    return _row(run.front, knee(run.front_on_own_scale()))
-
-
-def _numbered(path: Path, which: str) -> dict[str, Any]:
-    designs = read_table(path / "designs.csv")
-    if not which.isdecimal() or int(which) >= len(designs):
-        raise ValueError(
-            f"design {path}:{which}: expected knee, or an index of designs.csv from 0 to {len(designs) - 1}"
-        )
-    return _row(designs, int(which))
-
-
-def _row(table: Table, at: int) -> dict[str, Any]:
-    values = {name: table[name].iloc[at] for name in table.columns}
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}

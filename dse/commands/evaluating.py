@@ -23,7 +23,8 @@ from dse.commands.options import (
     slack_of,
     technology_named,
 )
-from dse.commands.terminal import check_alone, console, say, say_json
+from dse.commands.terminal import EXIT_ERROR, check_alone, console, is_stdout, note, say, say_json
+from dse.commands.texts import named_once, quantity_of
 
 
 def evaluate(
@@ -59,13 +60,20 @@ def evaluate(
       dse evaluate resnet50 --design chip.toml --csv layers.csv
       dse evaluate resnet50 --design tpu_v1 --node 45
 
-    The TOML file holds a table [design] with parameters such as rows = 32; dse space lists their names and units.
+    The TOML file holds a table [design] with parameters such as rows = 32; dse space lists their names and units. A
+    design that NETWORK does not fit is shown with the layer and the store that overflows, and ends with code 1.
     """
     import dse
     from dse.commands.design_by_text import choose
     from dse.costs.kernel_rows import slack_named
     from dse.networks.layers import MacLayer
-    from dse.output.tables import design_table, distance_to_bound, evaluation_record, evaluation_report, network_line
+    from dse.output.evaluation_tables import (
+        design_table,
+        distance_to_bound,
+        evaluation_record,
+        evaluation_report,
+        network_line,
+    )
     from dse.runs.files import write_whole
 
     check_alone(json, csv=csv, mappings=mappings)
@@ -81,27 +89,29 @@ def evaluate(
         options["slack"] = slack_named(slack)
     graph = dse.load_network(network, batch, sizes(dim))
     done = dse.evaluate(chosen.design, graph, **options)
-    if csv == Path("-"):
+    if is_stdout(csv):
         sys.stdout.write(done.layers.to_csv(index=False, lineterminator="\n"))
         return
     if json:
-        say_json(evaluation_record(done))
-        return
+        say_json(evaluation_record(done, batch or 1))
+        raise typer.Exit(0 if done.feasible else EXIT_ERROR)
     if csv is not None:
         write_whole(csv, done.layers.to_csv(index=False, lineterminator="\n").encode())
     screen = console()
-    say(network_line(graph))
-    say(f"design: {chosen.origin}; {chosen.node()}; mapped for {options['objective']}\n")
-    screen.print(design_table(chosen.design.parameters()), "", evaluation_report(done, screen.width), sep="\n")
+    note(network_line(graph))
+    note(f"design: {chosen.origin}; {chosen.node()}; mapped for {options['objective']}\n")
+    report = evaluation_report(done, screen.width, batch or 1)
+    screen.print(design_table(chosen.design.parameters(), screen.width), "", report, sep="\n")
     if mappings:
         shown = set()
         for layer in graph.layers:
             if isinstance(layer, MacLayer) and layer.shape_key not in shown:
                 shown.add(layer.shape_key)
-                nest = done.mappings[layer.name].loop_nest(layer, chosen.design)
-                say(f"\n{nest}\n{distance_to_bound(done, layer.name)}")
+                say(f"\n{done.loop_nest(layer.name)}\n{distance_to_bound(done, layer.name)}")
     if csv is not None:
-        say(f"\nwrote {csv}")
+        note(f"\nwrote {csv}")
+    if not done.feasible:
+        raise typer.Exit(EXIT_ERROR)
 
 
 def compare(
@@ -137,17 +147,13 @@ def compare(
     """
     import dse
     from dse.commands.design_by_text import choose
-    from dse.output.tables import comparison_report
-    from dse.output.units import unit_of, value_in
+    from dse.output.evaluation_tables import comparison_report
+    from dse.output.units import unit_of
     from dse.runs.files import write_whole
 
     check_alone(json, csv=csv)
-    caps = {}
-    for text in limits or ():
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not equals:
-            raise ValueError(f"--limit {text!r}: expected METRIC=VALUE, such as power_w=2")
-        caps[name] = value_in(unit_of(name), value)
+    given = named_once("--limit", limits or (), "METRIC=VALUE, such as power_w=2")
+    caps = {name: quantity_of(f"--limit {name}", unit_of(name), value) for name, value in given.items()}
     chosen = {text: choose(text, settings or ()).at(technology_named(node)) for text in designs}
     graphs = [dse.load_network(name, batch, sizes(dim)) for name in dict.fromkeys(networks)]
     table = dse.compare(
@@ -155,11 +161,11 @@ def compare(
         {text: each.design for text, each in chosen.items()},
         technologies={text: each.options()["technology"] for text, each in chosen.items()},
         batch=batch or 1,
-        deadline_s=None if deadline is None else value_in("s", deadline),
+        deadline_s=None if deadline is None else quantity_of("--deadline", "s", deadline),
         limits=caps,
         advice=not no_advice,
     )
-    if csv == Path("-"):
+    if is_stdout(csv):
         sys.stdout.write(table.to_csv(index=False, lineterminator="\n"))
         return
     if json:
@@ -167,15 +173,17 @@ def compare(
         return
     screen = console()
     for each in chosen.values():
-        say(f"design: {each.origin}; {each.node()}")
-    screen.print("", comparison_report(table, screen.width), sep="\n")
+        note(f"design: {each.origin}; {each.node()}")
+    screen.print("", comparison_report(table), sep="\n")
     if csv is not None:
         write_whole(csv, table.to_csv(index=False, lineterminator="\n").encode())
-        say(f"\nwrote {csv}")
+        note(f"\nwrote {csv}")
 
 
 def validate(
-    references: Annotated[list[str] | None, typer.Argument(metavar="[REFERENCE]...", help="Default: all.")] = None,
+    references: Annotated[
+        list[str] | None, typer.Argument(metavar="REFERENCE...", help="Such as tpu or nvdla; default all.")
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory to write.")] = Path("results/validation"),
     json: Json = False,
 ) -> None:
@@ -183,6 +191,11 @@ def validate(
 
     Also RTL and vendors' models. Prints errors and rank correlations beside those of a roofline, and the range of
     powers over the published ranges of the constants; writes every comparison as CSV, and figures.
+
+    \b
+    Examples:
+      dse validate
+      dse validate tpu nvdla --out results/chips
     """
     from dse.output.tables import range_table, ratio_table, validation_table
     from dse.validation import areas
@@ -198,4 +211,4 @@ def validate(
         console().print("", ratio_table(ratios))
     if rows["predicted_low"].notna().any():
         console().print("", range_table(rows))
-    say(f"Wrote {out}/: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}")
+    note(f"Wrote {out}/: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}")

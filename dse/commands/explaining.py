@@ -22,7 +22,7 @@ from dse.commands.options import (
     chosen_design,
     sizes,
 )
-from dse.commands.terminal import check_alone, console, say, say_json
+from dse.commands.terminal import check_alone, console, note, say, say_json
 
 
 def explain(
@@ -48,9 +48,9 @@ def explain(
     """
     from dse.analysis.explanation import explain as explained
     from dse.analysis.staircases import known_layer
+    from dse.output.evaluation_tables import network_line
     from dse.output.explanation_figures import write_explanation
     from dse.output.explanation_tables import explanation_report
-    from dse.output.tables import network_line
 
     check_alone(json, out=out)
     chosen, graph, options = chosen_design(network, design, settings, batch, dim, node)
@@ -58,13 +58,22 @@ def explain(
         known_layer(graph, layer)
     found = explained(chosen.design, graph, **options, keep=keep or "best")
     if json:
-        say_json({"layers": found.layers, "sensitivity": found.sensitivity, "advice": [vars(a) for a in found.advice]})
+        say_json(
+            {
+                "network": found.network,
+                "reasons": found.reasons,
+                "layers": found.layers,
+                "sensitivity": found.sensitivity,
+                "advice": [vars(a) for a in found.advice],
+            }
+        )
         return
-    say(network_line(graph))
-    say(f"design: {chosen.origin}; {chosen.node()}\n")
-    console().print(explanation_report(found, layer), soft_wrap=True)
+    note(network_line(graph))
+    note(f"design: {chosen.origin}; {chosen.node()}\n")
+    screen = console()
+    screen.print(explanation_report(found, layer, screen.width))
     if out is not None:
-        say(f"\nwrote {', '.join(map(str, write_explanation(found, out)))}")
+        note(f"\nwrote {', '.join(map(str, write_explanation(found, out)))}")
 
 
 def staircase(
@@ -85,7 +94,8 @@ def staircase(
     Writes a figure with the hardware's steps marked, and a CSV file.
 
     \b
-    Example: dse staircase resnet50 --layer /conv1/Conv --design tpu_v1 --size K
+    Example:
+      dse staircase resnet50 --layer /conv1/Conv --design tpu_v1 --size K
     """
     from dse.analysis.staircases import staircase as computed
     from dse.output.explanation_figures import stairs
@@ -96,7 +106,7 @@ def staircase(
     chosen, graph, options = chosen_design(network, design, settings, batch, dim, node)
     table = computed(chosen.design, graph, layer, size, **options)
     title = f"{graph.name} {layer} \u00b7 {chosen.origin}"
-    say(f"design: {chosen.origin}; {chosen.node()}")
+    note(f"design: {chosen.origin}; {chosen.node()}")
     for _, row in table[table["is_step"] | table["is_now"]].iterrows():
         mark = "now" if row["is_now"] else "last before a rise"
         say(f"{size} = {row['value']}: {number(round(row['cycles']))} cycles, bound by {row['bound']} ({mark})")
@@ -105,7 +115,7 @@ def staircase(
     stem = re.sub(r"[^\w.]+", "_", f"{layer}_{size}").strip("_")
     write_whole(directory / f"{stem}.csv", table.to_csv(index=False, lineterminator="\n").encode())
     save_figure(stairs(table, title), directory / f"{stem}.png", title)
-    say(f"wrote {directory}/{stem}.csv and .png")
+    note(f"wrote {directory}/{stem}.csv and .png")
 
 
 def tune(
@@ -149,10 +159,10 @@ def tune(
     model = read_graph(network)
     options |= {"batch": batch, "dims": network_dims(network, sizes(dim)), "n_jobs": jobs}
     found = tuned(model, chosen.design, budget=budget, grow=grow, **options)
-    say(f"design: {chosen.origin}; {chosen.node()}\n")
+    note(f"design: {chosen.origin}; {chosen.node()}\n")
     console().print(tuned_report(found))
     directory = out if out is not None else Path("results") / f"tuned_{graph.name}"
-    say(f"wrote {', '.join(map(str, write_tuned(found, directory)))}")
+    note(f"wrote {', '.join(map(str, write_tuned(found, directory)))}")
 
 
 def relate(
@@ -169,7 +179,8 @@ def relate(
     Dataflow, array shape, buffer split, bandwidth, and what it loses without them.
 
     \b
-    Example: dse relate resnet50 model.onnx --design nvdla_large --out results/relation
+    Example:
+      dse relate resnet50 model.onnx --design nvdla_large --out results/relation
     """
     from dse.analysis.operation_kinds import relate as related
     from dse.output.explanation_figures import relation_figure
@@ -180,10 +191,10 @@ def relate(
     chosen = [chosen_design(network, design, settings, batch, dim, node) for network in networks]
     design_of, _, options = chosen[0]
     table = related(design_of.design, [graph for _, graph, _ in chosen], **options)
-    say(f"design: {design_of.origin}; {design_of.node()}\n")
+    note(f"design: {design_of.origin}; {design_of.node()}\n")
     console().print(relation_table(table))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         write_whole(out / "relation.csv", table.to_csv(index=False, lineterminator="\n").encode())
         save_figure(relation_figure(table, design_of.origin), out / "relation.png", "relation")
-        say(f"wrote {out}/relation.csv and .png")
+        note(f"wrote {out}/relation.csv and .png")

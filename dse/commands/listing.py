@@ -9,13 +9,19 @@ from typing import Annotated
 import typer
 
 from dse.commands.options import Json, space_named, technology_named
-from dse.commands.terminal import check_alone, console, say, say_json
+from dse.commands.terminal import check_alone, console, note, say, say_json
 
 
 def networks(json: Json = False) -> None:
-    """List the networks that ship."""
+    """List the networks that ship.
+
+    \b
+    Examples:
+      dse networks
+      dse networks --json
+    """
     from dse.networks import NETWORKS, load_network
-    from dse.output.tables import networks_table
+    from dse.output.listing_tables import networks_table
 
     if json:
         graphs = [(name, entry, load_network(name)) for name, entry in NETWORKS.items()]
@@ -31,12 +37,18 @@ def networks(json: Json = False) -> None:
 
 
 def presets(
-    name: Annotated[str | None, typer.Argument(metavar="[PRESET]", help="One, with the source of every value.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="PRESET", help="One, with the source of every value.")] = None,
     json: Json = False,
 ) -> None:
-    """List the accelerators that ship, or show one with its sources."""
+    """List the accelerators that ship, or show one with its sources.
+
+    \b
+    Examples:
+      dse presets
+      dse presets tpu_v1
+    """
     from dse.hardware.presets import PRESETS, preset, preset_chip, preset_sources
-    from dse.output.tables import preset_table, presets_table
+    from dse.output.listing_tables import preset_table, presets_table
 
     if json:
         chosen = [name] if name else PRESETS
@@ -52,20 +64,33 @@ def presets(
 
 
 def mixes() -> None:
-    """List the mixes of networks that ship (dse explore --mix)."""
-    from dse.output.tables import mixes_table
+    """List the mixes of networks that ship (dse explore --mix).
+
+    \b
+    Example:
+      dse mixes
+    """
+    from dse.output.listing_tables import mixes_table
     from dse.simultaneous.mixes import load_mix, mix_names
 
     console().print(mixes_table(load_mix(name) for name in mix_names()))
 
 
 def space(
-    name: Annotated[str, typer.Argument(metavar="[default|small|FILE.toml]", help="The space.")] = "default",
+    name: Annotated[
+        str, typer.Argument(metavar="SPACE", help="default (the default), small, or a .toml file.")
+    ] = "default",
     toml: Annotated[bool, typer.Option("--toml", help="Print it as a TOML file to start your own from.")] = False,
     json: Json = False,
 ) -> None:
-    """Show a hardware space: variables, levels, units, its size."""
-    from dse.output.tables import base_table, space_table
+    """Show a hardware space: variables, levels, units, its size.
+
+    \b
+    Examples:
+      dse space small
+      dse space --toml > mine.toml
+    """
+    from dse.output.listing_tables import base_table, space_table
 
     check_alone(json, toml=toml)
     chosen = space_named(name)
@@ -75,12 +100,13 @@ def space(
     if json:
         say_json({"name": chosen.name, "designs": chosen.size, **chosen.content()})
         return
-    console().print(space_table(chosen), "", base_table(chosen), sep="\n")
+    screen = console()
+    screen.print(space_table(chosen), "", base_table(chosen, screen.width), sep="\n")
 
 
 def technology(
     node: Annotated[
-        str, typer.Argument(metavar="[NM|FILE.toml]", help="65, 45, 28, 22, 16 or 7 nm, or a file.")
+        str, typer.Argument(metavar="NODE", help="65, 45 (default), 28, 22, 16 or 7 nm, or a .toml file.")
     ] = "45",
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help="Write every constant and its source as TOML.")
@@ -91,17 +117,22 @@ def technology(
     With their sources, and the types of DRAM.
 
     \b
+    Examples:
+      dse technology 16
+      dse technology 28 --save mine.toml
+
+    \b
     A file may name a base node and what differs from it:
       [technology]
       base_nm = 16
       dram_pj_per_bit = 4
     """
     from dse.hardware.dram_types import DRAM_TYPES
-    from dse.output.tables import dram_types_table, technology_table
+    from dse.output.listing_tables import dram_types_table, technology_table
 
     chosen = technology_named(node)
     if save is None:
         console().print(technology_table(chosen), "", dram_types_table(DRAM_TYPES.values()), sep="\n")
         return
     chosen.to_toml(save)
-    say(f"wrote {save}")
+    note(f"wrote {save}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Annotated
@@ -9,7 +10,8 @@ from typing import Annotated
 import typer
 
 from dse.commands import certifying, evaluating, explaining, listing, scheduling, searching
-from dse.commands.terminal import EXIT_ERROR, EXIT_INTERRUPTED, fail, told
+from dse.commands.command import Command, with_loudness
+from dse.commands.terminal import EXIT_ERROR, EXIT_INTERRUPTED, fail, told, wants_traceback
 
 app = typer.Typer(
     name="dse",
@@ -60,11 +62,12 @@ for command in (
     listing.space,
     listing.technology,
 ):
-    app.command()(command)
+    app.command(cls=Command)(with_loudness(command))
 
 
 def main() -> None:
     """Entry of the command `dse`: every foreseen error is one line on stderr and an exit code, never a traceback."""
+    gc.set_threshold(100_000)  # the thousands of objects of imported packages are no garbage: a tenth of the start
     if sys.stdout is None:  # closed by the caller
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for the rest of the process
     for stream in (sys.stdout, sys.stderr):  # a terminal without UTF-8 gets "?" for what it cannot show
@@ -89,7 +92,7 @@ def _guarded(click_error: type[Exception]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, MemoryError) as error:
-        if os.environ.get("DSE_TRACEBACK"):
+        if wants_traceback():
             raise
         fail(told(error), EXIT_ERROR)
     return EXIT_ERROR

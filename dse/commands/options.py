@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-NETWORK = typer.Argument(help="Name (see: dse networks), or an .onnx or .toml file.")
+from dse.commands.texts import named_once
+
+NETWORK = typer.Argument(metavar="NETWORK", help="Name (see: dse networks), or an .onnx or .toml file.")
 NetworkArgument = Annotated[str, NETWORK]
 
 
@@ -196,6 +199,8 @@ def technology_named(node: str | None) -> Any:
         node_nm = float(node)
     except ValueError:
         if not node.endswith(".toml") and not Path(node).is_file():
+            if number := re.fullmatch(r"(\d+(?:\.\d+)?)\s*nm", node.strip(), flags=re.IGNORECASE):
+                raise ValueError(f"technology {node!r}: give the number of nm alone, {number[1]}") from None
             raise ValueError(
                 f"technology {node!r}: give a node, such as 16, or a .toml file (see: dse technology)"
             ) from None
@@ -204,13 +209,12 @@ def technology_named(node: str | None) -> Any:
 
 
 def sizes(dims: list[str] | None) -> dict[str, int]:
-    sizes = {}
-    for text in dims or ():
-        name, equals, size = text.partition("=")
-        if not equals or not size.strip().isdecimal():
-            raise ValueError(f"--dim {text!r}: expected NAME=SIZE with a whole number, such as seq=128")
-        sizes[name.strip()] = int(size)
-    return sizes
+    form = "NAME=SIZE with a whole number, such as seq=128"
+    given = named_once("--dim", dims or (), form)
+    for name, size in given.items():
+        if not size.isdecimal():
+            raise ValueError(f"--dim {f'{name}={size}'!r}: expected {form}")
+    return {name: int(size) for name, size in given.items()}
 
 
 def chosen_design(

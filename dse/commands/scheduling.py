@@ -14,7 +14,7 @@ from dse.commands.options import (
     Settings,
     technology_named,
 )
-from dse.commands.terminal import check_alone, console, say, say_json
+from dse.commands.terminal import check_alone, console, note, say, say_json
 
 
 def schedule(
@@ -77,9 +77,10 @@ def schedule(
       dse schedule moca_light --set cols=64 --division 1,1,2 --dataflows row_stationary,output_stationary,row_stationary
     """
     from dse.commands.design_by_text import choose
+    from dse.output.co_run_tables import co_run_report
+    from dse.output.evaluation_tables import assumed
     from dse.output.figure_style import save_figure
     from dse.output.schedule_figures import gantt_figure, slow_down_figure
-    from dse.output.tables import assumed, co_run_report
     from dse.runs.files import write_whole
     from dse.simultaneous.co_runs import co_run
     from dse.simultaneous.division import Division, division_of, places_of
@@ -115,7 +116,7 @@ def schedule(
         places = dict(zip(streams, (place + 1 for place in found.where), strict=True))
         say_json({"mix": loaded.name, "metrics": found.metrics, "places": places})
         return
-    say(f"mix {loaded.name}; design: {chosen.origin}; {chosen.node()}\n")
+    note(f"mix {loaded.name}; design: {chosen.origin}; {chosen.node()}\n")
     console().print(co_run_report(found))
     for line in assumed([chosen.design.dram_type], chosen.options()["technology"]):
         say(line)
@@ -132,7 +133,7 @@ def schedule(
         if found.steady is None or found.steady.stable:
             save_figure(slow_down_figure({loaded.name: found}), out / "slow_downs.png", f"slow-downs of {loaded.name}")
             written.append("slow_downs.png")
-        say(f"wrote {out}/: {', '.join(written)}")
+        note(f"wrote {out}/: {', '.join(written)}")
 
 
 def _places(text: str, divided: Any, streams: list[str]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +32,17 @@ from dse.commands.options import (
     space_named,
     technology_named,
 )
-from dse.commands.terminal import EXIT_ERROR, EXIT_INTERRUPTED, console, fail, say, say_json
+from dse.commands.terminal import (
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    console,
+    fail,
+    note,
+    progress_screen,
+    say,
+    say_json,
+    wants_traceback,
+)
 
 
 def explore(
@@ -165,7 +175,7 @@ def explore(
     """
     from dse.hardware.technology import Technology
     from dse.networks.layers import Network
-    from dse.output.tables import network_line
+    from dse.output.evaluation_tables import network_line
     from dse.output.units import duration_s, number
     from dse.problems import SimultaneousDNNs
     from dse.problems.registry import UsageError, Wanted, made
@@ -212,10 +222,10 @@ def explore(
     networks = getattr(chosen, "networks", None) or getattr(chosen, "network", None)
     for each in networks if isinstance(networks, tuple | list) else [networks]:
         if isinstance(each, Network):  # a class of one's own may mean something else by these names
-            say(network_line(each))
+            note(network_line(each))
     constants = getattr(chosen, "technology", None)
     told = f", {constants.name}" if isinstance(constants, Technology) else ""
-    say(
+    note(
         f"space {chosen.space.name}: {chosen.space.n_var} variables, {number(chosen.space.size)} designs; "
         f"{algorithm}, {evaluations:,} designs, seed {seed}{told}; writing {directory}"
     )
@@ -250,6 +260,11 @@ def resume(
     """Continue an interrupted run from its directory alone.
 
     The result is that of an uninterrupted run.
+
+    \b
+    Examples:
+      dse resume results/resnet50
+      dse resume results/resnet50 --time-limit 10m
     """
     from dse.output.units import duration_s
     from dse.problems import rebuild
@@ -259,7 +274,7 @@ def resume(
     limit_s = None if time_limit is None else duration_s(time_limit)
     name = str((read_manifest(directory).get("rebuild") or {}).get("problem", ""))
     if ":" in name:
-        say(f"the problem of {directory} is {name}: importing {name.rpartition(':')[0]}")
+        note(f"the problem of {directory} is {name}: importing {name.rpartition(':')[0]}")
     own = name if ":" in name else ""
     again = rebuild(directory, jobs) if remap_front else None
     if again is not None:
@@ -276,9 +291,21 @@ def resume(
 
 
 def front(directory: RunDirectory, reference: Reference = None, json: Json = False) -> None:
-    """Show a run's front again and draw its figures anew."""
-    from dse.search.exploration import load
+    """Show a run's front again and draw its figures anew.
 
+    Of a run that is at work or was interrupted, the front so far; nothing is written there.
+
+    \b
+    Examples:
+      dse front results/resnet50
+      dse front results/resnet50 --json
+    """
+    from dse.search.exploration import load
+    from dse.search.unfinished import front_so_far, is_unfinished
+
+    if is_unfinished(directory):
+        _so_far(front_so_far(directory), json)
+        return
     if json:
         say_json(load(directory).front)
         return
@@ -307,6 +334,20 @@ def _run_seeds(directory: Path, search: Any, own: str) -> None:
         f"convergence.png, and a run in each of seed_{found.seeds[0]} to seed_{found.seeds[-1]}")  # fmt: skip
 
 
+def _so_far(run: Any, json: bool) -> None:
+    """The front of an unfinished run, and how far it is."""
+    from dse.output.tables import front_table
+
+    state = f"the run in {run.directory} is not finished: {run.stopped_because}"
+    if json:
+        sys.stderr.write(f"dse: {state}\n")
+        say_json(run.front)
+        return
+    screen = console()
+    screen.print(front_table(run, screen.width) if len(run.front) else "No feasible design so far.")
+    say(f"\nThe front so far: {state}. Continue an interrupted one with: dse resume {run.directory}")
+
+
 def _check_remappable(problem: Any) -> None:
     """ValueError before anything runs where no mapper can be asked for more."""
     try:
@@ -330,18 +371,16 @@ def _run(
     `own` names a problem class of the user's; `remap` is the problem where the front is to be mapped again, `mixed`
     where it is of several networks at the same time; `reference` a front to compare with; `prove` certifies the run.
     """
-    from rich.console import Console
-
     from dse.output.progress import shown
     from dse.search.exploration import load
 
     start, before = time.perf_counter(), _status(directory)
     try:
-        with shown(Console(stderr=True)) as progress:
+        with shown(progress_screen()) as progress:
             run = _searched(search, progress, own)
         done_before = before == "finished" and not overwritten
         if done_before:
-            say(
+            note(
                 f"{directory} holds this run, finished {run.manifest.get('ended', 'before')}; --overwrite runs it again"
             )
         took_s = None if done_before else time.perf_counter() - start
@@ -361,22 +400,18 @@ def _searched(search: Any, progress: Any, own: str) -> Any:
     try:
         return search(progress)
     except (Exception, SystemExit) as error:
-        if not own or os.environ.get("DSE_TRACEBACK") or says_what_to_do(error, hooks=True):
+        if not own or wants_traceback() or says_what_to_do(error, hooks=True):
             raise
-        fail(
-            f"{own} failed while designs were evaluated: {where_raised(error)}; DSE_TRACEBACK=1 shows more", EXIT_ERROR
-        )
+        fail(f"{own} failed while designs were evaluated: {where_raised(error)}; --verbose shows more", EXIT_ERROR)
 
 
 def _remapped(problem: Any, run: Any, own: str) -> Any:
     """The run's front under the complete mapper, progress shown as for the search."""
-    from rich.console import Console
-
     from dse.output.progress import shown
     from dse.search.remapping import RemapInterrupted, remap_front
 
     try:
-        with shown(Console(stderr=True)) as progress:
+        with shown(progress_screen()) as progress:
             return _searched(lambda x: remap_front(problem, run, progress=x), progress, own)
     except RemapInterrupted as error:
         fail(f"{error}. The same command with --remap-front maps them again", EXIT_INTERRUPTED)
@@ -420,8 +455,8 @@ def _conclude(
     for line in [*verdict(run), *distance_report(run, reference)]:
         say(line)
     took = run.manifest.get("wall_time_s", 0.0) if seconds is None else seconds
-    say(f"{'It took' if seconds is None else 'Took'} {duration(took)} for {run.evaluations:,} unique designs.")
+    note(f"{'It took' if seconds is None else 'Took'} {duration(took)} for {run.evaluations:,} unique designs.")
     for line in () if again is None else remap_report(again):
         say(line)
     files = sorted(path.name for path in run.directory.iterdir() if path.is_file())
-    say(f"Wrote {run.directory}/: {', '.join(files)}")
+    note(f"Wrote {run.directory}/: {', '.join(files)}")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import os
 import re
 import sys
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -14,15 +19,65 @@ EXIT_ERROR, EXIT_INTERRUPTED = 1, 130
 
 
 def console() -> Any:
-    """Where tables are printed; a pipe is 132 characters wide."""
+    """Where tables are printed; a pipe is as wide as COLUMNS says, else 132 characters, without trailing blanks."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 132)
+    if sys.stdout.isatty():
+        return Console()
+    columns = os.environ.get("COLUMNS", "")
+    return Console(file=_Piped(), width=int(columns) if columns.isdecimal() and int(columns) else 132)
+
+
+class _Piped(io.StringIO):
+    """Standard output, no terminal, without the blanks that end the lines of a table."""
+
+    def write(self, text: str) -> int:
+        sys.stdout.write(re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE))
+        return len(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+@dataclass(frozen=True)
+class Loudness:
+    """How much a command says beside its result: `quiet` nothing, `verbose` also times and tracebacks."""
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+_AS_USUAL = Loudness()
+LOUDNESS: ContextVar[Loudness] = ContextVar("loudness", default=_AS_USUAL)
+"""Of the command that runs."""
+
+
+def wants_traceback() -> bool:
+    """Whether an error shows where it was raised, and not only one line."""
+    return LOUDNESS.get().verbose or bool(os.environ.get("DSE_TRACEBACK"))
+
+
+def progress_screen() -> Any:
+    """Where progress is shown, on stderr; nothing is shown where the command is to be quiet."""
+    from rich.console import Console
+
+    return Console(stderr=True, quiet=LOUDNESS.get().quiet)
+
+
+def note(line: str) -> None:
+    """One line on stdout that is not the result, unless the command is to be quiet."""
+    if not LOUDNESS.get().quiet:
+        say(line)
 
 
 def say(line: str) -> None:
     """One line on stdout."""
     sys.stdout.write(f"{line}\n")
+
+
+def is_stdout(path: Path | None) -> bool:
+    """Whether a file to write is standard output: ``-``, or its device."""
+    return path in (Path("-"), Path("/dev/stdout"))
 
 
 def say_json(value: Any) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingType
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from dse.costs import kernels as k
 from dse.costs.bounds import BoundEvaluator, raise_bounds
@@ -25,12 +26,26 @@ from dse.costs.mapping import Mapping
 from dse.costs.residency.keeper import Keeper, Kept, check_keep
 from dse.costs.residency.on_chip import OnChip, on_chip
 from dse.costs.restrictions import check_restrictions, nothing_keeps
-from dse.costs.results import DRAM_TRAFFIC, ENERGY_PARTS, LAYER_BYTES, WATERFALL, metric_columns
+from dse.costs.results import (
+    DRAM_TRAFFIC,
+    ENERGY_PARTS,
+    LAYER_BYTES,
+    OPERATIONS_OF_A_MAC,
+    RATES,
+    WATERFALL,
+    metric_columns,
+)
 from dse.costs.traffic import bytes_needed
 from dse.hardware.accelerator import Accelerator, buffer_groups
 from dse.hardware.area import AREA_BLOCKS
 from dse.hardware.technology import Technology, technology_or_default
 from dse.networks.layers import LOOPS, Layer, MacLayer, Network, as_network
+from dse.networks.toml_file import check_known
+from dse.text.html import html_table
+from dse.text.quantities import number, percent, quantity
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _RESIDENT_BITS = {
     k.IN_RESIDENT: "inputs",
@@ -45,7 +60,7 @@ _SUMMARY = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """What one design does on one network.
 
@@ -58,8 +73,7 @@ class Evaluation:
     overflow : 0 when every layer has a mapping that fits, else bytes over / capacity summed over layers.
     misfits : by layer that no mapping fits: the store that overflows with the least mapping, and by how many bytes; or
         what the options of the dataflow ask of the DRAM link, where no mapping keeps to it (overflow 1).
-    layers : one row a layer (per repeat): operator, MACs, cycles and their waterfall, utilisation, bytes per
-        operand and level, energy per level, bound and mapping.
+    columns : what `layers` holds, by name, each (n_layers,).
     mappings : the best mapping of each MAC layer, by layer name.
     area : area by block [mm2].
     on_chip : which activations stay on chip between layers.
@@ -80,11 +94,19 @@ class Evaluation:
     energy_bound_j: float
     overflow: float
     misfits: dict[str, str]
-    layers: pd.DataFrame
+    columns: dict[str, Any]
     mappings: dict[str, Mapping]
     area: dict[str, float]
     on_chip: OnChip
-    found: Kept = field(repr=False)
+    found: Kept
+
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        """One row a layer (per repeat): operator, MACs, cycles and their waterfall, utilisation, bytes per operand and
+        level, energy per level, bound and mapping."""
+        from pandas import DataFrame  # here, for commands that show no more than an evaluation to begin at once
+
+        return DataFrame(self.columns)
 
     @property
     def feasible(self) -> bool:
@@ -96,13 +118,63 @@ class Evaluation:
         """MACs done / MACs possible in the time [1]."""
         return self.network.macs / (self.cycles * self.design.macs_per_cycle)
 
+    def rates(self, batch: int = 1) -> dict[str, float]:
+        """Figures that data sheets quote, where the network is `batch` samples.
+
+        Returns
+        -------
+        dict of `RATES`: ``inferences_per_s`` [samples/s], ``energy_per_inference_j`` of one sample [J], ``tops``
+        operations done / time [1e12/s], ``tops_per_w`` [1e12/J], ``tops_per_mm2`` [1e12/(s mm2)] and ``w_per_mm2``
+        [W/mm2] of the whole area.
+        """
+        tops = 1e-12 * OPERATIONS_OF_A_MAC * self.network.macs / self.latency_s
+        values = (batch / self.latency_s, self.energy_j / batch, tops, tops / self.power_w, tops / self.area_mm2,
+                  self.power_w / self.area_mm2)  # fmt: skip
+        return dict(zip(RATES, values, strict=True))
+
+    def summary(self, batch: int = 1) -> list[tuple[str, str, str]]:
+        """The main numbers for people, where the network is `batch` samples: name, value with its unit, note."""
+        of, above = self.rates(batch), self.latency_s / self.latency_bound_s - 1
+        time_each = "" if batch == 1 else f" in batches of {batch}, {quantity(self.latency_s / batch, 's')} each"
+        each = "" if batch == 1 else f"{quantity(of['energy_per_inference_j'], 'J')} a sample, "
+        core = f"{number(self.core_area_mm2)} mm\u00b2 without the DRAM interface"
+        speed = f"{number(of['tops_per_w'])} TOPS/W, {number(of['tops_per_mm2'])} TOPS/mm\u00b2"
+        return [
+            ("latency", quantity(self.latency_s, "s"), f"{number(self.cycles)} cycles"),
+            ("lower bound", quantity(self.latency_bound_s, "s"), f"the latency is {percent(above)} above it"),
+            ("bound by", self.bound, "in most of the time"),
+            ("throughput", f"{number(of['inferences_per_s'])} 1/s", f"samples{time_each}"),
+            ("energy", quantity(self.energy_j, "J"), f"{each}lower bound {quantity(self.energy_bound_j, 'J')}"),
+            ("power", quantity(self.power_w, "W"), f"mean; {number(of['w_per_mm2'])} W/mm\u00b2"),
+            ("area", f"{number(self.area_mm2)} mm\u00b2", f"at {self.technology.name}; {core}"),
+            ("speed", f"{number(of['tops'])} TOPS", f"{speed}; a MAC is {OPERATIONS_OF_A_MAC} operations"),
+            ("MAC utilisation", percent(self.utilisation), f"of {self.design.macs_per_cycle:,} MACs per cycle"),
+        ]
+
+    def __repr__(self) -> str:
+        numbers = f"{quantity(self.latency_s, 's')}, {quantity(self.energy_j, 'J')}, {number(self.area_mm2)} mm2"
+        return f"<Evaluation of {self.network.name}: {numbers}, bound by {self.bound}>"
+
+    def _repr_html_(self) -> str:
+        fits = "" if self.feasible else f"; it does not fit: {next(iter(self.misfits.items()))}"
+        parts = [(name, f"{cycles:,.0f}", percent(cycles / self.cycles)) for name, cycles in self.waterfall().items()]
+        return html_table(f"{self.network.name} on a design{fits}", (), self.summary()) + html_table(
+            "", ("cycles by cause", "cycles", "share"), parts
+        )
+
+    def loop_nest(self, layer: str) -> str:
+        """The best mapping of a MAC layer as a loop nest (`Mapping.loop_nest`); ValueError for another name."""
+        known = {each.name: each for each in self.network.mac_layers}
+        check_known(layer, known, f"MAC layer of {self.network.name}")
+        return self.mappings[layer].loop_nest(known[layer], self.design)
+
     def waterfall(self) -> dict[str, float]:
         """Cycles by cause, summed over layers and repeats; the values sum to `cycles`."""
-        return {part: math.fsum(self.layers[f"{part}_cycles"] * self.layers["repeats"]) for part in WATERFALL}
+        return {part: math.fsum(self.columns[f"{part}_cycles"] * self.columns["repeats"]) for part in WATERFALL}
 
     def energy(self) -> dict[str, float]:
         """Energy by level, summed over layers and repeats [J]; the values sum to `energy_j`."""
-        return {part: math.fsum(self.layers[f"{part}_pj"] * self.layers["repeats"]) * 1e-12 for part in ENERGY_PARTS}
+        return {part: math.fsum(self.columns[f"{part}_pj"] * self.columns["repeats"]) * 1e-12 for part in ENERGY_PARTS}
 
     def energies_under(self, technologies: Iterable[Technology]) -> dict[str, np.ndarray]:
         """Energy by level, as `energy` tells it, of the same mappings with other constants: each (n,) [J]."""
@@ -168,8 +240,8 @@ def evaluate(
     given = {} if mapping is None else _given_mappings(network, mapping)
     tables = network_tables(network, given)
     rows_given = np.zeros((len(tables.layers), k.N_MAP))
-    for step, number in zip(tables.steps, tables.order, strict=True):
-        layer = network.layers[number]
+    for step, at in zip(tables.steps, tables.order, strict=True):
+        layer = network.layers[at]
         if isinstance(layer, MacLayer) and layer.name in given:
             _check_axes(layer, design, given[layer.name])
             rows_given[int(step[k.STEP_INDEX])] = given[layer.name].to_row()
@@ -203,7 +275,7 @@ def evaluate(
             for i, layer in enumerate(network.layers)
             if isinstance(layer, MacLayer) and steps[i, k.OVERFLOW] > 0
         },
-        layers=layers,
+        columns=layers,
         mappings=mappings,
         area={name: float(metrics[f"area_{name}_mm2"][0]) for name in AREA_BLOCKS},
         on_chip=on_chip(network, tables, rows[0], keeper, found, keep),
@@ -286,14 +358,14 @@ def _cost_mapping(
 
 def _layer_table(
     design: Accelerator, network: Network, steps: np.ndarray, mappings: MappingType[str, Mapping]
-) -> pd.DataFrame:
-    """The per-layer table of `Evaluation`."""
+) -> dict[str, Any]:
+    """`Evaluation.columns`."""
     names = bound_names(design)
     macs, cycles = steps[:, k.MACS], steps[:, k.CYCLES]
-    table = {
+    return {
         "layer": [layer.name for layer in network.layers],
         "operator": [layer.operator for layer in network.layers],
-        "repeats": [layer.repeats for layer in network.layers],
+        "repeats": np.array([layer.repeats for layer in network.layers]),
         **{d: [getattr(layer, d, 0) for layer in network.layers] for d in LOOPS},
         "macs": macs,
         "cycles": cycles,
@@ -309,4 +381,3 @@ def _layer_table(
         "overflow": steps[:, k.OVERFLOW],
         "mapping": [str(mappings.get(layer.name, "")) for layer in network.layers],
     }
-    return pd.DataFrame(table)

@@ -8,6 +8,12 @@ from dse.costs import kernels as k
 from dse.hardware.area import AREA_BLOCKS, Columns, area_blocks_mm2, core_area_mm2, sum_blocks
 from dse.hardware.technology import Technology
 
+OPERATIONS_OF_A_MAC = 2
+"""A multiplication and an addition: what vendors count [operations]."""
+
+RATES = ("inferences_per_s", "energy_per_inference_j", "tops", "tops_per_w", "tops_per_mm2", "w_per_mm2")
+"""Figures that data sheets quote: what `Evaluation.rates` tells."""
+
 WATERFALL = {
     "ideal": k.IDEAL,
     "spatial_loss": k.SPATIAL_LOSS,

@@ -16,6 +16,8 @@ from typing import TypedDict, Unpack
 
 from dse.networks.ordering import Graph, least_alive_order, topological_order
 from dse.networks.toml_file import check_known, toml_key, toml_value
+from dse.text.html import html_table
+from dse.text.quantities import number
 
 LOOPS = ("B", "G", "K", "C", "OY", "OX", "FY", "FX")
 """Names of the eight loop bounds, in the order in which every array of loop bounds holds them."""
@@ -231,7 +233,7 @@ class VectorLayer:
 Layer = MacLayer | VectorLayer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Network:
     """A DNN: layers in execution order with producer/consumer edges through tensor names.
 
@@ -280,6 +282,20 @@ class Network:
     def from_layers(cls, layers: Iterable[Layer], name: str = "layers") -> Network:
         """A network of independent layers (no edges)."""
         return cls(name=name, layers=tuple(layers))
+
+    def __repr__(self) -> str:
+        return f"<Network {self.name}: {number(self.macs / 1e9)} GMACs, {len(self.layers)} layers>"
+
+    def _repr_html_(self) -> str:
+        kinds: dict[str, list[Layer]] = {}
+        for layer in self.layers:
+            kinds.setdefault(layer.operator, []).append(layer)
+        rows = [
+            (kind, sum(layer.repeats for layer in mine), number(sum(layer.macs for layer in mine) / 1e6))
+            for kind, mine in kinds.items()
+        ]
+        title = f"{self.name}: {number(self.macs / 1e9)} GMACs, {number(self.weight_elements / 1e6)} M weights"
+        return html_table(title, ("operator", "layers", "MMACs"), rows)
 
     @property
     def mac_layers(self) -> tuple[MacLayer, ...]:

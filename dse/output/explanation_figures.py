@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from dse.analysis.explanation import FIXED, Explanation
+from dse.analysis.changes import FIXED
+from dse.analysis.explanation import Explanation
 from dse.costs.results import WATERFALL
 from dse.output.figure_style import (
     BLACK,

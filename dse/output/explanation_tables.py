@@ -1,4 +1,4 @@
-"""What `dse explain` prints: where the time is, why, what to change, what each variable buys."""
+"""What `dse explain` prints: what would help the network, where its time is and why, what each variable buys."""
 
 from __future__ import annotations
 
@@ -6,114 +6,151 @@ from math import isclose
 from typing import Any
 
 from rich.console import Group, JustifyMethod, RenderableType
-from rich.table import Table
+from rich.markup import escape
+from rich.padding import Padding
 from rich.text import Text
 
+from dse.analysis.changes import MOST_FOR_THE_NETWORK
 from dse.analysis.explanation import Explanation
 from dse.analysis.operation_kinds import ASPECTS
 from dse.networks.layers import MacLayer
+from dse.output.evaluation_tables import WATERFALL, assumed, energy_table, evaluation_summary, waterfall_table
 from dse.output.on_chip_tables import on_chip_report
-from dse.output.tables import assumed, energy_table, evaluation_summary, waterfall_table
 from dse.output.units import number, percent, quantity
+from dse.output.whole_tables import WholeTable
 from dse.runs.tables import Table as DataFrame
 from dse.tuning.proposals import Tuned
 
 HOLDS = 0.8
-"""Share of the time that the layers shown in detail hold together [1]."""
+"""Share of the time of the layers with one reason that the layers named there hold together, where few do [1]."""
+
+MOST_NAMED = 10
+"""Layers with one reason that are named, at most."""
+
+REASONS = WATERFALL | {"ideal": "at work nearly all the time"}
+"""Reasons of `Explanation.reasons` in words."""
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, min_width=len(title), title_justify="left", title_style="bold", box=None, pad_edge=False)
-
-
-def _add_columns(table: Table, *columns: tuple[str, JustifyMethod], no_wrap: bool = False) -> None:
+def _add_columns(table: WholeTable, *columns: tuple[str, JustifyMethod], no_wrap: bool = False) -> None:
     for name, justify in columns:
         table.add_column(name, justify=justify, no_wrap=no_wrap)
 
 
-def explanation_report(explanation: Explanation, layer: str | None = None) -> RenderableType:
-    """Everything in order of what matters; `layer`: only that one, with its loop nest."""
+def explanation_report(explanation: Explanation, layer: str | None = None, width: int = 132) -> RenderableType:
+    """Everything in order of what matters; `layer`: only that one, with its loop nest.  `width`: of the terminal."""
     if layer is not None:
-        return Group(*_layer_lines(explanation, layer, True))
+        return Group(*_layer_lines(explanation, layer))
     base = explanation.evaluation
-    notes = map(Text, assumed([base.design.dram_type], base.technology))
-    parts: list[RenderableType] = [evaluation_summary(base), "", *notes, ""]
-    parts += [waterfall_table(base), "", energy_table(base), ""]
-    ranked = explanation.layers.sort_values("cycles", ascending=False, kind="stable")
-    shown, held = [], 0.0
-    seen: dict[tuple, list[str]] = {}
-    by_name = {item.name: item for item in base.network.layers}
-    for name, share in zip(ranked["layer"], ranked["share"], strict=True):
-        held += share
-        item = by_name[name]
-        key = (item.shape_key if isinstance(item, MacLayer) else name, round(share, 9))
-        if key in seen:
-            seen[key].append(name)
-        else:
-            seen[key] = [name]
-            shown.append(key)
-        if held >= HOLDS:
-            break
-    count = sum(len(seen[key]) for key in shown)
-    parts.append(Text(f"{count} of {len(ranked)} layers hold {percent(held)} of the time", style="bold"))
-    for key in shown:
-        parts += _layer_lines(explanation, seen[key][0], False, len(seen[key]))
-    stays = on_chip_report(base)
+    parts: list[RenderableType] = [network_table(explanation), "", *reason_lines(explanation), ""]
+    parts += [evaluation_summary(base), "", *map(Text, assumed([base.design.dram_type], base.technology)), ""]
+    parts += [waterfall_table(base), "", energy_table(base)]
+    stays = on_chip_report(base, width)
     if stays is not None:
         parts += ["", stays]
-    parts += ["", Text("What would help the network", style="bold")]
-    parts += [Text(f"  {a.sentence}") for a in explanation.advice if not a.layer]
     return Group(*parts, "", sensitivity_table(explanation))
 
 
-def _layer_lines(explanation: Explanation, name: str, nest: bool, equal: int = 1) -> list[RenderableType]:
-    """One layer: its time and parts, its advice, its mapping."""
+def network_table(explanation: Explanation) -> RenderableType:
+    """The changes that buy most for the whole network, at most five."""
+    found = explanation.network
+    if not len(found):
+        return Text("No single change of the design by one level saves 2 % of the network's time", style="bold")
+    table = WholeTable(
+        f"What buys most for the whole network (at most {MOST_FOR_THE_NETWORK}), "
+        "each change made and the network evaluated again",
+        spare=("without\nDRAM I/F", "saves"),
+    )
+    table.add_column("change of the design")
+    for name in ("saves", "latency", "energy", "area\nmm\u00b2", "without\nDRAM I/F"):
+        table.add_column(name, justify="right")
+    for row in found.to_dict("records"):
+        table.add_row(
+            Text(row["change"]),
+            quantity(row["saved_s"], "s"),
+            f"{-100 * row['saved_share']:+.1f} %",
+            f"{100 * row['energy_share']:+.1f} %",
+            f"{row['area_mm2']:+.3g}",
+            f"{row['core_area_mm2']:+.3g}",
+        )
+    return table
+
+
+def reason_lines(explanation: Explanation) -> list[RenderableType]:
+    """Layers by their reason: how much it costs, which layers, and what would help them together."""
+    lines: list[RenderableType] = [Text("Layers by what costs them most beside their arithmetic", style="bold")]
+    total = explanation.evaluation.cycles
+    shares = dict(zip(explanation.layers["layer"], explanation.layers["share"], strict=True))
+    for row in explanation.reasons.to_dict("records"):
+        port = f" (buffer {row['port']})" if row["port"] else ""
+        count = f"{len(row['layers'])} layer{'s' if len(row['layers']) > 1 else ''}"
+        lost = "" if row["reason"] == "ideal" else f"; lost so: {percent(row['lost_cycles'] / total)}"
+        lines.append(
+            Text(f"{REASONS[row['reason']]}{port}: {count}, {percent(row['share'])} of the network's time{lost}")
+        )
+        lines += _indented(_most_of(row["layers"], shares, row["share"]))
+        lines += [line for note in row["notes"][:3] for line in _indented(note)]
+        if len(row["notes"]) > 3:
+            lines += _indented(f"and {len(row['notes']) - 3} more such notes: --layer NAME tells those of a layer")
+        lines += [line for a in explanation.remedies(row["layers"]) for line in _indented(f"-> {a.sentence}")]
+    return lines
+
+
+def _most_of(layers: tuple[str, ...], shares: dict[str, float], whole: float) -> str:
+    """The layers that hold most of the time of a reason, each with its share of the network, and how many more."""
+    held, named = 0.0, list[str]()
+    for name in layers:
+        if held >= HOLDS * whole or len(named) == MOST_NAMED:
+            break
+        held += shares[name]
+        named.append(f"{name} {percent(shares[name])}")
+    more = len(layers) - len(named)
+    return ", ".join(named) + (f", and {more} more with {percent(whole - held)} together" if more else "")
+
+
+def _indented(text: str) -> list[RenderableType]:
+    return [Padding(Text(text), (0, 0, 0, 2))]
+
+
+def _layer_lines(explanation: Explanation, name: str) -> list[RenderableType]:
+    """One layer: its time and parts, its advice, its energy and its mapping."""
     row = explanation.layers[explanation.layers["layer"] == name].iloc[0]
     parts = [p for p in explanation.layers.columns if p.endswith("_cycles") and row[p] >= 0.005 * row["cycles"] > 0]
     causes = ", ".join(
         f"{p.removesuffix('_cycles').replace('_', ' ')} {percent(row[p] / row['cycles'])}" for p in parts
     )
-    more = f" (and {equal - 1} like it)" if equal > 1 else ""
     lines: list[RenderableType] = [
         Text(
-            f"{name}{more}: {number(round(row['cycles']))} cycles, {percent(row['share'])} of the time, "
+            f"{name}: {number(round(row['cycles']))} cycles, {percent(row['share'])} of the time, "
             f"bound by {row['bound']}, utilisation {percent(row['utilisation'])}"
         ),
-        Text(f"  {causes or 'takes no time'}"),
+        *_indented(causes or "takes no time"),
     ]
     notes = "; ".join(note for note in (row["idle"], row["rereads"]) if note)
-    lines += [Text(f"  {notes}")] if notes else []
-    lines += [Text(f"  -> {a.sentence}") for a in explanation.advice if a.layer == name]
+    lines += _indented(notes) if notes else []
+    lines += [line for a in explanation.advice if a.layer == name for line in _indented(f"-> {a.sentence}")]
     base = explanation.evaluation
-    if nest:
-        levels = [p for p in explanation.layers.columns if p.endswith("_pj") and p != "energy_pj" and row[p] > 0]
-        energy = ", ".join(f"{p.removesuffix('_pj')} {percent(row[p] / row['energy_pj'])}" for p in levels)
-        lines.append(Text(f"  energy {number(row['energy_pj'] * 1e-6)} uJ: {energy}"))
-        item = next(item for item in base.network.layers if item.name == name)
-        if isinstance(item, MacLayer):
-            lines += ["", Text(base.mappings[name].loop_nest(item, base.design))]
+    levels = [p for p in explanation.layers.columns if p.endswith("_pj") and p != "energy_pj" and row[p] > 0]
+    energy = ", ".join(f"{p.removesuffix('_pj')} {percent(row[p] / row['energy_pj'])}" for p in levels)
+    lines += _indented(f"energy {quantity(row['energy_pj'] * 1e-12, 'J')}: {energy}")
+    item = next(item for item in base.network.layers if item.name == name)
+    if isinstance(item, MacLayer):
+        lines += ["", Text(base.loop_nest(name))]
     return lines
 
 
-def sensitivity_table(explanation: Explanation) -> Table:
-    """Every variable: the next level down and up, with cycles saved and area, and the elasticity of the latency."""
-    table = _table(
+def sensitivity_table(explanation: Explanation) -> RenderableType:
+    """Every variable: the next level down and up, with cycles saved and area, and the elasticity of the latency.
+
+    Below it what each choice, and each joint change, buys.
+    """
+    table = WholeTable(
         "What each variable buys: time saved (negative: lost) and area added, one level down and up\n"
-        "(*: area of the DRAM interface)"
+        "(*: area of the DRAM interface)",
+        padding=(0, 1, 0, 0),
+        spare=("elasticity", "now"),
     )
-    _add_columns(
-        table,
-        ("variable", "left"),
-        ("now", "right"),
-        ("down to", "right"),
-        ("time", "right"),
-        ("mm\u00b2", "right"),
-        ("up to", "right"),
-        ("time", "right"),
-        ("mm\u00b2", "right"),
-        ("elasticity", "right"),
-        no_wrap=True,
-    )
+    heads = ("now", "down to", "time", "mm\u00b2", "up to", "time", "mm\u00b2", "elasticity")
+    _add_columns(table, ("variable", "left"), *((head, "right") for head in heads), no_wrap=True)
     rows, base = explanation.sensitivity, explanation.evaluation
     ordered = rows[rows["direction"].isin(["up", "down"])]
     reach = ordered.groupby("parameter")["saved_cycles"].apply(lambda s: s.abs().max()).sort_values(ascending=False)
@@ -125,16 +162,19 @@ def sensitivity_table(explanation: Explanation) -> Table:
         step = rows[(rows["parameter"] == parameter) & (rows["direction"] == "step") & rows["feasible"]]
         elasticity = f"{step['elasticity'].iloc[0] + 0.0:.2f}" if len(step) else ""
         table.add_row(parameter, number(getattr(base.design, parameter)), *cells, elasticity)
+    choices = WholeTable("What each choice, and each joint change, buys")
+    _add_columns(choices, ("choice", "left"), ("", "left"), ("time", "right"), ("mm\u00b2", "right"))
     for _, row in rows[rows["direction"] == "choice"].iterrows():
-        table.add_row(Text(row["parameter"]), "", "", "", "", *_cells(row, base.latency_s), "")
-    return table
+        choices.add_row(Text(row["parameter"]), *_cells(row, base.latency_s))
+    return Group(table, "", choices)
 
 
-def _cells(row, latency_s: float) -> list[str]:
+def _cells(row: Any, latency_s: float) -> list[str]:
+    """New value, time saved and area added."""
     value = row["value"] if isinstance(row["value"], str | bool) else number(row["value"])
     if not row["feasible"]:
         return [str(value), "too big", ""]
-    return [str(value)[:24], f"{100 - 100 * row['latency_s'] / latency_s:+.1f} %", _added_area(row)]
+    return [str(value), f"{100 - 100 * row['latency_s'] / latency_s:+.1f} %", _added_area(row)]
 
 
 def _added_area(row: Any) -> str:
@@ -159,7 +199,7 @@ def tuned_report(tuned: Tuned, most: int = 20) -> RenderableType:
     count = len(tuned.proposals)
     if not count:
         return Group(*lines, "No edit applies to it.")
-    table = _table(f"Proposals, each alone; {min(most, count)} of {count} that save most")
+    table = WholeTable(f"Proposals, each alone; {min(most, count)} of {count} that save most")
     _add_columns(
         table,
         ("edit", "left"),
@@ -190,16 +230,22 @@ def tuned_report(tuned: Tuned, most: int = 20) -> RenderableType:
     return Group(*lines, table, "", *head, *gifts, "")
 
 
-def relation_table(relation: DataFrame) -> Table:
+def relation_table(relation: DataFrame) -> RenderableType:
     """What each kind of operation wants, from `dse.analysis.operation_kinds.relate`: the best choice and what others
-    cost."""
-    table = _table("What each kind wants; in brackets the time it loses on this design, and with the worst choice")
-    _add_columns(table, ("network", "left"), ("kind", "left"), ("time", "right"), *((a, "left") for a in ASPECTS))
-    for (network, kind), rows in relation.groupby(["network", "kind"], sort=False):
-        cells = []
-        for aspect in ASPECTS:
-            mine = rows[rows["aspect"] == aspect]
-            best, now = mine[mine["is_best"]].iloc[0], mine[mine["is_now"]].iloc[0]
-            cells.append(f"{best['choice']}\n({percent(now['loss'])}, {percent(mine['loss'].max())})")
-        table.add_row(Text(network), kind, percent(rows["share"].iloc[0]), *cells)
-    return table
+    cost; a table a network."""
+    parts: list[RenderableType] = [
+        Text("What each kind wants; in brackets the time it loses on this design, and with the worst choice")
+    ]
+    for network, of_network in relation.groupby("network", sort=False):
+        table = WholeTable(escape(str(network)))
+        table.add_column("kind")
+        _add_columns(table, ("time", "right"), *((a, "left") for a in ASPECTS), no_wrap=True)
+        for kind, rows in of_network.groupby("kind", sort=False):
+            cells = []
+            for aspect in ASPECTS:
+                mine = rows[rows["aspect"] == aspect]
+                best, now = mine[mine["is_best"]].iloc[0], mine[mine["is_now"]].iloc[0]
+                cells.append(f"{best['choice']}\n({percent(now['loss'])}, {percent(mine['loss'].max())})")
+            table.add_row(kind, percent(rows["share"].iloc[0]), *map(Text, cells))
+        parts += ["", table]
+    return Group(*parts)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from dse.costs.evaluation import Evaluation
 from dse.output.units import number, percent, quantity
+from dse.output.whole_tables import WholeTable
 
 MOST_ROWS = 12
 """Activations listed: those that save most."""
@@ -32,7 +32,7 @@ def on_chip_report(evaluation: Evaluation, width: int = 132) -> RenderableType |
     head = f"On chip between layers: {len(found.kept)} of {count} activations ({best})"
     lines: list[RenderableType] = [Text(head, style="bold")]
     if found.kept:
-        lines += [_savings_table(evaluation, width), *fill_chart(found.fill_bytes, found.store_bytes, width)]
+        lines += [_savings_table(evaluation), *fill_chart(found.fill_bytes, found.store_bytes, width)]
     if found.keep == "none":
         return Group(*lines)
     following = found.next_store()
@@ -56,12 +56,11 @@ def kib(size_bytes: float) -> str:
     return f"{number(size_bytes / 1024)} KiB"
 
 
-def _savings_table(evaluation: Evaluation, width: int) -> Table:
+def _savings_table(evaluation: Evaluation) -> WholeTable:
     saved, found = evaluation.on_chip.savings(), evaluation.on_chip
     clock_hz = evaluation.design.clock_ghz * 1e9
     order = sorted(found.kept, key=lambda t: (-saved[t.name].cycles, -saved[t.name].dram_bytes, t.first_step))
-    table = Table(box=None, pad_edge=False)
-    room = max(12, (width - 48) // 2)
+    table = WholeTable(spare=("steps", "share"))
     for name in ("written by", "last read by"):
         table.add_column(name, no_wrap=True)
     for name in ("steps", "size", "saves DRAM", "time", "share"):
@@ -69,7 +68,8 @@ def _savings_table(evaluation: Evaluation, width: int) -> Table:
     for tensor in order[:MOST_ROWS]:
         saving = saved[tensor.name]
         table.add_row(
-            *(Text(n if len(n) <= room else f"…{n[1 - room :]}") for n in (tensor.writer, tensor.last_reader)),
+            Text(tensor.writer),
+            Text(tensor.last_reader),
             f"{tensor.first_step + 1} to {tensor.last_step + 1}",
             kib(tensor.size_bytes),
             kib(saving.dram_bytes),

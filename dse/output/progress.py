@@ -17,6 +17,9 @@ LEAST_S, MOST_S = 2.0, 30.0
 """Plain lines come at every tenth of the work, no sooner and no later after the last one than this [s]."""
 
 
+ROOMY = 110
+"""Width from which the bar stands beside everything there is to tell [characters]; below, what is left is shown."""
+
 _STAGES = {"sweep": "whole space", "remap": "complete mapping of the front"}
 
 
@@ -26,27 +29,29 @@ def shown(console: Console) -> Iterator[Callable[[Progress], None]]:
     if not console.is_terminal:
         yield _Lines(console)
         return
+    roomy = console.width >= ROOMY
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=24 if roomy else 10),
         TextColumn("{task.fields[text]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
+        *([TimeElapsedColumn()] if roomy else []),
         TimeRemainingColumn(),
+        TextColumn("left"),
     )
     with Bar(*columns, console=console, transient=True) as bar:
-        yield _OnBar(bar, bar.add_task("starting", total=None, text="the first run compiles the cost model"))
+        yield _OnBar(bar, bar.add_task("starting", total=None, text="the first run compiles the cost model"), roomy)
 
 
 class _OnBar:
     """Moves a bar."""
 
-    def __init__(self, bar: Bar, task: TaskID) -> None:
-        self.bar, self.task = bar, task
+    def __init__(self, bar: Bar, task: TaskID, roomy: bool) -> None:
+        self.bar, self.task, self.roomy = bar, task, roomy
 
     def __call__(self, p: Progress) -> None:
-        title = _STAGES.get(p.stage, f"generation {p.generation}")
-        self.bar.update(self.task, description=title, total=p.budget, completed=p.evaluations, text=_numbers(p))
+        title = _STAGES.get(p.stage, f"generation {p.generation}") if self.roomy else p.stage
+        text = _numbers(p) if self.roomy else _count(p)
+        self.bar.update(self.task, description=title, total=p.budget, completed=p.evaluations, text=text)
 
 
 class _Lines:
@@ -70,12 +75,14 @@ class _Lines:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
+def _count(p: Progress) -> str:
+    return f"{p.evaluations:,} of {p.budget:,} designs, front {p.front_size:,}"
+
+
 def _numbers(p: Progress) -> str:
-    text = f"{p.evaluations:,} of {p.budget:,} designs, front {p.front_size}"
-    if p.hypervolume == p.hypervolume:
-        text += f", running hypervolume {p.hypervolume:.3f}"
-    if p.random_hypervolume == p.random_hypervolume:
-        text += f" (random {p.random_hypervolume:.3f})"
+    text = _count(p)
+    if p.random_hypervolume > 0:  # a ratio: the running values have another scale than the final ones
+        text += f", hypervolume {p.hypervolume / p.random_hypervolume:.3f} of random search's"
     if p.replayed and p.replayed >= p.evaluations:
         text += ", from the log"
     return text

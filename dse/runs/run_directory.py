@@ -100,6 +100,20 @@ _FORMS: dict[str, type | tuple[type, ...]] = {
 """Entries of a manifest that are read without a look at their form, and what they are."""
 
 
+def is_at_work(directory: Path) -> bool:
+    """Whether a process writes into a run's directory now; False where the system has no locks."""
+    if fcntl is None:
+        return False
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def written_here() -> str:
     """Version of this library."""
     return versions()["accelerator-dse"]

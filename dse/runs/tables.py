@@ -80,8 +80,13 @@ def read_table(path: str | Path) -> pd.DataFrame:
         data = path.read_bytes()
     except OSError as error:
         raise RunDirectoryError(f"cannot read {path}: {error.strerror or error}") from error
+    return table_of(path, data[: data.rfind(b"\n") + 1])
+
+
+def table_of(path: Path, text: bytes) -> pd.DataFrame:
+    """The table of a text that was read from a file of a run; RunDirectoryError that names the file for none."""
     try:
-        return frame(data[: data.rfind(b"\n") + 1])
+        return frame(text)
     except (ValueError, csv.Error) as error:
         raise RunDirectoryError(f"{path} is not a table of a run: {error}") from error
 

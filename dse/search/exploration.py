@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,12 @@ from dse.runs.problem_protocol import Evaluated, SearchProblem
 from dse.runs.run_directory import RUN_FILES, TABLE_FILES, as_written, read_manifest, tables_of
 from dse.runs.tables import Table, frame
 from dse.search.balanced_designs import anchors
-from dse.search.pareto import Normalisation, RunningFront, distances, non_dominated
+from dse.search.pareto import Normalisation, RunningFront, distances, non_dominated, spread
+from dse.text.html import html_table
+from dse.text.quantities import number
+
+MOST_SHOWN = 10
+"""Designs along a front that a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Progress:
     replayed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Exploration:
     """What a search found.
 
@@ -77,7 +82,25 @@ class Exploration:
     directory: Path | None
     manifest: dict[str, Any]
     notes: tuple[str, ...]
-    texts: dict[str, Callable[[], bytes]] = field(repr=False)
+    texts: dict[str, Callable[[], bytes]]
+
+    def __repr__(self) -> str:
+        state = "" if self.finished else "unfinished "
+        where = "in memory" if self.directory is None else f"in {self.directory}"
+        what = f"{len(self.front):,} of {self.evaluations:,} designs on the front of {', '.join(self.objective_names)}"
+        return f"<{state}Exploration: {what}; {where}>"
+
+    def _repr_html_(self) -> str:
+        front, names = self.front, list(self.objective_names)
+        if not len(front):
+            return html_table(repr(self), (), [])
+        which = spread(self.front_on_own_scale(), MOST_SHOWN)
+        metrics = [name for name in ("latency_bound_s", "energy_j", "power_w", "area_mm2") if name in front]
+        shown = ["index", *dict.fromkeys([*names, *metrics])]
+        rows = [[number(row[name]) for name in shown] for row in front.iloc[which].to_dict("records")]
+        volumes = "; ".join(f"hypervolume of {source} {value:.4f}" for source, value in self.hypervolume.items())
+        title = f"{len(which)} of {len(front):,} designs along the front of {self.evaluations:,} evaluated; {volumes}"
+        return html_table(title, shown, rows)
 
     @cached_property
     def designs(self) -> Table:
@@ -226,7 +249,9 @@ def load(directory: str | os.PathLike) -> Exploration:
     path = checked_path(directory, "directory")
     content = read_manifest(path)
     if "evaluations" not in content or content.get("status") not in ("finished", "stopped"):
-        raise RunDirectoryError(f"the run in {path} was interrupted; run the same command again to continue it")
+        raise RunDirectoryError(
+            f"the run in {path} is at work or was interrupted; dse front shows it so far, the same command continues it"
+        )
     lacking = [name for name in ("normalisation", "stopped_because", "generations", "hypervolume", "notes")
                if name not in content]  # fmt: skip
     if lacking or not (path / "front.csv").is_file():

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pymoo.core.algorithm import Algorithm
@@ -38,6 +38,7 @@ from dse.search.exploration import (
     readers,
 )
 from dse.search.guide import Guide
+from dse.search.notebook_progress import notebook_progress
 from dse.search.proposers import GuidedProposer, Proposer, PymooProposer, RandomProposer, WholeSpaceProposer
 from dse.search.settings import Settings, identity
 
@@ -64,7 +65,7 @@ def explore(
     time_limit_s: float | None = None,
     random_twin: bool = True,
     exhaustive: bool = False,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] | Literal[False] | None = None,
     overwrite: bool = False,
     warm_start: str | os.PathLike | None = None,
     plain: bool = False,
@@ -86,7 +87,8 @@ def explore(
         case, and the same call continues.
     random_twin : also evaluate as many uniform random designs, in step with the search, into `random_twin.csv`.
     exhaustive : afterwards evaluate the whole space for its exact front, into `exact_front.csv`.
-    progress : called with a `Progress` after each generation.
+    progress : called with a `Progress` after each generation.  The default shows it where this runs in a notebook;
+        False shows nothing.
     overwrite : throw away what an earlier run left in `out`.
     warm_start : directory of another run whose designs, its front first, start this one; they are evaluated anew.
     plain : the algorithm alone, for comparisons.  Else it starts from balanced designs
@@ -106,8 +108,11 @@ def explore(
     start = time.perf_counter()
     if not hasattr(problem, "space"):
         raise ValueError(f"expected a problem such as problems.SingleDNN('resnet50'), got {problem!r}")
-    if progress is not None and not callable(progress):
-        raise ValueError(f"progress must be a function that takes a Progress, got {progress!r}")
+    if progress is None:
+        progress = notebook_progress()
+    elif progress is not False and not callable(progress):
+        raise ValueError(f"progress must be a function that takes a Progress, or False for none, got {progress!r}")
+    report = progress if callable(progress) else None
     if warm_start is not None:
         checked_path(warm_start, "warm_start")
     if out is not None:
@@ -125,7 +130,7 @@ def explore(
     if first is not None and not (isinstance(settings.algorithm, str) and settings.algorithm != "random"):
         raise ValueError("warm_start needs an algorithm given by name and other than 'random'")
     if out is None:
-        return _Run(problem, settings, None, first, progress, start, time_limit_s).run()
+        return _Run(problem, settings, None, first, report, start, time_limit_s).run()
     RowFormat(problem)  # refuses names of levels before anything is written
     directory = RunDirectory(out, identity(problem, settings, first), overwrite)
     if directory.finished:
@@ -135,7 +140,7 @@ def explore(
             return _checked(directory, problem, settings)
         try:
             _begin(directory, problem, settings, warm_start)
-            return _Run(problem, settings, directory, first, progress, start, time_limit_s).run()
+            return _Run(problem, settings, directory, first, report, start, time_limit_s).run()
         except Interrupted:
             raise
         except KeyboardInterrupt:

@@ -45,6 +45,8 @@ from dse.networks import load_network, network_names
 from dse.networks.layers import Network
 from dse.networks.toml_file import check_known, read_toml
 from dse.runs.column_dictionary import name_fault
+from dse.text.html import html_table
+from dse.text.quantities import number, quantity
 
 DIRECTORY = Path(__file__).parents[1] / "data" / "mixes"
 MOST_REQUESTS = 1_000_000
@@ -124,6 +126,20 @@ class Stream:
     stands_for: str = ""
     arrivals: str = "periodic"
     trace: str | Path | tuple[float, ...] | None = None
+
+    def told(self) -> tuple[str, ...]:
+        """The stream for people: name, network, requests, rate, deadline, what it waits for, what it stands for."""
+        due = self.deadline_s if self.deadline_s is not None else self.fps and 1 / self.fps
+        network = self.network.name if isinstance(self.network, Network) else str(self.network)
+        return (
+            self.name,
+            network,
+            "without end" if self.is_endless else str(self.count or 1),
+            f"{number(self.fps)} 1/s" if self.fps else "-",
+            quantity(due, "s") if due else "-",
+            self.after or "",
+            self.stands_for,
+        )
 
     def __post_init__(self) -> None:
         owner = f"stream {self.name!r}"
@@ -269,7 +285,7 @@ def _without_noise(arrival_s: np.ndarray, deadline_s: np.ndarray) -> tuple[np.nd
     return times[: len(arrival_s)], times[len(arrival_s) :]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Mix:
     """Streams that share a chip.
 
@@ -290,6 +306,14 @@ class Mix:
     duration_s: float | None = None
     source: str = ""
     seed: int = 0
+
+    def __repr__(self) -> str:
+        return f"<Mix {self.name}: {', '.join(stream.name for stream in self.streams)}>"
+
+    def _repr_html_(self) -> str:
+        heads = ("stream", "network", "requests", "rate", "deadline", "after")
+        return html_table(f"{self.name}: {self.source}" if self.source else self.name, heads,
+                          [stream.told()[:-1] for stream in self.streams])  # fmt: skip
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):

@@ -25,6 +25,7 @@ from dse.analysis.technology_sensitivity import drawn
 from dse.costs import formulas
 from dse.costs.evaluation import evaluate
 from dse.costs.mapping import Mapping as LayerMapping
+from dse.costs.results import OPERATIONS_OF_A_MAC
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.presets import preset, preset_ranges, preset_technology
 from dse.hardware.technology import Technology
@@ -236,7 +237,7 @@ def _small(published: pd.DataFrame) -> list[dict]:
         other = {"gated": not note, "note": note}
         lines.append(_line("DianNao, parts", part, measured, "mW", values, "post-layout", **other))
     run, work = runs["simba_pe"]
-    values = power_w(run) * run.seconds / (2 * sum(layer.macs for layer in work)) * 1e12
+    values = power_w(run) * run.seconds / (OPERATIONS_OF_A_MAC * sum(layer.macs for layer in work)) * 1e12
     note = f"{names['simba_pe']}, at nominal supply; that of the published point is not known"
     quantity = "Simba, an operation"
     return [*lines, _line(quantity, "least", of["simba_pe", "least"], "pJ", values, "silicon", gated=False, note=note)]

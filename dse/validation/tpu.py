@@ -17,6 +17,7 @@ import math
 import pandas as pd
 
 from dse.costs.evaluation import evaluate
+from dse.costs.results import OPERATIONS_OF_A_MAC
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.presets import preset
 from dse.networks import Network
@@ -43,7 +44,7 @@ def rows() -> pd.DataFrame:
     for run in table.itertuples():
         layers = layers_of(run, design)
         done = evaluate(design, Network(run.app, tuple(layers))).layers.iloc[1:-1]
-        operations = 2 * done["macs"].sum()
+        operations = OPERATIONS_OF_A_MAC * done["macs"].sum()
         seconds, bound = (done[name].sum() / (design.clock_ghz * 1e9) for name in ("cycles", "bound_cycles"))
         parts.append(
             {
