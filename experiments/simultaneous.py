@@ -24,6 +24,7 @@ into results/simultaneous/; the runs, in results/simultaneous/runs/, are not kep
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 from dataclasses import replace
@@ -34,7 +35,7 @@ import pandas as pd
 
 import dse
 from dse.hardware.space import DesignSpace
-from dse.output.figure_style import save_figure
+from dse.output.figure_style import COLUMN_IN, TWO_COLUMNS_IN, save_widths
 from dse.output.schedule_figures import gantt_figure, kinds_figure, slow_down_figure
 from dse.runs.tables import genes_of, read_table
 from dse.search.pareto import non_dominated
@@ -185,10 +186,13 @@ def table() -> None:
         front = front.iloc[non_dominated(front[["makespan_s", "area_mm2"]].to_numpy())]
         fronts.append(front)
         drawn = min(list(KINDS)[1:], key=lambda kind: best[kind].metrics["makespan_s"])
-        for ending in ("png", "pdf"):
-            save_figure(kinds_figure(front), OUT / f"{mix}_front.{ending}", f"fronts of {mix}")
-            save_figure(gantt_figure(best[drawn]), OUT / f"{mix}_schedule.{ending}", f"{mix}, {drawn}")
-            save_figure(slow_down_figure(best), OUT / f"{mix}_slow_downs.{ending}", f"slow-downs of {mix}")
+        about = f"{mix}, one batch, designs of at most {AREA_MM2:g} mm\u00b2 and {DRAM_GBPS} GB/s at 45 nm"
+        for what, draw, width_in in (
+            ("front", functools.partial(kinds_figure, front, about), COLUMN_IN),
+            ("schedule", functools.partial(gantt_figure, best[drawn]), TWO_COLUMNS_IN),
+            ("slow_downs", functools.partial(slow_down_figure, best), TWO_COLUMNS_IN),
+        ):
+            save_widths(draw, OUT, f"{mix}_{what}", f"{what} of {mix}", png_width_in=width_in)
     shown = pd.DataFrame(summary)
     shown.to_csv(OUT / "summary.csv", index=False, lineterminator="\n")
     pd.concat(fronts).to_csv(OUT / "front.csv", index=False, lineterminator="\n")
@@ -203,5 +207,7 @@ def _places(run: CoRun) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    command, *numbers = sys.argv[1:] or ["search"]
-    {"search": search, "table": table}[command](*map(int, numbers))
+    actions = {"search": search, "table": table}
+    if len(sys.argv) < 2 or sys.argv[1] not in actions:
+        sys.exit(__doc__)
+    actions[sys.argv[1]](*map(int, sys.argv[2:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from dse.commands.options import (
     Keep,
     LayerName,
     NetworkArgument,
+    NoFooter,
     OutDirectory,
     Settings,
     chosen_design,
@@ -35,6 +37,7 @@ def explain(
     dim: Dims = None,
     node: DesignNode = None,
     out: OutDirectory = None,
+    no_footer: NoFooter = False,
     json: Json = False,
 ) -> None:
     """Say why NETWORK is slow on one design, and what would help.
@@ -64,7 +67,7 @@ def explain(
     say(f"design: {chosen.origin}; {chosen.node()}\n")
     console().print(explanation_report(found, layer), soft_wrap=True)
     if out is not None:
-        say(f"\nwrote {', '.join(map(str, write_explanation(found, out)))}")
+        say(f"\nwrote {', '.join(map(str, write_explanation(found, out, not no_footer)))}")
 
 
 def staircase(
@@ -79,6 +82,7 @@ def staircase(
     dim: Dims = None,
     node: DesignNode = None,
     out: OutDirectory = None,
+    no_footer: NoFooter = False,
 ) -> None:
     """Latency of one layer against one of its sizes.
 
@@ -89,7 +93,7 @@ def staircase(
     """
     from dse.analysis.staircases import staircase as computed
     from dse.output.explanation_figures import stairs
-    from dse.output.figure_style import save_figure
+    from dse.output.figure_style import save_widths
     from dse.output.units import number
     from dse.runs.files import write_whole
 
@@ -104,8 +108,9 @@ def staircase(
     directory.mkdir(parents=True, exist_ok=True)
     stem = re.sub(r"[^\w.]+", "_", f"{layer}_{size}").strip("_")
     write_whole(directory / f"{stem}.csv", table.to_csv(index=False, lineterminator="\n").encode())
-    save_figure(stairs(table, title), directory / f"{stem}.png", title)
-    say(f"wrote {directory}/{stem}.csv and .png")
+    figure = functools.partial(stairs, table, f"{title} \u00b7 {chosen.node()}")
+    names = [path.name for path in save_widths(figure, directory, stem, title, with_footer=not no_footer)]
+    say(f"wrote {directory}/: {stem}.csv, {', '.join(names)}")
 
 
 def tune(
@@ -163,6 +168,7 @@ def relate(
     dim: Dims = None,
     node: DesignNode = None,
     out: OutDirectory = None,
+    no_footer: NoFooter = False,
 ) -> None:
     """What each kind of operation wants of the hardware.
 
@@ -174,7 +180,7 @@ def relate(
     from dse.analysis.operation_kinds import relate as related
     from dse.output.explanation_figures import relation_figure
     from dse.output.explanation_tables import relation_table
-    from dse.output.figure_style import save_figure
+    from dse.output.figure_style import TWO_COLUMNS_IN, save_widths
     from dse.runs.files import write_whole
 
     chosen = [chosen_design(network, design, settings, batch, dim, node) for network in networks]
@@ -185,5 +191,6 @@ def relate(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         write_whole(out / "relation.csv", table.to_csv(index=False, lineterminator="\n").encode())
-        save_figure(relation_figure(table, design_of.origin), out / "relation.png", "relation")
-        say(f"wrote {out}/relation.csv and .png")
+        figure = functools.partial(relation_figure, table, f"{design_of.origin} \u00b7 {design_of.node()}")
+        drawn = save_widths(figure, out, "relation", "relation", with_footer=not no_footer, png_width_in=TWO_COLUMNS_IN)
+        say(f"wrote {out}/: relation.csv, {', '.join(path.name for path in drawn)}")

@@ -17,6 +17,7 @@ from dse.commands.options import (
     Json,
     MappingObjective,
     Node,
+    NoFooter,
     RemapFront,
     RunDirectory,
     SearchSlack,
@@ -231,14 +232,14 @@ def resume(
     _run(directory, lambda x: continued(directory, n_jobs=jobs, time_limit_s=limit_s, progress=x), own=own, remap=again)
 
 
-def front(directory: RunDirectory, json: Json = False) -> None:
+def front(directory: RunDirectory, no_footer: NoFooter = False, json: Json = False) -> None:
     """Show a run's front again and draw its figures anew."""
     from dse.search.exploration import load
 
     if json:
         say_json(load(directory).front)
         return
-    _conclude(load(directory), None)
+    _conclude(load(directory), None, with_footer=not no_footer)
 
 
 def _check_remappable(problem: Any) -> None:
@@ -315,13 +316,13 @@ def _status(directory: Path) -> str | None:
         return None
 
 
-def _conclude(run: Any, seconds: float | None, again: Any = None, mixed: Any = None) -> None:
+def _conclude(run: Any, seconds: float | None, again: Any = None, mixed: Any = None, with_footer: bool = True) -> None:
     """Draw the figures; print the table, the verdict, the time and the paths."""
     from dse.output.run_figures import write_figures
     from dse.output.tables import along_front, front_table, kept_report, price_report, remap_report, verdict
     from dse.output.units import duration
 
-    write_figures(run)
+    write_figures(run, with_footer=with_footer)
     screen = console()
     if len(run.front):
         screen.print("", front_table(run, screen.width), "", sep="\n")

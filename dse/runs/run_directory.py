@@ -27,7 +27,11 @@ RUN_FILES = (
     MANIFEST, "designs.csv", "random_twin.csv", "front.csv", "exact_front.csv", "convergence.csv", "columns.csv",
     "space.toml", "sweep.json", "front_energy.csv",
 )  # fmt: skip
-FIGURE_FILES = ("front.pdf", "front.png", "convergence.png", "breakdown.png")
+FIGURE_FILES = tuple(
+    f"{stem}{ending}"
+    for stem in ("front", "convergence", "breakdown", "parallel", "sensitivity")
+    for ending in (".png", ".pdf", "_wide.pdf")
+)
 FRONT_COMPLETE = "front_complete.csv"
 """The front evaluated again with the complete mapper (`dse.search.remapping`): a file that a run may lack."""
 TABLE_FILES = ("price_of_generality.csv", FRONT_COMPLETE)

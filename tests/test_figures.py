@@ -1,0 +1,185 @@
+"""Every figure at the width of a column and of two: no text is cut off, and none lies on another."""
+
+import functools
+from pathlib import Path
+
+from standin import UnderPower
+from test_plots import Full, OneObjective
+
+import dse
+from problems import GeomeanDNN
+
+ROOT = Path(__file__).parents[1]
+LONG = "a_network_with_a_long_name_of_its_exporter_version_12"
+SPACE = dse.DesignSpace({"rows": [4, 8, 16], "cols": [4, 8, 16], "dram_gbps": [1, 4, 16]})
+
+
+def layers(channels):
+    return (
+        dse.MacLayer("/layer1/layer1.0/conv1/Conv", K=16, C=channels, OY=14, OX=14, FY=3, FX=3),
+        dse.MacLayer("/layer1/layer1.0/conv2/Conv", K=32, C=16, OY=14, OX=14),
+        dse.MacLayer("/classifier/Gemm", K=100, C=6272),
+    )
+
+
+@functools.cache
+def network(name="tiny", channels=8):
+    return dse.Network(name, layers(channels))
+
+
+@functools.cache
+def searched(kind):
+    """A run of a kind of problem."""
+    if kind == "mean of networks":
+        networks = [network(LONG), network("another_network_with_a_long_name", 6), network("x", 4)]
+        problem = GeomeanDNN(networks, space=SPACE, objectives=("edp_js", "area_mm2"), weights=(2, 1, 1))
+        return dse.explore(problem, evaluations=27, seed=1)
+    made = {"two objectives": Full, "one objective": OneObjective, "three objectives": UnderPower}
+    return dse.explore(made[kind](), evaluations=200, seed=1)
+
+
+@functools.cache
+def explained(name):
+    return dse.explain(dse.preset("tpu_v1"), network() if name == "tiny" else dse.load_network(name))
+
+
+@functools.cache
+def co_run(mix):
+    networks = [network(f"net_{i}_of_the_mix", 4 + i) for i in range(5)]
+    loaded = dse.Mix.of(networks, LONG) if mix == "batch" else dse.load_mix(mix)
+    return dse.co_run(loaded, dse.Accelerator(), dse.Division.from_text("1,1"))
+
+
+def csv(path):
+    path = ROOT / "results" / path
+    return pd.read_csv(path)
+
+
+def experiment(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def matrix(budget):
+    table = csv("eight_dnns/matrix.csv")
+    table = table[table["budget_mm2"] == budget]
+    return {mapping: rows for mapping, rows in table.groupby("mapping", sort=False)}
+
+
+def convergence_of_exact_fronts(width_in, with_footer):
+    bands = csv("exact_fronts/convergence.csv")
+    return experiment("exact_fronts").progress_figure(bands, 30, width_in=width_in, with_footer=with_footer)
+
+
+def kinds_of_operations(width_in, with_footer):
+    draw = experiment("operation_kinds").kinds_figure
+    return draw(csv("operation_kinds/networks.csv"), 40.0, width_in=width_in, with_footer=with_footer)
+
+
+def steps(name, layer, design="tpu_v1", size="K"):
+    graph = network() if name == "tiny" else dse.load_network(name)
+    return staircase(dse.preset(design), graph, layer, size)
+
+
+def relation(*names):
+    graphs = [network() if name == "tiny" else dse.load_network(name) for name in names]
+    return relate(dse.preset("nvdla_large"), graphs)
+
+
+TITLE = f"{LONG} /layer4/layer4.0/conv2/Conv \u00b7 preset tpu_v1, with dram_gbps=19.2, rows=128, cols=128"
+FIGURES = {
+    **{
+        f"{name} of {kind}": (draw, functools.partial(searched, kind))
+        for kind in ("two objectives", "one objective", "three objectives", "mean of networks")
+        for name, draw in (
+            ("front", run_figures.front),
+            ("convergence", run_figures.convergence),
+            ("breakdown", run_figures.breakdown),
+        )
+    },
+    "parallel": (run_figures.parallel, lambda: searched("three objectives")),
+    **{
+        f"{draw.__name__} of {name}": (draw, functools.partial(explained, name))
+        for name in ("tiny", "mobilenet_v2")
+        for draw in (
+            explanation_figures.roofline,
+            explanation_figures.strip,
+            explanation_figures.breakdowns,
+            explanation_figures.sensitivities,
+        )
+    },
+    "stairs": (explanation_figures.stairs, lambda: steps("tiny", "/classifier/Gemm"), TITLE),
+    "relation of one": (explanation_figures.relation_figure, lambda: relation("tiny"), TITLE),
+    "relation of three": (
+        explanation_figures.relation_figure, lambda: relation("mobilenet_v2", "ptb_lstm_medium", "tiny"), TITLE,
+    ),
+    "moves": (explanation_figures.moves, lambda: csv("tune_dnn/measured.csv")),
+    "gains": (explanation_figures.gains, lambda: csv("tune_dnn/predicted.csv")),
+    "schedule of a batch": (schedule_figures.gantt_figure, lambda: co_run("batch")),
+    "schedule of streams": (schedule_figures.gantt_figure, lambda: co_run("vr_gaming"), 0.0, 0.05),
+    "slow-downs": (schedule_figures.slow_down_figure, lambda: {"a run": co_run("batch")}),
+    "slow-downs of several": (
+        schedule_figures.slow_down_figure,
+        lambda: {name: co_run("vr_gaming") for name in ("time-shared", "homogeneous", "geometric-mean design")},
+    ),
+    **{
+        f"kinds of {mix}": (schedule_figures.kinds_figure, functools.partial(
+            lambda mix: csv("simultaneous/front.csv").query("mix == @mix"), mix), TITLE)
+        for mix in ("driving", "moca_mixed", "datacentre")
+    },
+    **{
+        f"validation of {name}": (plots.figure, functools.partial(lambda name: checked(csv(f"validation/{name}.csv")), name))
+        for name in ("areas", "ethos", "eyeriss", "gemmini", "nvdla", "power", "scalesim", "tpu")
+    },
+    "matrix": (lambda parts, **kw: experiment("eight_dnns").heat_map(parts, 40.0, **kw), lambda: matrix(40.0)),
+    "convergence of exact fronts": (lambda _, **kw: convergence_of_exact_fronts(**kw), lambda: None),
+    "kinds of operations": (lambda _, **kw: kinds_of_operations(**kw), lambda: None),
+}  # fmt: skip
+"""Name -> what draws it, what makes its data, further arguments."""
+
+
+def drawn(name, width_in, with_footer=True):
+    draw, data, *more = FIGURES[name]
+    return draw(data(), *more, width_in=width_in, with_footer=with_footer)
+
+
+@pytest.mark.parametrize("width_in", [COLUMN_IN, TWO_COLUMNS_IN])
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_text_is_cut_off_or_lies_on_another(name, width_in):
+    figure = drawn(name, width_in)
+    assert isinstance(figure, Figure) and figure.get_figwidth() == width_in
+    assert faults(figure) == []
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_footer_is_there_and_can_be_left_out(name):
+    figure = drawn(name, COLUMN_IN)
+    footer = figure.get_supxlabel()
+    assert footer and footer in [text for text, _ in drawn_texts(figure)]
+    assert not drawn(name, COLUMN_IN, with_footer=False).get_supxlabel()
+
+
+def test_what_the_test_of_boxes_would_see():
+    figure = Figure(figsize=(2, 1))
+    for x, y, text in ((0.5, 0.5, "one"), (0.52, 0.5, "two"), (-0.1, 0.1, "left"), (0.2, 0.9, "  ")):
+        figure.text(x, y, text)
+    assert faults(figure) == ["'left' is cut off", "'one' lies on 'two'"]
+
+
+def public_figures(module):
+    """Functions of a module that give a figure of a width."""
+    return {
+        name
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and "width_in" in inspect.signature(function).parameters
+        and not name.startswith("_") and inspect.signature(function).return_annotation == "Figure"
+    }  # fmt: skip
+
+
+def test_every_figure_function_is_here():
+    modules = (run_figures, explanation_figures, schedule_figures, plots)
+    listed = {(draw.__module__, draw.__name__) for draw, *_ in FIGURES.values()}
+    known = {(module.__name__, name) for module in modules for name in public_figures(module)}
+    assert known and known <= listed
