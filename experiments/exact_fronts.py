@@ -217,7 +217,8 @@ def progress_figure(bands: pd.DataFrame, seeds: int, width_in: float = COLUMN_IN
         log_scale(axis.xaxis)
         linear_scale(axis.yaxis)
         grid(axis)
-    figure.supylabel("Hypervolume [% of the exact front's]", fontsize="medium")
+    for axis in axes[:, 0] if lines > 1 else axes[:1]:
+        axis.set_ylabel("Hypervolume\n[% of exact]")
     for axis in axes[-1] if lines > 1 else axes:
         axis.set_xlabel("Designs evaluated\n[% of the space]")
     note = (

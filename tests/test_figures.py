@@ -1,12 +1,24 @@
 """Every figure at the width of a column and of two: no text is cut off, and none lies on another."""
 
 import functools
+import importlib.util
+import inspect
 from pathlib import Path
 
+import pandas as pd
+import pytest
+from figure_boxes import drawn_texts, faults
+from matplotlib.figure import Figure
 from standin import UnderPower
 from test_plots import Full, OneObjective
 
 import dse
+from dse.analysis.operation_kinds import relate
+from dse.analysis.staircases import staircase
+from dse.output import explanation_figures, run_figures, schedule_figures
+from dse.output.figure_style import COLUMN_IN, TWO_COLUMNS_IN
+from dse.validation import plots
+from dse.validation.table import checked
 from problems import GeomeanDNN
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +72,10 @@ def experiment(name):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def validation(name):
+    return checked(csv(f"validation/{name}.csv"))
 
 
 def matrix(budget):
@@ -130,7 +146,7 @@ FIGURES = {
         for mix in ("driving", "moca_mixed", "datacentre")
     },
     **{
-        f"validation of {name}": (plots.figure, functools.partial(lambda name: checked(csv(f"validation/{name}.csv")), name))
+        f"validation of {name}": (plots.figure, functools.partial(validation, name))
         for name in ("areas", "ethos", "eyeriss", "gemmini", "nvdla", "power", "scalesim", "tpu")
     },
     "matrix": (lambda parts, **kw: experiment("eight_dnns").heat_map(parts, 40.0, **kw), lambda: matrix(40.0)),

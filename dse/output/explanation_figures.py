@@ -89,7 +89,7 @@ def roofline(explanation: Explanation, width_in: float = COLUMN_IN, with_footer:
     axis.plot(ends, np.minimum(ends * bandwidth, peak), color=BLACK, lw=1.0, zorder=2)
     axis.annotate(f"peak {peak:,} MACs/cycle", (ends[2], peak), (0, 3),
                   textcoords="offset points", ha="right", va="bottom", fontsize=SMALL)  # fmt: skip
-    axis.annotate(f"{number(e.design.dram_gbps)} GB/s", (0.7 * ridge, 0.7 * peak), (-4, 1),
+    axis.annotate(f"{number(e.design.dram_gbps)} GB/s", (0.3 * ridge, 0.3 * peak), (-4, 1),
                   textcoords="offset points", ha="right", va="bottom", fontsize=SMALL)  # fmt: skip
     colours = [_colour(bound) for bound in table["bound"]]
     axis.scatter(x, y, s=4 + 1500 * table["share"], c=colours, alpha=0.65, lw=0.4, edgecolors=BLACK, zorder=3)
@@ -220,12 +220,9 @@ def sensitivities(explanation: Explanation, width_in: float = TWO_COLUMNS_IN, wi
 
 
 def _colour_bar(figure: Figure, image: AxesImage, axes: list[Axes], text: str, extend: str) -> None:
-    """The scale of a heat map: at its right, or in a column above it."""
-    wide = is_wide(figure.get_figwidth())
-    bar = figure.colorbar(image, ax=axes, extend=extend, location="right" if wide else "top", pad=0.01,
-                          aspect=20 if wide else 30)  # fmt: skip
-    room_in = 0.8 * (figure.get_figheight() if wide else figure.get_figwidth())
-    bar.set_label(wrapped(text, room_in, SMALL), fontsize=SMALL)
+    """The scale of a heat map, above it."""
+    bar = figure.colorbar(image, ax=axes, extend=extend, location="top", pad=0.01, aspect=10 * figure.get_figwidth())
+    bar.set_label(wrapped(text, 0.5 * figure.get_figwidth(), SMALL), fontsize=SMALL)
 
 
 @styled

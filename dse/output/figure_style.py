@@ -135,8 +135,9 @@ def capital(text: str) -> str:
 
 
 def text_width_in(text: str, size: float | str = "medium") -> float:
-    """Width of a line in the style's font [in]."""
-    return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=size), False)[0]) / 72
+    """Width of a line in the style's font [in]; a formula stands between two dollars."""
+    formula = text.startswith("$") and text.endswith("$") and len(text) > 2
+    return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=size), formula)[0]) / 72
 
 
 def wrapped(text: str, width_in: float, size: float | str = "medium") -> str:
@@ -159,7 +160,7 @@ def wrapped(text: str, width_in: float, size: float | str = "medium") -> str:
 def add_footer(figure: Figure, text: str, wanted: bool = True) -> Figure:
     """The figure with small lines below, as many as its width needs: what it is of."""
     if wanted:
-        told = wrapped(text, 0.97 * figure.get_figwidth(), TINY)
+        told = wrapped(text, 0.93 * figure.get_figwidth(), TINY)
         figure.supxlabel(plain(told), fontsize=TINY, color="#666666", x=0.01, ha="left")
     return figure
 
@@ -204,12 +205,12 @@ class LogTicks(LogLocator):
         decades = np.arange(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         sets = [np.outer(10.0**decades, steps).ravel() for steps in self.steps]
         sets += [10.0 ** decades[::n] for n in range(2, len(decades))]
-        for ticks in sets:
-            ticks = ticks[(ticks >= low * (1 - 1e-9)) & (ticks <= high * (1 + 1e-9))]
+        sets.append(np.array(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)))
+        shown = [ticks[(ticks >= low * (1 - 1e-9)) & (ticks <= high * (1 + 1e-9))] for ticks in sets]
+        for ticks in shown:
             if 2 <= len(ticks) <= self.most and self._has_room(ticks, low, high):
                 return ticks.tolist()
-        even = MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-        return [value for value in even if low <= value <= high]
+        return min((ticks for ticks in shown if len(ticks)), key=len)[:1].tolist() if any(map(len, shown)) else [low]
 
     def _has_room(self, ticks: np.ndarray, low: float, high: float) -> bool:
         axis = self.axis

@@ -258,7 +258,8 @@ def breakdown(run: Exploration, width_in: float = COLUMN_IN, with_footer: bool =
         _stack(axis, chosen, total, parts)
     axes[-1].set_xticks(np.arange(len(chosen)), [f"{i:,}" for i in chosen["index"]], rotation=90, fontsize=SMALL)
     first = plain(words(run.objective_names[0]))
-    axes[-1].set_xlabel(f"Design along the front, least {first} left\n(its index in front.csv)")
+    said = f"Design along the front, least {first} left (its index in front.csv)"
+    axes[-1].set_xlabel(wrapped(said, 0.55 * width_in))
     return add_footer(figure, caption(run), with_footer)
 
 

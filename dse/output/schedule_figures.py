@@ -175,7 +175,7 @@ def slow_down_figure(runs: dict[str, CoRun], width_in: float | None = None, with
     else:
         linear_scale(axis.yaxis)
     axis.set_xticks(range(len(networks)), labels if flat else networks, rotation=0 if flat else 90)
-    axis.set_ylabel("Turnaround / time alone")
+    axis.set_ylabel("Turnaround /\ntime alone")
     grid(axis, which="y")
     if len(runs) > 1:
         legend_above(figure, entries_of(axis))

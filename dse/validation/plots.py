@@ -68,7 +68,7 @@ def figure(rows: pd.DataFrame, width_in: float = TWO_COLUMNS_IN, with_footer: bo
     families = _families(rows)
     for axis, (quantity, group) in zip(axes, groups, strict=False):
         _panel(axis, group, families)
-        axis.set_title(wrapped(quantity, panel_in - 0.3))
+        axis.set_title(wrapped(quantity, panel_in - 0.6))
     for axis in axes[len(groups) :]:
         axis.remove()
     legend_above(drawn, entries_of(*axes[: len(groups)]), columnspacing=1.2)
