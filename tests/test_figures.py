@@ -114,6 +114,7 @@ FIGURES = {
             ("convergence", run_figures.convergence),
             ("breakdown", run_figures.breakdown),
         )
+        if draw is not run_figures.breakdown or kind in ("two objectives", "mean of networks")
     },
     "parallel": (run_figures.parallel, lambda: searched("three objectives")),
     **{
@@ -138,7 +139,7 @@ FIGURES = {
     "slow-downs": (schedule_figures.slow_down_figure, lambda: {"a run": co_run("batch")}),
     "slow-downs of several": (
         schedule_figures.slow_down_figure,
-        lambda: {name: co_run("vr_gaming") for name in ("time-shared", "homogeneous", "geometric-mean design")},
+        lambda: {name: co_run("batch") for name in ("time-shared", "homogeneous", "geometric-mean design")},
     ),
     **{
         f"kinds of {mix}": (schedule_figures.kinds_figure, functools.partial(

@@ -34,6 +34,7 @@ from dse.output.figure_style import (
     WATERFALL_LOOKS,
     YELLOW,
     Entries,
+    LogLabels,
     add_footer,
     entries_of,
     grid,
@@ -47,12 +48,14 @@ from dse.output.figure_style import (
     text_width_in,
     wrapped,
 )
-from dse.output.units import number, percent
+from dse.output.units import number, percent, scaled
 from dse.runs.files import write_whole
 
 BOUND_COLOURS = {"compute": BLUE, "dram": RED, "vector": PURPLE, "fill": GREY, "buffer": ORANGE}
 SHOWN_LAYERS = 24
 """Most layers, by time, in a wide figure that names them; half of them in a column."""
+NAMED_LAYERS = 6
+"""Likewise in the strip of layers."""
 
 
 def _colour(bound: str) -> str:
@@ -93,7 +96,7 @@ def roofline(explanation: Explanation, width_in: float = COLUMN_IN, with_footer:
                   textcoords="offset points", ha="right", va="bottom", fontsize=SMALL)  # fmt: skip
     colours = [_colour(bound) for bound in table["bound"]]
     axis.scatter(x, y, s=4 + 1500 * table["share"], c=colours, alpha=0.65, lw=0.4, edgecolors=BLACK, zorder=3)
-    axis.set_ylim(min(y.min() / 3, peak / 20), 2.5 * peak)
+    axis.set_ylim(min(y.min() / 8, peak / 20), 2.5 * peak)
     axis.set_xlim(ends[0] / 1.5, ends[2] * 1.2)
     longest = int(table["share"].argmax())
     name = f"{short(table['layer'].iloc[longest])}, {percent(table['share'].iloc[longest])}"
@@ -117,44 +120,58 @@ def _bounds(table: pd.DataFrame) -> Entries:
 
 @styled
 def strip(explanation: Explanation, width_in: float = TWO_COLUMNS_IN, with_footer: bool = True) -> Figure:
-    """The layers in order, each as wide as its time: utilisation as height, what bounds it as colour."""
+    """The layers in order, each as wide as its time: utilisation as height, what bounds it as colour.
+
+    Heights are logarithmic where most of the time has less than a twentieth of the largest utilisation.
+    """
     table = explanation.layers
+    table = table.assign(cycles=table["cycles"] * 1e-3, percent=table["utilisation"] * 100)
+    ends = table["cycles"].cumsum()
+    starts, total = ends - table["cycles"], float(ends.iloc[-1])
+    heights, ticks = _utilisation_heights(table["percent"].to_numpy(float), table["share"].to_numpy(float))
     figure = Figure(figsize=(width_in, 1.9), layout="constrained")
     axis = figure.subplots()
-    table = table.assign(cycles=table["cycles"] * 1e-3, height=table["utilisation"] * 100)
-    ends = table["cycles"].cumsum()
-    starts = ends - table["cycles"]
-    top = max(float(table["height"].max()), 1e-6)
     colours = [_colour(bound) for bound in table["bound"]]
-    axis.bar(starts, table["height"], table["cycles"], align="edge", color=colours, lw=0.3, edgecolor="white")
-    axis.bar(starts, -0.05 * top, table["cycles"], align="edge", color=colours, lw=0.3, edgecolor="white")
-    total, inner_in = float(ends.iloc[-1]), width_in - 0.75
-    step = 0.16 * top  # height of a label
+    axis.bar(starts, heights, table["cycles"], align="edge", color=colours, lw=0.3, edgecolor="white")
+    axis.bar(starts, -0.05, table["cycles"], align="edge", color=colours, lw=0.3, edgecolor="white")
+    inner_in, step = width_in - 0.75, 0.16  # height of a label
     placed: list[tuple[float, float, float]] = []
-    for i in np.flatnonzero(table["share"] > 0.06):
+    most = NAMED_LAYERS if is_wide(width_in) else NAMED_LAYERS // 2
+    for i in sorted(table["share"][table["share"] > 0.06].nlargest(most).index):
         text = f"{short(table['layer'].iloc[i])} {percent(table['share'].iloc[i])}"
         half = 0.52 * text_width_in(text, TINY) / inner_in * total
         x = float(np.clip((starts.iloc[i] + ends.iloc[i]) / 2, half, max(half, total - half)))
-        y = float(table.loc[(ends > x - half) & (starts < x + half), "height"].max()) + 0.03 * top
+        y = float(heights[(ends > x - half) & (starts < x + half)].max()) + 0.03
         while any(abs(x - at) < half + wide and abs(y - up) < step for at, wide, up in placed):
             y += step  # above the label beside it
         placed.append((x, half, y))
         axis.text(x, y, plain(text), fontsize=TINY, ha="center", va="bottom")
+    above = max([0.0, *(y + step - 1.05 for *_, y in placed)])
+    figure.set_figheight(figure.get_figheight() + 0.8 * above)
     axis.set_xlim(0, total)
-    axis.set_ylim(-0.06 * top, max([1.05 * top, *(y + step for *_, y in placed)]))
-    axis.set_ylabel("MAC utilisation [%]")
+    axis.set_ylim(-0.06, 1.05 + above)
+    axis.set_ylabel("MAC\nutilisation [%]")
     axis.set_xlabel("Time, layer after layer [kcycles]")
     linear_scale(axis.xaxis)
-    axis.set_yticks([tick for tick in _ticks_to(top) if tick >= 0])
+    axis.set_yticks(list(ticks), list(ticks.values()))
     legend_above(figure, {f"bound by {name}": mark for name, mark in _bounds(table).items()}, handlelength=0.9)
     return add_footer(figure, _caption(explanation), with_footer)
 
 
-def _ticks_to(top: float) -> list[float]:
-    """Three to five round numbers from 0 to what is shown."""
-    step = 10.0 ** np.floor(np.log10(top / 2))
-    step *= next(n for n in (1, 2, 2.5, 5, 10) if top / (n * step) <= 4)
-    return [float(f"{i * step:.6g}") for i in range(int(top / step) + 1)]
+def _utilisation_heights(percents: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, dict[float, str]]:
+    """Heights of bars, 1 the largest, of utilisations [%] and shares of the time; labels by height."""
+    top, low = max(percents.max(), 1e-9), percents[percents > 0].min(initial=np.inf)
+    if not (low < top and shares[percents < top / 20].sum() > 0.5):
+        step = 10.0 ** np.floor(np.log10(top / 2))
+        step *= next(n for n in (1, 2, 2.5, 5, 10) if top / (n * step) <= 4)
+        at = step * np.arange(int(top / step) + 1)
+        return percents / top, {float(x / top): f"{x:.6g}" for x in at}
+    first, last = np.floor(np.log10(low)), np.log10(top)
+    decades = np.arange(first, np.floor(last) + 1)
+    decades = decades[:: -(-len(decades) // 5)]
+    heights = np.where(percents > 0, (np.log10(np.maximum(percents, low)) - first) / (last - first), 0.0)
+    at = ((decades - first) / (last - first)).tolist()
+    return heights, dict(zip(at, LogLabels().format_ticks(10.0**decades), strict=True))
 
 
 def _longest(table: pd.DataFrame, width_in: float) -> pd.Index:
@@ -171,15 +188,16 @@ def breakdowns(explanation: Explanation, width_in: float = TWO_COLUMNS_IN, with_
     height_in = 0.9 + 0.15 * len(chosen)
     figure = Figure(figsize=(width_in, 0.2 + height_in * (1 if wide else 2)), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True) if wide else figure.subplots(2, 1)
+    factor, unit = scaled("J", chosen["energy_pj"] * 1e-12)
     energy = {f"{name}_pj": look for name, look in ENERGY_LOOKS.items()}
     waterfall = {f"{name}_cycles": WATERFALL_LOOKS[f"{name}_cycles"] for name in WATERFALL}
     at = np.arange(len(chosen))
-    for axis, parts, factor, label in ((axes[0], waterfall, 1e-3, "Time [kcycles]"),
-                                       (axes[1], energy, 1e-6, "Energy [\u00b5J]")):  # fmt: skip
+    for axis, parts, size, label in ((axes[0], waterfall, 1e-3, "Time [kcycles]"),
+                                       (axes[1], energy, factor * 1e-12, f"Energy [{unit}]")):  # fmt: skip
         left = np.zeros(len(chosen))
         for name, (text, colour) in parts.items():
-            values = chosen[name].to_numpy(float) * factor
-            shown = values.sum() > 0.005 * chosen[list(parts)].to_numpy().sum() * factor
+            values = chosen[name].to_numpy(float) * size
+            shown = values.sum() > 0.005 * chosen[list(parts)].to_numpy().sum() * size
             axis.barh(at, values, 0.8, left, color=colour, label=text if shown else None, lw=0)
             left += values
         axis.set_xlabel(label)
@@ -219,9 +237,14 @@ def sensitivities(explanation: Explanation, width_in: float = TWO_COLUMNS_IN, wi
     return add_footer(figure, _caption(explanation), with_footer)
 
 
+def _signed(value: float) -> str:
+    return f"{'+' if value >= 0 else '-'}{number(float(f'{abs(value):.2g}'))}"
+
+
 def _colour_bar(figure: Figure, image: AxesImage, axes: list[Axes], text: str, extend: str) -> None:
     """The scale of a heat map, above it."""
-    bar = figure.colorbar(image, ax=axes, extend=extend, location="top", pad=0.01, aspect=10 * figure.get_figwidth())
+    bar = figure.colorbar(image, ax=axes, extend=extend, location="top", pad=0.2 / figure.get_figheight(),
+                          aspect=10 * figure.get_figwidth())  # fmt: skip
     bar.set_label(wrapped(text, 0.5 * figure.get_figwidth(), SMALL), fontsize=SMALL)
 
 

@@ -158,9 +158,11 @@ def wrapped(text: str, width_in: float, size: float | str = "medium") -> str:
 
 
 def add_footer(figure: Figure, text: str, wanted: bool = True) -> Figure:
-    """The figure with small lines below, as many as its width needs: what it is of."""
+    """The figure with small lines below, as many as its width needs, and higher by these: what it is of."""
     if wanted:
         told = wrapped(text, 0.93 * figure.get_figwidth(), TINY)
+        line_in = 1.3 * FontProperties(size=TINY).get_size_in_points() / 72
+        figure.set_figheight(figure.get_figheight() + line_in * (told.count("\n") + 1))
         figure.supxlabel(plain(told), fontsize=TINY, color="#666666", x=0.01, ha="left")
     return figure
 

@@ -49,6 +49,7 @@ from dse.output.figure_style import (
     wrapped,
 )
 from dse.output.units import number, scaled, unit_of, words
+from dse.runs.column_dictionary import DERIVED
 from dse.runs.run_directory import written_by
 from dse.runs.tables import Table, frame
 from dse.search.exploration import Exploration
@@ -65,6 +66,9 @@ BOUND_OF = {
     "core_area_mm2": "core_area_mm2",
 }
 """Column with the lower bound of an objective."""
+
+MEAN = "weighted geometric mean"
+"""How `columns.csv` begins to tell of a column that is one over several networks."""
 
 
 @styled
@@ -108,8 +112,9 @@ def _front_panel(axis: Axes, run: Exploration, first: str, second: str, stepped:
     designs = designs[designs["feasible"]] if len(designs) else designs
     (fx, ux), (fy, uy) = (scaled(unit_of(name), best[name]) for name in (first, second))
     n = f"{len(designs):,} of {run.evaluations:,}"
-    axis.plot(designs[first] * fx, designs[second] * fy, ".", color="#c4c4c4", ms=1.6, mew=0, rasterized=True, zorder=1,
-              label=f"feasible designs ({n})")  # fmt: skip
+    small = 1.6 if len(designs) > 1000 else 2.6
+    axis.plot(designs[first] * fx, designs[second] * fy, ".", color="#c4c4c4", ms=small, mew=0, rasterized=True,
+              zorder=1, label=f"feasible designs ({n})")  # fmt: skip
     style: _Line = {"drawstyle": "steps-post"} if stepped else {"ls": ""}
     exact: _Line = style if stepped else {"marker": ".", **style}
     if run.exact_front is not None and len(run.exact_front):
@@ -193,7 +198,7 @@ def parallel(run: Exploration, width_in: float = COLUMN_IN, with_footer: bool = 
     for x, name in enumerate(names):
         factor, unit = scaled(unit_of(name), best[name])
         low, high = (number(float(f"{factor * value:.3g}")) for value in (best[name].min(), best[name].max()))
-        axis.axvline(x, color=BLACK, lw=0.6, zorder=3)
+        axis.plot([x, x], [0, 1], color=BLACK, lw=0.6, zorder=3)
         for y, text, side in ((-0.03, low, "top"), (1.03, high, "bottom")):
             axis.text(x, y, text, ha="center", va=side, fontsize=SMALL)
         labels.append(wrapped(label(run, name, unit), room_in))
@@ -241,26 +246,30 @@ def convergence(run: Exploration, width_in: float = COLUMN_IN, with_footer: bool
 
 @styled
 def breakdown(run: Exploration, width_in: float = COLUMN_IN, with_footer: bool = True) -> Figure:
-    """Designs spread along the front: what their area, latency and energy consist of."""
-    best = run.front
+    """Designs spread along the front: what their area, latency and energy consist of, as far as `parts_of` tells."""
+    best, groups = run.front, parts_of(run)
     points = best[list(run.objective_names)].to_numpy(float)
     which = spread(run.normalisation(points), BARS) if run.normalisation is not None else np.arange(0)
     chosen = best.iloc[which]
-    groups = [
-        ("area_mm2", {f"area_{name}_mm2": AREA_LOOKS[name] for name in AREA_BLOCKS}),
-        ("latency_s", WATERFALL_LOOKS),
-        ("energy_j", {f"energy_{name}_j": ENERGY_LOOKS[name] for name in ENERGY_PARTS}),
-    ]
-    groups = [(total, parts) for total, parts in groups if {total, *parts} <= set(best)]
-    figure = Figure(figsize=(width_in, 0.7 + 1.65 * max(1, len(groups))), layout="constrained")
-    axes = figure.subplots(max(1, len(groups)), 1, sharex=True, squeeze=False)[:, 0]
-    for axis, (total, parts) in zip(axes, groups, strict=False):
+    figure = Figure(figsize=(width_in, 0.7 + 1.65 * len(groups)), layout="constrained")
+    axes = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, (total, parts) in zip(axes, groups, strict=True):
         _stack(axis, chosen, total, parts)
     axes[-1].set_xticks(np.arange(len(chosen)), [f"{i:,}" for i in chosen["index"]], rotation=90, fontsize=SMALL)
     first = plain(words(run.objective_names[0]))
     said = f"Design along the front, least {first} left (its index in front.csv)"
     axes[-1].set_xlabel(wrapped(said, 0.55 * width_in))
     return add_footer(figure, caption(run), with_footer)
+
+
+def parts_of(run: Exploration) -> list[tuple[str, dict[str, tuple[str, str]]]]:
+    """Totals of a run's designs of which its tables hold the parts, and what these look like."""
+    groups = [
+        ("area_mm2", {f"area_{name}_mm2": AREA_LOOKS[name] for name in AREA_BLOCKS}),
+        ("latency_s", WATERFALL_LOOKS),
+        ("energy_j", {f"energy_{name}_j": ENERGY_LOOKS[name] for name in ENERGY_PARTS}),
+    ]
+    return [(total, parts) for total, parts in groups if {total, *parts} <= set(run.front)]
 
 
 def _stack(axis: Axes, chosen: Table, total: str, parts: dict[str, tuple[str, str]]) -> None:
@@ -287,14 +296,15 @@ def _stack(axis: Axes, chosen: Table, total: str, parts: dict[str, tuple[str, st
 
 
 def label(run: Exploration, name: str, unit: str) -> str:
-    """An objective of a run as an axis names it; the mean over several networks is called one."""
+    """An objective of a run as an axis names it; a mean over several networks is called one."""
     text = words(name)
-    meanings = frame(run.texts["columns.csv"]()) if "columns.csv" in run.texts else None
-    if meanings is not None and len(told := meanings.loc[meanings["name"] == name, "meaning"]):
-        kind = "weighted geometric mean"
-        if str(told.iloc[0]).startswith(kind):
+    if "columns.csv" in run.texts:
+        table = frame(run.texts["columns.csv"]())
+        meanings = dict(zip(table["name"], table["meaning"].astype(str), strict=True))
+        told = meanings.get("latency_s" if name in DERIVED else name, "")  # of products of means
+        if told.startswith(MEAN):
             weights = run.manifest.get("identity", {}).get("problem", {}).get("attributes", {}).get("weights") or [1]
-            text = f"{kind if len(set(weights)) > 1 else 'geometric mean'} of {text}"
+            text = f"{MEAN if len(set(weights)) > 1 else MEAN.partition(' ')[2]} of {text}"
     return capital(text) + (f" [{unit}]" if unit else "")
 
 
@@ -343,8 +353,8 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def write_figures(run: Exploration, directory: str | Path | None = None, with_footer: bool = True) -> list[Path]:
-    """Front, convergence and breakdown of a run, and with three or more objectives parallel coordinates, each as the
-    files of `dse.output.figure_style.figure_names`; none without a feasible design.
+    """Front and convergence of a run, a breakdown where its tables hold one, and with three or more objectives parallel
+    coordinates, each as the files of `dse.output.figure_style.figure_names`; none without a feasible design.
 
     Parameters
     ----------
@@ -358,8 +368,9 @@ def write_figures(run: Exploration, directory: str | Path | None = None, with_fo
         return []
     about = f"{caption(run)}. {run.stopped_because}"
     networks = ", ".join(networks_of(run)) or "designs"
-    drawn = {"front": (front, "Pareto front"), "convergence": (convergence, "Convergence"),
-             "breakdown": (breakdown, "Breakdown along the front")}  # fmt: skip
+    drawn = {"front": (front, "Pareto front"), "convergence": (convergence, "Convergence")}
+    if parts_of(run):
+        drawn["breakdown"] = (breakdown, "Breakdown along the front")
     if len(run.objective_names) > 2:
         drawn["parallel"] = (parallel, "Front in parallel coordinates")
     return [

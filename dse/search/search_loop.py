@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pymoo.core.algorithm import Algorithm
@@ -37,7 +38,7 @@ from dse.search.exploration import (
 )
 from dse.search.pareto import Normalisation
 from dse.search.proposers import Proposer, PymooProposer, RandomProposer, WholeSpaceProposer
-from dse.search.settings import Settings, identity
+from dse.search.settings import Settings, describe_algorithm, identity
 
 LATENCY_ALONE = (
     "mapping_slack is none: the mapper looked for latency alone, so the tables have no energy, power and traffic. "
@@ -307,6 +308,12 @@ class _Run:
             self._write(self.directory, texts, reason, finished, hypervolume, scale, notes)
         return self._result(reason, finished, hypervolume, scale, notes, texts)
 
+    def _told(self) -> dict[str, Any]:
+        """What the manifest of a run in memory tells: of its identity the problem and how it was searched."""
+        s = self.settings
+        searched = {"algorithm": describe_algorithm(s.algorithm), "population": s.population, "seed": s.seed}
+        return {"identity": {"problem": self.problem.describe(), **searched}, "versions": versions()}
+
     def _named_logs(self) -> list[tuple[str, RunLog]]:
         named = [("designs.csv", self.log), ("random_twin.csv", self.twin)]
         return [(name, log) for name, log in named if log is not None]
@@ -390,7 +397,7 @@ class _Run:
             hypervolume=hypervolume,
             normalisation=scale,
             directory=None if directory is None else directory.path,
-            manifest={} if directory is None else directory.manifest,
+            manifest=self._told() if directory is None else directory.manifest,
             notes=tuple(notes),
             texts=texts_of,
         )

@@ -25,6 +25,7 @@ from dse.output.figure_style import (
     SKY,
     SMALL,
     TWO_COLUMNS_IN,
+    YELLOW,
     add_footer,
     capital,
     entries_of,
@@ -42,7 +43,12 @@ BANDS = ((0.1, (0, (4, 2))), (0.2, (0, (1, 1.5))))
 """Relative errors drawn as lines, and their dashes."""
 
 
-FAMILIES = tuple(zip((BLUE, GREEN, RED, PURPLE, SKY, BLACK, GREY, "#7f4f24"), "os^Dv<>p", strict=True))
+COUNTED, INFORMATION = "model, counted", "model, for information"
+ORDER = ("predicted = reference", *(f"±{error:.0%}" for error, _ in BANDS), "roofline", COUNTED, INFORMATION)
+"""Labels of all figures, as their legends have them; those of families come after."""
+
+COLOURS = (BLUE, GREEN, RED, PURPLE, SKY, BLACK, GREY, "#7f4f24", YELLOW, "#8c8c4a")
+FAMILIES = tuple(zip(COLOURS, "os^Dv<>pXP", strict=True))
 """Colour and marker of a family of rows, where a figure has few enough to name them all."""
 
 
@@ -63,7 +69,7 @@ def figure(rows: pd.DataFrame, width_in: float = TWO_COLUMNS_IN, with_footer: bo
     columns = _columns(len(groups), width_in)
     lines = -(-len(groups) // columns)
     panel_in = min(width_in / columns, COLUMN_IN)
-    drawn = Figure(figsize=(width_in, 0.8 + (panel_in + 0.25) * lines), layout="constrained")
+    drawn = Figure(figsize=(width_in, 0.8 + (panel_in + 0.15) * lines), layout="constrained")
     axes = drawn.subplots(lines, columns, squeeze=False).ravel()
     families = _families(rows)
     for axis, (quantity, group) in zip(axes, groups, strict=False):
@@ -71,7 +77,8 @@ def figure(rows: pd.DataFrame, width_in: float = TWO_COLUMNS_IN, with_footer: bo
         axis.set_title(wrapped(quantity, panel_in - 0.6))
     for axis in axes[len(groups) :]:
         axis.remove()
-    legend_above(drawn, entries_of(*axes[: len(groups)]), columnspacing=1.2)
+    entries = entries_of(*axes[: len(groups)])
+    legend_above(drawn, {name: entries[name] for name in sorted(entries, key=_place)})
     return add_footer(drawn, _about(rows), with_footer)
 
 
@@ -89,6 +96,11 @@ def _families(rows: pd.DataFrame) -> list[str]:
     names = list(dict.fromkeys(rows["family"]))
     several = rows.groupby(["quantity", "family"]).size().max() > 1
     return names if several and len(names) <= len(FAMILIES) else []
+
+
+def _place(label: str) -> int:
+    """Where a label stands in a legend: the same order in all figures."""
+    return ORDER.index(label) if label in ORDER else len(ORDER)
 
 
 class _Marks(TypedDict):
@@ -117,10 +129,10 @@ def _panel(axis: Axes, group: pd.DataFrame, families: list[str]) -> None:
     axis.vlines(ranged["measured"], ranged["predicted_low"], ranged["predicted_high"], color=BLUE, lw=0.8, zorder=3)
     for name, part in group.groupby("family" if families else "reference", sort=False):
         colour, marker = FAMILIES[families.index(name)] if families else FAMILIES[0]
-        for gated, face, text in ((True, colour, "counted"), (False, "none", "for information")):
+        for gated, face, text in ((True, colour, COUNTED), (False, "none", INFORMATION)):
             some = part[part["gated"] == gated]
             if len(some):
-                label = f"{name}" if families else f"model, {text}"
+                label = f"{name}" if families else text
                 axis.plot(some["measured"], some["predicted"], marker=marker, ms=2.4 if len(some) > 40 else 3,
                           mec=colour, mfc=face, zorder=4, label=label, **look)  # fmt: skip
     log_scale(axis.xaxis)
