@@ -36,6 +36,7 @@ ROOMS = {
         "dse.validation",
         "dse.analysis",
         "dse.output.explanation_figures",
+        "dse.output.front_figures",
         "dse.output.schedule_figures",
         "dse.tuning.proposals",
         "dse.tuning.accuracy_study",
@@ -54,6 +55,7 @@ ROOMS = {
     "matplotlib": {
         "dse.output.figure_style",
         "dse.output.run_figures",
+        "dse.output.front_figures",
         "dse.output.schedule_figures",
         "dse.output.explanation_figures",
         "dse.validation.plots",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dse.commands import evaluating, explaining, listing, scheduling, searching
+from dse.commands import evaluating, explaining, listing, runs, scheduling, searching
 from dse.commands.terminal import EXIT_ERROR, EXIT_INTERRUPTED, fail, told
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ for command in (
     searching.explore,
     searching.resume,
     searching.front,
+    runs.fronts,
     evaluating.evaluate,
     evaluating.compare,
     explaining.explain,

@@ -330,7 +330,7 @@ def caption(run: Exploration) -> str:
     made = f"commit {commit[:7]}{'+' if commit.endswith('-dirty') else ''}" if commit else ""
     parts = [
         ", ".join(networks_of(run)),
-        f"least {_listed([words(name) for name in run.objective_names])}",
+        f"least {listed([words(name) for name in run.objective_names])}",
         str(constants.get("name") or "") if isinstance(constants, dict) else "",
         _NAMES.get(algorithm, algorithm),
         f"{run.evaluations:,} unique designs",
@@ -348,7 +348,8 @@ def networks_of(run: Exploration) -> list[str]:
     return several or [str(name) for name in (problem.get("network"),) if name]
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names in words: "a, b and c"."""
     return " and ".join(", ".join(names).rsplit(", ", 1))
 
 

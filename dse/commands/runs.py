@@ -1,0 +1,62 @@
+"""Commands about finished runs: fronts of several, and what is left of one when constants are wrong."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dse.commands.options import Json, NoFooter
+from dse.commands.terminal import check_alone, console, say, say_json
+
+
+def fronts(
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Directories of runs, two or more.")],
+    shared: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Objective at equal values of which runs are compared.")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Directory to write.")] = Path("results/fronts"),
+    no_footer: NoFooter = False,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the table there; - prints it and nothing else.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Lay the fronts of runs over each other, and say who is better where.
+
+    Of runs for the same networks, objectives and technology. The shared objective, by default the last one (the area),
+    is cut into fifths of its range: the least of every other one at equal values of it. Whole fronts are compared by
+    hypervolume, by what the others beat and by their distance from the best of all. Writes fronts.csv and figures.
+
+    \b
+    Examples:
+      dse fronts results/resnet50 results/resnet50_small
+      dse fronts results/a results/b results/c --out results/abc --csv -
+    """
+    import dse
+    from dse.analysis.front_comparison import runs_of
+    from dse.output.figure_style import save_widths
+    from dse.output.front_figures import fronts as drawn
+    from dse.output.front_figures import fronts_report
+    from dse.runs.files import write_whole
+
+    check_alone(json, csv=csv)
+    found = runs_of(directories)
+    table = dse.compare_fronts(found, shared)
+    text = table.to_csv(index=False, lineterminator="\n")
+    if csv == Path("-"):
+        sys.stdout.write(text)
+        return
+    if json:
+        say_json(table)
+        return
+    console().print(fronts_report(table))
+    path = out / "fronts.csv" if csv is None else csv
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(path, text.encode())
+    about = f"fronts of {', '.join(found)}"
+    figures = save_widths(functools.partial(drawn, found), out, "fronts", about, with_footer=not no_footer)
+    say(f"\nwrote {', '.join(map(str, [path, *figures]))}")
