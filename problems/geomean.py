@@ -90,6 +90,10 @@ class GeomeanEvaluator:
         """The same evaluator with another slack of the mapper."""
         return GeomeanEvaluator(self.several.with_slack(slack), self.weights)
 
+    def with_technology(self, technology: Technology) -> GeomeanEvaluator:
+        """The same evaluator with other constants."""
+        return GeomeanEvaluator(self.several.with_technology(technology), self.weights)
+
     def __call__(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         found = self.several(columns)
         each = list(found.values())

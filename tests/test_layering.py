@@ -56,6 +56,7 @@ ROOMS = {
         "dse.output.figure_style",
         "dse.output.run_figures",
         "dse.output.front_figures",
+        "dse.output.sensitivity_figures",
         "dse.output.schedule_figures",
         "dse.output.explanation_figures",
         "dse.validation.plots",

@@ -46,6 +46,7 @@ for command in (
     searching.resume,
     searching.front,
     runs.fronts,
+    runs.sensitivity,
     evaluating.evaluate,
     evaluating.compare,
     explaining.explain,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dse.commands.options import Json, NoFooter
+from dse.commands.options import Jobs, Json, NoFooter, RunDirectory
 from dse.commands.terminal import check_alone, console, say, say_json
 
 
@@ -60,3 +60,61 @@ def fronts(
     about = f"fronts of {', '.join(found)}"
     figures = save_widths(functools.partial(drawn, found), out, "fronts", about, with_footer=not no_footer)
     say(f"\nwrote {', '.join(map(str, [path, *figures]))}")
+
+
+def sensitivity(
+    directory: RunDirectory,
+    draws: Annotated[int, typer.Option(min=1, metavar="N", help="Draws of all that may be wrong.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="The same seed gives the same draws.")] = 0,
+    designs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Evaluated in every draw: the front and those nearest to it.")
+    ] = 500,
+    share: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Every constant wrong by up to this, such as 0.3, not by its range."),
+    ] = None,
+    jobs: Jobs = None,
+    no_footer: NoFooter = False,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the table there; - prints it and nothing else.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say which designs of a run's front survive wrong constants.
+
+    Constants are drawn from their published ranges, areas of arrays and memories from the errors that dse validate
+    finds, the price of the DRAM interface from its published range: each alone, and all together. Writes
+    sensitivity.csv and a figure beside the run, whose own files stay as they are.
+
+    \b
+    Examples:
+      dse sensitivity results/resnet50
+      dse sensitivity results/resnet50 --draws 400 --seed 1 --csv -
+    """
+    from rich.console import Console
+
+    import dse
+    from dse.output.progress import shown
+    from dse.output.sensitivity_figures import sensitivity_report, sensitivity_text, write_sensitivity
+    from dse.problems import rebuild
+    from dse.runs.files import write_whole
+    from dse.search.exploration import load
+
+    check_alone(json, csv=csv)
+    run = load(directory)
+    problem = rebuild(directory, -1 if jobs is None else jobs)
+    with shown(Console(stderr=True)) as progress:
+        found = dse.sensitivity(problem, run, draws=draws, seed=seed, designs=designs, share=share, progress=progress)
+    if csv == Path("-"):
+        sys.stdout.write(sensitivity_text(found))
+        return
+    if json:
+        say_json({"designs": found.designs, "draws": found.draws, "constants": found.constants})
+        return
+    for line in sensitivity_report(found):
+        say(line)
+    written = write_sensitivity(found, run, directory, not no_footer)
+    if csv is not None:
+        write_whole(csv, sensitivity_text(found).encode())
+        written.append(csv)
+    say(f"\nwrote {', '.join(map(str, written))}")

@@ -17,7 +17,7 @@ LEAST_S, MOST_S = 2.0, 30.0
 """Plain lines come at every tenth of the work, no sooner and no later after the last one than this [s]."""
 
 
-_STAGES = {"sweep": "whole space", "remap": "complete mapping of the front"}
+_STAGES = {"sweep": "whole space", "remap": "complete mapping of the front", "sensitivity": "other constants"}
 
 
 @contextmanager

@@ -34,7 +34,9 @@ FIGURE_FILES = tuple(
 )
 FRONT_COMPLETE = "front_complete.csv"
 """The front evaluated again with the complete mapper (`dse.search.remapping`): a file that a run may lack."""
-TABLE_FILES = ("price_of_generality.csv", FRONT_COMPLETE)
+SENSITIVITY = "sensitivity.csv"
+"""Which designs of the front survive wrong constants (`dse.analysis.front_sensitivity`): likewise."""
+TABLE_FILES = ("price_of_generality.csv", FRONT_COMPLETE, SENSITIVITY)
 """Files that a run, its figures and the problems that ship own; `overwrite=True` removes these and `tables_of`, and no
 other."""
 
