@@ -15,11 +15,11 @@ from test_plots import Full, OneObjective
 import dse
 from dse.analysis.operation_kinds import relate
 from dse.analysis.staircases import staircase
-from dse.output import explanation_figures, run_figures, schedule_figures
+from dse.output import explanation_figures, front_figures, run_figures, schedule_figures, sensitivity_figures
 from dse.output.figure_style import COLUMN_IN, TWO_COLUMNS_IN
 from dse.validation import plots
 from dse.validation.table import checked
-from problems import GeomeanDNN
+from problems import GeomeanDNN, SingleDNN
 
 ROOT = Path(__file__).parents[1]
 LONG = "a_network_with_a_long_name_of_its_exporter_version_12"
@@ -48,6 +48,26 @@ def searched(kind):
         return dse.explore(problem, evaluations=27, seed=1)
     made = {"two objectives": Full, "one objective": OneObjective, "three objectives": UnderPower}
     return dse.explore(made[kind](), evaluations=200, seed=1)
+
+
+@functools.cache
+def overlaid(count, objectives=("latency_s", "area_mm2")):
+    """Runs of one problem with several seeds."""
+    problem = SingleDNN(network(), SPACE, objectives=objectives)
+    return {
+        f"results/{LONG}_{i}": dse.explore(problem, evaluations=16, seed=i, random_twin=False) for i in range(count)
+    }
+
+
+@functools.cache
+def sensitive():
+    run = overlaid(1)[f"results/{LONG}_0"]
+    return run, dse.sensitivity(SingleDNN(network(), SPACE), run, draws=5)
+
+
+def survival(_, **kw):
+    run, found = sensitive()
+    return sensitivity_figures.survival_figure(found, run, **kw)
 
 
 @functools.cache
@@ -127,6 +147,12 @@ FIGURES = {
             explanation_figures.sensitivities,
         )
     },
+    "fronts of two runs": (front_figures.fronts, lambda: overlaid(2)),
+    "fronts of nine runs": (front_figures.fronts, lambda: overlaid(9)),
+    "fronts of three objectives": (
+        front_figures.fronts, lambda: overlaid(2, ("latency_s", "energy_j", "area_mm2")),
+    ),
+    "survival": (survival, lambda: None),
     "stairs": (explanation_figures.stairs, lambda: steps("tiny", "/classifier/Gemm"), TITLE),
     "relation of one": (explanation_figures.relation_figure, lambda: relation("tiny"), TITLE),
     "relation of three": (
@@ -196,7 +222,8 @@ def public_figures(module):
 
 
 def test_every_figure_function_is_here():
-    modules = (run_figures, explanation_figures, schedule_figures, plots)
+    modules = (run_figures, explanation_figures, front_figures, schedule_figures, sensitivity_figures, plots)
     listed = {(draw.__module__, draw.__name__) for draw, *_ in FIGURES.values()}
+    listed.add((sensitivity_figures.__name__, "survival_figure"))  # by `survival`
     known = {(module.__name__, name) for module in modules for name in public_figures(module)}
     assert known and known <= listed

@@ -202,7 +202,6 @@ def _candidates(problem: SearchProblem, run: Exploration, most: int) -> tuple[np
     """Genes of the front and of the designs nearest to it, (n, n_var), and which of them are the front, (k,)."""
     best, names = run.front, list(run.objective_names)
     others: Table = run.designs[run.designs["feasible"] & ~run.designs["index"].isin(best["index"])]
-    others = others.drop_duplicates(names)
     if run.normalisation is not None and len(others):
         scaled, front = (run.normalisation(each[names].to_numpy(float)) for each in (others, best))
         away = np.array([np.max(row - front, axis=1).min() for row in scaled])
