@@ -89,7 +89,7 @@ def staircase(
     Writes a figure with the hardware's steps marked, and a CSV file.
 
     \b
-    Example: dse staircase resnet50 --layer /conv1/Conv --design tpu_v1 --size K
+    Example: dse staircase resnet50 --layer /layer4/layer4.0/conv2/Conv --design tpu_v1 --size K
     """
     from dse.analysis.staircases import staircase as computed
     from dse.output.explanation_figures import stairs
