@@ -171,8 +171,10 @@ def legend_above(figure: Figure, entries: Entries, title: str | None = None, **l
     """A legend above the axes, in as many columns as the figure's width has room for; None without an entry."""
     if not entries:
         return None
+    room_in = 0.93 * figure.get_figwidth() - 0.4  # beside what an entry shows
+    labels = [wrapped(text, room_in, "small") for text in entries]
     for columns in range(len(entries), 0, -1):
-        legend = figure.legend(list(entries.values()), list(entries), loc="outside upper center", ncols=columns,
+        legend = figure.legend(list(entries.values()), labels, loc="outside upper center", ncols=columns,
                                title=title, **looks)  # fmt: skip
         if columns == 1 or legend.get_window_extent().width <= 0.98 * figure.bbox.width:
             break

@@ -58,7 +58,9 @@ def fronts(runs: Mapping[str, Exploration], width_in: float = COLUMN_IN, with_fo
         fit_scale(axis.xaxis, *(each * fx for each in values[x]))
         fit_scale(axis.yaxis, *(each * fy for each in values[y]))
         grid(axis)
-    legend_above(figure, entries_of(*axes))
+    legend = legend_above(figure, entries_of(*axes))
+    if legend is not None:
+        figure.set_figheight(figure.get_figheight() + legend.get_window_extent().height / figure.dpi - 0.3)
     said = [", ".join(networks_of(first)), f"least {listed([words(name) for name in first.objective_names])}"]
     said += [f"{name}: {run.evaluations:,} unique designs" for name, run in runs.items()]
     return add_footer(figure, " \u00b7 ".join(filter(None, said)), with_footer)
