@@ -1,6 +1,6 @@
 """The house style of all figures: sizes, colours, axes, legends, footers, and how a figure is saved.
 
-The settings are in `dse/data/dse.mplstyle`.  What a user sets otherwise than matplotlib (a matplotlibrc, a style,
+The settings are in `dse/data/figures.mplstyle`.  What a user sets otherwise than matplotlib (a matplotlibrc, a style,
 `matplotlib.rcParams`) goes before them.  Every figure can be drawn at any width: a column of a paper is 3.5 in wide,
 two are 7.0 in.
 """
@@ -38,7 +38,7 @@ SKY, YELLOW, BLACK, GREY = "#56B4E9", "#F0E442", "#000000", "#999999"
 COLUMN_IN, TWO_COLUMNS_IN = 3.5, 7.0
 """Width of a column of a two-column paper, and of both [in]."""
 
-STYLE_FILE = Path(__file__).parents[1] / "data" / "dse.mplstyle"
+STYLE_FILE = Path(__file__).parents[1] / "data" / "figures.mplstyle"
 
 SMALL, TINY = "small", "x-small"
 """Sizes of texts inside an axes, relative to the user's ``font.size``."""

@@ -62,7 +62,9 @@ def fronts(runs: Mapping[str, Exploration], width_in: float = COLUMN_IN, with_fo
     if legend is not None:
         figure.set_figheight(figure.get_figheight() + legend.get_window_extent().height / figure.dpi - 0.3)
     said = [", ".join(networks_of(first)), f"least {listed([words(name) for name in first.objective_names])}"]
-    said += [f"{name}: {run.evaluations:,} unique designs" for name, run in runs.items()]
+    counts = [f"{run.evaluations:,}" for run in runs.values()]
+    same = len(set(counts)) == 1
+    said.append(f"{counts[0] if same else ', '.join(counts)} unique designs{' each' if same else ''}")
     return add_footer(figure, " \u00b7 ".join(filter(None, said)), with_footer)
 
 

@@ -114,7 +114,9 @@ def gantt_figure(
     below.set_xlim(begin_s * factor, (end + room) * factor)
     linear_scale(below.xaxis)
     entries: Entries = {name: Patch(**look[name], edgecolor="white") for name in networks if name in in_window}
-    legend_above(figure, entries | {str(mark.get_label()): mark for mark in marks} | {"bandwidth of the link": link})
+    entries |= {str(mark.get_label()): mark for mark in marks}
+    if entries:
+        legend_above(figure, entries | {"bandwidth of the link": link})
     return add_footer(figure, _caption(run), with_footer)
 
 
