@@ -3,8 +3,10 @@
 import functools
 import importlib.util
 import inspect
+import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from figure_boxes import drawn_texts, faults
@@ -194,6 +196,12 @@ def test_no_text_is_cut_off_or_lies_on_another(name, width_in):
     figure = drawn(name, width_in)
     assert isinstance(figure, Figure) and figure.get_figwidth() == width_in
     assert faults(figure) == []
+    for axes in figure.axes:
+        for axis, scale in ((axes.xaxis, axes.get_xscale()), (axes.yaxis, axes.get_yscale())):
+            low, high = sorted(axis.get_view_interval())
+            labels = [tick.label1.get_text() for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            assert scale != "log" or len([label for label in labels if label]) >= 2, axis.get_label_text()
+            assert not [label for label in labels if re.match(r"\d{4}", label)], "thousands are separated"
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -227,3 +235,76 @@ def test_every_figure_function_is_here():
     listed.add((sensitivity_figures.__name__, "survival_figure"))  # by `survival`
     known = {(module.__name__, name) for module in modules for name in public_figures(module)}
     assert known and known <= listed
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What single figures show.
+
+
+def texts(figure):
+    return {text for text, _ in drawn_texts(figure)}
+
+
+def test_no_step_is_marked_where_nothing_steps():
+    """A flat line was glued to the upper edge, with steps of the array where the latency has none."""
+    flat = steps("tiny", "/classifier/Gemm")
+    assert not flat["is_step"].any()
+    figure = explanation_figures.stairs(flat, "flat")
+    assert not [text for text in texts(figure) if text.startswith("array step")]
+    assert figure.axes[0].get_ylim()[1] > 1.1 * flat["cycles"].max() * 1e-3
+    table = steps("tiny", "/layer1/layer1.0/conv2/Conv", "systolic")
+    assert table["is_step"].any()
+    assert [text for text in texts(explanation_figures.stairs(table, "steps")) if text.startswith("array step")]
+
+
+def test_the_strip_shows_low_utilisations():
+    """Heights went to 100 % whatever the layers reached, so that a slow network was an empty panel."""
+    for name in ("tiny", "mobilenet_v2"):
+        table = explained(name).layers
+        bars = [bar.get_height() for bar in explanation_figures.strip(explained(name)).axes[0].patches]
+        heights = np.array(bars[: len(table)])
+        assert heights.max() == pytest.approx(1) and (heights[table["share"] > 0.05] > 0.05).all()
+        order = np.argsort(table["utilisation"].to_numpy(), kind="stable")
+        assert (np.diff(heights[order]) >= -1e-12).all()
+
+
+def test_the_roofline_tells_its_slope_and_the_layer_of_most_time():
+    found = explained("mobilenet_v2")
+    longest = found.layers.loc[found.layers["share"].idxmax(), "layer"]
+    shown = texts(explanation_figures.roofline(found))
+    assert f"{found.evaluation.design.dram_gbps:g} GB/s" in shown
+    assert [text for text in shown if text.startswith(explanation_figures.short(longest))]
+
+
+@pytest.mark.parametrize("width_in", [COLUMN_IN, TWO_COLUMNS_IN])
+def test_the_relation_names_its_aspects_and_networks(width_in):
+    table = relation("tiny")
+    shown = {text.rstrip(":") for text in texts(explanation_figures.relation_figure(table, TITLE, width_in))}
+    assert set(table["aspect"]) <= shown
+    figure = explanation_figures.relation_figure(table, "design", width_in)
+    assert figure.get_supxlabel() == "tiny \u00b7 design"
+
+
+def test_layers_too_short_to_see_have_no_edges():
+    """White edges of bars below a pixel made them pale."""
+    run = co_run("vr_gaming")
+    top = schedule_figures.gantt_figure(run, 0.0, 0.05).axes[0]
+    widths = {}
+    for bars in top.collections:
+        for path in bars.get_paths():
+            wide = np.ptp(path.vertices[:, 0]) >= 50 / (72 * TWO_COLUMNS_IN)  # a point of the window of 50 ms
+            widths.setdefault(wide, set()).add(float(bars.get_linewidth()[0]))
+    assert widths[False] == {0.0} and widths[True] == {0.12}
+
+
+def test_one_run_has_no_legend_of_slow_downs():
+    assert not schedule_figures.slow_down_figure({"a run": co_run("batch")}).legends
+    assert schedule_figures.slow_down_figure({"a run": co_run("batch")}).get_figwidth() == COLUMN_IN
+
+
+def test_legends_of_validations_have_one_order_and_name_families():
+    for name in ("eyeriss", "nvdla", "power"):
+        shown = [text.get_text() for text in plots.figure(validation(name)).legends[0].get_texts()]
+        assert shown == [label for label in plots.ORDER if label in shown]
+    shown = [text.get_text() for text in plots.figure(validation("areas")).legends[0].get_texts()]
+    assert set(validation("areas")["family"]) <= set(shown)

@@ -208,7 +208,7 @@ class LogTicks(LogLocator):
             return [value for value in (low, high) if 0 < value < math.inf]
         decades = np.arange(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         sets = [np.outer(10.0**decades, steps).ravel() for steps in self.steps]
-        sets += [10.0 ** decades[::n] for n in range(2, len(decades))]
+        sets += [10.0 ** decades[first::n] for n in range(2, len(decades)) for first in range(n)]
         sets.append(np.array(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)))
         shown = [ticks[(ticks >= low * (1 - 1e-9)) & (ticks <= high * (1 + 1e-9))] for ticks in sets]
         for ticks in shown:
@@ -220,14 +220,13 @@ class LogTicks(LogLocator):
         axis = self.axis
         if not isinstance(axis, Axis):
             return True
-        box, size = axis.axes.get_window_extent(), matplotlib.rcParams["xtick.labelsize"]
+        box, size = axis.axes.get_window_extent(), float(axis.majorTicks[0].label1.get_fontsize())
         across = axis is axis.axes.xaxis
         length_in = (box.width if across else box.height) / axis.axes.figure.dpi
         at = np.log(ticks / low) / math.log(high / low) * length_in
         labels = LogLabels().format_ticks(ticks)
-        height_in = FontProperties(size=size).get_size_in_points() / 72
-        sizes = np.array([text_width_in(text, size) if across else 1.1 * height_in for text in labels])
-        return bool((np.diff(at) > (sizes[1:] + sizes[:-1]) / 2 + 0.5 * height_in).all())
+        sizes = np.array([text_width_in(text, size) if across else 1.1 * size / 72 for text in labels])
+        return bool((np.diff(at) > (sizes[1:] + sizes[:-1]) / 2 + 0.5 * size / 72).all())
 
 
 class LogLabels(Formatter):
