@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dse.runs.identity import differences
-from dse.search.exploration import Exploration, common_scale, load
+from dse.search.exploration import Exploration, load
 from dse.search.pareto import Normalisation, non_dominated
 
 PARTS = 5
@@ -127,9 +127,7 @@ def compare_fronts(
         raise ValueError(f"shared {shared!r} is no objective of these runs; they have {', '.join(names)}")
     points = {label: run.front[list(names)].to_numpy(float) for label, run in found.items()}
     rows = _at_equal(points, names, names.index(shared))
-    scale = common_scale(list(points.values()))
-    assert scale is not None  # no front is empty
-    for name, values in _of_fronts(points, scale).items():
+    for name, values in _of_fronts(points).items():
         rows.append(_row(name, "", np.nan, values, MEASURES[name][1]))
     return pd.DataFrame(rows)
 
@@ -155,10 +153,11 @@ def _at_equal(points: Mapping[str, np.ndarray], names: tuple[str, ...], at: int)
     return rows
 
 
-def _of_fronts(points: Mapping[str, np.ndarray], scale: Normalisation) -> dict[str, dict[str, float]]:
+def _of_fronts(points: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
     """`MEASURES` of each run."""
     union = np.concatenate(list(points.values()))
     best = union[non_dominated(union)]
+    scale = Normalisation.from_points(best)
     found: dict[str, dict[str, float]] = {name: {} for name in MEASURES}
     for label, F in points.items():
         others = np.concatenate([each for name, each in points.items() if name != label])

@@ -24,6 +24,7 @@ from dse.runs.identity import differences, of_model
 from dse.runs.problem_protocol import Evaluated, SearchProblem
 from dse.runs.tables import Table, genes_of
 from dse.search.exploration import Exploration, Progress
+from dse.search.pareto import Normalisation
 
 ARRAY = ("macs", "registers", "control", "interconnect")
 MEMORY = ("weight_buffer", "input_buffer", "output_buffer")
@@ -202,8 +203,9 @@ def _candidates(problem: SearchProblem, run: Exploration, most: int) -> tuple[np
     """Genes of the front and of the designs nearest to it, (n, n_var), and which of them are the front, (k,)."""
     best, names = run.front, list(run.objective_names)
     others: Table = run.designs[run.designs["feasible"] & ~run.designs["index"].isin(best["index"])]
-    if run.normalisation is not None and len(others):
-        scaled, front = (run.normalisation(each[names].to_numpy(float)) for each in (others, best))
+    if len(others):
+        scale = Normalisation.from_points(best[names].to_numpy(float))
+        scaled, front = (scale(each[names].to_numpy(float)) for each in (others, best))
         away = np.array([np.max(row - front, axis=1).min() for row in scaled])
         others = others.iloc[np.sort(np.argsort(away, kind="stable")[: max(0, most - len(best))])]
     X = genes_of(pd.concat([best, others[best.columns]], ignore_index=True), problem.space)
