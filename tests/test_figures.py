@@ -4,6 +4,8 @@ import functools
 import importlib.util
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -308,3 +310,22 @@ def test_legends_of_validations_have_one_order_and_name_families():
         assert shown == [label for label in plots.ORDER if label in shown]
     shown = [text.get_text() for text in plots.figure(validation("areas")).legends[0].get_texts()]
     assert set(validation("areas")["family"]) <= set(shown)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# How they are made.
+
+
+def test_every_figure_is_written_whole():
+    """A study that was killed left half of a tracked pdf: only `save_figure` calls matplotlib's `savefig`."""
+    sources = [path for folder in ("dse", "problems", "experiments") for path in (ROOT / folder).rglob("*.py")]
+    assert [path.name for path in sources if ".savefig(" in path.read_text(encoding="utf-8")] == ["figure_style.py"]
+
+
+@pytest.mark.parametrize("name", ["eight_dnns", "exact_fronts", "simultaneous", "tune_dnn"])
+def test_an_experiment_without_argument_tells_how_to_call_it(name):
+    """Two ended in an IndexError, one began a search of hours."""
+    script = ROOT / "experiments" / f"{name}.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert f"python experiments/{name}.py" in done.stderr

@@ -102,6 +102,9 @@ def sensitivity(
 
     check_alone(json, csv=csv)
     run = load(directory)
+    name = str((run.manifest.get("rebuild") or {}).get("problem", ""))
+    if ":" in name and not json and csv != Path("-"):
+        say(f"the problem of {directory} is {name}: importing {name.rpartition(':')[0]}")
     problem = rebuild(directory, -1 if jobs is None else jobs)
     with shown(Console(stderr=True)) as progress:
         found = dse.sensitivity(problem, run, draws=draws, seed=seed, designs=designs, share=share, progress=progress)

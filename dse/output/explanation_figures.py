@@ -226,7 +226,7 @@ def sensitivities(explanation: Explanation, width_in: float = TWO_COLUMNS_IN, wi
     image = axis.imshow(shown, cmap=cmap, norm=TwoSlopeNorm(0, -60, 60), aspect="auto")
     labels = []
     for i in which:
-        value, area = rows["value"].iloc[i], f"{rows['area_mm2'].iloc[i]:+.2g} mm\u00b2"
+        value, area = rows["value"].iloc[i], f"{_signed(rows['area_mm2'].iloc[i])} mm\u00b2"
         arrow = {"up": "\u2191", "down": "\u2193"}[rows["direction"].iloc[i]]
         labels.append(f"{rows['parameter'].iloc[i]} {arrow} {value:g}" + (f"  ({area})" if is_wide(width_in) else ""))
     axis.set_yticks(np.arange(len(which)), labels, fontsize=TINY)

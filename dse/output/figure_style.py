@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.legend import Legend
 from matplotlib.textpath import text_to_path
-from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from dse.runs.files import write_whole
 
@@ -274,11 +274,6 @@ def fit_scale(axis: Axis, *values: np.ndarray) -> None:
         log_scale(axis)
     else:
         linear_scale(axis)
-
-
-def no_minor_ticks(axis: Axis) -> None:
-    """An axis of names."""
-    axis.set_minor_locator(NullLocator())
 
 
 def grid(*axes: Axes, which: str = "both") -> None:
