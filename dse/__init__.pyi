@@ -16,6 +16,8 @@ from . import tuning as tuning
 from . import validation as validation
 from .analysis.comparison import compare as compare
 from .analysis.explanation import explain as explain
+from .analysis.front_comparison import compare_fronts as compare_fronts
+from .analysis.front_sensitivity import sensitivity as sensitivity
 from .analysis.operation_kinds import relate as relate
 from .analysis.price_of_generality import price_of_generality as price_of_generality
 from .analysis.staircases import staircase as staircase

@@ -2,7 +2,7 @@
 
 python experiments/eight_dnns.py search best|fixed [workers]   # nine searches; killed, the same command continues
 python experiments/eight_dnns.py table                         # from the runs of both mappings; seconds
-python experiments/eight_dnns.py draw
+python experiments/eight_dnns.py draw                          # heat maps of matrix.csv; seconds
 
 `search`: NSGA-II over the default space for (latency, area) of each DNN, and of the geometric mean of the eight with
 a random twin.  A design counts only where all eight can run.  "best": the best mapping of every layer, 5,000 designs a
@@ -20,20 +20,19 @@ into results/eight_dnns/; the runs, in results/eight_dnns/runs/, are not kept.
 
 from __future__ import annotations
 
+import functools
+import sys
 import time
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from rich.console import Console
 
 import dse
 from dse.analysis.price_of_generality import price_table
 from dse.networks import EIGHT
-from dse.output.figure_style import COLUMN_IN, house_style
-from dse.output.progress import shown
+from dse.output.figure_style import TWO_COLUMNS_IN, add_footer, is_wide, save_widths, styled
 from dse.runs.column_dictionary import PARAMETERS
 from dse.runs.tables import read_table
 from problems import GeomeanDNN
@@ -57,14 +56,7 @@ def search(mapping: str, workers: int = -1) -> None:
         latency = "latency_s" if name == "mean" else f"latency_s_{name}"
         problem = GeomeanDNN(EIGHT, objectives=(latency, "area_mm2"), mapping=mapping, n_jobs=workers)
         start, budget = time.perf_counter(), max(MEAN if name == "mean" else 0, EVALUATIONS[mapping])
-        with shown(Console(stderr=True)) as told:
-            run = dse.explore(
-                problem,
-                evaluations=budget,
-                random_twin=name == "mean",
-                out=OUT / "runs" / mapping / name,
-                progress=told,
-            )
+        run = dse.explore(problem, evaluations=budget, random_twin=name == "mean", out=OUT / "runs" / mapping / name)
         print(f"{mapping} {name}: front of {len(run.front)}, {time.perf_counter() - start:.0f} s", flush=True)
 
 
@@ -134,64 +126,49 @@ def tell(summary: pd.DataFrame, designs: pd.DataFrame, prices: pd.DataFrame) -> 
 
 
 def draw() -> None:
-    """Bars and heat map of each budget, both mappings in one figure."""
+    """A heat map of each budget, both mappings in one figure."""
     matrix = pd.read_csv(OUT / "matrix.csv")
     for budget in BUDGETS:
         parts = {m: matrix[(matrix["mapping"] == m) & (matrix["budget_mm2"] == budget)] for m in EVALUATIONS}
-        with house_style():
-            for name, make in (("bars", bars), ("matrix", heat_map)):
-                figure = make(parts, budget)
-                for ending in ("png", "pdf"):
-                    about = {} if ending == "png" else {"CreationDate": None}
-                    figure.savefig(OUT / f"{name}_{budget:g}mm2.{ending}", metadata=about)
+        name = f"matrix_{budget:g}mm2"
+        save_widths(functools.partial(heat_map, parts, budget), OUT, name, name, png_width_in=TWO_COLUMNS_IN)
 
 
 TITLES = {"best": "best mapping of every layer", "fixed": "loop order and tiles frozen in hardware"}
 
 
-def bars(parts: dict[str, pd.DataFrame], budget: float) -> Figure:
-    """Performance of every design on every DNN, and the geometric mean; the shared design black."""
-    figure = Figure(figsize=(2 * COLUMN_IN, 3.8), layout="constrained")
-    colours = [*matplotlib.colormaps["tab20c"].colors[0:16:2], (0, 0, 0)]
-    for axis, (mapping, rows) in zip(figure.subplots(2, 1, sharex=True), parts.items(), strict=True):
-        values = rows[[*EIGHT, "geomean"]].to_numpy(float)
-        for i, (name, value) in enumerate(zip(rows["design"], values, strict=True)):
-            label = "shared design" if name == "shared" else f"for {SHORT[name]}"
-            axis.bar(np.arange(9) + (i - 4) * 0.095, value, 0.095, color=colours[i], lw=0, label=label)
-        axis.set_ylabel("Performance,\n1 = the DNN's own optimum")
-        axis.set_title(f"{TITLES[mapping]}, at most {budget:g} mm\u00b2 at 45 nm", loc="left")
-        broken = [SHORT[n].replace("Inception-", "Inception-\n").replace(" ", "\n", 1) for n in (*EIGHT, "geomean")]
-        axis.set_xticks(np.arange(9), broken)
-        axis.grid(True, axis="y")
-        axis.set_axisbelow(True)
-        axis.axvline(7.5, color="#999999", lw=0.6)
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", title="design", title_fontsize=6.5)
-    return figure
-
-
-def heat_map(parts: dict[str, pd.DataFrame], budget: float) -> Figure:
-    """The matrix with its numbers."""
-    figure = Figure(figsize=(2 * COLUMN_IN, 3.3), layout="constrained")
-    for axis, (mapping, rows) in zip(figure.subplots(1, 2, sharey=True), parts.items(), strict=True):
+@styled
+def heat_map(
+    parts: dict[str, pd.DataFrame], budget: float, width_in: float = TWO_COLUMNS_IN, with_footer: bool = True
+) -> Figure:
+    """Performance of every design on every DNN, and the geometric mean, with the numbers."""
+    wide = is_wide(width_in)
+    figure = Figure(figsize=(width_in, 3.5 if wide else 5.6), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True) if wide else figure.subplots(2, 1, sharex=True)
+    for axis, (mapping, rows) in zip(axes, parts.items(), strict=True):
         values = rows[[*EIGHT, "geomean"]].to_numpy(float)
         image = axis.imshow(values, cmap="cividis", vmin=0, vmax=1, aspect="auto")
         for (i, j), value in np.ndenumerate(values):
-            axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=5.5, color="w" if value < 0.6 else "k")
-        axis.set_xticks(np.arange(9), [SHORT[n] for n in (*EIGHT, "geomean")], rotation=60, ha="right")
+            axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=5, color="w" if value < 0.6 else "k")
+        axis.set_xticks(np.arange(9), [SHORT[n] for n in (*EIGHT, "geomean")], rotation=90)
         axis.set_yticks(np.arange(9), [SHORT[n] for n in rows["design"]])
         axis.axhline(7.5, color="w", lw=1.2)
         axis.axvline(7.5, color="w", lw=1.2)
         axis.spines[:].set_visible(False)
         axis.tick_params(length=0)
         axis.set_title(TITLES[mapping])
-        axis.set_xlabel("DNN that runs")
-    figure.axes[0].set_ylabel(f"Design, at most {budget:g} mm\u00b2, for")
-    figure.colorbar(image, ax=figure.axes, label="Performance, 1 = the DNN's own optimum", shrink=0.9)
-    return figure
+        if wide or axis is axes[-1]:
+            axis.set_xlabel("DNN that runs")
+        if not wide or axis is axes[0]:
+            axis.set_ylabel("Design for")
+    said = "Performance, 1 = the DNN's own optimum"
+    figure.colorbar(image, ax=axes, label=said, shrink=0.9, location="right" if wide else "top", aspect=25)
+    said = "1 / latency of each design on each DNN; designs of least latency (shared: least geometric mean of the eight"
+    return add_footer(figure, f"{said}) within {budget:g} mm\u00b2 at 45 nm", with_footer)
 
 
 if __name__ == "__main__":
-    from command_line import run as run_command
-
-    run_command(__doc__, search, table, draw)
+    actions = {"search": search, "table": table, "draw": draw}
+    if len(sys.argv) < 2 or sys.argv[1] not in actions:
+        sys.exit(__doc__)
+    actions[sys.argv[1]](*[int(x) if x.lstrip("-").isdecimal() else x for x in sys.argv[2:]])

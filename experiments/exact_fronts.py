@@ -2,7 +2,7 @@
 
 python experiments/exact_fronts.py sweep [workers]     # 25 minutes on one core; killed, the same command continues
 python experiments/exact_fronts.py search [seeds]      # 30 seeds, on the table that sweep left; minutes
-python experiments/exact_fronts.py draw
+python experiments/exact_fronts.py draw                # from convergence.csv; seconds
 
 `sweep` evaluates every design of `SPACE` (110,592) on all eight at once, so one pass gives nine exact fronts.  Writes
 into results/exact_fronts/:
@@ -12,11 +12,12 @@ table.npz         latency_s and overflow of every design and network, (110592, 8
 exact_front.csv   the nine fronts: network, number of the design, latency [s], area [mm2]
 manifest.json     what decides the numbers (networks, space, technology, probes of the model), counts, time
 quality.csv       a row a network, algorithm and seed: share of the exact hypervolume after 0.5, 1 and 2 % of designs
-convergence.csv   quantiles of that share over all seeds and networks along the search; convergence.png, .pdf
+convergence.csv   quantiles of that share over all seeds and networks along the search, and its figure
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import time
@@ -29,7 +30,21 @@ from matplotlib.figure import Figure
 import dse
 from dse.hardware.area import area_mm2
 from dse.networks import EIGHT
-from dse.output.figure_style import BLUE, COLUMN_IN, GREEN, ORANGE, PURPLE, house_style
+from dse.output.figure_style import (
+    BLUE,
+    COLUMN_IN,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    add_footer,
+    grid,
+    is_wide,
+    linear_scale,
+    log_scale,
+    save_widths,
+    styled,
+)
 from dse.runs.files import git_commit, now, write_whole
 from dse.runs.identity import of_model, versions
 from dse.runs.problem_protocol import Evaluated
@@ -179,33 +194,42 @@ def along(designs, algorithm: str, seed: int, marks: np.ndarray, scale: Normalis
 
 
 def draw() -> None:
-    """Median and 10-90 % band of each algorithm over seeds and networks."""
-    bands = pd.read_csv(OUT / "convergence.csv")
-    looks = {"nsga2": (BLUE, "-"), "smsemoa": (GREEN, "--"), "spea2": (PURPLE, "-."), "random": (ORANGE, ":")}
-    with house_style():
-        figure = Figure(figsize=(COLUMN_IN, 2.5), layout="constrained")
-        axis = figure.subplots()
-        for algorithm, (color, dashes) in looks.items():
-            rows = bands[bands["algorithm"] == algorithm]
-            share = 100 * rows["evaluations"] / SPACE.size
-            axis.fill_between(share, 100 * rows["p10"], 100 * rows["p90"], color=color, alpha=0.2, lw=0)
-            axis.plot(share, 100 * rows["p50"], color=color, ls=dashes, label=ALGORITHMS[algorithm])
-        axis.set_xscale("log")
-        axis.set_xticks(
-            [100 * s for s in SHARES] + [0.05, 0.1, 0.2], [f"{100 * s:g}" for s in SHARES] + ["0.05", "0.1", "0.2"]
-        )
-        axis.set_xlabel("Designs evaluated [% of the space]")
-        axis.set_ylabel("Hypervolume\n[% of the exact front's]")
-        axis.grid(True)
-        axis.legend(loc="lower right")
-        seeds = pd.read_csv(OUT / "quality.csv")["seed"].nunique()
-        note = f"median, 10-90 % band; {seeds} seeds, 8 DNNs and mean; {SPACE.size:,} designs; population {POPULATION}"
-        figure.supxlabel(note, fontsize=5, color="#666666", x=0.99, ha="right")
-        for ending in ("png", "pdf"):
-            figure.savefig(OUT / f"convergence.{ending}", metadata={} if ending == "png" else {"CreationDate": None})
+    """The figure, from the tables."""
+    bands, seeds = pd.read_csv(OUT / "convergence.csv"), pd.read_csv(OUT / "quality.csv")["seed"].nunique()
+    save_widths(functools.partial(progress_figure, bands, seeds), OUT, "convergence", "convergence")
+
+
+@styled
+def progress_figure(bands: pd.DataFrame, seeds: int, width_in: float = COLUMN_IN, with_footer: bool = True) -> Figure:
+    """A panel an algorithm: median and 10-90 % band over seeds and networks, the first algorithm's median grey."""
+    colours = {"nsga2": BLUE, "smsemoa": GREEN, "spea2": PURPLE, "random": ORANGE}
+    lines, columns = (1, 4) if is_wide(width_in) else (2, 2)
+    figure = Figure(figsize=(width_in, 0.6 + 1.5 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, sharex=True, sharey=True)
+    first = bands[bands["algorithm"] == next(iter(colours))]
+    for axis, (algorithm, colour) in zip(axes.ravel(), colours.items(), strict=True):
+        rows = bands[bands["algorithm"] == algorithm]
+        share = 100 * rows["evaluations"] / SPACE.size
+        axis.plot(100 * first["evaluations"] / SPACE.size, 100 * first["p50"], color=GREY, lw=0.8)
+        axis.fill_between(share, 100 * rows["p10"], 100 * rows["p90"], color=colour, alpha=0.3, lw=0)
+        axis.plot(share, 100 * rows["p50"], color=colour)
+        axis.set_title(ALGORITHMS[algorithm])
+        log_scale(axis.xaxis)
+        linear_scale(axis.yaxis)
+        grid(axis)
+    for axis in axes[:, 0] if lines > 1 else axes[:1]:
+        axis.set_ylabel("Hypervolume\n[% of exact]")
+    for axis in axes[-1] if lines > 1 else axes:
+        axis.set_xlabel("Designs evaluated\n[% of the space]")
+    note = (
+        f"median, 10-90 % band; grey: median of {ALGORITHMS['nsga2']}; {seeds} seeds, 8 DNNs and their geometric mean; "
+    )
+    note += f"least latency and area; {SPACE.size:,} designs; population {POPULATION}"
+    return add_footer(figure, note, with_footer)
 
 
 if __name__ == "__main__":
-    from command_line import run as run_command
-
-    run_command(__doc__, sweep, search, draw)
+    actions = {"sweep": sweep, "search": search, "draw": draw}
+    if len(sys.argv) < 2 or sys.argv[1] not in actions:
+        sys.exit(__doc__)
+    actions[sys.argv[1]](*map(int, sys.argv[2:]))

@@ -1,6 +1,7 @@
 """What each kind of operation wants: the operations of eight DNNs against the designs that are best for them.
 
 python experiments/operation_kinds.py [budget in mm2]    # after experiments/eight_dnns.py table; a minute
+python experiments/operation_kinds.py draw               # the figure again, from networks.csv
 
 Takes the shared design and each DNN's own optimum at an area budget (40 mm2) from results/eight_dnns/designs.csv, best
 mapping of every layer.  Writes into results/operation_kinds/:
@@ -9,11 +10,13 @@ networks.csv   a row a DNN: share of its MACs by kind of operation [1], and of i
                multipliers, share of weights, inputs and outputs in the buffers [1], bandwidth [GB/s], bytes/cycle a MAC
 kinds.csv      a row a kind and aspect, the shared design varied in one aspect at a time: the choice in which all layers
                of the kind in all DNNs take least time, and the time above that of the design as it is [1]
-kinds.png, .pdf
+kinds.png, .pdf, _wide.pdf
 """
 
 from __future__ import annotations
 
+import functools
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +28,27 @@ from dse.analysis.operation_kinds import kind_of, relate
 from dse.hardware.accelerator import PARAMETERS
 from dse.networks import EIGHT
 from dse.networks.layers import Network
-from dse.output.figure_style import BLACK, BLUE, COLUMN_IN, GREEN, GREY, ORANGE, PURPLE, RED, SKY, YELLOW, house_style
+from dse.output.figure_style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    SMALL,
+    TINY,
+    TWO_COLUMNS_IN,
+    YELLOW,
+    add_footer,
+    is_wide,
+    save_widths,
+    styled,
+)
 
 DESIGNS, OUT = Path("results/eight_dnns/designs.csv"), Path("results/operation_kinds")
+BUDGET_MM2 = 40.0
 GROUPS = {
     "1x1 or matrix product": ("1x1, matrix product", BLUE), "3x3": ("3x3", ORANGE), "other": ("other filters", SKY),
     "stem": ("first layer (3 channels)", YELLOW), "depthwise": ("depthwise", GREEN),
@@ -41,7 +62,7 @@ def group_of(kind: str) -> str:
     return kind if kind in GROUPS else "stem" if kind.startswith("stem") else "other"
 
 
-def main(budget: float = 40.0) -> None:
+def main(budget: float = BUDGET_MM2) -> None:
     """Both tables and the figure."""
     designs = pd.read_csv(DESIGNS)
     designs = designs[(designs["mapping"] == "best") & (designs["budget_mm2"] == budget)].set_index("design")
@@ -52,10 +73,12 @@ def main(budget: float = 40.0) -> None:
     table.to_csv(OUT / "networks.csv", index=False, float_format="%.4g")
     kinds.to_csv(OUT / "kinds.csv", index=False, float_format="%.4g")
     print(table.round(3).T.to_string(), "\n\n", kinds.round(3).to_string())
-    with house_style():
-        figure = draw(table, budget)
-        for ending in ("png", "pdf"):
-            figure.savefig(OUT / f"kinds.{ending}", metadata={} if ending == "png" else {"CreationDate": None})
+    draw(table, budget)
+
+
+def draw(table: pd.DataFrame, budget: float) -> None:
+    """The files of the figure."""
+    save_widths(functools.partial(kinds_figure, table, budget), OUT, "kinds", "kinds", png_width_in=TWO_COLUMNS_IN)
 
 
 def accelerator(row: pd.Series) -> dse.Accelerator:
@@ -105,10 +128,14 @@ def by_kind(relation: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def draw(table: pd.DataFrame, budget: float) -> Figure:
-    """MACs by kind beside array, buffers and bandwidth of each DNN's own optimum."""
-    figure = Figure(figsize=(2 * COLUMN_IN, 2.9), layout="constrained")
-    kinds, buffers, bandwidth = figure.subplots(1, 3, sharey=True, width_ratios=(1.2, 1, 1))
+@styled
+def kinds_figure(
+    table: pd.DataFrame, budget: float, width_in: float = TWO_COLUMNS_IN, with_footer: bool = True
+) -> Figure:
+    """MACs by kind beside the buffers of each DNN's own optimum; its size, array and bandwidth in words."""
+    wide = is_wide(width_in)
+    figure = Figure(figsize=(width_in, 3.0 if wide else 5.2), layout="constrained")
+    kinds, buffers = figure.subplots(1, 2, sharey=True) if wide else figure.subplots(2, 1)
     at = np.arange(len(table))[::-1]
     parts = [(f"macs_{name}", *look) for name, look in GROUPS.items() if name != "vector"]
     stack(kinds, at, table, parts, 100)
@@ -116,26 +143,22 @@ def draw(table: pd.DataFrame, budget: float) -> Figure:
     names = {"inception_v3": "Inception-v3", "deeplabv3_resnet50": "DeepLabv3", "resnet50": "ResNet-50",
              "faster_rcnn_resnet50": "Faster R-CNN", "ptb_lstm_medium": "PTB LSTM", "wide_deep": "Wide & Deep",
              "nasnet_a_large": "NASNet-A", "vgg16": "VGG-16"}  # fmt: skip
-    kinds.set_yticks(at, [names[name] for name in table["network"]])
     stack(buffers, at, table, [(f"{x}_buffer_share", f"{x}s", colour) for x, colour in
                                (("weight", GREEN), ("input", ORANGE), ("output", PURPLE))], 100)  # fmt: skip
-    for y, total in zip(at, table["buffer_kib"], strict=True):
-        buffers.text(50, y, f"{total:,.0f} KiB", ha="center", va="center", fontsize=6)
-    buffers.set_xlabel("Share of the buffers [%]")
-    bandwidth.barh(at, table["dram_gbps"], 0.7, color=BLUE)
     for y, row in zip(at, table.to_dict("records"), strict=True):
-        shape = f"{row['rows']:g} x {row['cols']:g} x {row['macs_per_pe']:g}"
-        bandwidth.text(row["dram_gbps"] * 1.08, y, f"{shape}\n{row['dataflow'].replace('_', ' ')}", va="center",
-                       fontsize=5.5, color=BLACK)  # fmt: skip
-    bandwidth.set_xscale("log", base=2)
-    bandwidth.set_xlim(1, 2048)
-    bandwidth.set_xticks([1, 4, 16, 64, 256], ["1", "4", "16", "64", "256"])
-    bandwidth.set_xlabel("DRAM bandwidth [GB/s]")
-    bandwidth.set_title(f"rows x columns x MACs a PE,\nat most {budget:g} mm\u00b2", fontsize=6.5, loc="left")
+        told = f"{row['rows']:g} x {row['cols']:g} x {row['macs_per_pe']:g} {row['dataflow'].replace('_', ' ')}"
+        buffers.text(104, y, f"{told}\n{row['buffer_kib']:,.0f} KiB, {row['dram_gbps']:g} GB/s", va="center",
+                     fontsize=TINY, color=BLACK)  # fmt: skip
+    buffers.set_xlabel("Share of the buffers [%]")
     for axis in (kinds, buffers):
-        axis.set_xlim(0, 100)
-        axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, columnspacing=0.8, handlelength=0.9)
-    return figure
+        axis.set_yticks(at, [names[name] for name in table["network"]], fontsize=SMALL)
+        axis.set_xlim(0, 100 if axis is kinds else 230)
+        axis.set_xticks([0, 50, 100])
+        axis.spines["bottom"].set_bounds(0, 100)
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2 if axis is kinds else 3, columnspacing=0.8,
+                    handlelength=0.9, borderaxespad=0.2)  # fmt: skip
+    said = f"least latency of each DNN within {budget:g} mm\u00b2 at 45 nm: rows x columns x MACs a PE, dataflow"
+    return add_footer(figure, said, with_footer)
 
 
 def stack(axis, at: np.ndarray, table: pd.DataFrame, parts: list[tuple[str, str, str]], scale: float) -> None:
@@ -148,6 +171,7 @@ def stack(axis, at: np.ndarray, table: pd.DataFrame, parts: list[tuple[str, str,
 
 
 if __name__ == "__main__":
-    from command_line import run as run_command
-
-    run_command(__doc__, main)
+    if sys.argv[1:2] == ["draw"]:
+        draw(pd.read_csv(OUT / "networks.csv"), float(sys.argv[2]) if len(sys.argv) > 2 else BUDGET_MM2)
+    else:
+        main(*map(float, sys.argv[1:]))

@@ -24,18 +24,18 @@ into results/simultaneous/; the runs, in results/simultaneous/runs/, are not kep
 
 from __future__ import annotations
 
+import functools
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 
 import dse
 from dse.hardware.space import DesignSpace
-from dse.output.figure_style import save_figure
-from dse.output.progress import shown
+from dse.output.figure_style import COLUMN_IN, TWO_COLUMNS_IN, save_widths
 from dse.output.schedule_figures import gantt_figure, kinds_figure, slow_down_figure
 from dse.runs.tables import genes_of, read_table
 from dse.search.pareto import non_dominated
@@ -116,11 +116,10 @@ def search(evaluations: int = 6_000, workers: int = -1) -> None:
         before = None
         for kind in KINDS:
             problem, out = problem_of(mix, kind, workers), OUT / "runs" / f"{mix}_{kind}"
-            with shown(Console(stderr=True)) as told:
-                run = dse.explore(
-                    problem, evaluations=evaluations * (3 if before is None else 1), seed=0, random_twin=False, out=out,
-                    warm_start=None if before is None else lent(before, problem.space), progress=told,
-                )  # fmt: skip
+            run = dse.explore(
+                problem, evaluations=evaluations * (3 if before is None else 1), seed=0, random_twin=False, out=out,
+                warm_start=None if before is None else lent(before, problem.space),
+            )  # fmt: skip
             before = out
             print(f"{mix}, {kind}: makespan {run.front['makespan_s'].min() * 1e3:.2f} ms, front of {len(run.front)}")
         networks = {network.renamed("").layers: network for network in batch(mix).networks()}
@@ -187,10 +186,13 @@ def table() -> None:
         front = front.iloc[non_dominated(front[["makespan_s", "area_mm2"]].to_numpy())]
         fronts.append(front)
         drawn = min(list(KINDS)[1:], key=lambda kind: best[kind].metrics["makespan_s"])
-        for ending in ("png", "pdf"):
-            save_figure(kinds_figure(front), OUT / f"{mix}_front.{ending}", f"fronts of {mix}")
-            save_figure(gantt_figure(best[drawn]), OUT / f"{mix}_schedule.{ending}", f"{mix}, {drawn}")
-            save_figure(slow_down_figure(best), OUT / f"{mix}_slow_downs.{ending}", f"slow-downs of {mix}")
+        about = f"{mix}, one batch, designs of at most {AREA_MM2:g} mm\u00b2 and {DRAM_GBPS} GB/s at 45 nm"
+        for what, draw, width_in in (
+            ("front", functools.partial(kinds_figure, front, about), COLUMN_IN),
+            ("schedule", functools.partial(gantt_figure, best[drawn]), TWO_COLUMNS_IN),
+            ("slow_downs", functools.partial(slow_down_figure, best), TWO_COLUMNS_IN),
+        ):
+            save_widths(draw, OUT, f"{mix}_{what}", f"{what} of {mix}", png_width_in=width_in)
     shown = pd.DataFrame(summary)
     shown.to_csv(OUT / "summary.csv", index=False, lineterminator="\n")
     pd.concat(fronts).to_csv(OUT / "front.csv", index=False, lineterminator="\n")
@@ -205,6 +207,7 @@ def _places(run: CoRun) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    from command_line import run as run_command
-
-    run_command(__doc__, search, table)
+    actions = {"search": search, "table": table}
+    if len(sys.argv) < 2 or sys.argv[1] not in actions:
+        sys.exit(__doc__)
+    actions[sys.argv[1]](*map(int, sys.argv[2:]))

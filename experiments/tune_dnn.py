@@ -10,6 +10,8 @@ graph is read again for each of 800 edits.  The margin, 0.5 points, was set befo
 
 from __future__ import annotations
 
+import functools
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,7 @@ import pandas as pd
 
 import dse
 from dse.output.explanation_figures import gains, moves
-from dse.output.figure_style import save_figure
+from dse.output.figure_style import save_widths
 from dse.runs.files import write_whole
 from dse.runs.identity import of_network
 from dse.tuning.accuracy_study import compare, load_images, study
@@ -93,10 +95,11 @@ def draw() -> None:
     """The figures, from the tables."""
     for table, figure, name in (("predicted", gains, "gains"), ("measured", moves, "accuracy_latency")):
         if (OUT / f"{table}.csv").exists():
-            print(save_figure(figure(pd.read_csv(OUT / f"{table}.csv")), OUT / f"{name}.png", name))
+            print(*save_widths(functools.partial(figure, pd.read_csv(OUT / f"{table}.csv")), OUT, name, name))
 
 
 if __name__ == "__main__":
-    from command_line import run as run_command
-
-    run_command(__doc__, predict, measure, draw)
+    actions = {"predict": predict, "measure": measure, "draw": draw}
+    if len(sys.argv) < 2 or sys.argv[1] not in actions or (sys.argv[1] == "measure" and len(sys.argv) < 3):
+        sys.exit(__doc__)
+    actions[sys.argv[1]](*[int(x) if x.isdecimal() else x for x in sys.argv[2:]])

@@ -1,21 +1,27 @@
 """The model against every reference: the score table, and every comparison with its figure in results/validation.
 
 python experiments/validation.py [reference ...]
+python experiments/validation.py draw [reference ...]    # the figures again, from the tables; seconds
 """
 
-from __future__ import annotations
+import sys
+from pathlib import Path
 
+import pandas as pd
+
+from dse.validation import REFERENCES
 from dse.validation.collect import validate
+from dse.validation.plots import write
+from dse.validation.table import checked
 
-
-def main(*references: str) -> None:
-    """Compare, and print the score."""
-    columns = ["reference", "kind", "quantity", "rows", "median_error", "worst_error", "rank_correlation",
-               "roofline_median_error", "roofline_rank_correlation", "target", "reached"]  # fmt: skip
-    print(validate("results/validation", references)[columns].round(3).to_string(index=False))
-
+OUT = Path("results/validation")
 
 if __name__ == "__main__":
-    from command_line import run as run_command
-
-    run_command(__doc__, main)
+    columns = ["reference", "kind", "quantity", "rows", "median_error", "worst_error", "rank_correlation",
+               "roofline_median_error", "roofline_rank_correlation", "target", "reached"]  # fmt: skip
+    command, *names = sys.argv[1:] or [""]
+    if command == "draw":
+        for name in names or REFERENCES:
+            print(*write(checked(pd.read_csv(OUT / f"{name}.csv")), OUT, name))
+    else:
+        print(validate(OUT, sys.argv[1:])[0][columns].round(3).to_string(index=False))

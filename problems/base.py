@@ -355,6 +355,23 @@ class AcceleratorProblem(Problem):
             raise ProblemError(f"{type(self).__name__}: {error}") from None
         return other
 
+    def with_technology(self, technology: Technology) -> Self:
+        """The same problem with other constants.
+
+        ProblemError where the evaluator is of one's own and has no `with_technology`.
+        """
+        change = getattr(self.evaluator, "with_technology", None)
+        if change is None:
+            raise ProblemError(
+                f"the evaluator of {type(self).__name__} knows no technology: give it a method "
+                "with_technology(technology) that returns such an evaluator, or use dse.BatchEvaluator, which has one"
+            )
+        other = copy.copy(self)
+        other.evaluator = change(technology)
+        if hasattr(self, "technology"):
+            other.technology = technology
+        return other
+
     def with_energy(self) -> Self | None:
         """The same problem with energies, where ``mapping_slack="none"`` leaves them out; else None.
 

@@ -140,6 +140,10 @@ class _Evaluator:
         """The same evaluator with another slack of the mapper."""
         return _Evaluator(self.scaled, lambda network: self.make(network).with_slack(slack), self.names)
 
+    def with_technology(self, technology: Technology) -> _Evaluator:
+        """The same evaluator with other constants."""
+        return _Evaluator(self.scaled, lambda network: self.make(network).with_technology(technology), self.names)
+
     def __call__(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         widths = np.column_stack([columns[name] for name in self.names])
         hardware = {name: values for name, values in columns.items() if name not in self.names}

@@ -104,6 +104,10 @@ class GeomeanEvaluator:
         }
         return found | means | each
 
+    def with_technology(self, technology: Technology) -> GeomeanEvaluator:
+        """The same evaluator with other constants."""
+        return GeomeanEvaluator(self.several.with_technology(technology), self.weights)
+
     def __call__(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         found = self.several(columns)
         each = list(found.values())

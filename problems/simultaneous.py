@@ -255,6 +255,10 @@ class _Evaluator:
         """The same evaluator with another effort of the mapper."""
         return _Evaluator(self.mix_evaluator.with_effort(effort), self.fixed, self.n_jobs)
 
+    def with_technology(self, technology: Technology) -> _Evaluator:
+        """The same evaluator with other constants."""
+        return _Evaluator(self.mix_evaluator.with_technology(technology), self.fixed, self.n_jobs)
+
     def chunk(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Metrics of a chunk, each (n,)."""
         found, too_many = self.co_runs(columns)

@@ -20,6 +20,7 @@ import dse
 import dse.commands.main
 import dse.runs.design_log
 import dse.runs.run_directory
+from dse.output.figure_style import figure_names
 from dse.runs.column_dictionary import COLUMNS
 from problems import SimultaneousDNNs
 
@@ -103,7 +104,8 @@ def test_explore_prints_a_table_and_leaves_its_files(files, finished):
         assert text in finished.stdout, text
     left = {path.name for path in (files / "finished").iterdir()}
     assert left == {"designs.csv", "front.csv", "random_twin.csv", "convergence.csv", "columns.csv", "manifest.json",
-                    "space.toml", "front.pdf", "front.png", "convergence.png", "breakdown.png"}  # fmt: skip
+                    "space.toml", *(name for stem in ("front", "convergence", "breakdown")
+                                    for name in figure_names(stem))}  # fmt: skip
     assert "40 of 40 designs" in finished.stderr and "\x1b" not in finished.stdout + finished.stderr
 
 
@@ -280,6 +282,35 @@ def test_explain_staircase_tune_and_relate(dse_command, files):
     assert code == 0 and "Proposals" in out and (files / "tuned" / "tuned.onnx").is_file()
     code, out, _ = dse_command("relate", "small.onnx", "--out", "relation")
     assert code == 0 and "3x3" in out and (files / "relation" / "relation.csv").is_file()
+    for path in (files / "why" / "roofline", files / "steps" / "layer_C", files / "relation" / "relation"):
+        assert all((path.parent / name).is_file() for name in figure_names(path.name)), path
+
+
+@pytest.mark.parametrize("command", [
+    ("front", "finished"), ("explain", "small.onnx", "--out", "bare"),
+    ("staircase", "small.onnx", "--layer", "layer", "--out", "bare"), ("relate", "small.onnx", "--out", "bare"),
+    ("schedule", "pair.toml", "--out", "bare"), ("validate", "tpu", "--out", "bare"),
+])  # fmt: skip
+def test_figures_without_footer(dse_command, files, finished, monkeypatch, command):
+    """No command that draws forgets the option."""
+    import dse.output.figure_style
+
+    told = []
+    draw = dse.output.figure_style.add_footer
+
+    def noted(figure, text, wanted=True):
+        told.append(wanted)
+        return draw(figure, text, wanted)
+
+    for module in ("run_figures", "explanation_figures", "schedule_figures"):
+        monkeypatch.setattr(f"dse.output.{module}.add_footer", noted)
+    monkeypatch.setattr("dse.validation.plots.add_footer", noted)
+    monkeypatch.chdir(files)
+    dse.commands.main.app(list(command), standalone_mode=False)
+    assert told and all(told)
+    told.clear()
+    dse.commands.main.app([*command, "--no-footer"], standalone_mode=False)
+    assert told and not any(told)
 
 
 def test_networks_and_space(dse_command, files):
@@ -503,7 +534,7 @@ def test_schedule_tells_what_cannot_be_met_and_leaves_files(dse_command, files):
     assert "a: due 1 ns after arrival, but no order of these layers finishes it before" in out
     assert "1 of 1" in out
     assert {path.name for path in (files / "scheduled").iterdir()} == {
-        "schedule.csv", "schedule.png", "schedule.pdf", "slow_downs.png",
+        "schedule.csv", *figure_names("schedule"), *figure_names("slow_downs"),
     }  # fmt: skip
     assert (files / "scheduled" / "schedule.csv").read_text().startswith("job,network,layer,sub_array,start_s,finish_s")
 

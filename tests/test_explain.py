@@ -19,6 +19,7 @@ from dse.costs.results import ENERGY_PARTS, WATERFALL
 from dse.networks.layers import MacLayer, Network, VectorLayer
 from dse.output.explanation_figures import relation_figure, write_explanation
 from dse.output.explanation_tables import explanation_report
+from dse.output.figure_style import figure_names
 
 DESIGNS = ("nvdla_large", "systolic", "tpu_v1", "eyeriss_v1")
 
@@ -127,7 +128,8 @@ def test_a_design_that_cannot_run_is_refused(resnet50):
 def test_figures_and_tables_are_written(explained, tmp_path):
     written = write_explanation(explained("nvdla_large"), tmp_path)
     assert {path.name for path in written} == {
-        "roofline.png", "layers_strip.png", "layers_breakdown.png", "sensitivity.png", "layers.csv", "sensitivity.csv",
+        *(name for stem in ("roofline", "layers_strip", "layers_breakdown", "sensitivity")
+          for name in figure_names(stem)), "layers.csv", "sensitivity.csv",
     }  # fmt: skip
     assert all(path.stat().st_size > 1000 for path in written)
 

@@ -37,6 +37,7 @@ ROOMS = {
         "dse.validation",
         "dse.analysis",
         "dse.output.explanation_figures",
+        "dse.output.front_figures",
         "dse.output.schedule_figures",
         "dse.tuning.proposals",
         "dse.tuning.accuracy_study",
@@ -55,6 +56,8 @@ ROOMS = {
     "matplotlib": {
         "dse.output.figure_style",
         "dse.output.run_figures",
+        "dse.output.front_figures",
+        "dse.output.sensitivity_figures",
         "dse.output.schedule_figures",
         "dse.output.explanation_figures",
         "dse.validation.plots",

@@ -198,7 +198,9 @@ def test_schedule_figure_shows_a_window_with_its_arrivals():
     missed = [line for line in lines if line.get_color() == RED]
     assert sorted(line.get_xdata()[0] for line in missed) == pytest.approx([1.001, 4 / 3 + 0.001, 5 / 3 + 0.001, 2.001])
     texts = [text.get_text() for text in top.figure.legends[0].get_texts()]
-    assert texts == ["wide", "deep", "arrival", "deadline", "deadline missed"]
+    assert texts == ["wide", "deep", "arrival", "deadline", "deadline missed", "bandwidth of the link"]
+    (link,) = (line for line in below.lines if line.get_linestyle() == ":")
+    assert link.get_color() != RED and set(link.get_ydata()) == {DESIGN.dram_gbps}  # unlike a deadline that is missed
     with pytest.raises(ValueError, match="the window from 3 s to 0.002 s is empty"):
         gantt_figure(done, 3, 0.002)
     with pytest.raises(ValueError, match="more than 20,000 to show; choose an earlier end"):
@@ -237,7 +239,9 @@ def test_kinds_are_told_apart():
     kinds = ["time-shared", "homogeneous", "heterogeneous"]
     front = pd.DataFrame({"kind": kinds, "makespan_s": [1.0, 2, 3], "area_mm2": [3.0, 2, 1]})
     (axis,) = kinds_figure(front).axes
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == [f"{kind} (1)" for kind in kinds]
+    assert [text.get_text() for text in axis.figure.legends[0].get_texts()] == [f"{kind} (1)" for kind in kinds]
+    (one,) = kinds_figure(front[:1]).legends  # kinds without a design are not in it
+    assert [text.get_text() for text in one.get_texts()] == ["time-shared (1)"]
     flows = (None, "row_stationary")
     found = [d.kind(DESIGN) for d in (Division(), Division((1, 1)), Division((1, 1), dataflows=flows))]
     assert found == kinds

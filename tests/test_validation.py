@@ -11,6 +11,7 @@ from dse.commands.main import app
 from dse.costs.evaluation import evaluate
 from dse.hardware.presets import preset
 from dse.networks.layers import MacLayer
+from dse.output.figure_style import figure_names
 from dse.validation import REFERENCES, eyeriss, power, scalesim
 from dse.validation.collect import reference_rows, validate
 from dse.validation.score import score, spearman
@@ -237,7 +238,8 @@ def test_a_broken_table_is_refused(broken, message):
 def test_validate_writes_tables_and_figures(tmp_path):
     result, comparisons = validate(tmp_path / "out", ["tpu", "areas"])
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert written == sorted(["score.csv", *(f"{x}.{end}" for x in ("tpu", "areas") for end in ("csv", "pdf", "png"))])
+    of_each = [name for x in ("tpu", "areas") for name in (f"{x}.csv", *figure_names(x))]
+    assert written == sorted(["score.csv", *of_each])
     rows = pd.read_csv(tmp_path / "out" / "tpu.csv")
     assert list(rows.columns) == [name for name in COLUMNS if name not in RANGE] and len(rows) == 7
     assert len(comparisons) == 7 + len(pd.read_csv(tmp_path / "out" / "areas.csv"))

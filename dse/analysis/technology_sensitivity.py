@@ -63,12 +63,15 @@ def _accepted(technology: Technology, factors: Callable[[], dict[str, float]]) -
             continue
 
 
-def survival(nominal: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def survival(
+    nominal: np.ndarray, points: np.ndarray, chosen: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """What is left of a front when the designs turn out to have other values.
 
     Parameters
     ----------
     nominal, points : objectives of the same n designs before and after, each (n, m), minimised and positive.
+    chosen : the k designs of the front before, (k,) indices; default those that no design dominates before.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def survival(nominal: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.nd
     """
     if np.shape(nominal) != np.shape(points):
         raise ValueError(f"nominal and points must be the same designs, got shapes {nominal.shape} and {points.shape}")
-    chosen, best = non_dominated(nominal), non_dominated(points)
+    chosen, best = non_dominated(nominal) if chosen is None else chosen, non_dominated(points)
     ratios = points[chosen][:, None, :] / points[best][None, :, :]
     least, most = ratios.min(axis=2), ratios.max(axis=2)
     return ~((least >= 1) & (most > 1)).any(axis=1), np.maximum(least.max(axis=1) - 1, 0.0)

@@ -18,6 +18,7 @@ from dse.commands.options import (
     Keep,
     MappingSlack,
     NetworkArgument,
+    NoFooter,
     Settings,
     sizes,
     slack_of,
@@ -185,6 +186,7 @@ def validate(
         list[str] | None, typer.Argument(metavar="REFERENCE...", help="Such as tpu or nvdla; default all.")
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory to write.")] = Path("results/validation"),
+    no_footer: NoFooter = False,
     json: Json = False,
 ) -> None:
     """Hold the model against published chips and simulators.
@@ -201,7 +203,7 @@ def validate(
     from dse.validation import areas
     from dse.validation.collect import validate as compared
 
-    score, rows = compared(out, references or ())
+    score, rows = compared(out, references or (), not no_footer)
     if json:
         say_json(score)
         return

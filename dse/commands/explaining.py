@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from dse.commands.options import (
     Keep,
     LayerName,
     NetworkArgument,
+    NoFooter,
     OutDirectory,
     Settings,
     chosen_design,
@@ -35,6 +37,7 @@ def explain(
     dim: Dims = None,
     node: DesignNode = None,
     out: OutDirectory = None,
+    no_footer: NoFooter = False,
     json: Json = False,
 ) -> None:
     """Say why NETWORK is slow on one design, and what would help.
@@ -73,7 +76,7 @@ def explain(
     screen = console()
     screen.print(explanation_report(found, layer, screen.width))
     if out is not None:
-        note(f"\nwrote {', '.join(map(str, write_explanation(found, out)))}")
+        note(f"\nwrote {', '.join(map(str, write_explanation(found, out, not no_footer)))}")
 
 
 def staircase(
@@ -88,6 +91,7 @@ def staircase(
     dim: Dims = None,
     node: DesignNode = None,
     out: OutDirectory = None,
+    no_footer: NoFooter = False,
 ) -> None:
     """Latency of one layer against one of its sizes.
 
@@ -95,11 +99,11 @@ def staircase(
 
     \b
     Example:
-      dse staircase resnet50 --layer /conv1/Conv --design tpu_v1 --size K
+      dse staircase resnet50 --layer /layer4/layer4.0/conv2/Conv --design tpu_v1 --size K
     """
     from dse.analysis.staircases import staircase as computed
     from dse.output.explanation_figures import stairs
-    from dse.output.figure_style import save_figure
+    from dse.output.figure_style import save_widths
     from dse.output.units import number
     from dse.runs.files import write_whole
 
@@ -114,8 +118,9 @@ def staircase(
     directory.mkdir(parents=True, exist_ok=True)
     stem = re.sub(r"[^\w.]+", "_", f"{layer}_{size}").strip("_")
     write_whole(directory / f"{stem}.csv", table.to_csv(index=False, lineterminator="\n").encode())
-    save_figure(stairs(table, title), directory / f"{stem}.png", title)
-    note(f"wrote {directory}/{stem}.csv and .png")
+    figure = functools.partial(stairs, table, f"{title} \u00b7 {chosen.node()}")
+    names = [path.name for path in save_widths(figure, directory, stem, title, with_footer=not no_footer)]
+    note(f"wrote {directory}/: {stem}.csv, {', '.join(names)}")
 
 
 def tune(
@@ -173,6 +178,7 @@ def relate(
     dim: Dims = None,
     node: DesignNode = None,
     out: OutDirectory = None,
+    no_footer: NoFooter = False,
 ) -> None:
     """What each kind of operation wants of the hardware.
 
@@ -185,7 +191,7 @@ def relate(
     from dse.analysis.operation_kinds import relate as related
     from dse.output.explanation_figures import relation_figure
     from dse.output.explanation_tables import relation_table
-    from dse.output.figure_style import save_figure
+    from dse.output.figure_style import TWO_COLUMNS_IN, save_widths
     from dse.runs.files import write_whole
 
     chosen = [chosen_design(network, design, settings, batch, dim, node) for network in networks]
@@ -196,5 +202,6 @@ def relate(
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         write_whole(out / "relation.csv", table.to_csv(index=False, lineterminator="\n").encode())
-        save_figure(relation_figure(table, design_of.origin), out / "relation.png", "relation")
-        note(f"wrote {out}/relation.csv and .png")
+        figure = functools.partial(relation_figure, table, f"{design_of.origin} \u00b7 {design_of.node()}")
+        drawn = save_widths(figure, out, "relation", "relation", with_footer=not no_footer, png_width_in=TWO_COLUMNS_IN)
+        note(f"wrote {out}/: relation.csv, {', '.join(path.name for path in drawn)}")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dse.commands import certifying, evaluating, explaining, listing, scheduling, searching
+from dse.commands import certifying, evaluating, explaining, listing, runs, scheduling, searching
 from dse.commands.command import Command, with_loudness
 from dse.commands.terminal import EXIT_ERROR, EXIT_INTERRUPTED, fail, told, wants_traceback
 
@@ -48,6 +48,8 @@ for command in (
     searching.resume,
     searching.front,
     certifying.certify,
+    runs.fronts,
+    runs.sensitivity,
     evaluating.evaluate,
     evaluating.compare,
     explaining.explain,

@@ -137,6 +137,10 @@ LayerName = Annotated[str | None, typer.Option("--layer", metavar="NAME", help="
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else.")]
 
+NoFooter = Annotated[
+    bool, typer.Option("--no-footer", help="Figures without the small lines that say what they are of.")
+]
+
 OutDirectory = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write figures and tables there.")]
 
 

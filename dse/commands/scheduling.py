@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from dse.commands.options import (
     Design,
     DesignNode,
     Json,
+    NoFooter,
     OutDirectory,
     Settings,
     technology_named,
@@ -61,6 +63,7 @@ def schedule(
     ] = None,
     node: DesignNode = None,
     out: OutDirectory = None,
+    no_footer: NoFooter = False,
     json: Json = False,
 ) -> None:
     """Run a MIX of networks at the same time on one design.
@@ -79,7 +82,7 @@ def schedule(
     from dse.commands.design_by_text import choose
     from dse.output.co_run_tables import co_run_report
     from dse.output.evaluation_tables import assumed
-    from dse.output.figure_style import save_figure
+    from dse.output.figure_style import COLUMN_IN, TWO_COLUMNS_IN, save_widths
     from dse.output.schedule_figures import gantt_figure, slow_down_figure
     from dse.runs.files import write_whole
     from dse.simultaneous.co_runs import co_run
@@ -122,18 +125,18 @@ def schedule(
         say(line)
     if out is not None:
         shown = found.schedule if end is None else found.schedule_until(end)
-        figure = gantt_figure(found, begin, end)
         out.mkdir(parents=True, exist_ok=True)
         table = shown.layers()
         table["sub_array"] += 1
         write_whole(out / "schedule.csv", table.to_csv(index=False, lineterminator="\n").encode())
-        for ending in ("png", "pdf"):
-            save_figure(figure, out / f"schedule.{ending}", f"schedule of {loaded.name}")
-        written = ["schedule.csv", "schedule.png", "schedule.pdf"]
+        drawn = [("schedule", functools.partial(gantt_figure, found, begin, end), TWO_COLUMNS_IN)]
         if found.steady is None or found.steady.stable:
-            save_figure(slow_down_figure({loaded.name: found}), out / "slow_downs.png", f"slow-downs of {loaded.name}")
-            written.append("slow_downs.png")
-        note(f"wrote {out}/: {', '.join(written)}")
+            drawn.append(("slow_downs", functools.partial(slow_down_figure, {loaded.name: found}), COLUMN_IN))
+        written = [out / "schedule.csv"]
+        for stem, figure, width_in in drawn:
+            title = f"{stem.replace('_', '-')} of {loaded.name}"
+            written += save_widths(figure, out, stem, title, with_footer=not no_footer, png_width_in=width_in)
+        note(f"wrote {out}/: {', '.join(path.name for path in written)}")
 
 
 def _places(text: str, divided: Any, streams: list[str]) -> list[int]:

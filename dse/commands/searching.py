@@ -20,6 +20,7 @@ from dse.commands.options import (
     Limits,
     MappingObjective,
     Node,
+    NoFooter,
     Reference,
     RemapFront,
     RunDirectory,
@@ -290,7 +291,9 @@ def resume(
     )
 
 
-def front(directory: RunDirectory, reference: Reference = None, json: Json = False) -> None:
+def front(
+    directory: RunDirectory, reference: Reference = None, no_footer: NoFooter = False, json: Json = False
+) -> None:
     """Show a run's front again and draw its figures anew.
 
     Of a run that is at work or was interrupted, the front so far; nothing is written there.
@@ -309,7 +312,7 @@ def front(directory: RunDirectory, reference: Reference = None, json: Json = Fal
     if json:
         say_json(load(directory).front)
         return
-    _conclude(load(directory), None, reference=reference)
+    _conclude(load(directory), None, reference=reference, with_footer=not no_footer)
 
 
 def _run_seeds(directory: Path, search: Any, own: str) -> None:
@@ -428,7 +431,12 @@ def _status(directory: Path) -> str | None:
 
 
 def _conclude(
-    run: Any, seconds: float | None, again: Any = None, mixed: Any = None, reference: Path | None = None
+    run: Any,
+    seconds: float | None,
+    again: Any = None,
+    mixed: Any = None,
+    reference: Path | None = None,
+    with_footer: bool = True,
 ) -> None:
     """Draw the figures; print the table, the verdict, the time and the paths."""
     from dse.output.run_figures import write_figures
@@ -443,7 +451,7 @@ def _conclude(
     )
     from dse.output.units import duration
 
-    write_figures(run)
+    write_figures(run, with_footer=with_footer)
     screen = console()
     if len(run.front):
         screen.print("", front_table(run, screen.width), "", sep="\n")

@@ -159,6 +159,12 @@ class TotalsEvaluator:
         other._mode, other._slack = mapper_mode(self.objective, slack)
         return other
 
+    def with_technology(self, technology: Technology) -> Self:
+        """The same evaluator with other constants."""
+        other = copy.copy(self)
+        other.technology, other._bounders = technology, {}
+        return other
+
     def metrics(self, columns: Columns, totals: np.ndarray) -> dict[str, np.ndarray]:
         """Named metrics of kernel totals (n, N_RESULT), without `OF_ENERGY` where no energy is looked for."""
         found = metric_columns(columns, totals, self.technology)

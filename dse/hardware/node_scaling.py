@@ -95,6 +95,10 @@ DRAM_PHY_MM2_PER_GBPS = {40: 0.30, 6: 0.076}
 DDR3-2133, 16 bit, 1.3 mm2 for 4.27 GB/s (Synopsys, as quoted in McPAT's memoryctrl.cc); DDR5-4800, 32 bit, 1.45 mm2 for
 19.2 GB/s (die photographs; PrincetonUniversity/LLMCompass, cost_model.py)."""
 
+PUBLISHED_DRAM_PHY_MM2_PER_GBPS = (0.02, 0.30)
+"""Least and largest published price of a PHY [mm2 per GB/s]: HBM2E at 7 nm, and the DDR3 of the table above at 40 nm;
+LPDDR4 at 10 nm takes 0.065.  The generation of the memory decides more than the node of the chip."""
+
 
 def dram_phy_mm2_per_gbps(node_nm: float) -> float:
     """Price of a DRAM PHY on a chip of a node [mm2 per GB/s]: a power law through `DRAM_PHY_MM2_PER_GBPS`.

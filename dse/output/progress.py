@@ -20,7 +20,7 @@ LEAST_S, MOST_S = 2.0, 30.0
 ROOMY = 110
 """Width from which the bar stands beside everything there is to tell [characters]; below, what is left is shown."""
 
-_STAGES = {"sweep": "whole space", "remap": "complete mapping of the front"}
+_STAGES = {"sweep": "whole space", "remap": "complete mapping of the front", "sensitivity": "other constants"}
 
 
 @contextmanager

@@ -1,20 +1,25 @@
-"""Figures of a run, for a column of a paper (3.5 in) and for the screen.
+"""Figures of a run, for a column of a paper (3.5 in), for two (7.0 in), and for the screen.
 
 Every function returns a `matplotlib.figure.Figure`; nothing global is touched and no display is needed.
-`write_figures` writes pdf and png with the run's seed, budget, network and commit in the footer and in the file.
+`write_figures` writes pdf and png with networks, objectives, seed, budget and commit in the footer and in the file.
 Each figure's numbers are beside it as CSV: `front.csv`, `designs.csv`, `random_twin.csv`, `convergence.csv`.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from dse.costs.results import ENERGY_PARTS
 from dse.hardware.area import AREA_BLOCKS
@@ -26,14 +31,27 @@ from dse.output.figure_style import (
     ENERGY_LOOKS,
     GREEN,
     ORANGE,
+    SMALL,
+    TINY,
     WATERFALL_LOOKS,
     YELLOW,
-    footer,
-    save_figure,
+    add_footer,
+    capital,
+    entries_of,
+    fit_scale,
+    grid,
+    is_wide,
+    legend_above,
+    linear_scale,
+    plain,
+    save_widths,
     styled,
+    wrapped,
 )
 from dse.output.units import number, scaled, unit_of, words
-from dse.runs.tables import Table
+from dse.runs.column_dictionary import DERIVED
+from dse.runs.run_directory import written_by
+from dse.runs.tables import Table, frame
 from dse.search.exploration import Exploration
 from dse.search.pareto import knee, non_dominated, spread
 from dse.search.several_seeds import SeveralSeeds
@@ -50,26 +68,36 @@ BOUND_OF = {
 }
 """Column with the lower bound of an objective."""
 
+MEAN = "weighted geometric mean"
+"""How `columns.csv` begins to tell of a column that is one over several networks."""
+
 
 @styled
-def front(run: Exploration) -> Figure:
+def front(run: Exploration, width_in: float = COLUMN_IN, with_footer: bool = True) -> Figure:
     """Every design grey, the front stepped, the random twin's front, the lower bound of each front design, the knee.
 
-    With three or more objectives one panel for each pair with the first.
+    With three or more objectives one panel for each pair, with the same designs in all, and neither steps nor bounds.
     """
     names = run.objective_names
     if len(names) == 1:
-        return _one_objective(run)
-    panels = len(names) - 1
-    figure = Figure(figsize=(COLUMN_IN, 0.35 + 2.35 * panels), layout="constrained")
-    axes = figure.subplots(panels, 1, squeeze=False)[:, 0]
-    for axis, second in zip(axes, names[1:], strict=True):
-        _front_panel(axis, run, names[0], second, stepped=len(names) == 2)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside upper center", ncols=2, columnspacing=0.9, handlelength=1.2, markerscale=1.3
-    )
-    return footer(figure, _plain(caption(run)))
+        return _one_objective(run, width_in, with_footer)
+    pairs = list(combinations(names, 2))
+    figure, axes = pair_panels(width_in, len(pairs))
+    for axis, (first, second) in zip(axes, pairs, strict=True):
+        _front_panel(axis, run, first, second, stepped=len(names) == 2)
+    legend_above(figure, entries_of(*axes), handlelength=1.2, markerscale=1.3)
+    return add_footer(figure, caption(run), with_footer)
+
+
+def pair_panels(width_in: float, count: int) -> tuple[Figure, list[Axes]]:
+    """A new figure and its axes, one for each pair of objectives, beside each other where it is wide."""
+    columns = min(count, 3) if is_wide(width_in) else 1
+    lines = -(-count // columns)
+    figure = Figure(figsize=(width_in, 0.6 + (2.2 if columns > 1 else 2.1) * lines), layout="constrained")
+    axes = list(figure.subplots(lines, columns, squeeze=False).ravel())
+    for axis in axes[count:]:
+        axis.remove()
+    return figure, axes[:count]
 
 
 class _Line(TypedDict, total=False):
@@ -85,8 +113,9 @@ def _front_panel(axis: Axes, run: Exploration, first: str, second: str, stepped:
     designs = designs[designs["feasible"]] if len(designs) else designs
     (fx, ux), (fy, uy) = (scaled(unit_of(name), best[name]) for name in (first, second))
     n = f"{len(designs):,} of {run.evaluations:,}"
-    axis.plot(designs[first] * fx, designs[second] * fy, ".", color="#c4c4c4", ms=1.6, mew=0, rasterized=True, zorder=1,
-              label=f"feasible designs ({n})")  # fmt: skip
+    small = 1.6 if len(designs) > 1000 else 2.6
+    axis.plot(designs[first] * fx, designs[second] * fy, ".", color="#c4c4c4", ms=small, mew=0, rasterized=True,
+              zorder=1, label=f"feasible designs ({n})")  # fmt: skip
     style: _Line = {"drawstyle": "steps-post"} if stepped else {"ls": ""}
     exact: _Line = style if stepped else {"marker": ".", **style}
     if run.exact_front is not None and len(run.exact_front):
@@ -99,18 +128,17 @@ def _front_panel(axis: Axes, run: Exploration, first: str, second: str, stepped:
     size = 2.4 if len(best) < 60 else 1.6
     axis.plot(best[first] * fx, best[second] * fy, color=BLUE, lw=1.2, marker="o", ms=size, mew=0, zorder=4,
               label=f"front ({len(best)} designs)", **style)  # fmt: skip
-    _bound(axis, best, first, second, fx, fy)
-    _certified(axis, run, first, second, fx, fy)
+    if stepped:
+        _bound(axis, best, first, second, fx, fy)
+        _certified(axis, run, first, second, fx, fy)
     if len(best):
         which = knee(run.front_on_own_scale())
         axis.plot(best[first].iloc[which] * fx, best[second].iloc[which] * fy, ls="", marker="*", ms=8, mew=0.5,
                   mfc=YELLOW, mec=BLACK, zorder=5, label="knee")  # fmt: skip
-    axis.set_xlabel(_label(first, ux))
-    axis.set_ylabel(_label(second, uy))
-    everything = [designs[name].to_numpy(float) for name in (first, second)]
-    _scales(axis, *everything)
-    axis.grid(True, zorder=0)
-    axis.set_axisbelow(True)
+    name_axes(axis, label(run, first, ux), label(run, second, uy))
+    for scale, name, factor in ((axis.xaxis, first, fx), (axis.yaxis, second, fy)):
+        fit_scale(scale, designs[name].to_numpy(float) * factor)
+    grid(axis)
 
 
 def _bound(axis: Axes, best: Table, first: str, second: str, fx: float, fy: float) -> None:
@@ -148,28 +176,68 @@ def _twin_front(run: Exploration) -> Table | None:
     return good.iloc[keep].sort_values(run.objective_names[0])
 
 
-def _one_objective(run: Exploration) -> Figure:
+def _one_objective(run: Exploration, width_in: float, with_footer: bool) -> Figure:
     """Value of every design in order of evaluation, and the best so far."""
-    figure = Figure(figsize=(COLUMN_IN, 2.6), layout="constrained")
+    figure = Figure(figsize=(width_in, 2.6), layout="constrained")
     axis, name = figure.subplots(), run.objective_names[0]
     designs = run.designs[run.designs["feasible"]]
     factor, unit = scaled(unit_of(name), designs[name])
     axis.plot(designs["index"] + 1, designs[name] * factor, ".", color="#c4c4c4", ms=1.6, mew=0, rasterized=True,
               label="evaluated designs that run")  # fmt: skip
     axis.plot(designs["index"] + 1, designs[name].cummin() * factor, color=BLUE, lw=1.2, label="best so far")
-    axis.set_xlabel("Unique designs evaluated")
-    axis.set_ylabel(_label(name, unit))
-    if len(designs) and designs[name].min() > 0 and designs[name].max() > 10 * designs[name].min():
-        axis.set_yscale("log")
-        _plain_log(axis.yaxis)
-    figure.legend(loc="outside upper center", ncols=2)
-    return footer(figure, _plain(caption(run)))
+    name_axes(axis, "Unique designs evaluated", label(run, name, unit))
+    linear_scale(axis.xaxis)
+    fit_scale(axis.yaxis, designs[name].to_numpy(float) * factor)
+    legend_above(figure, entries_of(axis))
+    return add_footer(figure, caption(run), with_footer)
 
 
 @styled
-def convergence(run: Exploration) -> Figure:
+def parallel(run: Exploration, width_in: float = COLUMN_IN, with_footer: bool = True) -> Figure:
+    """The front in parallel coordinates: an axis for each objective, a line for each design.
+
+    An axis goes from the least value on the front, below, to the greatest, on a log scale where these are more than a
+    decade apart.  Lines have the colour of the first objective.
+    """
+    names, best = run.objective_names, run.front
+    figure = Figure(figsize=(width_in, 2.7), layout="constrained")
+    axis = figure.subplots()
+    heights = np.column_stack([_heights(best[name].to_numpy(float)) for name in names])
+    at = np.arange(len(names))
+    colours = matplotlib.colormaps["cividis"](Normalize(0, 1)(heights[:, 0]))
+    lines = np.stack([np.broadcast_to(at, heights.shape), heights], axis=2)
+    axis.add_collection(LineCollection(list(lines), colors=colours, lw=0.8, alpha=0.9))
+    room_in = 0.9 * width_in / len(names) - 0.15
+    labels = []
+    for x, name in enumerate(names):
+        factor, unit = scaled(unit_of(name), best[name])
+        low, high = (number(float(f"{factor * value:.3g}")) for value in (best[name].min(), best[name].max()))
+        axis.plot([x, x], [0, 1], color=BLACK, lw=0.6, zorder=3)
+        for y, text, side in ((-0.03, low, "top"), (1.03, high, "bottom")):
+            axis.text(x, y, text, ha="center", va=side, fontsize=SMALL)
+        labels.append(wrapped(label(run, name, unit), room_in))
+    axis.set_xlim(-0.5, len(names) - 0.5)
+    axis.set_ylim(-0.12, 1.12)
+    axis.set_xticks(at, labels, fontsize="medium")
+    axis.tick_params(axis="x", length=0, pad=3)
+    axis.set_yticks([])
+    axis.spines[:].set_visible(False)
+    what = f"{len(best):,} designs of the front; colour: {words(names[0])}, dark least; below: least of the front"
+    return add_footer(figure, f"{what} \u00b7 {caption(run)}", with_footer)
+
+
+def _heights(values: np.ndarray) -> np.ndarray:
+    """Values from 0, the least, to 1, the greatest; on a log scale where they span more than a decade."""
+    if values.min() > 0 and values.max() > 10 * values.min():
+        values = np.log(values)
+    span = values.max() - values.min()
+    return (values - values.min()) / span if span > 0 else np.full(len(values), 0.5)
+
+
+@styled
+def convergence(run: Exploration, width_in: float = COLUMN_IN, with_footer: bool = True) -> Figure:
     """Hypervolume against unique evaluations: the search and its random twin."""
-    figure = Figure(figsize=(COLUMN_IN, 2.5), layout="constrained")
+    figure = Figure(figsize=(width_in, 2.5), layout="constrained")
     axis, table = figure.subplots(), run.convergence
     looks = {"random": (ORANGE, "random search")}
     for source in dict.fromkeys(table["source"]):
@@ -181,13 +249,13 @@ def convergence(run: Exploration) -> Figure:
     if exact is not None and "exhaustive" not in set(table["source"]):
         axis.axhline(exact, color=BLACK, lw=0.8, ls=(0, (3, 1.5)), label="exact front of the space")
     _convergence_axes(axis, max(table["evaluations"], default=1))
-    return footer(figure, _plain(caption(run)))
+    return add_footer(figure, caption(run), with_footer)
 
 
 @styled
-def band(found: SeveralSeeds) -> Figure:
+def band(found: SeveralSeeds, width_in: float = COLUMN_IN, with_footer: bool = True) -> Figure:
     """Hypervolume against unique evaluations over the seeds of a search: median, and the band of 10 to 90 %."""
-    figure = Figure(figsize=(COLUMN_IN, 2.5), layout="constrained")
+    figure = Figure(figsize=(width_in, 2.5), layout="constrained")
     axis = figure.subplots()
     for source, table in found.bands().items():
         is_twin = source == "random" and source != found.source
@@ -197,48 +265,51 @@ def band(found: SeveralSeeds) -> Figure:
         axis.step(at, middle, where="post", color=colour, lw=1.2, label=label)
     _convergence_axes(axis, max(run.evaluations for run in found.runs))
     seeds = f"median and 10 to 90 % of seeds {found.seeds[0]} to {found.seeds[-1]}"
-    text = _plain(caption(found.runs[0])).replace(f"seed {found.seeds[0]}", seeds)
-    return footer(figure, text)
+    return add_footer(figure, caption(found.runs[0]).replace(f"seed {found.seeds[0]}", seeds), with_footer)
 
 
-def write_band(found: SeveralSeeds) -> Path | None:
-    """`convergence.png` over the seeds of a search, in its directory."""
+def write_band(found: SeveralSeeds) -> list[Path]:
+    """`convergence` over the seeds of a search, in its directory."""
     if found.directory is None:
-        return None
-    return save_figure(band(found), found.directory / "convergence.png", "Convergence over seeds", "")
+        return []
+    return save_widths(functools.partial(band, found), found.directory, "convergence", "Convergence over seeds")
 
 
 def _convergence_axes(axis: Axes, most: float) -> None:
     axis.set_xlabel("Unique designs evaluated")
     axis.set_ylabel("Hypervolume [share of the box]")
     axis.set_xlim(0, most)
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axis.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 2.5, 5, 10]))
-    axis.grid(True)
-    axis.set_axisbelow(True)
+    linear_scale(axis.xaxis)
+    linear_scale(axis.yaxis)
+    grid(axis)
     axis.legend(loc="lower right")
 
 
 @styled
-def breakdown(run: Exploration) -> Figure:
-    """Designs spread along the front: what their area, latency and energy consist of."""
-    best = run.front
+def breakdown(run: Exploration, width_in: float = COLUMN_IN, with_footer: bool = True) -> Figure:
+    """Designs spread along the front: what their area, latency and energy consist of, as far as `parts_of` tells."""
+    best, groups = run.front, parts_of(run)
     which = spread(run.front_on_own_scale(), BARS) if len(best) else np.arange(0)
     chosen = best.iloc[which]
+    figure = Figure(figsize=(width_in, 0.7 + 1.65 * len(groups)), layout="constrained")
+    axes = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, (total, parts) in zip(axes, groups, strict=True):
+        _stack(axis, chosen, total, parts)
+    axes[-1].set_xticks(np.arange(len(chosen)), [f"{i:,}" for i in chosen["index"]], rotation=90, fontsize=SMALL)
+    first = plain(words(run.objective_names[0]))
+    said = f"Design along the front, least {first} left (its index in front.csv)"
+    axes[-1].set_xlabel(wrapped(said, 0.55 * width_in))
+    return add_footer(figure, caption(run), with_footer)
+
+
+def parts_of(run: Exploration) -> list[tuple[str, dict[str, tuple[str, str]]]]:
+    """Totals of a run's designs of which its tables hold the parts, and what these look like."""
     groups = [
         ("area_mm2", {f"area_{name}_mm2": AREA_LOOKS[name] for name in AREA_BLOCKS}),
         ("latency_s", WATERFALL_LOOKS),
         ("energy_j", {f"energy_{name}_j": ENERGY_LOOKS[name] for name in ENERGY_PARTS}),
     ]
-    groups = [(total, parts) for total, parts in groups if {total, *parts} <= set(best)]
-    figure = Figure(figsize=(COLUMN_IN, 0.7 + 1.55 * max(1, len(groups))), layout="constrained")
-    axes = figure.subplots(max(1, len(groups)), 1, sharex=True, squeeze=False)[:, 0]
-    for axis, (total, parts) in zip(axes, groups, strict=False):
-        _stack(axis, chosen, total, parts)
-    axes[-1].set_xticks(np.arange(len(chosen)), [f"{i:,}" for i in chosen["index"]], rotation=90, fontsize=6)
-    first = _plain(words(run.objective_names[0]))
-    axes[-1].set_xlabel(f"Design along the front, least {first} left\n(its index in front.csv)")
-    return footer(figure, _plain(caption(run)))
+    return [(total, parts) for total, parts in groups if {total, *parts} <= set(run.front)]
 
 
 def _stack(axis: Axes, chosen: Table, total: str, parts: dict[str, tuple[str, str]]) -> None:
@@ -252,75 +323,84 @@ def _stack(axis: Axes, chosen: Table, total: str, parts: dict[str, tuple[str, st
         bottom += share
     factor, unit = scaled(unit_of(total), chosen[total])
     for x, value in zip(at.tolist(), chosen[total] * factor, strict=True):
-        axis.text(x, 1.03, number(float(f"{value:.3g}")), rotation=90, ha="center", va="bottom", fontsize=6)
-    axis.text(1.01, 1.06, f"total [{unit}]", transform=axis.transAxes, ha="left", va="bottom", fontsize=6.5)
+        axis.text(x, 1.03, number(float(f"{value:.3g}")), rotation=90, ha="center", va="bottom", fontsize=TINY)
+    axis.text(1.01, 1.06, f"total [{unit}]", transform=axis.transAxes, ha="left", va="bottom", fontsize=SMALL)
     axis.set_ylim(0, 1)
     axis.set_xlim(-0.6, len(chosen) - 0.4)
     axis.tick_params(axis="x", length=0)
     axis.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=""))
-    axis.set_ylabel(f"{_capital(words(total))} share [%]")
+    axis.set_ylabel(f"{capital(words(total))} share [%]")
     handles, labels = axis.get_legend_handles_labels()
     axis.legend(handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.0, 1.04), handlelength=0.9,
                 labelspacing=0.25, borderaxespad=0.2, handletextpad=0.5)  # fmt: skip
 
 
-def _label(name: str, unit: str) -> str:
-    return _capital(_plain(words(name))) + (f" [{unit}]" if unit else "")
+def label(run: Exploration, name: str, unit: str) -> str:
+    """An objective of a run as an axis names it; a mean over several networks is called one."""
+    text = words(name)
+    if "columns.csv" in run.texts:
+        table = frame(run.texts["columns.csv"]())
+        meanings = dict(zip(table["name"], table["meaning"].astype(str), strict=True))
+        told = meanings.get("latency_s" if name in DERIVED else name, "")  # of products of means
+        if told.startswith(MEAN):
+            weights = run.manifest.get("identity", {}).get("problem", {}).get("attributes", {}).get("weights") or [1]
+            text = f"{MEAN if len(set(weights)) > 1 else MEAN.partition(' ')[2]} of {text}"
+    return capital(text) + (f" [{unit}]" if unit else "")
 
 
-def _plain(text: str) -> str:
-    """The text as it stands: matplotlib reads what is between two dollars as a formula."""
-    return text.replace("$", r"\$")
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _scales(axis: Axes, x: np.ndarray, y: np.ndarray) -> None:
-    """A log axis where the values span more than a decade."""
-    for values, which in ((x, "x"), (y, "y")):
-        if len(values) and values.min() > 0 and values.max() > 10 * values.min():
-            getattr(axis, f"set_{which}scale")("log")
-            _plain_log(getattr(axis, f"{which}axis"))
-
-
-def _plain_log(axis: Any) -> None:
-    """Powers of ten written out as 0.1, 1, 10 ... up to 10,000; unlabelled ticks between."""
-    axis.set_major_locator(LogLocator(numticks=8))
-    axis.set_minor_formatter(NullFormatter())
-    axis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{value:,.10g}" if 1e-3 <= value < 1e5 else f"{value:.0e}")
-    )
+def name_axes(axis: Axes, x: str, y: str) -> None:
+    """Labels of both axes, in lines that their sides have room for."""
+    box = axis.get_window_extent()
+    width_in, height_in = box.width / axis.figure.dpi, box.height / axis.figure.dpi
+    axis.set_xlabel(plain(wrapped(x, width_in)))
+    axis.set_ylabel(plain(wrapped(y, 0.85 * height_in)))
 
 
 _NAMES = {"nsga2": "NSGA-II", "nsga3": "NSGA-III", "smsemoa": "SMS-EMOA", "agemoea": "AGE-MOEA", "spea2": "SPEA2"}
 
 
 def caption(run: Exploration) -> str:
-    """What a figure must say to be made again: network, algorithm, budget, population, seed, commit."""
+    """What a figure must say to be made again: networks, objectives, algorithm, budget, population, seed, commit."""
     identity = run.manifest.get("identity", {})
+    problem = identity.get("problem", {})
     algorithm = identity.get("algorithm", "")
     if isinstance(algorithm, dict):
         algorithm = algorithm.get("class", "")
-    commit = run.manifest.get("git_commit")
+    constants, commit = problem.get("technology"), run.manifest.get("git_commit")
+    made = f"commit {commit[:7]}{'+' if commit.endswith('-dirty') else ''}" if commit else ""
     parts = [
-        str(identity.get("problem", {}).get("network") or ""),
+        ", ".join(networks_of(run)),
+        f"least {listed([words(name) for name in run.objective_names])}",
+        str(constants.get("name") or "") if isinstance(constants, dict) else "",
         _NAMES.get(algorithm, algorithm),
         f"{run.evaluations:,} unique designs",
         f"population {identity['population']}" if "population" in identity else "",
         f"seed {identity['seed']}" if "seed" in identity else "",
-        f"commit {commit[:7]}{'+' if commit.endswith('-dirty') else ''}" if commit else "",
+        made or (f"dse {written_by(run.manifest)}" if run.manifest else ""),
     ]
     return " \u00b7 ".join(part for part in parts if part)
 
 
-def write_figures(run: Exploration, directory: str | Path | None = None) -> list[Path]:
-    """`front.pdf`, `front.png`, `convergence.png`, `breakdown.png` of a run; none without a feasible design.
+def networks_of(run: Exploration) -> list[str]:
+    """Names of the networks that a run is for, or of its mix."""
+    problem = run.manifest.get("identity", {}).get("problem", {})
+    several = [str(each["name"]) for each in problem.get("networks") or () if isinstance(each, dict) and "name" in each]
+    return several or [str(name) for name in (problem.get("network"),) if name]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in words: "a, b and c"."""
+    return " and ".join(", ".join(names).rsplit(", ", 1))
+
+
+def write_figures(run: Exploration, directory: str | Path | None = None, with_footer: bool = True) -> list[Path]:
+    """Front and convergence of a run, a breakdown where its tables hold one, and with three or more objectives parallel
+    coordinates, each as the files of `dse.output.figure_style.figure_names`; none without a feasible design.
 
     Parameters
     ----------
     directory : default the run's own.
+    with_footer : small lines below that say what made the figure; the files' metadata say it in any case.
     """
     directory = run.directory if directory is None else Path(directory)
     if directory is None:
@@ -328,9 +408,16 @@ def write_figures(run: Exploration, directory: str | Path | None = None) -> list
     if len(run.front) == 0:
         return []
     about = f"{caption(run)}. {run.stopped_because}"
-    network = run.manifest.get("identity", {}).get("problem", {}).get("network") or "designs"
-    drawn = {"front.pdf": front, "front.png": front, "convergence.png": convergence, "breakdown.png": breakdown}
-    titles = {front: "Pareto front", convergence: "Convergence", breakdown: "Breakdown along the front"}
+    networks = ", ".join(networks_of(run)) or "designs"
+    drawn = {"front": (front, "Pareto front"), "convergence": (convergence, "Convergence")}
+    if parts_of(run):
+        drawn["breakdown"] = (breakdown, "Breakdown along the front")
+    if len(run.objective_names) > 2:
+        drawn["parallel"] = (parallel, "Front in parallel coordinates")
     return [
-        save_figure(draw(run), directory / name, f"{titles[draw]}, {network}", about) for name, draw in drawn.items()
+        path
+        for stem, (draw, title) in drawn.items()
+        for path in save_widths(
+            functools.partial(draw, run), directory, stem, f"{title}, {networks}", about, with_footer=with_footer
+        )
     ]

@@ -1,6 +1,6 @@
 """Figures of simultaneous networks: schedule with bandwidth and deadlines, slow-downs, the front by kind of division.
 
-The style is that of `dse.output.figure_style`.  Every function returns a `matplotlib.figure.Figure`.
+The style is that of `dse.output.figure_style`.  Every function returns a `matplotlib.figure.Figure` of a width [in].
 """
 
 from __future__ import annotations
@@ -13,9 +13,29 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from dse.output.figure_style import BLACK, BLUE, COLUMN_IN, GREEN, GREY, ORANGE, PURPLE, RED, SKY, YELLOW, styled
+from dse.output.figure_style import (
+    BLACK,
+    BLUE,
+    COLUMN_IN,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    TWO_COLUMNS_IN,
+    YELLOW,
+    Entries,
+    add_footer,
+    entries_of,
+    grid,
+    legend_above,
+    linear_scale,
+    log_scale,
+    styled,
+    text_width_in,
+)
 from dse.output.units import scaled
 from dse.simultaneous.co_runs import CoRun
 from dse.simultaneous.schedules import Schedule
@@ -37,11 +57,17 @@ class _Fill(TypedDict):
 
 
 @styled
-def gantt_figure(run: CoRun, begin_s: float = 0.0, end_s: float | None = None) -> Figure:
+def gantt_figure(
+    run: CoRun,
+    begin_s: float = 0.0,
+    end_s: float | None = None,
+    width_in: float = TWO_COLUMNS_IN,
+    with_footer: bool = True,
+) -> Figure:
     """Layers on sub-arrays over time, marks for arrivals and deadlines, the DRAM bandwidth underneath.
 
     A triangle marks an arrival, a dashed line a deadline, a red one a deadline that is missed; layers of a network have
-    one colour, the width of a bar is its time.
+    one colour, the width of a bar is its time.  The dotted line below is the bandwidth of the link.
 
     Parameters
     ----------
@@ -65,11 +91,13 @@ def gantt_figure(run: CoRun, begin_s: float = 0.0, end_s: float | None = None) -
     }
     arrays = len(done.links_gbps)
     factor, unit = scaled("s", [end])
-    figure = Figure(figsize=(2 * COLUMN_IN, 1.5 + 0.32 * arrays), layout="constrained")
+    figure = Figure(figsize=(width_in, 1.9 + 0.32 * arrays), layout="constrained")
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=(0.32 * arrays, 0.7))
+    visible = (end - begin_s) * factor / (72 * width_in)  # a point: edges of narrower bars would hide them
     for (network, array), rows in table.groupby(["network", "sub_array"], sort=False):
         spans = np.column_stack([rows["start_s"], rows["finish_s"] - rows["start_s"]]) * factor
-        top.broken_barh(spans, (array - 0.38, 0.76), **look[network], edgecolor="white", linewidth=0.12)
+        for some, edge in ((spans[spans[:, 1] >= visible], 0.12), (spans[spans[:, 1] < visible], 0.0)):
+            top.broken_barh(some, (array - 0.38, 0.76), **look[network], edgecolor="white", linewidth=edge)
     marks = _marks(top, done, begin_s, end, factor)
     kind = "undivided array" if arrays == 1 else "sub-array"
     top.set_yticks(range(arrays), [kind] if arrays == 1 else [f"{kind} {a + 1}" for a in range(arrays)])
@@ -77,17 +105,28 @@ def gantt_figure(run: CoRun, begin_s: float = 0.0, end_s: float | None = None) -
     flow = np.append(done.gbps, 0)
     below.step(done.events_s * factor, flow, where="post", color=BLACK, lw=0.6)
     below.fill_between(done.events_s * factor, flow, 0, step="post", color=GREY, alpha=0.5, lw=0)
-    below.axhline(done.dram_gbps, color=RED, lw=0.8, ls=":")
+    link = below.axhline(done.dram_gbps, color=BLACK, lw=0.8, ls=":")
     below.set_ylim(0, done.dram_gbps * 1.12)
-    below.set_ylabel("DRAM [GB/s]")
+    linear_scale(below.yaxis, 3)
+    below.set_ylabel("DRAM\n[GB/s]")
     below.set_xlabel(f"Time [{unit}]")
     room = 0.02 * (end - begin_s) if end_s is None else 0.0
     below.set_xlim(begin_s * factor, (end + room) * factor)
-    shown = [name for name in networks if name in in_window]
-    handles = [*(Patch(**look[name], edgecolor="white", label=name) for name in shown), *marks]
-    if handles:
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(5, len(handles)))
-    return figure
+    linear_scale(below.xaxis)
+    entries: Entries = {name: Patch(**look[name], edgecolor="white") for name in networks if name in in_window}
+    entries |= {str(mark.get_label()): mark for mark in marks}
+    if entries:
+        legend_above(figure, entries | {"bandwidth of the link": link})
+    return add_footer(figure, _caption(run), with_footer)
+
+
+def _caption(run: CoRun) -> str:
+    design = run.design
+    divided = "undivided" if run.division.sub_arrays == 1 else f"{run.division.sub_arrays} sub-arrays"
+    return (
+        f"{run.mix.name} \u00b7 {design.rows} x {design.cols} x {design.macs_per_pe} {design.dataflow}, {divided}, "
+        f"{design.dram_gbps:g} GB/s"
+    )
 
 
 def _marks(axis: Axes, done: Schedule, begin_s: float, end_s: float, factor: float) -> list[Line2D]:
@@ -114,10 +153,18 @@ def _marks(axis: Axes, done: Schedule, begin_s: float, end_s: float, factor: flo
 
 
 @styled
-def slow_down_figure(runs: dict[str, CoRun]) -> Figure:
-    """Bars of the slow-down of every network, the largest of its requests; one group a network, one bar a run."""
+def slow_down_figure(runs: dict[str, CoRun], width_in: float | None = None, with_footer: bool = True) -> Figure:
+    """Bars of the slow-down of every network, the largest of its requests; one group a network, one bar a run.
+
+    `width_in`: as wide as the bars need unless given, a column or two [in].
+    """
     networks = list(dict.fromkeys(stream.name for run in runs.values() for stream in run.mix.streams))
-    figure = Figure(figsize=(2 * COLUMN_IN, 2.2), layout="constrained")
+    if width_in is None:
+        width_in = COLUMN_IN if len(networks) * (len(runs) + 1) <= 16 else TWO_COLUMNS_IN
+    labels = [name.replace("_", "\n") for name in networks]
+    room_in = 0.9 * (width_in - 0.7) / len(networks)
+    flat = all(text_width_in(line, "small") < room_in for label in labels for line in label.split("\n"))
+    figure = Figure(figsize=(width_in, 2.3 if flat else 3.0), layout="constrained")
     axis, width, tallest = figure.subplots(), min(0.8 / len(runs), 0.3), []
     for i, (label, run) in enumerate(runs.items()):
         worst = pd.Series(run.worst_slow_downs())
@@ -126,35 +173,44 @@ def slow_down_figure(runs: dict[str, CoRun]) -> Figure:
         axis.bar(places, worst.reindex(networks), width * 0.92, color=COLOURS[i % len(COLOURS)], label=label)
     axis.axhline(1, color=BLACK, lw=0.6)
     if len(tallest) and max(tallest) > 20:
-        axis.set_yscale("log")
-        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_xticks(range(len(networks)), [name.replace("_", "\n") for name in networks])
-    axis.set_ylabel("Turnaround / time alone")
-    axis.grid(True, axis="y")
-    axis.set_axisbelow(True)
-    figure.legend(loc="outside upper center", ncols=len(runs))
-    return figure
+        log_scale(axis.yaxis)
+    else:
+        linear_scale(axis.yaxis)
+    axis.set_xticks(range(len(networks)), labels if flat else networks, rotation=0 if flat else 90)
+    axis.set_ylabel("Turnaround /\ntime alone")
+    grid(axis, which="y")
+    if len(runs) > 1:
+        legend_above(figure, entries_of(axis))
+    told = dict.fromkeys(_caption(run) if len(runs) == 1 else run.mix.name for run in runs.values())
+    return add_footer(figure, "; ".join(told), with_footer)
 
 
 @styled
-def kinds_figure(front: pd.DataFrame, x: str = "makespan_s", y: str = "area_mm2") -> Figure:
-    """Designs of a front, time-shared, homogeneous and heterogeneous told apart; `front` has a column ``kind``."""
-    figure = Figure(figsize=(COLUMN_IN, 2.4), layout="constrained")
+def kinds_figure(
+    front: pd.DataFrame,
+    about: str = "",
+    x: str = "makespan_s",
+    y: str = "area_mm2",
+    width_in: float = COLUMN_IN,
+    with_footer: bool = True,
+) -> Figure:
+    """Designs of a front, time-shared, homogeneous and heterogeneous told apart; `front` has a column ``kind``.
+
+    `about`: of what mix and of which searches, for the footer.
+    """
+    figure = Figure(figsize=(width_in, 2.6), layout="constrained")
     axis = figure.subplots()
     factor, unit = scaled("s", front[x])
     for kind, (colour, marker) in KINDS.items():
         rows = front[front["kind"] == kind]
-        axis.plot(rows[x] * factor, rows[y], marker, color=colour, ms=3.5, mew=0, label=f"{kind} ({len(rows)})")
+        if len(rows):
+            axis.plot(rows[x] * factor, rows[y], marker, color=colour, ms=3.5, mew=0, label=f"{kind} ({len(rows)})")
     ordered = front.sort_values(x)
     axis.step(ordered[x] * factor, ordered[y], where="post", color=GREY, lw=0.7, zorder=0)
-    axis.set_xscale("log")
-    axis.set_yscale("log")
-    for scale in (axis.xaxis, axis.yaxis):
-        scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        scale.set_minor_formatter(NullFormatter())
+    log_scale(axis.xaxis)
+    log_scale(axis.yaxis)
     axis.set_xlabel(f"Makespan [{unit}]")
-    axis.set_ylabel("Area [mm²]")
-    axis.grid(True)
-    axis.legend()
-    return figure
+    axis.set_ylabel("Area [mm\u00b2]")
+    grid(axis)
+    legend_above(figure, entries_of(axis))
+    return add_footer(figure, f"{about} \u00b7 least makespan and area".strip(" \u00b7"), with_footer)

@@ -27,12 +27,20 @@ RUN_FILES = (
     MANIFEST, "designs.csv", "random_twin.csv", "front.csv", "exact_front.csv", "convergence.csv", "columns.csv",
     "space.toml", "sweep.json", "front_energy.csv",
 )  # fmt: skip
-FIGURE_FILES = ("front.pdf", "front.png", "convergence.png", "breakdown.png")
+FIGURE_FILES = tuple(
+    f"{stem}{ending}"
+    for stem in ("front", "convergence", "breakdown", "parallel", "sensitivity")
+    for ending in (".png", ".pdf", "_wide.pdf")
+)
 FRONT_COMPLETE = "front_complete.csv"
 """The front evaluated again with the complete mapper (`dse.search.remapping`): a file that a run may lack."""
 CERTIFICATE, CERTIFIED_BOXES, CERTIFIED_FRONT = "certificate.json", "certificate_boxes.npz", "certified_front.csv"
 """What a proof about the front writes (`dse.proof.certificate`): files that a run may lack."""
-TABLE_FILES = ("price_of_generality.csv", FRONT_COMPLETE, CERTIFICATE, CERTIFIED_BOXES, CERTIFIED_FRONT)
+SENSITIVITY = "sensitivity.csv"
+"""Which designs of the front survive wrong constants (`dse.analysis.front_sensitivity`): likewise."""
+TABLE_FILES = (
+    "price_of_generality.csv", FRONT_COMPLETE, SENSITIVITY, CERTIFICATE, CERTIFIED_BOXES, CERTIFIED_FRONT,
+)  # fmt: skip
 """Files that a run, its figures and the problems that ship own; `overwrite=True` removes these and `tables_of`, and no
 other."""
 

@@ -31,7 +31,7 @@ class Progress:
 
     Parameters
     ----------
-    stage : "search", or "sweep" or "remap" (then generation is 0 and the hypervolume NaN).
+    stage : "search", or "sweep", "remap" or "sensitivity" (then generation is 0 and the hypervolume NaN).
     generation : from 1.
     evaluations, budget : unique designs so far and at most [1].
     front_size : feasible non-dominated designs so far [1].

@@ -40,7 +40,7 @@ from dse.search.exploration import (
 from dse.search.guide import Guide
 from dse.search.notebook_progress import notebook_progress
 from dse.search.proposers import GuidedProposer, Proposer, PymooProposer, RandomProposer, WholeSpaceProposer
-from dse.search.settings import Settings, identity
+from dse.search.settings import Settings, describe_algorithm, identity
 
 LATENCY_ALONE = (
     "mapping_slack is none: the mapper looked for latency alone, so the tables have no energy, power and traffic. "
@@ -358,6 +358,12 @@ class _Run:
             told |= {"random_twin_drawn": sum(self.twin.drawn), "random_twin_mapped": len(self.twin)}
         return told | {"bounds": "latency, energy, area" if self.guide.is_bounded else f"none: {reason}"}
 
+    def _told(self) -> dict[str, Any]:
+        """What the manifest of a run in memory tells: of its identity the problem and how it was searched."""
+        s = self.settings
+        searched = {"algorithm": describe_algorithm(s.algorithm), "population": s.population, "seed": s.seed}
+        return {"identity": {"problem": self.problem.describe(), **searched}, "versions": versions()}
+
     def _named_logs(self) -> list[tuple[str, RunLog]]:
         named = [("designs.csv", self.log), ("random_twin.csv", self.twin)]
         return [(name, log) for name, log in named if log is not None]
@@ -440,7 +446,7 @@ class _Run:
             hypervolume=hypervolume,
             normalisation=self.scale,
             directory=None if directory is None else directory.path,
-            manifest={} if directory is None else directory.manifest,
+            manifest=self._told() if directory is None else directory.manifest,
             notes=tuple(notes),
             texts=texts_of,
         )

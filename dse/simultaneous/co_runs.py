@@ -208,6 +208,12 @@ class MixEvaluator:
         other._effort, other._known = effort_named(effort), {}
         return other
 
+    def with_technology(self, technology: Technology) -> MixEvaluator:
+        """The same evaluator with other constants."""
+        other = copy.copy(self)
+        other.technology, other._known = technology, {}
+        return other
+
     def __call__(
         self, designs: Sequence[Accelerator], divisions: Sequence[Division], runs_on: Sequence[Sequence[int]]
     ) -> list[CoRun]:

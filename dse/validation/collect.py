@@ -10,7 +10,7 @@ import pandas as pd
 
 from dse.runs.files import write_whole
 from dse.validation import REFERENCES
-from dse.validation.plots import figure
+from dse.validation.plots import write
 from dse.validation.score import score
 from dse.validation.table import RANGE, checked, read_data
 
@@ -22,11 +22,13 @@ def reference_rows(name: str) -> pd.DataFrame:
     return checked(importlib.import_module(REFERENCES[name]).rows())
 
 
-def validate(directory: str | Path, names: Iterable[str] = ()) -> tuple[pd.DataFrame, pd.DataFrame]:
+def validate(
+    directory: str | Path, names: Iterable[str] = (), with_footer: bool = True
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score of the references (all when none is named), and all their rows; writes both into `directory`.
 
-    For each reference ``NAME.csv`` (every comparison; a range only where there is one), ``NAME.png`` and ``NAME.pdf``;
-    ``score.csv`` of all.
+    For each reference ``NAME.csv`` (every comparison; a range only where there is one), and a figure as the files of
+    `dse.output.figure_style.figure_names`; ``score.csv`` of all.
     """
     tables = {name: reference_rows(name) for name in dict.fromkeys(names or REFERENCES)}
     comparisons = pd.concat(tables.values(), ignore_index=True)
@@ -35,8 +37,7 @@ def validate(directory: str | Path, names: Iterable[str] = ()) -> tuple[pd.DataF
     directory.mkdir(parents=True, exist_ok=True)
     for name, rows in tables.items():
         _write_csv(directory / f"{name}.csv", rows.drop(columns=[x for x in RANGE if rows[x].isna().all()]))
-        for ending in ("png", "pdf"):
-            figure(rows, directory / f"{name}.{ending}")
+        write(rows, directory, name, with_footer)
     _write_csv(directory / "score.csv", result)
     return result, comparisons
 

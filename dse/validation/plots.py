@@ -5,27 +5,59 @@ The style is that of `dse.output.figure_style`.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, LogLocator, NullFormatter
 
-from dse.output.figure_style import BLACK, BLUE, COLUMN_IN, GREY, ORANGE, house_style
-from dse.runs.files import write_whole
+from dse.output.figure_style import (
+    BLACK,
+    BLUE,
+    COLUMN_IN,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    SMALL,
+    TWO_COLUMNS_IN,
+    YELLOW,
+    add_footer,
+    capital,
+    entries_of,
+    grid,
+    is_wide,
+    legend_above,
+    log_scale,
+    save_widths,
+    styled,
+    wrapped,
+)
 from dse.validation.table import RANGE
 
 BANDS = ((0.1, (0, (4, 2))), (0.2, (0, (1, 1.5))))
 """Relative errors drawn as lines, and their dashes."""
 
 
-def figure(rows: pd.DataFrame, path: str | Path) -> Figure:
-    """Log-log scatter of all rows, y = x and the bands of 10 and 20 %; written to `path` (.png or .pdf).
+COUNTED, INFORMATION = "model, counted", "model, for information"
+ORDER = ("predicted = reference", *(f"±{error:.0%}" for error, _ in BANDS), "roofline", COUNTED, INFORMATION)
+"""Labels of all figures, as their legends have them; those of families come after."""
+
+COLOURS = (BLUE, GREEN, RED, PURPLE, SKY, BLACK, GREY, "#7f4f24", YELLOW, "#8c8c4a")
+FAMILIES = tuple(zip(COLOURS, "os^Dv<>pXP", strict=True))
+"""Colour and marker of a family of rows, where a figure has few enough to name them all."""
+
+
+@styled
+def figure(rows: pd.DataFrame, width_in: float = TWO_COLUMNS_IN, with_footer: bool = True) -> Figure:
+    """Log-log scatter of all rows, y = x and the bands of 10 and 20 %, a panel for each quantity.
+
+    A quantity of several families, such as the sizes of one design, names them; else a row is a dot.  Filled marks
+    count towards the target, empty ones do not.
 
     Parameters
     ----------
@@ -34,20 +66,41 @@ def figure(rows: pd.DataFrame, path: str | Path) -> Figure:
     groups = list(rows.groupby("quantity", sort=False))
     if not groups:
         raise ValueError("no rows to draw")
-    columns = {1: 1, 2: 2, 4: 2}.get(len(groups), 3)
+    columns = _columns(len(groups), width_in)
     lines = -(-len(groups) // columns)
-    size = (COLUMN_IN if columns < 3 else 2 * COLUMN_IN, 0.55 + {1: 3.3, 2: 1.75, 3: 2.1}[columns] * lines)
-    with house_style():
-        drawn = Figure(figsize=size, layout="constrained")
-        axes = drawn.subplots(lines, columns, squeeze=False).ravel()
-        for axis, (quantity, group) in zip(axes, groups, strict=False):
-            _panel(axis, group)
-            axis.set_title(quantity.replace(", ", "\n"))
-        for axis in axes[len(groups) :]:
-            axis.set_axis_off()
-        _legend(drawn, axes[: len(groups)], columns)
-        _write(drawn, Path(path), rows)
-    return drawn
+    panel_in = min(width_in / columns, COLUMN_IN)
+    drawn = Figure(figsize=(width_in, 0.8 + (panel_in + 0.15) * lines), layout="constrained")
+    axes = drawn.subplots(lines, columns, squeeze=False).ravel()
+    families = _families(rows)
+    for axis, (quantity, group) in zip(axes, groups, strict=False):
+        _panel(axis, group, families)
+        axis.set_title(wrapped(quantity, panel_in - 0.6))
+    for axis in axes[len(groups) :]:
+        axis.remove()
+    entries = entries_of(*axes[: len(groups)])
+    legend_above(drawn, {name: entries[name] for name in sorted(entries, key=_place)})
+    return add_footer(drawn, _about(rows), with_footer)
+
+
+def _columns(panels: int, width_in: float) -> int:
+    """Panels beside each other: as many as fit, and as leave fewest places empty."""
+    if not is_wide(width_in):
+        return min(panels, 2)
+    if panels <= 4:
+        return panels
+    return min((4, 3), key=lambda n: -panels % n)
+
+
+def _families(rows: pd.DataFrame) -> list[str]:
+    """Families that have several rows of a quantity, with all the others of their figure; none where they are many."""
+    names = list(dict.fromkeys(rows["family"]))
+    several = rows.groupby(["quantity", "family"]).size().max() > 1
+    return names if several and len(names) <= len(FAMILIES) else []
+
+
+def _place(label: str) -> int:
+    """Where a label stands in a legend: the same order in all figures."""
+    return ORDER.index(label) if label in ORDER else len(ORDER)
 
 
 class _Marks(TypedDict):
@@ -58,7 +111,7 @@ class _Marks(TypedDict):
     rasterized: bool
 
 
-def _panel(axis: Axes, group: pd.DataFrame) -> None:
+def _panel(axis: Axes, group: pd.DataFrame, families: list[str]) -> None:
     values = group[["measured", "predicted", "roofline", *RANGE]].to_numpy(float)
     low, high = np.nanmin(values[values > 0]) / 1.5, np.nanmax(values) * 1.5
     line = np.array([low, high])
@@ -72,52 +125,40 @@ def _panel(axis: Axes, group: pd.DataFrame) -> None:
         axis.plot(
             group["measured"], group["roofline"], marker="x", ms=2.6, color=ORANGE, zorder=3, label="roofline", **look
         )
-    for gated, face, name in ((True, BLUE, "counted"), (False, "none", "for information")):
-        part = group[group["gated"] == gated]
-        if len(part):
-            ranged = part[part["predicted_low"].notna() & (part["predicted_low"] > 0)]
-            axis.vlines(
-                ranged["measured"], ranged["predicted_low"], ranged["predicted_high"], color=BLUE, lw=0.8, zorder=3
-            )
-            axis.plot(part["measured"], part["predicted"], marker="o", ms=2.4 if len(part) > 40 else 3, mec=BLUE,
-                      mfc=face, zorder=4, label=f"model, {name}", **look)  # fmt: skip
-    for which in "xy":
-        getattr(axis, f"set_{which}scale")("log")
-        getattr(axis, f"set_{which}lim")(low, high)
-        _ticks(getattr(axis, f"{which}axis"), low, high)
+    ranged = group[group["predicted_low"].notna() & (group["predicted_low"] > 0)]
+    axis.vlines(ranged["measured"], ranged["predicted_low"], ranged["predicted_high"], color=BLUE, lw=0.8, zorder=3)
+    for name, part in group.groupby("family" if families else "reference", sort=False):
+        colour, marker = FAMILIES[families.index(name)] if families else FAMILIES[0]
+        for gated, face, text in ((True, colour, COUNTED), (False, "none", INFORMATION)):
+            some = part[part["gated"] == gated]
+            if len(some):
+                label = f"{name}" if families else text
+                axis.plot(some["measured"], some["predicted"], marker=marker, ms=2.4 if len(some) > 40 else 3,
+                          mec=colour, mfc=face, zorder=4, label=label, **look)  # fmt: skip
+    log_scale(axis.xaxis)
+    log_scale(axis.yaxis)
+    axis.set_xlim(low, high)
+    axis.set_ylim(low, high)
     axis.set_aspect("equal")
     unit = {"mm2": "mm²", "us": "µs"}.get(group["unit"].iloc[0], group["unit"].iloc[0])
-    axis.set_xlabel(f"Reference [{unit}]")
-    axis.set_ylabel(f"Predicted [{unit}]")
-    axis.grid(True)
-    axis.set_axisbelow(True)
+    axis.set_xlabel(f"Reference [{unit}]", fontsize=SMALL)
+    axis.set_ylabel(f"Predicted [{unit}]", fontsize=SMALL)
+    grid(axis)
 
 
-def _ticks(axis: Any, low: float, high: float) -> None:
-    """Powers of ten; over fewer decades steps between them, so that at least two are labelled."""
-    decades = np.log10(high / low)
-    steps = (1, 1.5, 2, 3, 5, 7) if decades < 0.8 else (1, 2, 5) if decades < 1.8 else (1,)
-    axis.set_major_locator(LogLocator(subs=steps, numticks=6))
-    axis.set_minor_formatter(NullFormatter())
-    if high >= 1e5:
-        axis.set_major_formatter(LogFormatterMathtext())
-    else:
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+def _about(rows: pd.DataFrame) -> str:
+    names, kinds = (", ".join(dict.fromkeys(rows[name])) for name in ("reference", "kind"))
+    some = "" if rows["gated"].all() else "; empty marks: for information"
+    return f"{capital(names)} ({kinds}): {len(rows):,} comparisons{some}"
 
 
-def _legend(drawn: Figure, axes: np.ndarray, columns: int) -> None:
-    """One legend for all panels, each entry once."""
-    entries: dict[str, Artist] = {}
-    for axis in axes:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            entries.setdefault(label, handle)
-    wide = columns == 3
-    drawn.legend(entries.values(), entries, loc="outside upper center", ncols=6 if wide else 2, columnspacing=1.2)
+def write(rows: pd.DataFrame, directory: str | Path, stem: str, with_footer: bool = True) -> list[Path]:
+    """`figure` as the files of `dse.output.figure_style.figure_names`."""
 
+    def draw(*, width_in: float, with_footer: bool) -> Figure:
+        return figure(rows, width_in, with_footer)
 
-def _write(drawn: Figure, path: Path, rows: pd.DataFrame) -> None:
-    file, names = io.BytesIO(), ", ".join(dict.fromkeys(rows["reference"]))
-    about = f"The model against {names}: {len(rows)} comparisons"
-    metadata = {"Title": about, "Creator": "dse", "CreationDate": None} if path.suffix == ".pdf" else {"Title": about}
-    drawn.savefig(file, format=path.suffix[1:], metadata=metadata)
-    write_whole(path, file.getvalue())
+    panels = rows["quantity"].nunique()
+    wide = COLUMN_IN if panels == 1 else TWO_COLUMNS_IN
+    about = f"The model against {_about(rows)}"
+    return save_widths(draw, directory, stem, about, with_footer=with_footer, png_width_in=wide)
