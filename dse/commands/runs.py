@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from dse.commands.options import Jobs, Json, NoFooter, RunDirectory
-from dse.commands.terminal import check_alone, console, say, say_json
+from dse.commands.terminal import check_alone, console, progress_screen, say, say_json
 
 
 def fronts(
@@ -91,7 +91,6 @@ def sensitivity(
       dse sensitivity results/resnet50
       dse sensitivity results/resnet50 --draws 400 --seed 1 --csv -
     """
-    from rich.console import Console
 
     import dse
     from dse.output.progress import shown
@@ -106,7 +105,7 @@ def sensitivity(
     if ":" in name and not json and csv != Path("-"):
         say(f"the problem of {directory} is {name}: importing {name.rpartition(':')[0]}")
     problem = rebuild(directory, -1 if jobs is None else jobs)
-    with shown(Console(stderr=True)) as progress:
+    with shown(progress_screen()) as progress:
         found = dse.sensitivity(problem, run, draws=draws, seed=seed, designs=designs, share=share, progress=progress)
     if csv == Path("-"):
         sys.stdout.write(sensitivity_text(found))

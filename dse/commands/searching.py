@@ -317,7 +317,6 @@ def front(
 
 def _run_seeds(directory: Path, search: Any, own: str) -> None:
     """Search under several seeds with progress shown; draw the band, print what it tells."""
-    from rich.console import Console
 
     from dse.output.progress import shown
     from dse.output.run_figures import write_band
@@ -326,7 +325,7 @@ def _run_seeds(directory: Path, search: Any, own: str) -> None:
 
     start = time.perf_counter()
     try:
-        with shown(Console(stderr=True)) as progress:
+        with shown(progress_screen()) as progress:
             found = _searched(search, progress, own)
     except KeyboardInterrupt as error:
         fail(f"{str(error).split(';')[0] or 'interrupted'}. The same command continues", EXIT_INTERRUPTED)
