@@ -84,7 +84,7 @@ def test_equal_shapes_of_different_networks_share_a_row():
     ("networks", "message"),
     [
         ([], "the list of networks is empty"),
-        (NETWORKS[0], "expected a list of networks, got Network"),
+        (NETWORKS[0], "expected a list of networks, got <Network one"),
         ("resnet50", "expected a list of networks, got 'resnet50'"),
         (["resnet50"], "expected a Network, got 'resnet50'; load it with load_network"),
         ([NETWORKS[0], NETWORKS[1].renamed("one")], "two networks are called 'one'; rename one"),
