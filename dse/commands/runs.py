@@ -25,7 +25,7 @@ def fronts(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Lay the fronts of runs over each other, and say who is better where.
+    """Overlay the fronts of runs: who is better where.
 
     Of runs for the same networks, objectives and technology. The shared objective, by default the last one (the area),
     is cut into fifths of its range: the least of every other one at equal values of it. Whole fronts are compared by
@@ -80,7 +80,7 @@ def sensitivity(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say which designs of a run's front survive wrong constants.
+    """Tell which designs of a front survive wrong constants.
 
     Constants are drawn from their published ranges, areas of arrays and memories from the errors that dse validate
     finds, the price of the DRAM interface from its published range: each alone, and all together. Writes
