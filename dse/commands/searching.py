@@ -122,7 +122,7 @@ def explore(
         Path | None, typer.Option(metavar="DIR", help="Start from the designs of another run.")
     ] = None,
 ) -> None:
-    """Search a hardware space for the designs that run NETWORK best.
+    """Search hardware for the designs that run NETWORK best.
 
     Writes designs.csv (all), front.csv (the Pareto front), random_twin.csv, convergence.csv, columns.csv (units),
     manifest.json and figures. The same command again continues an interrupted run; with --remap-front it maps the
