@@ -47,8 +47,9 @@ def folder(tmp_path_factory):
     (path / "net.toml").write_text(LAYERS)
     (path / "mix.toml").write_text(MIX)
     (path / "space.toml").write_text(SPACE)
-    line = [sys.executable, "-m", "dse", "explore", "net.toml", "--space", "space.toml", "--out", "run", "--jobs", "1"]
-    subprocess.run(line, cwd=path, check=True, capture_output=True)
+    for out, seed in (("run", "0"), ("second", "1")):
+        line = ["explore", "net.toml", "--space", "space.toml", "--out", out, "--jobs", "1", "--seed", seed]
+        subprocess.run([sys.executable, "-m", "dse", *line], cwd=path, check=True, capture_output=True)
     return path
 
 
@@ -56,6 +57,9 @@ COMMANDS = {
     "explore": ("net.toml", "--space", "space.toml", "--out", "again", "--overwrite", "-n", "12"),
     "resume": ("run",),
     "front": ("run",),
+    "fronts": ("run", "second", "--out", "overlaid"),
+    "sensitivity": ("run", "--draws", "5"),
+    "certify": ("run", "--within", "50%", "--jobs", "1"),
     "evaluate": ("net.toml", "--design", "run:knee", "--set", "resident_activation_fraction=0.5", "--mappings"),
     "compare": ("net.toml", "--design", "run:knee", "--design", "nvdla_2048", "--deadline", "1ms",
                 "--limit", "power_w=1"),
@@ -249,7 +253,7 @@ def test_a_run_at_work_and_an_interrupted_one_are_shown_so_far(run, folder):
     assert rows and min(row["latency_s"] for row in rows) == best["latency_s"].min()
     assert min(row["area_mm2"] for row in rows) == best["area_mm2"].min()
     run(80, "resume", "working")
-    assert "so far" not in run(80, "front", "working")
+    assert "The front so far" not in run(80, "front", "working")
 
 
 def test_a_run_without_a_design_says_to_look_again(folder, tmp_path):

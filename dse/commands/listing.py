@@ -40,7 +40,7 @@ def presets(
     name: Annotated[str | None, typer.Argument(metavar="PRESET", help="One, with the source of every value.")] = None,
     json: Json = False,
 ) -> None:
-    """List the accelerators that ship, or show one with its sources.
+    """List accelerators that ship, or show one with its sources.
 
     \b
     Examples:

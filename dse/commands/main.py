@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dse.commands import certifying, evaluating, explaining, listing, runs, scheduling, searching
+from dse.commands import evaluating, explaining, listing, runs, scheduling, searching
 from dse.commands.command import Command, with_loudness
 from dse.commands.terminal import EXIT_ERROR, EXIT_INTERRUPTED, fail, told, wants_traceback
 
@@ -47,7 +47,7 @@ for command in (
     searching.explore,
     searching.resume,
     searching.front,
-    certifying.certify,
+    runs.certify,
     runs.fronts,
     runs.sensitivity,
     evaluating.evaluate,

@@ -1,16 +1,30 @@
-"""Commands about finished runs: fronts of several, and what is left of one when constants are wrong."""
+"""Commands about finished runs: fronts of several, what is left of one when constants are wrong, and certificates."""
 
 from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dse.commands.options import Jobs, Json, NoFooter, RunDirectory
-from dse.commands.terminal import check_alone, console, progress_screen, say, say_json
+from dse.commands.options import Jobs, Json, Limits, NoFooter, RunDirectory, limits_of
+from dse.commands.terminal import (
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    check_alone,
+    console,
+    fail,
+    note,
+    progress_screen,
+    say,
+    say_json,
+)
+
+if TYPE_CHECKING:
+    from dse.proof.certificate import Certificate
 
 
 def fronts(
@@ -25,7 +39,7 @@ def fronts(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Lay the fronts of runs over each other, and say who is better where.
+    """Overlay the fronts of runs: who is better where.
 
     Of runs for the same networks, objectives and technology. The shared objective, by default the last one (the area),
     is cut into fifths of its range: the least of every other one at equal values of it. Whole fronts are compared by
@@ -80,7 +94,7 @@ def sensitivity(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say which designs of a run's front survive wrong constants.
+    """Tell which designs of a front survive wrong constants.
 
     Constants are drawn from their published ranges, areas of arrays and memories from the errors that dse validate
     finds, the price of the DRAM interface from its published range: each alone, and all together. Writes
@@ -120,3 +134,87 @@ def sensitivity(
         write_whole(csv, sensitivity_text(found).encode())
         written.append(csv)
     say(f"\nwrote {', '.join(map(str, written))}")
+
+
+def certify(
+    directory: RunDirectory,
+    within: Annotated[
+        str, typer.Option(metavar="SHARE", help="Prove that nothing is better by more than this in both objectives.")
+    ] = "5%",
+    limit: Limits = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, metavar="N", help="Stop after so long, with what is proven then.")
+    ] = None,
+    jobs: Jobs = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check the certificate that lies there, by plain and slow code.")
+    ] = False,
+    sample: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Boxes whose bounds --check repeats; their cover is checked whole.")
+    ] = 200,
+) -> None:
+    """Prove how far a run's front is from the best.
+
+    No design of the whole space beats it by more than 5 % in both objectives.
+
+    For latency against area, of one network or of the geometric mean of several. Writes certificate.json,
+    certificate_boxes.npz and certified_front.csv, which has the better designs that the proof met. The same command
+    continues an interrupted proof.
+
+    \b
+    Examples:
+      dse explore resnet50 && dse certify results/resnet50 --within 10%
+      dse certify results/resnet50 --within 5% --limit area_mm2=50 --minutes 10
+      dse certify results/resnet50 --check
+    """
+    from dse.problems import rebuild
+    from dse.proof.checker import check_certificate
+
+    problem = rebuild(directory, jobs)
+    if check:
+        for line in check_certificate(problem, directory, sample=sample).lines:
+            say(line)
+        return
+    found = proven(problem, directory, share_of("--within", within), limits_of(limit, problem), minutes, jobs)
+    if not found.finished:
+        raise typer.Exit(EXIT_ERROR)
+
+
+def proven(
+    problem: Any,
+    directory: Path,
+    within: float,
+    limits: Mapping[str, float] | None = None,
+    minutes: float | None = None,
+    jobs: int | None = None,
+) -> Certificate:
+    """Certify a finished run; prints what is proven as it falls, and the statement."""
+    from dse.proof.certificate import Step
+    from dse.proof.certificate import certify as certified
+
+    told = [float("inf")]
+
+    def shown(step: Step) -> None:
+        if step.proven < told[0] * 0.9:
+            told[0] = step.proven
+            note(
+                f"nothing is better by more than {100 * step.proven:.3g} %: {step.bounds:,} bounds, {step.searches:,} "
+                f"searches, {step.designs:,} designs, {step.open:,} boxes left, {step.elapsed_s:.0f} s"
+            )
+
+    settings: dict[str, Any] = {"within": within, "limits": limits, "minutes": minutes, "n_jobs": jobs}
+    try:
+        found = certified(problem, directory, **settings, progress=shown)
+    except KeyboardInterrupt:
+        fail(f"interrupted. Continue with: dse certify {directory}", EXIT_INTERRUPTED)
+    say(str(found))
+    note(f"Wrote {directory}/: certificate.json, certificate_boxes.npz, certified_front.csv")
+    return found
+
+
+def share_of(option: str, text: str) -> float:
+    """A share written as 5% or 0.05."""
+    try:
+        return float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        raise typer.BadParameter(f"{option} {text}: give a share, such as 5% or 0.05") from None

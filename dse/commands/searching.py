@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from dse.commands.certifying import proven, share_of
 from dse.commands.options import (
     NETWORK,
     Batch,
@@ -33,6 +32,7 @@ from dse.commands.options import (
     space_named,
     technology_named,
 )
+from dse.commands.runs import proven, share_of
 from dse.commands.terminal import (
     EXIT_ERROR,
     EXIT_INTERRUPTED,
@@ -153,7 +153,7 @@ def explore(
         Path | None, typer.Option(metavar="DIR", help="Start from the designs of another run.")
     ] = None,
 ) -> None:
-    """Search a hardware space for the designs that run NETWORK best.
+    """Search hardware for the designs that run NETWORK best.
 
     Writes designs.csv (all), front.csv (the Pareto front), random_twin.csv, convergence.csv, columns.csv (units),
     manifest.json and figures. The same command again continues an interrupted run; with --remap-front it maps the

@@ -13,7 +13,7 @@ import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol
 
 import matplotlib
 import numpy as np
@@ -276,10 +276,10 @@ def fit_scale(axis: Axis, *values: np.ndarray) -> None:
         linear_scale(axis)
 
 
-def grid(*axes: Axes, which: str = "both") -> None:
+def grid(*axes: Axes, which: Literal["x", "y", "both"] = "both") -> None:
     """Grids below what is drawn."""
     for axis in axes:
-        axis.grid(True, axis=which, zorder=0)  # type: ignore[arg-type]  # "x", "y" or "both"
+        axis.grid(True, axis=which, zorder=0)
         axis.set_axisbelow(True)
 
 

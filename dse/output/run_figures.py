@@ -153,7 +153,7 @@ def _bound(axis: Axes, best: Table, first: str, second: str, fx: float, fy: floa
     segments = np.stack([np.column_stack(ends[:2]), np.column_stack(ends[2:])], axis=1)
     axis.add_collection(LineCollection(list(segments), color=GREEN, lw=0.6, zorder=3.5))
     axis.plot(ends[2], ends[3], color=GREEN, lw=0.6, marker="|" if columns[1] == second else "x", ms=3, mew=0.8,
-              zorder=3.5, markevery=1, ls="", label="lower bound of a front design")  # fmt: skip
+              zorder=3.5, markevery=1, ls="", label="lower bounds")  # fmt: skip
 
 
 def _certified(axis: Axes, run: Exploration, first: str, second: str, fx: float, fy: float) -> None:

@@ -91,9 +91,9 @@ def sensitivity_report(found: Sensitivity) -> list[str]:
         low, middle, high = np.quantile(shares, [0.1, 0.5, 0.9])
         lines.append(f"{SCENARIOS[name]}: {percent(middle)} of the front survives ({percent(low)} to {percent(high)} "
                      "in 80 % of the draws)")  # fmt: skip
-    last = found.designs[f"survives_{found.scenarios[-1]}"]
-    lines.append(f"{int((last >= SURVIVES).sum())} of {n} designs survive at least {SURVIVES:.0%} of the draws with "
-                 f"{SCENARIOS[found.scenarios[-1]].replace('all together', 'all wrong together')}")  # fmt: skip
+    survive = int((found.designs[f"survives_{found.scenarios[-1]}"] >= SURVIVES).sum())
+    what = SCENARIOS[found.scenarios[-1]].replace("all together", "all wrong together")
+    lines.append(f"{survive} of {n} designs survive at least {percent(SURVIVES)} of the draws with {what}")
     loss = np.quantile(found.designs["regret_95"], 0.95)
     lines.append(f"95 % of the front: another design is better by at most {percent(loss)} in every objective, in 95 % "
                  "of the draws")  # fmt: skip
