@@ -20,12 +20,13 @@ from dse.commands.options import (
     NetworkArgument,
     NoFooter,
     Settings,
+    limits_of,
     sizes,
     slack_of,
     technology_named,
 )
 from dse.commands.terminal import EXIT_ERROR, check_alone, console, is_stdout, note, say, say_json
-from dse.commands.texts import named_once, quantity_of
+from dse.commands.texts import quantity_of
 
 
 def evaluate(
@@ -149,12 +150,10 @@ def compare(
     import dse
     from dse.commands.design_by_text import choose
     from dse.output.evaluation_tables import comparison_report
-    from dse.output.units import unit_of
     from dse.runs.files import write_whole
 
     check_alone(json, csv=csv)
-    given = named_once("--limit", limits or (), "METRIC=VALUE, such as power_w=2")
-    caps = {name: quantity_of(f"--limit {name}", unit_of(name), value) for name, value in given.items()}
+    caps = limits_of(limits)
     chosen = {text: choose(text, settings or ()).at(technology_named(node)) for text in designs}
     graphs = [dse.load_network(name, batch, sizes(dim)) for name in dict.fromkeys(networks)]
     table = dse.compare(

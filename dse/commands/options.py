@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dse.commands.texts import named_once
+from dse.commands.texts import named_once, quantity_of
 
 NETWORK = typer.Argument(metavar="NETWORK", help="Name (see: dse networks), or an .onnx or .toml file.")
 NetworkArgument = Annotated[str, NETWORK]
@@ -154,25 +154,14 @@ def slack_of(text: str | None) -> float | str | None:
         raise ValueError(f"--mapping-slack {text!r}: expected a share such as 0.01, or none") from None
 
 
-def limits_of(texts: list[str] | None, problem: Any) -> dict[str, float]:
+def limits_of(texts: list[str] | None, problem: Any = None) -> dict[str, float]:
     """Caps by the name of their metric; a ValueError where the problem has none of that name."""
-    from dse.output.units import unit_of, value_in
+    from dse.output.units import unit_of
 
-    given = {}
-    for text in texts or ():
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not equals or not name:
-            raise ValueError(f"--limit {text!r}: expected METRIC=VALUE, such as latency_s=20ms")
-        given[name] = value
-    if given:
+    given = named_once("--limit", texts or (), "METRIC=VALUE, such as latency_s=20ms")
+    if given and problem is not None:
         problem.with_limits(dict.fromkeys(given, 1.0))  # names first: the unit of an unknown one is not known
-    found = {}
-    for name, value in given.items():
-        try:
-            found[name] = value_in(unit_of(name), value)
-        except ValueError as error:
-            raise ValueError(f"--limit {name}: {error}") from None
-    return found
+    return {name: quantity_of(f"--limit {name}", unit_of(name), value) for name, value in given.items()}
 
 
 def numbers(option: str, text: str) -> list[float]:

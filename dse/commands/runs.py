@@ -163,7 +163,7 @@ def certify(
 
     \b
     Examples:
-      dse explore resnet50 && dse certify results/resnet50 --within 10%
+      dse certify results/resnet50 --within 10%
       dse certify results/resnet50 --within 5% --limit area_mm2=50 --minutes 10
       dse certify results/resnet50 --check
     """

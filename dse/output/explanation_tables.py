@@ -14,8 +14,14 @@ from dse.analysis.changes import MOST_FOR_THE_NETWORK
 from dse.analysis.explanation import Explanation
 from dse.analysis.operation_kinds import ASPECTS
 from dse.networks.layers import MacLayer
-from dse.output.evaluation_tables import WATERFALL, assumed, energy_table, evaluation_summary, waterfall_table
-from dse.output.on_chip_tables import on_chip_report
+from dse.output.evaluation_tables import (
+    WATERFALL,
+    assumed,
+    energy_table,
+    evaluation_summary,
+    on_chip_report,
+    waterfall_table,
+)
 from dse.output.units import number, percent, quantity
 from dse.output.whole_tables import WholeTable
 from dse.runs.tables import Table as DataFrame
