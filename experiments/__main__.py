@@ -26,17 +26,26 @@ class Lazy(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return [*EXPERIMENTS, "check"]
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """First lines, without an import."""
+        texts = {name: Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8") for name in EXPERIMENTS}
+        lines = [(name, text.split("\n")[0].strip('"')) for name, text in texts.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl([*lines, ("check", (check.__doc__ or "").strip())])
+
     def get_command(self, ctx: Any, name: str) -> Any:
         if name not in EXPERIMENTS:
             return super().get_command(ctx, name)
         module = importlib.import_module(f"experiments.{name}")
-        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         text = (module.__doc__ or "").strip().replace("\n\n", "\n\n\b\n")  # lines stay as they are
-        app.command(name, help=text, short_help=text.split("\n")[0])(module.main)
+        app.command(name, help=text)(module.main)
         return typer.main.get_command(app)
 
 
-app = typer.Typer(cls=Lazy, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(
+    cls=Lazy, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True
+)
 
 
 @app.callback()
@@ -74,8 +83,8 @@ def main() -> None:
         fail(getattr(error, "format_message", error.__str__)() or "see --help", 2)
     except (typer.Abort, KeyboardInterrupt):
         fail("interrupted; the same command continues", EXIT_INTERRUPTED)
-    except ModuleNotFoundError as error:
-        fail(f"this needs {error.name}, which is not installed: pip install {error.name}", EXIT_ERROR)
+    except ImportError as error:
+        fail(f"{error}; install what is missing: pip install {error.name or 'torch torchvision onnx'}", EXIT_ERROR)
     except (ValueError, OSError) as error:
         if os.environ.get("DSE_TRACEBACK"):
             raise

@@ -127,7 +127,7 @@ def main(
                     "reference": work.reference, "table": work.table}  # fmt: skip
     if set(stages or needing_runs) & set(needing_runs):
         sizes = {name: value for name, value in vars(plan).items() if name not in ("budgets", "minutes")}
-        work.study.begin([work.problem(MEAN)], **sizes, tie=TIE)
+        work.study.begin([work.problem(MEAN)], **sizes, tie_share=TIE)
     work.study.run(stages, needing_runs | {"draw": work.draw})
 
 
@@ -376,7 +376,9 @@ def tell(summary: pd.DataFrame, designs: pd.DataFrame, prices: pd.DataFrame) -> 
             print(f"   no improvement is shown over those of {', '.join(below)}: below what is not proven, at most "
                   f"{unproven.max():.2g} %")  # fmt: skip
         of = prices[(prices["mapping"] == mapping) & (prices["budget_mm2"] == budget)]
-        print(f"   price of generality {span(100 * of['loss'], '.1f')}; left out {span(100 * of['left_out_loss'], '.1f')}")
+        print(
+            f"   price of generality {span(100 * of['loss'], '.1f')}; left out {span(100 * of['left_out_loss'], '.1f')}"
+        )
         known = designs[(designs["mapping"] == mapping) & (designs["budget_mm2"] == budget)]
         if mapping == "best":
             print(f"   better designs are ruled out beyond {span(100 * known['proven'], '.2g')}")

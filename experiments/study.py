@@ -158,6 +158,20 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str
     return found | {f"another {key}" for a, b in pairs for key in b if a.get(key) != b[key]}
 
 
+def check_model(place: Path, problems: Iterable[SearchProblem]) -> None:
+    """`Fault` where the tables of a directory are of another model, by its manifest."""
+    path = place / "manifest.json"
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))["identity"]
+        what = _differences({"models": before["models"]}, {"settings": {}, "models": [_model(p) for p in problems]})
+    except FileNotFoundError:
+        raise Fault(f"{path} is missing: of which model the tables are is unknown") from None
+    except (ValueError, KeyError, TypeError):
+        what = {"an older one"}
+    if what:
+        raise Fault(f"{place} was made by another model ({', '.join(sorted(what))}); make it again with --overwrite")
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Tables.
 
