@@ -175,8 +175,8 @@ def findings(results: Path) -> Iterator[Finding]:
     yield Finding(f"Convolutions of 3x3 and 1x1 agree on `{flow}` and a {array} array.")
     slow = of.loc[("depthwise", "dataflow")]
     yield Finding(
-        f"Depthwise layers take {1 + slow['loss_now']:.1f} times as long there as with `{slow['best_choice']}`; another "
-        "array saves nothing.",
+        f"Depthwise layers take {1 + slow['loss_now']:.1f} times as long there as with `{slow['best_choice']}`; "
+        "another array saves nothing.",
         of.loc[("depthwise", "array"), "loss_now"] == 0,
     )
     wide = of.loc[("fully connected", "bandwidth")]

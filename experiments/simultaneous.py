@@ -50,7 +50,6 @@ from experiments.study import (
     Quick,
     Stages,
     Study,
-    geometric,
     read_table,
     searching,
     span,
@@ -232,3 +231,67 @@ def lent(run: Path, space: DividedSpace, time: str) -> Path:
     found.assign(**{n: v for n, v in new.items() if n not in found}).to_csv(out / "designs.csv", index=False)
     shutil.copy(run / "manifest.json", out / "manifest.json")
     return out
+
+
+def findings(results: Path) -> Iterator[Finding]:
+    """Who is fastest, and who waits."""
+    columns = ["mix", "kind", "makespan_s", "antt", "worst_slow_down", "dram_bytes"]
+    summary = read_table(results / "simultaneous" / "summary.csv", columns).set_index(["mix", "kind"]).sort_index()
+    front = read_table(results / "simultaneous" / "front.csv", ["mix", "kind", "makespan_s", "area_mm2"])
+    ms, divided = 1e3 * summary["makespan_s"], ["homogeneous", "heterogeneous"]
+    mb, busy = summary["dram_bytes"] / 1e6, summary["dram_bytes"] / (DRAM_GBPS * 1e6) / ms
+    mean, worst = summary["antt"], summary["worst_slow_down"]
+    area = front[front["kind"] != "time-shared"].groupby("mix")["area_mm2"].agg(["min", "max"])
+    whole = "time-shared"
+
+    of, page = "moca_mixed", ("docs/at-the-same-time.md",)
+    yield Finding(
+        f"**{of}**: the whole array shared in time is fastest ({ms[of, whole]:.1f} ms; sub-arrays "
+        f"{ms[of][divided].min():.1f}, geometric-mean design {ms[of, MEAN]:.1f}). Divided buffers move "
+        f"{100 * (mb[of][divided].min() / mb[of, whole] - 1):.0f} % more ({mb[of][divided].min():.0f} MB instead of "
+        f"{mb[of, whole]:.0f}) over a DRAM link that is busy for {span(100 * busy[of][[whole, *divided]])} of the time "
+        "either way.",
+        ms[of].idxmin() == whole,
+    )
+    yield Finding(
+        f"Sub-arrays of different dataflows lower the worst slow-down from {worst[of, whole]:.1f} to "
+        f"{worst[of, 'heterogeneous']:.1f}, and leave the mean where it is ({mean[of, whole]:.1f} and "
+        f"{mean[of, 'heterogeneous']:.1f}). From {area['min'][of]:.0f} to {area['max'][of]:.0f} mm² divided designs "
+        "are on the front."
+    )
+    of = "driving"
+    macs = {stream.name: network.macs for stream, network in zip(dse.load_mix(of).streams, dse.load_mix(of).networks(),
+                                                                  strict=True)}  # fmt: skip
+    held = 100 * (macs["detection"] + macs["segmentation"]) / sum(macs.values())
+    yield Finding(
+        f"**{of}**: the whole array takes {ms[of, whole]:.1f} ms, the geometric-mean design {ms[of, MEAN]:.1f}, "
+        f"sub-arrays {ms[of][divided].min():.1f}. Detection and segmentation hold {held:.1f} % of the MACs. Nothing "
+        f"divided is on the front at any area, and the mean slow-down is {mean[of][divided].min():.1f} instead of "
+        f"{mean[of, whole]:.1f}.",
+        of not in area.index,
+    )
+    of = "datacentre"
+    apart = 100 * (ms[of].max() / ms[of].min() - 1)
+    yield Finding(
+        f"**{of}**: all four are within {apart:.1f} % ({ms[of].min():.1f} to {ms[of].max():.1f} ms): the DRAM link is "
+        f"busy for {span(100 * busy[of])} of the time whatever the division."
+    )
+    slow = mean[of, "heterogeneous"], mean[of, whole]
+    yield Finding(
+        f"Different dataflows give that makespan with a mean slow-down of {slow[0]:.1f} instead of {slow[1]:.1f} "
+        f"(equal ones {mean[of, 'homogeneous']:.1f})."
+    )
+    later = [100 * (ms[mix][divided].min() / ms[mix, whole] - 1) for mix in MIXES]
+    more = [100 * (mb[mix, kind] / mb[mix, whole] - 1) for mix in MIXES for kind in divided]
+    yield Finding(
+        f"At equal area (40 mm²) and bandwidth ({DRAM_GBPS} GB/s), the undivided array finished three mixes first, "
+        f"{span(later)} before the best division. Divided buffers move {span(more)} more over the DRAM link.",
+        where=page,
+    )
+    yield Finding(
+        f"In a data-centre mix the mean slow-down is {slow[0]:.1f} instead of {slow[1]:.1f}, at "
+        f"{100 * (ms[of, 'heterogeneous'] / ms[of, whole] - 1):.0f} % more makespan. On chips of "
+        f"{area['min'].min():.0f} to {area['max'].max():.0f} mm², sub-arrays are on the front of two mixes.",
+        len(area) == 2,
+        page,
+    )
