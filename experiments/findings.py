@@ -111,8 +111,11 @@ def order(results: Path) -> Iterator[Finding]:
         pairs = (flows.loc[(flow, name)] for name in names)
         cells = (f"{a:.1f}" if a == b else f"{a:.1f} → {b:.1f}" for a, b in pairs)
         yield Finding(f"| `{flow}` | {' | '.join(cells)} |")
-    yield Finding("The order by energy is another one: a clock that runs in every cycle makes slow designs dear. That "
-                  "of area hardly moves;", bool((same[energy] < 0.7).all() and (same["area_mm2"] > 0.99).all()))  # fmt: skip
+    yield Finding(
+        "The order by energy is another one: a clock that runs in every cycle makes slow designs dear. That of area "
+        "hardly moves;",
+        bool((same[energy] < 0.7).all() and (same["area_mm2"] > 0.99).all()),
+    )
     bert = flows.xs("bert_base", level="network")
     late = bert.loc[["weight_stationary_im2col", "channel_vector"]]
     yield Finding(

@@ -93,7 +93,11 @@ def main(
 ) -> None:
     """Run the study."""
     study = Study.at("simultaneous", out, quick, jobs, overwrite)
-    mixes = [dse.Mix.of(["wide_deep", "ptb_lstm_medium"])] if quick else [dse.load_mix(name) for name in MIXES]
+    mixes = (
+        [dse.Mix.of(["wide_deep", "ptb_lstm_medium", "mobilenet_v2"])]
+        if quick
+        else [dse.load_mix(name) for name in MIXES]
+    )
     work = Mixes(study, mixes, 40 if quick else evaluations)
     if set(stages or ["search"]) & {"search", "table"}:
         study.begin([work.problem(mix, "homogeneous") for mix in mixes], evaluations=work.evaluations)
