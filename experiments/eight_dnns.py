@@ -123,12 +123,10 @@ def main(
     size = SMALL if quick else Plan()
     plan = Plan(**{**vars(size), "budgets": tuple(budget or size.budgets), "minutes": minutes or size.minutes})
     work = Work(Study.at("eight_dnns", out, quick, jobs, overwrite), plan)
-    needing_runs = {"search": work.search, "certify": work.certify, "ties": work.ties, "frozen": work.frozen,
-                    "reference": work.reference, "table": work.table}  # fmt: skip
-    if set(stages or needing_runs) & set(needing_runs):
-        sizes = {name: value for name, value in vars(plan).items() if name not in ("budgets", "minutes")}
-        work.study.begin([work.problem(MEAN)], **sizes, tie_share=TIE)
-    work.study.run(stages, needing_runs | {"draw": work.draw})
+    sizes = {name: value for name, value in vars(plan).items() if name not in ("budgets", "minutes")}
+    steps = {"search": work.search, "certify": work.certify, "ties": work.ties, "frozen": work.frozen,
+                    "reference": work.reference, "table": work.table, "draw": work.draw}  # fmt: skip
+    work.study.run(stages, steps, lambda: work.study.begin([work.problem(MEAN)], **sizes, tie_share=TIE))
 
 
 class Work:

@@ -77,9 +77,9 @@ def main(
     """Run the study."""
     study = Study.at("exact_fronts", out, quick, jobs, overwrite)
     work = Exact(study, ("wide_deep", "ptb_lstm_medium"), smaller(), 2) if quick else Exact(study, EIGHT, SPACE, seeds)
-    if set(stages or ["sweep"]) & {"sweep", "search"}:
-        study.begin([GeomeanDNN(work.networks, space=work.space)], seeds=work.seeds)
-    study.run(stages, {"sweep": work.sweep, "search": work.search, "draw": work.draw})
+    problem = GeomeanDNN(work.networks, space=work.space)
+    steps = {"sweep": work.sweep, "search": work.search, "draw": work.draw}
+    study.run(stages, steps, lambda: study.begin([problem], seeds=work.seeds))
 
 
 def smaller() -> dse.DesignSpace:

@@ -37,8 +37,7 @@ def main(
     if quick:
         space = dse.DesignSpace({v.name: v.levels for v in space.variables[:5]}, space.base, "few")
     problem = SingleDNN("wide_deep" if quick else "resnet50", space=space, n_jobs=jobs)
-    study.begin([problem])
-    study.run(stages, {"sweep": lambda: swept(study, problem)})
+    study.run(stages, {"sweep": lambda: swept(study, problem)}, lambda: study.begin([problem]))
 
 
 def swept(study: Study, problem: SingleDNN) -> None:

@@ -67,9 +67,8 @@ def main(
     study = Study.at("sensitivity", out, quick, jobs, overwrite)
     designs, draws = (100, 3) if quick else (4_000, draws)
     problem = SingleDNN("wide_deep" if quick else "resnet50", objectives=OBJECTIVES, n_jobs=jobs)
-    if "draw" not in (stages or []) or len(stages or []) > 1:
-        study.begin([problem], designs=designs, draws=draws)
-    study.run(stages, {"draws": lambda: drawn(study, problem, designs, draws), "draw": lambda: figure(study)})
+    steps = {"draws": lambda: drawn(study, problem, designs, draws), "draw": lambda: figure(study)}
+    study.run(stages, steps, lambda: study.begin([problem], designs=designs, draws=draws))
 
 
 def swept(study: Study) -> tuple[dict[str, np.ndarray], np.ndarray]:

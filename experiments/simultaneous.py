@@ -99,9 +99,9 @@ def main(
         else [dse.load_mix(name) for name in MIXES]
     )
     work = Mixes(study, mixes, 40 if quick else evaluations)
-    if set(stages or ["search"]) & {"search", "table"}:
-        study.begin([work.problem(mix, "homogeneous") for mix in mixes], evaluations=work.evaluations)
-    study.run(stages, {"search": work.search, "table": work.table, "draw": work.draw})
+    problems = [work.problem(mix, "homogeneous") for mix in mixes]
+    steps = {"search": work.search, "table": work.table, "draw": work.draw}
+    study.run(stages, steps, lambda: study.begin(problems, evaluations=work.evaluations))
 
 
 def hardware() -> DesignSpace:

@@ -84,11 +84,18 @@ class Study:
         """What the study needs to continue; git does not keep it."""
         return self.out / "runs"
 
-    def run(self, chosen: Iterable[str] | None, stages: Mapping[str, Callable[[], None]]) -> None:
-        """Run the stages, all or those chosen, and print how long each took."""
+    def run(
+        self,
+        chosen: Iterable[str] | None,
+        stages: Mapping[str, Callable[[], None]],
+        begin: Callable[[], None] | None = None,
+    ) -> None:
+        """Run the stages, all or those chosen, and print how long each took; `begin` before them, but for drawing."""
         for name in (names := list(chosen or stages)):
             if name not in stages:
                 raise Fault(f"unknown stage {name!r}; the stages of {self.name} are {', '.join(stages)}")
+        if begin is not None and names != ["draw"]:
+            begin()
         for name in names:
             wall, cpu = time.perf_counter(), time.process_time()
             stages[name]()

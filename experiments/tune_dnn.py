@@ -63,11 +63,11 @@ def main(
     if "measure" in (stages or []) and data is None:
         raise Fault("measure trains on Fashion-MNIST: name the directory of its IDX files with --data")
     chosen = stages or (["predict", "draw"] if data is None else None)
-    if "predict" in (chosen or ["predict"]):
-        work.begin([], designs={name: str(design) for name, design in DESIGNS.items()},
-                   networks=[of_network(dse.load_network(name)) for name in networks])  # fmt: skip
-    work.run(chosen, {"predict": lambda: predict(work, networks), "measure": lambda: measure(work, data, epochs),
-                      "draw": lambda: draw(work)})  # fmt: skip
+    about = {"designs": {name: str(design) for name, design in DESIGNS.items()},
+             "networks": [of_network(dse.load_network(name)) for name in networks]}  # fmt: skip
+    steps = {"predict": lambda: predict(work, networks), "measure": lambda: measure(work, data, epochs),
+             "draw": lambda: draw(work)}  # fmt: skip
+    work.run(chosen, steps, lambda: work.begin([], **about))
 
 
 def predict(work: Study, networks: tuple[str, ...]) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import typer
 
-from experiments.__main__ import EXPERIMENTS
+from experiments.__main__ import EXPERIMENTS, app, main
 from experiments.findings import all_findings, flat, wrong_findings
 from experiments.study import RESULTS, ROOT, Fault, Rows, Study, read_table
 from problems import SingleDNN
@@ -25,6 +26,26 @@ def experiments(*arguments, **environment):
     """One command, from the root of the repository."""
     command = [sys.executable, "-m", "experiments", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False)
+
+
+class Here:
+    """Commands in this process, which has imported everything already."""
+
+    def __init__(self, monkeypatch, capsys):
+        self.monkeypatch, self.capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments):
+        self.monkeypatch.setattr(sys, "argv", ["experiments", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        said = self.capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, end.value.code, said.out, said.err)
+
+
+@pytest.fixture
+def here(monkeypatch, capsys):
+    """Runs a command in this process."""
+    return Here(monkeypatch, capsys)
 
 
 def assert_one_line(done, *parts):
@@ -103,19 +124,19 @@ def copied(place):
         shutil.copy(RESULTS / path, place / path)
 
 
-def test_check_names_a_damaged_a_foreign_and_a_missing_table(tmp_path):
-    assert experiments("check").stdout.endswith("findings are what the tables say\n")
+def test_check_names_a_damaged_a_foreign_and_a_missing_table(tmp_path, here):
+    assert here("check").stdout.endswith("findings are what the tables say\n")
     copied(tmp_path)
     summary = tmp_path / "eight_dnns" / "summary.csv"
     text = summary.read_text()
     summary.write_text(text.replace("mapping,budget_mm2", "mapping,area_mm2"))
-    assert_one_line(experiments("check", tmp_path), str(summary), "no column budget_mm2")
+    assert_one_line(here("check", tmp_path), str(summary), "no column budget_mm2")
     summary.write_text('mapping,budget_mm2\n"best,10')
-    assert_one_line(experiments("check", tmp_path), str(summary))
+    assert_one_line(here("check", tmp_path), str(summary))
     summary.write_text("\n".join(line for line in text.split("\n") if not line.startswith("fixed")))
-    assert_one_line(experiments("check", tmp_path), "eight_dnns", "lacks what a finding is about")
+    assert_one_line(here("check", tmp_path), "eight_dnns", "lacks what a finding is about")
     summary.unlink()
-    assert_one_line(experiments("check", tmp_path), str(summary), "is missing")
+    assert_one_line(here("check", tmp_path), str(summary), "is missing")
 
 
 def test_results_hold_what_the_page_says():
@@ -136,6 +157,8 @@ def test_help_lists_every_experiment_and_says_how_each_is_run():
     modules = {path.stem for path in (ROOT / "experiments").glob("*.py") if "def main(" in path.read_text()}
     assert modules - {"__main__"} == set(EXPERIMENTS)
     for name in EXPERIMENTS:
+        command = typer.main.get_command(app).get_command(None, name)
+        assert {"quick"} <= {parameter.name for parameter in command.params}
         assert re.search(rf"^  {name} +\w", text, flags=re.M), name
         source = (ROOT / "experiments" / f"{name}.py").read_text(encoding="utf-8")
         assert f"python -m experiments {name}" in source.split('"""')[1]
@@ -148,11 +171,10 @@ def test_quick_study_runs(name, tmp_path):
     assert done.returncode == 0, done.stderr
     written = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix in (".csv", ".onnx")]
     assert written and not list(tmp_path.rglob(".*.tmp"))
-    assert "--quick" in experiments(name, "--help").stdout
 
 
-def test_quick_studies_stay_out_of_results(tmp_path):
-    assert_one_line(experiments("sensitivity", "--quick", "--out", RESULTS / "sensitivity"), "not into results/")
+def test_quick_studies_stay_out_of_results(here):
+    assert_one_line(here("sensitivity", "--quick", "--out", RESULTS / "sensitivity"), "not into results/")
     assert Study.at("sensitivity", None, quick=True).out == Path("quick") / "sensitivity"
     assert Study.at("sensitivity", None, quick=False).out == RESULTS / "sensitivity"
 
@@ -173,17 +195,17 @@ def test_killed_study_continues_to_the_same_tables(tmp_path):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
 
 
-def test_bad_input_is_one_line(tmp_path):
-    assert_one_line(experiments("nothing"), "nothing")
-    assert_one_line(experiments("sensitivity", "nothing", "--quick", "--out", tmp_path), "unknown stage", "draws, draw")
-    assert_one_line(experiments("exact_fronts", "search", "--quick", "--out", tmp_path), "table.npy is missing")
-    assert_one_line(experiments("tune_dnn", "measure", "--quick", "--out", tmp_path / "tune"), "--data")
-    nothing = experiments("operation_kinds", "table", "--budget", 7, "--out", tmp_path / "kinds")
+def test_bad_input_is_one_line(tmp_path, here):
+    assert_one_line(here("nothing"), "nothing")
+    assert_one_line(here("sensitivity", "nothing", "--quick", "--out", tmp_path), "unknown stage", "draws, draw")
+    assert_one_line(here("exact_fronts", "search", "--quick", "--out", tmp_path / "exact"), "table.npy is missing")
+    assert_one_line(here("tune_dnn", "measure", "--quick", "--out", tmp_path / "tune"), "--data")
+    nothing = here("operation_kinds", "table", "--budget", 7, "--out", tmp_path / "kinds")
     assert_one_line(nothing, "designs.csv", "at 7 mm2")
 
 
-def test_budget_in_which_no_design_runs_is_told(tmp_path):
-    done = experiments("eight_dnns", "search", "--quick", "--budget", 0.01, "--out", tmp_path)
+def test_budget_in_which_no_design_runs_is_told(tmp_path, here):
+    done = here("eight_dnns", "search", "--quick", "--budget", 0.01, "--out", tmp_path)
     line = done.stderr.split("\n")[-2]
     assert done.returncode == 1 and line.startswith("experiments: no design with area_mm2 at most 0.01"), done.stderr
 
