@@ -66,6 +66,7 @@ from experiments.study import (
     span,
 )
 from problems import GeomeanDNN, SingleDNN
+from problems.resumption import rebuild
 
 BUDGETS = (10.0, 40.0, 160.0)
 TIE = 0.005
@@ -73,6 +74,9 @@ TIE = 0.005
 
 WITHIN, REFERENCE_WITHIN = 0.02, 0.05
 """What the proofs aim at, of optima and of reference fronts."""
+
+NEAR, LEAST_GAIN = 1.3, 0.001
+"""Latencies that a round looks at, as a multiple of the least so far; gain of a round below which there is no other."""
 
 MEAN = "mean"
 PAPER = (12.0, 117.9)
@@ -89,23 +93,29 @@ class Plan:
     ----------
     networks : that share a design.
     budgets : area [mm2].
-    own, mean, tie, frozen, reference : designs evaluated by a search of each kind.
+    own, mean : designs evaluated by each round of the search for a DNN's, and for the mean's, optimum.
+    rounds : most of them after the first; see `Work.search`.
+    tie, frozen, reference : designs evaluated by a search of each kind.
     seeds : of the frozen mapping.
     minutes : a proof at most.
     """
 
     networks: tuple[str, ...] = EIGHT
     budgets: tuple[float, ...] = BUDGETS
-    own: int = 4_000
-    mean: int = 8_000
-    tie: int = 1_000
+    own: int = 2_000
+    mean: int = 800
+    rounds: int = 4
+    tie: int = 250
     frozen: int = 2_000
     seeds: int = 10
     reference: int = 10_000
     minutes: float = 10.0
 
 
-SMALL = Plan(("wide_deep", "ptb_lstm_medium"), (40.0,), 60, 60, 40, 60, 2, 60, 0.02)
+SMALL = Plan(
+    ("wide_deep", "ptb_lstm_medium"), (40.0,), own=60, mean=60, rounds=1, tie=40, frozen=60, seeds=2, reference=60,
+    minutes=0.02,
+)  # fmt: skip
 
 
 def main(
@@ -165,21 +175,38 @@ class Work:
         return run
 
     def search(self) -> None:
-        """The optima of every budget."""
+        """The optima of every budget.
+
+        The first round searches all areas below the budget.  Each further one starts from the one before and keeps to
+        designs near its least latency, `NEAR`: an optimum at the end of a front is found by few of a front's designs.
+        It ends with a round that brings less than `LEAST_GAIN`.
+        """
         for budget, name in self.each():
-            run = self.explore(
-                self.problem(name), self.plan.mean if name == MEAN else self.plan.own,
-                self.directory("best", budget, name), limits={"area_mm2": budget},
-            )  # fmt: skip
-            print(f"{budget:g} mm2, {name}: {1e3 * run.front['latency_s'].min():.5g} ms", flush=True)
+            evaluations = self.plan.mean if name == MEAN else self.plan.own
+            limits, before, least = {"area_mm2": budget}, None, np.inf
+            for number in range(self.plan.rounds + 1):
+                out = self.directory("best", budget, name) / f"round_{number}"
+                problem, start = self.problem(name), {"warm_start": before, "seed": number}
+                run = self.explore(problem, evaluations, out, limits=limits, **start)
+                gain, least = least / run.front["latency_s"].min() - 1, run.front["latency_s"].min()
+                print(f"{budget:g} mm2, {name}, round {number}: {1e3 * least:.5g} ms", flush=True)
+                if gain < LEAST_GAIN:
+                    break
+                before, limits = out, {"area_mm2": budget, "latency_s": NEAR * least}
+
+    def best_run(self, budget: float, name: str) -> Path:
+        """Directory of the last round."""
+        rounds = sorted(self.directory("best", budget, name).glob("round_*"))
+        if not rounds:
+            raise Fault(f"{self.directory('best', budget, name)} has no run; run the stage search")
+        return rounds[-1]
 
     def certify(self) -> None:
         """A factor for each optimum; only designs as fast as the fastest need be looked at."""
         for budget, name in self.each():
-            out = self.directory("best", budget, name)
+            out = self.best_run(budget, name)
             least = read_run(out / "front.csv")["latency_s"].min()
-            caps = {"area_mm2": budget, "latency_s": (1 + TIE) * least}
-            problem = self.problem(name).with_limits({"area_mm2": budget})
+            caps, problem = {"area_mm2": budget, "latency_s": (1 + TIE) * least}, rebuild(out, self.study.jobs)
             found = dse.certify(problem, out, within=WITHIN, limits=caps, minutes=self.plan.minutes)
             least_ms = 1e3 * found.front[:, 0].min()
             print(f"{budget:g} mm2, {name}: {least_ms:.5g} ms, proven to {100 * found.proven:.2g} % "
@@ -190,7 +217,7 @@ class Work:
         for budget, name in self.each():
             if name == MEAN:
                 continue
-            start = self.directory("best", budget, name)
+            start = self.best_run(budget, name)
             limits = {"area_mm2": budget, f"latency_s_{name}": (1 + TIE) * self.least(budget, name)}
             out = self.directory("ties", budget, name)
             run = self.explore(self.problem(MEAN), self.plan.tie, out, limits=limits, warm_start=start)
@@ -198,7 +225,7 @@ class Work:
 
     def least(self, budget: float, name: str) -> float:
         """Latency of the fastest design of a search, or of its proof [s]."""
-        out = self.directory("best", budget, name)
+        out = self.best_run(budget, name)
         files = [out / "front.csv", out / CERTIFIED_FRONT]
         return min(read_run(file)["latency_s"].min() for file in files if file.is_file())
 
@@ -235,14 +262,14 @@ class Work:
         else:
             problem, met = self.problem(MEAN), []
             for name in (*networks, MEAN):
-                out = self.directory("best", budget, name)
-                met.append(genes_of(read_run(out / CERTIFIED_FRONT), problem.space))
-                met.append(genes_of(read_run(out / "front.csv"), problem.space))
+                out = self.best_run(budget, name)
+                files = (file for file in (out / CERTIFIED_FRONT, out / "front.csv") if file.is_file())
+                met += [genes_of(read_run(file), problem.space) for file in files]
             X = np.unique(np.concatenate(met), axis=0)
             found = problem.evaluate_designs(X)
             tables.append(pd.DataFrame({**problem.space.columns(X), **found.metrics}).assign(feasible=found.feasible))
             tables += [read_run(self.directory("ties", budget, name) / "designs.csv") for name in networks]
-            tables.append(read_run(self.directory("best", budget, MEAN) / "designs.csv"))
+            tables.append(read_run(self.best_run(budget, MEAN) / "designs.csv"))
         every = pd.concat([table[table["overflow"] == 0] for table in tables], ignore_index=True)
         every = every[every["area_mm2"] <= budget].reset_index(drop=True)
         if len(every) == 0:
@@ -256,7 +283,7 @@ class Work:
             return dict.fromkeys(names, np.nan)
         found = {}
         for name in names:
-            path = self.directory("best", budget, name) / CERTIFICATE
+            path = self.best_run(budget, name) / CERTIFICATE
             if not path.is_file():
                 raise Fault(f"{path} is missing; run the stage certify, --minutes 0.1 at least")
             found[name] = pd.read_json(path, typ="series")["proven"]

@@ -14,7 +14,7 @@ BUDGETS = (40.0, 160.0)
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """Two networks and few evaluations: searches, proofs, ties, the frozen mapping under two seeds, and tables."""
-    plan = Plan(TWO, BUDGETS, own=60, mean=60, tie=40, frozen=60, seeds=2, reference=60, minutes=0.01)
+    plan = Plan(TWO, BUDGETS, own=60, mean=60, rounds=1, tie=40, frozen=60, seeds=2, reference=60, minutes=0.01)
     work = Work(Study.at("eight_dnns", tmp_path_factory.mktemp("eight"), quick=True, jobs=1), plan)
     for stage in (work.search, work.certify, work.ties, work.frozen, work.table):
         stage()
@@ -75,7 +75,7 @@ def test_stages_continue_without_work(study, monkeypatch):
 
 
 def test_a_proof_that_is_missing_is_named(study):
-    path = study.directory("best", 40.0, "wide_deep") / "certificate.json"
+    path = study.best_run(40.0, "wide_deep") / "certificate.json"
     text = path.read_bytes()
     path.unlink()
     with pytest.raises(Fault, match=r"certificate\.json is missing; run the stage certify"):
