@@ -78,7 +78,7 @@ def main() -> None:
     """Every foreseen error is one line."""
     click_error = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
     try:
-        sys.exit(app(standalone_mode=False, prog_name="python -m experiments") or 0)
+        sys.exit(app(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="python -m experiments") or 0)
     except click_error as error:
         fail(getattr(error, "format_message", error.__str__)() or "see --help", 2)
     except (typer.Abort, KeyboardInterrupt):

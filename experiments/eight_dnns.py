@@ -18,7 +18,6 @@ draw       bars and heat map of each budget
 A DNN's own optimum is, of all known designs within 0.5 % of its least latency, the one with the least geometric mean
 of the eight latencies.  The least-area one of them stands beside it, and the gains over all of them are a range.
 
-\x08
 designs.csv     the optima and the shared design: parameters, latencies, proven factor or spread over the seeds
 least_area.csv  the same of the least area among the ties
 matrix.csv      every optimum on every DNN: performance, 1 = that DNN's own optimum; geometric mean of the row

@@ -7,7 +7,6 @@ sweep   evaluates every design of `SPACE` (110,592) on all eight at once: one pa
 search  30 seeds of each algorithm, on the table that sweep left
 draw    convergence.png, .pdf
 
-\x08
 exact_front.csv   the nine fronts: network, number of the design, latency [s], area [mm2]
 quality.csv       a row a network, algorithm and seed: share of the exact hypervolume after 0.5, 1 and 2 % of designs
 convergence.csv   quantiles of that share over all seeds and networks along the search

@@ -5,7 +5,6 @@
 Takes the shared design and each DNN's own optimum at an area budget (40 mm2) from results/eight_dnns/designs.csv, best
 mapping of every layer.
 
-\x08
 networks.csv   a row a DNN: share of its MACs by kind of operation [1], and of its own optimum: rows, columns, PEs,
                multipliers, share of weights, inputs and outputs in the buffers [1], bandwidth [GB/s], MACs a byte
 kinds.csv      a row a kind and aspect, the shared design varied in one aspect at a time: the choice in which all layers

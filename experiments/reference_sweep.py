@@ -4,7 +4,6 @@
 
 Into results/reference/resnet50_small_space/:
 
-\x08
 exact_front.csv   the front, columns as in every run
 objectives.npz    latency_s, area_mm2, overflow of every design, each (663552,), in the order of `space.all_designs()`;
                   read by the experiment sensitivity and by benchmarks/search_quality.py; git does not keep it

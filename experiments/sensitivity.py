@@ -4,12 +4,10 @@
 
 200 draws of all constants of `Technology`, each times an independent uniform factor in [0.7, 1.3].
 
-\x08
 latency, area                          the exact front of `small_space` in results/reference; the areas of all its
                                        designs anew at every draw
 latency, energy; latency, energy, area  the designs of a search of 4,000 over the default space
 
-\x08
 draws.csv         a row a draw and set of objectives
 constants.csv     how survival goes with each constant's distance from nominal
 sensitivity.png   and .pdf

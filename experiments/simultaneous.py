@@ -15,7 +15,6 @@ heterogeneous from the homogeneous ones.  The time-shared search has three times
 Then the geometric-mean design: a search for the geometric mean of the mix's networks under the same limits, three times
 the budget of a stage, used unchanged, undivided.
 
-\x08
 designs.csv   the fastest design of each kind, every variable
 summary.csv   its metrics, bound, division
 front.csv     designs of all kinds that no other dominates in (time, area)

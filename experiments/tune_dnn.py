@@ -7,7 +7,6 @@
 All continue after an interruption.  NASNet-A takes half an hour a design, the others minutes: its graph is read again
 for each of 800 edits.  The margin, 0.5 points, was set before the first run.
 
-\x08
 predicted.csv   latency saved by edits that keep the capacity, by network and design
 measured.csv    paired change of the accuracy, with its 95 % interval, and a directory a network
 gains, accuracy_latency   figures of both
