@@ -74,11 +74,14 @@ def test_stages_continue_without_work(study, monkeypatch):
     assert before == {path: path.stat().st_mtime_ns for path in study.study.runs.rglob("designs.csv")}
 
 
-def test_a_proof_that_is_missing_is_named(study):
+def test_a_proof_that_is_missing_or_damaged_is_named(study):
     path = study.best_run(40.0, "wide_deep") / "certificate.json"
     text = path.read_bytes()
     path.unlink()
     with pytest.raises(Fault, match=r"certificate\.json is missing; run the stage certify"):
+        study.uncertain("best", 40.0)
+    path.write_bytes(text[:-40])
+    with pytest.raises(Fault, match=r"certificate\.json is damaged"):
         study.uncertain("best", 40.0)
     path.write_bytes(text)
 

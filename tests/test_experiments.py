@@ -173,6 +173,15 @@ def test_quick_study_runs(name, tmp_path):
     assert written and not list(tmp_path.rglob(".*.tmp"))
 
 
+@pytest.mark.parametrize("name", ["eight_dnns", "exact_fronts", "operation_kinds", "sensitivity", "tune_dnn"])
+def test_committed_tables_are_all_that_a_figure_takes(name, tmp_path, here):
+    copied(tmp_path)
+    done = here(name, "draw", "--out", tmp_path / name)
+    assert done.returncode == 0, done.stderr
+    drawn = {path.name for path in (tmp_path / name).glob("*.png")}
+    assert drawn == {path.name for path in (RESULTS / name).glob("*.png")}
+
+
 def test_quick_studies_stay_out_of_results(here):
     assert_one_line(here("sensitivity", "--quick", "--out", RESULTS / "sensitivity"), "not into results/")
     assert Study.at("sensitivity", None, quick=True).out == Path("quick") / "sensitivity"
