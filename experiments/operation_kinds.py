@@ -30,6 +30,7 @@ from dse.networks import EIGHT
 from dse.networks.layers import Network
 from dse.output.figure_style import BLACK, BLUE, COLUMN_IN, GREEN, GREY, ORANGE, PURPLE, RED, SKY, YELLOW, house_style
 from experiments.study import RESULTS, SHORT, Fault, Finding, Out, Quick, Stages, Study, read_table
+from problems import GeomeanDNN
 
 GROUPS = {
     "1x1 or matrix product": ("1x1, matrix product", BLUE), "3x3": ("3x3", ORANGE), "other": ("other filters", SKY),
@@ -52,7 +53,7 @@ def main(
     designs: Annotated[Path | None, typer.Option(metavar="CSV", help="Default results/eight_dnns/designs.csv.")] = None,
 ) -> None:
     """Run the study."""
-    study = Study.at("operation_kinds", out, quick)
+    study = Study.at("operation_kinds", out, quick, overwrite=True)
     chosen = ("wide_deep", "ptb_lstm_medium") if quick else EIGHT
     path = designs or RESULTS / "eight_dnns" / "designs.csv"
     study.run(stages, {"table": lambda: table(study, path, budget, chosen), "draw": lambda: figure(study, budget)})
@@ -67,7 +68,7 @@ def table(study: Study, path: Path, budget: float, chosen: tuple[str, ...]) -> N
             f"{path} has no design of {lacking[0]} at {budget:g} mm2; budgets are those of its column budget_mm2"
         )
     networks = [dse.load_network(name) for name in chosen]
-    study.begin([], budget_mm2=budget, designs=designs.reset_index().astype(str).to_dict("records"))
+    study.begin([GeomeanDNN(chosen)], budget_mm2=budget, designs=designs.reset_index().astype(str).to_dict("records"))
     study.write("networks.csv", pd.DataFrame([wants(each, designs.loc[each.name]) for each in networks]), digits=4)
     study.write("kinds.csv", by_kind(relate(accelerator(designs.loc["shared"]), networks)), digits=4)
 

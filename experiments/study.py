@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import shutil
 import sys
 import time
@@ -58,12 +57,14 @@ class Study:
     out : where tables and figures go.
     quick : whether it is the small study.
     jobs : workers.
+    overwrite : whether `begin` throws away what an earlier study left.
     """
 
     name: str
     out: Path
     quick: bool
     jobs: int
+    overwrite: bool
     _about: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -74,10 +75,7 @@ class Study:
             raise Fault(f"--quick writes a study that proves nothing: not into results/, but with --out {place.name}")
         if place.exists() and not place.is_dir():
             raise Fault(f"{place} is a file; name a directory with --out")
-        if overwrite:
-            shutil.rmtree(place / "runs", ignore_errors=True)
-            (place / "manifest.json").unlink(missing_ok=True)
-        return cls(name, place, quick, jobs)
+        return cls(name, place, quick, jobs, overwrite)
 
     @property
     def runs(self) -> Path:
@@ -109,6 +107,9 @@ class Study:
         """Write the manifest, or continue the study that lies there if its model and settings are these."""
         identity = {"settings": json.loads(json.dumps(settings)), "models": [_model(problem) for problem in problems]}
         path = self.out / "manifest.json"
+        if self.overwrite:
+            shutil.rmtree(self.runs, ignore_errors=True)
+            path.unlink(missing_ok=True)
         if path.is_file():
             try:
                 self._about = json.loads(path.read_text(encoding="utf-8"))
@@ -156,8 +157,10 @@ def _model(problem: SearchProblem) -> dict[str, Any]:
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
     """In words: settings by name, and whether problem, space, networks or model are others."""
     then, today = before.get("settings", {}), after["settings"]
-    found = {f"{key} {then.get(key)} there, {today.get(key)} now"
-             for key in {*then, *today} if then.get(key) != today.get(key)}  # fmt: skip
+    found = set()
+    for key in {*then, *today}:
+        if (a := then.get(key)) != (b := today.get(key)):
+            found.add(f"other {key}" if isinstance(b, list | dict) else f"{key} {a} there, {b} now")
     models = before.get("models", [])
     if len(models) != len(after["models"]):
         return found | {"other problems"}
@@ -297,14 +300,3 @@ def span(values: Iterable[float], form: str = ".0f", unit: str = " %") -> str:
     """Least and largest, as ``0 to 35 %``."""
     some = list(values)
     return f"{min(some):{form}} to {max(some):{form}}{unit}"
-
-
-def percent(values: pd.Series | pd.DataFrame | float) -> Any:
-    """A share in percent."""
-    return 100 * values
-
-
-def geometric(values: Any) -> float:
-    """Geometric mean."""
-    some = list(values)
-    return math.exp(sum(map(math.log, some)) / len(some))

@@ -28,6 +28,7 @@ from dse.runs.identity import of_network
 from dse.tuning.accuracy_study import compare, load_images, study
 from dse.tuning.proposals import read_graph, tune, write_tuned
 from experiments.study import Fault, Finding, Out, Overwrite, Quick, Rows, Stages, Steps, Study, read_table
+from problems import GeomeanDNN
 
 WIDE = {
     f"{x}_buffer_{what}": n for x in ("weight", "input", "output") for what, n in (("kib", 512), ("width_bytes", 512))
@@ -62,11 +63,10 @@ def main(
     if "measure" in (stages or []) and data is None:
         raise Fault("measure trains on Fashion-MNIST: name the directory of its IDX files with --data")
     chosen = stages or (["predict", "draw"] if data is None else None)
-    about = {"designs": {name: str(design) for name, design in DESIGNS.items()},
-             "networks": [of_network(dse.load_network(name)) for name in networks]}  # fmt: skip
+    designs = {name: str(design) for name, design in DESIGNS.items()}
     steps = {"predict": lambda: predict(work, networks), "measure": lambda: measure(work, data, epochs),
              "draw": lambda: draw(work)}  # fmt: skip
-    work.run(chosen, steps, lambda: work.begin([], **about))
+    work.run(chosen, steps, lambda: work.begin([GeomeanDNN(networks)], designs=designs))
 
 
 def predict(work: Study, networks: tuple[str, ...]) -> None:
