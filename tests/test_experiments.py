@@ -16,7 +16,7 @@ import typer
 
 from experiments.__main__ import EXPERIMENTS, app, main
 from experiments.findings import all_findings, flat, wrong_findings
-from experiments.study import RESULTS, ROOT, Fault, Rows, Study, read_table
+from experiments.study import RESULTS, ROOT, Fault, Rows, Steps, Study, read_table
 from problems import SingleDNN
 
 TABLES = [path.relative_to(RESULTS) for path in RESULTS.rglob("*.csv") if "runs" not in path.parts]
@@ -272,3 +272,14 @@ def test_rows_are_kept_one_by_one(tmp_path):
     assert ("a", 0) in again and ("a", 1) not in again
     again.add({"network": "a", "seed": 1, "value": 0.2})
     assert read_table(tmp_path / "rows.csv", ["value"])["value"].tolist() == [0.1, 0.2]
+
+
+def test_steps_tell_the_time_that_is_left(capsys):
+    with Steps(4, "draws") as steps:
+        for _ in range(4):
+            time.sleep(0.05)
+            steps.step()
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(", ")[0] for line in lines] == [f"draws: {n} of 4" for n in (1, 2, 3, 4)]
+    left = [float(re.search(r"([\d.]+) s left", line)[1]) for line in lines]
+    assert left[0] >= 0.15 and left == sorted(left, reverse=True) and left[-1] == 0
