@@ -106,7 +106,7 @@ class Plan:
     mean: int = 800
     rounds: int = 4
     tie: int = 250
-    frozen: int = 2_000
+    frozen: int = 1_000
     seeds: int = 10
     reference: int = 10_000
     minutes: float = 5.0
