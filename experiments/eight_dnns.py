@@ -7,8 +7,8 @@
 At each area budget [mm2 at 45 nm], over the default space, with the best mapping of every layer:
 
 search     the fastest design of each DNN within the budget, and of the geometric mean of the eight
-certify    no design within the budget is faster than the fastest known by more than a factor: proven, in --minutes
-           each at most; better designs that the proof meets count
+certify    no design within the budget is faster than the fastest known by more than a factor: proven by the method of
+           dse certify, for latency alone, in --minutes each at most; better designs that the proof meets count
 ties       designs within 0.5 % of a DNN's least latency, searched for the geometric mean of all
 frozen     loop order and tiles frozen in hardware for all layers, as in the paper: the nine searches under ten seeds
 reference  the front of each DNN and of the mean without a budget, certified within 5 %, --minutes each at most
@@ -51,6 +51,7 @@ from dse.runs.column_dictionary import PARAMETERS
 from dse.runs.run_directory import CERTIFICATE, CERTIFIED_FRONT
 from dse.runs.tables import genes_of
 from dse.runs.tables import read_table as read_run
+from experiments.fastest import DESIGNS, PROOF, prove
 from experiments.study import (
     SHORT,
     Fault,
@@ -202,15 +203,14 @@ class Work:
         return rounds[-1]
 
     def certify(self) -> None:
-        """A factor for each optimum; only designs as fast as the fastest need be looked at."""
+        """A factor for each optimum, proven for the latency alone."""
         for budget, name in self.each():
             out = self.best_run(budget, name)
-            least = read_run(out / "front.csv")["latency_s"].min()
-            caps, problem = {"area_mm2": budget, "latency_s": (1 + TIE) * least}, rebuild(out, self.study.jobs)
-            found = dse.certify(problem, out, within=WITHIN, limits=caps, minutes=self.plan.minutes)
-            least_ms = 1e3 * found.front[:, 0].min()
-            print(f"{budget:g} mm2, {name}: {least_ms:.5g} ms, proven to {100 * found.proven:.2g} % "
-                  f"({found.stopped_because}), {found.better} better designs", flush=True)  # fmt: skip
+            problem = rebuild(out, self.study.jobs)
+            X = genes_of(read_run(out / "front.csv"), problem.space)
+            least, share, reason = prove(problem, X, budget, WITHIN, self.plan.minutes, out)
+            print(f"{budget:g} mm2, {name}: {1e3 * least:.5g} ms, none faster by more than "
+                  f"{100 * share:.2g} % ({reason})", flush=True)  # fmt: skip
 
     def ties(self) -> None:
         """Near each DNN's least latency, the best for the mean."""
@@ -226,7 +226,7 @@ class Work:
     def least(self, budget: float, name: str) -> float:
         """Latency of the fastest design of a search, or of its proof [s]."""
         out = self.best_run(budget, name)
-        files = [out / "front.csv", out / CERTIFIED_FRONT]
+        files = [out / "front.csv", out / DESIGNS]
         return min(read_run(file)["latency_s"].min() for file in files if file.is_file())
 
     def frozen(self) -> None:
@@ -263,7 +263,7 @@ class Work:
             problem, met = self.problem(MEAN), []
             for name in (*networks, MEAN):
                 out = self.best_run(budget, name)
-                files = (file for file in (out / CERTIFIED_FRONT, out / "front.csv") if file.is_file())
+                files = (file for file in (out / DESIGNS, out / "front.csv") if file.is_file())
                 met += [genes_of(read_run(file), problem.space) for file in files]
             X = np.unique(np.concatenate(met), axis=0)
             found = problem.evaluate_designs(X)
@@ -283,7 +283,7 @@ class Work:
             return dict.fromkeys(names, np.nan)
         found = {}
         for name in names:
-            path = self.best_run(budget, name) / CERTIFICATE
+            path = self.best_run(budget, name) / PROOF
             if not path.is_file():
                 raise Fault(f"{path} is missing; run the stage certify, --minutes 0.1 at least")
             found[name] = share_proven(path)

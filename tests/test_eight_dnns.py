@@ -4,8 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import dse
 from experiments.eight_dnns import MAPPINGS, TIE, Choice, Plan, Work, proven, tell
+from experiments.fastest import prove
 from experiments.study import Fault, Study
+from problems import SingleDNN
 
 TWO = ("wide_deep", "ptb_lstm_medium")
 BUDGETS = (40.0, 160.0)
@@ -75,15 +78,30 @@ def test_stages_continue_without_work(study, monkeypatch):
 
 
 def test_a_proof_that_is_missing_or_damaged_is_named(study):
-    path = study.best_run(40.0, "wide_deep") / "certificate.json"
+    path = study.best_run(40.0, "wide_deep") / "proof.json"
     text = path.read_bytes()
     path.unlink()
-    with pytest.raises(Fault, match=r"certificate\.json is missing; run the stage certify"):
+    with pytest.raises(Fault, match=r"proof\.json is missing; run the stage certify"):
         study.uncertain("best", 40.0)
     path.write_bytes(text[:-40])
-    with pytest.raises(Fault, match=r"certificate\.json is damaged"):
+    with pytest.raises(Fault, match=r"proof\.json is damaged"):
         study.uncertain("best", 40.0)
     path.write_bytes(text)
+
+
+def test_the_proof_of_the_fastest_holds_for_every_design_and_continues(tmp_path):
+    """On a space that is small enough to look at all."""
+    levels = {v.name: v.levels for v in dse.small_space().variables[:4]}
+    problem = SingleDNN("wide_deep", space=dse.DesignSpace(levels, dse.small_space().base, "few"), mapping_slack="none")
+    every = problem.evaluate_designs(problem.space.all_designs())
+    area = float(np.median(every.metrics["area_mm2"]))
+    within = (every.metrics["area_mm2"] <= area) & every.feasible
+    slow = problem.space.all_designs()[within][[int(np.argmax(every.metrics["latency_s"][within]))]]
+    first = prove(problem, slow, area, 0.0, 0.0, tmp_path)
+    least, share, _ = prove(problem, slow, area, 0.01, 1.0, tmp_path)
+    truth = every.metrics["latency_s"][within].min()
+    assert least / (1 + share) <= truth * (1 + 1e-9) and least <= first[0]
+    assert share <= 0.01 and least >= truth * (1 - 1e-9)
 
 
 def pool():
