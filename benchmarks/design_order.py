@@ -2,12 +2,15 @@
 
     python benchmarks/design_order.py gather before=DIRECTORY today=DIRECTORY ...   # by the model of before, once
     python benchmarks/design_order.py                                               # by today's model, a minute
+    python benchmarks/design_order.py save                                          # and keep what it says
 
 Each DIRECTORY is a finished `dse explore NETWORK -n 3000 --no-random-twin` with `--objectives latency_s,area_mm2` or
 `latency_s,energy_j`, by the model of before (commit fda0850) or of today.  `gather`, run by the model of before,
 writes up to 60 designs of each front, evenly spread, with what that model says of them to
 `benchmarks/data/design_order.csv`, and its ranks of dataflows and buffers to `design_order_ranks.csv`.  Without
-arguments the script costs the same designs by the model it runs with, and prints both side by side.
+arguments the script costs the same designs by the model it runs with, and prints both side by side; `save` puts that
+model's ranks beside the others, and the rank correlations into `design_order_correlations.csv`: what results/README.md
+says is held against these.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from dse.runs.tables import genes_of, read_table
 
 DATA = Path(__file__).parent / "data"
 DESIGNS, RANKS = DATA / "design_order.csv", DATA / "design_order_ranks.csv"
+CORRELATIONS = DATA / "design_order_correlations.csv"
 METRICS = ("latency_s", "energy_j", "area_mm2")
 COMPARED = {**{m: (m,) for m in METRICS}, "energy x latency": METRICS[:2], "area x latency": METRICS[::2]}
 SWAPPED = ("dataflow", "buffers")
@@ -105,17 +109,27 @@ def gather(runs: list[str]) -> None:
     ranks(designs).rename("before").to_csv(RANKS)
 
 
-def show() -> None:
-    """Print before and today side by side."""
-    designs = read_table(DESIGNS)
-    print("Rank correlation of the designs of all fronts, before against today [1]")
+def correlations(designs: pd.DataFrame) -> pd.DataFrame:
+    """Rank correlation of the designs before and today, a row a network, a column a metric or product [1]."""
+    rows = {}
     for network, of in designs.groupby("network"):
         now = costs(network, genes_of(of, SPACE)).set_index(of.index)
         fits = np.isfinite(now["latency_s"]) & np.isfinite(of["latency_s"])
-        values = {n: compared(of[fits], n).corr(compared(now[fits], n), method="spearman") for n in COMPARED}
-        print(f"  {network:14s} " + ", ".join(f"{name} {value:.3f}" for name, value in values.items()))
+        rows[network] = {n: compared(of[fits], n).corr(compared(now[fits], n), method="spearman") for n in COMPARED}
+    return pd.DataFrame(rows).T.rename_axis("network")
+
+
+def show(keep: bool = False) -> None:
+    """Print before and today side by side."""
+    designs = read_table(DESIGNS)
+    of_designs = correlations(designs)
+    print("Rank correlation of the designs of all fronts, before against today [1]")
+    print(of_designs.round(3).to_string())
     before = pd.read_csv(RANKS, index_col=[0, 1, 2, 3])["before"]
     table = pd.DataFrame({"before": before, "today": ranks(designs)})
+    if keep:
+        of_designs.round(6).to_csv(CORRELATIONS)
+        table.to_csv(RANKS)
     for (swapped, product), of in table.groupby(["swapped", "product"], sort=False):
         print(f"\nMean rank of each of the {swapped}, by {product}: before -> today [1]")
         text = of["before"].map("{:.1f}".format) + " -> " + of["today"].map("{:.1f}".format)
@@ -126,4 +140,4 @@ def show() -> None:
 
 
 if __name__ == "__main__":
-    gather(sys.argv[2:]) if sys.argv[1:2] == ["gather"] else show()
+    gather(sys.argv[2:]) if sys.argv[1:2] == ["gather"] else show(keep=sys.argv[1:2] == ["save"])

@@ -3,9 +3,9 @@
 Usage: python benchmarks/search_quality.py [seeds] [algorithm] [share in percent]
 
 Target: median at least 0.995 and worst at least 0.98 over 30 seeds; the random twin at equal budget beside it.  The
-space is `small_space` for ResNet-50.  Its numbers come from the table of experiments/reference_sweep.py, which has the
-bits of an evaluation (a sample is checked first), so that a run takes a second.  One normalisation for all: the box
-around the exact front.
+space is `small_space` for ResNet-50.  Its numbers come from the table of `python -m experiments reference_sweep`, which
+has the bits of an evaluation (a sample is checked first), so that a run takes a second.  One normalisation for all: the
+box around the exact front.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ def check(problem: Tabulated, designs: int = 30) -> None:
     if not (
         np.array_equal(ours.objectives, theirs.objectives) and np.array_equal(ours.constraints, theirs.constraints)
     ):
-        sys.exit(f"{TABLE} is of another model; run experiments/reference_sweep.py first")
+        sys.exit(f"{TABLE} is of another model; run: python -m experiments reference_sweep")
 
 
 def main(seeds: str = "30", algorithm: str = "nsga2", percent: str = "0.5") -> None:
     """Run the seeds and print the table."""
     if not TABLE.is_file():
-        sys.exit(f"{TABLE} is missing; run experiments/reference_sweep.py first")
+        sys.exit(f"{TABLE} is missing; run: python -m experiments reference_sweep")
     problem = Tabulated(dict(np.load(TABLE)))
     check(problem)
     every = problem.judge(problem.space.all_designs(), problem._table)

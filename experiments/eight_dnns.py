@@ -1,137 +1,425 @@
 """One accelerator for eight DNNs, after Yu et al., IEEE TC 2021: their own optima, the shared design, what it gains.
 
-python experiments/eight_dnns.py search best|fixed [workers]   # nine searches; killed, the same command continues
-python experiments/eight_dnns.py table                         # from the runs of both mappings; seconds
-python experiments/eight_dnns.py draw                          # heat maps of matrix.csv; seconds
+    python -m experiments eight_dnns            # all stages; killed, the same command continues
+    python -m experiments eight_dnns table draw
+    python -m experiments eight_dnns certify --minutes 10 --budget 40
 
-`search`: NSGA-II over the default space for (latency, area) of each DNN, and of the geometric mean of the eight with
-a random twin.  A design counts only where all eight can run.  "best": the best mapping of every layer, 5,000 designs a
-DNN and 10,000 for the mean; "fixed": loop order and tiles frozen in hardware for all layers, as in the paper, 20,000.
-`table`: at each area budget [mm2] of `BUDGETS`, at 45 nm, over all designs of the nine searches and the twin:
+At each area budget [mm2 at 45 nm], over the default space, with the best mapping of every layer:
 
-designs.csv     a DNN's own optimum is the fastest for it within the budget; "shared" has the least geometric mean
+search     the fastest design of each DNN within the budget, and of the geometric mean of the eight
+certify    no design within the budget is faster than the fastest known by more than a factor: proven by the method of
+           dse certify, for latency alone, in --minutes each at most; better designs that the proof meets count
+ties       designs within 0.5 % of a DNN's least latency, searched for the geometric mean of all
+frozen     loop order and tiles frozen in hardware for all layers, as in the paper: the nine searches under ten seeds
+reference  the front of each DNN and of the mean without a budget, certified within 5 %, --minutes each at most
+table      designs.csv, least_area.csv, matrix.csv, summary.csv, generality.csv, references.csv
+draw       a heat map of each budget
+
+A DNN's own optimum is, of all known designs within 0.5 % of its least latency, the one with the least geometric mean
+of the eight latencies.  The least-area one of them stands beside it, and the gains over all of them are a range.
+
+designs.csv     the optima and the shared design: parameters, latencies, proven factor or spread over the seeds
+least_area.csv  the same of the least area among the ties
 matrix.csv      every optimum on every DNN: performance, 1 = that DNN's own optimum; geometric mean of the row
-summary.csv     geometric means; how much the shared design's is above each single-DNN design's [%]; the paper, which
-                selects the best of the eight single-DNN designs: 12.0 to 117.9 %
+summary.csv     how much the shared design's geometric mean is above each single-DNN design's [%], over all ties, and
+                whether that is more than what is not proven
 generality.csv  what the shared design loses on each DNN, and the design of least geometric mean over the other seven
 
-into results/eight_dnns/; the runs, in results/eight_dnns/runs/, are not kept.
+The paper selects the best of the eight single-DNN designs, and finds it 12.0 to 117.9 % above them.  It differs in:
+frozen mapping alone, another cost model and space, other variants of the DNNs, and no lower bound.
 """
 
 from __future__ import annotations
 
 import functools
-import sys
-import time
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+import typer
 from matplotlib.figure import Figure
 
 import dse
 from dse.analysis.price_of_generality import price_table
 from dse.networks import EIGHT
-from dse.output.figure_style import TWO_COLUMNS_IN, add_footer, is_wide, save_widths, styled
+from dse.output.figure_style import TWO_COLUMNS_IN, add_footer, is_wide, styled
 from dse.runs.column_dictionary import PARAMETERS
-from dse.runs.tables import read_table
-from problems import GeomeanDNN
+from dse.runs.run_directory import CERTIFICATE, CERTIFIED_FRONT
+from dse.runs.tables import genes_of
+from dse.runs.tables import read_table as read_run
+from experiments.fastest import DESIGNS, PROOF, prove
+from experiments.study import (
+    SHORT,
+    Fault,
+    Finding,
+    Jobs,
+    Out,
+    Overwrite,
+    Quick,
+    Stages,
+    Study,
+    read_table,
+    searching,
+    span,
+)
+from problems import GeomeanDNN, SingleDNN
+from problems.resumption import rebuild
 
-OUT = Path("results/eight_dnns")
 BUDGETS = (10.0, 40.0, 160.0)
-EVALUATIONS = {"best": 5_000, "fixed": 20_000}
-MEAN = 10_000
-"""Least evaluations of the search for the geometric mean."""
-SHORT = {
-    "inception_v3": "Inception-v3", "deeplabv3_resnet50": "DeepLabv3", "resnet50": "ResNet-50",
-    "faster_rcnn_resnet50": "Faster R-CNN", "ptb_lstm_medium": "PTB LSTM", "wide_deep": "Wide & Deep",
-    "nasnet_a_large": "NASNet-A", "vgg16": "VGG-16", "shared": "shared", "geomean": "geom. mean",
-}  # fmt: skip
+TIE = 0.005
+"""Designs within this share of the least latency are as good as the fastest."""
+
+WITHIN, REFERENCE_WITHIN = 0.02, 0.05
+"""What the proofs aim at, of optima and of reference fronts."""
+
+NEAR, LEAST_GAIN = 1.3, 0.001
+"""Latencies that a round looks at, as a multiple of the least so far; gain of a round below which there is no other."""
+
+MEAN = "mean"
 PAPER = (12.0, 117.9)
+"""Gain of the selected design over the others [%]: Yu et al., IEEE TC 70(1), 2021, abstract."""
+
+MAPPINGS = ("best", "fixed")
 
 
-def search(mapping: str, workers: int = -1) -> None:
-    """The nine searches."""
-    for name in (*EIGHT, "mean"):
-        latency = "latency_s" if name == "mean" else f"latency_s_{name}"
-        problem = GeomeanDNN(EIGHT, objectives=(latency, "area_mm2"), mapping=mapping, n_jobs=workers)
-        start, budget = time.perf_counter(), max(MEAN if name == "mean" else 0, EVALUATIONS[mapping])
-        run = dse.explore(problem, evaluations=budget, random_twin=name == "mean", out=OUT / "runs" / mapping / name)
-        print(f"{mapping} {name}: front of {len(run.front)}, {time.perf_counter() - start:.0f} s", flush=True)
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of a study.
+
+    Parameters
+    ----------
+    networks : that share a design.
+    budgets : area [mm2].
+    own, mean : designs evaluated by each round of the search for a DNN's, and for the mean's, optimum.
+    rounds : most of them after the first; see `Work.search`.
+    tie, frozen, reference : designs evaluated by a search of each kind.
+    seeds : of the frozen mapping.
+    minutes : a proof at most.
+    """
+
+    networks: tuple[str, ...] = EIGHT
+    budgets: tuple[float, ...] = BUDGETS
+    own: int = 2_000
+    mean: int = 800
+    rounds: int = 4
+    tie: int = 250
+    frozen: int = 1_000
+    seeds: int = 10
+    reference: int = 10_000
+    minutes: float = 5.0
 
 
-def pool(mapping: str) -> pd.DataFrame:
-    """Every design that the searches of a mapping evaluated and that runs all eight."""
-    tables = []
-    for name in (*EIGHT, "mean"):
-        for file in ("designs.csv", "random_twin.csv"):
-            path = OUT / "runs" / mapping / name / file
-            if path.is_file():
-                tables.append(read_table(path).assign(search=name))
-    every = pd.concat(tables, ignore_index=True)
-    return every[every["feasible"]].reset_index(drop=True)
+SMALL = Plan(
+    ("wide_deep", "ptb_lstm_medium"), (40.0,), own=60, mean=60, rounds=1, tie=40, frozen=60, seeds=2, reference=60,
+    minutes=0.02,
+)  # fmt: skip
 
 
-def table() -> None:
-    """Matrix, summary and price at each budget."""
-    designs, matrix, summary, prices = [], [], [], []
-    for mapping in EVALUATIONS:
-        every = pool(mapping)
-        latency_s = every[[f"latency_s_{name}" for name in EIGHT]].to_numpy(float)
-        for budget in BUDGETS:
-            within = np.flatnonzero(every["area_mm2"] <= budget)
-            own = [within[np.argmin(latency_s[within, j])] for j in range(len(EIGHT))]
-            shared = within[np.argmin(np.log(latency_s[within]).sum(axis=1))]
-            chosen = [*own, shared]
-            performance = latency_s[own, range(len(EIGHT))] / latency_s[chosen]
-            mean = np.exp(np.log(performance).mean(axis=1))
-            where = {"mapping": mapping, "budget_mm2": budget}
-            for i, name in enumerate((*EIGHT, "shared")):
-                row = every.iloc[chosen[i]]
-                kept = {c: row[c] for c in every if c in PARAMETERS or c.startswith("fixed_")}
-                designs.append(where | {"design": name, "area_mm2": row["area_mm2"]} | kept
-                               | {f"latency_s_{n}": row[f"latency_s_{n}"] for n in EIGHT})  # fmt: skip
-                matrix.append(
-                    where | {"design": name} | dict(zip(EIGHT, performance[i], strict=True)) | {"geomean": mean[i]}
-                )
-                summary.append(where | {"design": name, "geomean": mean[i],
-                                        "shared_gains_percent": 100 * (mean[-1] / mean[i] - 1)})  # fmt: skip
-            fits = np.ones_like(latency_s, dtype=bool)
-            # prices within the budget, not within the shared design's own area
-            area = np.where(every["area_mm2"] <= budget, budget, np.inf)
-            price = price_table(latency_s, fits, area, [shared], EIGHT)
-            prices.append(price[["network", "loss", "left_out_loss"]].assign(**where))
-    OUT.mkdir(parents=True, exist_ok=True)
-    for file, rows in (("designs", designs), ("matrix", matrix), ("summary", summary)):
-        pd.DataFrame(rows).to_csv(OUT / f"{file}.csv", index=False, float_format="%.6g")
-    columns = ["mapping", "budget_mm2", "network", "loss", "left_out_loss"]
-    pd.concat(prices)[columns].to_csv(OUT / "generality.csv", index=False, float_format="%.6g")
-    tell(pd.DataFrame(summary), pd.DataFrame(designs), pd.concat(prices))
+def main(
+    stages: Stages = None,
+    quick: Quick = False,
+    out: Out = None,
+    jobs: Jobs = -1,
+    overwrite: Overwrite = False,
+    budget: Annotated[
+        list[float] | None, typer.Option(min=0, metavar="MM2", help="Area budget; may be repeated. Default 10 40 160.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Of each proof, at most; default 5.")] = None,
+) -> None:
+    """Run the study."""
+    size = SMALL if quick else Plan()
+    plan = Plan(**{**vars(size), "budgets": tuple(budget or size.budgets), "minutes": minutes or size.minutes})
+    work = Work(Study.at("eight_dnns", out, quick, jobs, overwrite), plan)
+    sizes = {name: value for name, value in vars(plan).items() if name not in ("budgets", "minutes")}
+    steps = {"search": work.search, "certify": work.certify, "ties": work.ties, "frozen": work.frozen,
+                    "reference": work.reference, "table": work.table, "draw": work.draw}  # fmt: skip
+    work.study.run(stages, steps, lambda: work.study.begin([work.problem(MEAN)], **sizes, tie_share=TIE))
+
+
+class Work:
+    """The stages on one study."""
+
+    def __init__(self, study: Study, plan: Plan) -> None:
+        self.study, self.plan = study, plan
+
+    def problem(self, name: str, mapping: str = "best") -> Any:
+        """Latency alone, so that optima are the least."""
+        if mapping == "fixed":
+            latency = "latency_s" if name == MEAN else f"latency_s_{name}"
+            objectives = (latency, "area_mm2")
+            return GeomeanDNN(self.plan.networks, objectives=objectives, mapping=mapping, n_jobs=self.study.jobs)
+        if name == MEAN:
+            return GeomeanDNN(self.plan.networks, n_jobs=self.study.jobs, mapping_slack="none")
+        return SingleDNN(name, n_jobs=self.study.jobs, mapping_slack="none")
+
+    def each(self) -> Iterator[tuple[float, str]]:
+        """Every budget with every DNN, and with the mean."""
+        return ((budget, name) for budget in self.plan.budgets for name in (*self.plan.networks, MEAN))
+
+    def directory(self, kind: str, budget: float, name: str) -> Path:
+        """Of one run."""
+        return self.study.runs / kind / f"{budget:g}mm2" / name
+
+    def explore(self, problem: Any, evaluations: int, out: Path, **settings: Any) -> Any:
+        """One search; `Fault` where no design runs within its limits."""
+        with searching() as progress:
+            run = dse.explore(
+                problem, evaluations=evaluations, random_twin=False, out=out, progress=progress, **settings
+            )
+        if len(run.front) == 0:
+            what = ", ".join(f"{name} at most {limit:g}" for name, limit in settings.get("limits", {}).items())
+            raise Fault(f"no design with {what} was found for {out.name}: {'; '.join(run.notes)}")
+        return run
+
+    def search(self) -> None:
+        """The optima of every budget.
+
+        The first round searches all areas below the budget.  Each further one starts from the one before and keeps to
+        designs near its least latency, `NEAR`: an optimum at the end of a front is found by few of a front's designs.
+        It ends with a round that brings less than `LEAST_GAIN`.
+        """
+        for budget, name in self.each():
+            evaluations = self.plan.mean if name == MEAN else self.plan.own
+            limits, before, least = {"area_mm2": budget}, None, np.inf
+            for number in range(self.plan.rounds + 1):
+                out = self.directory("best", budget, name) / f"round_{number}"
+                problem, start = self.problem(name), {"warm_start": before, "seed": number}
+                run = self.explore(problem, evaluations, out, limits=limits, **start)
+                gain, least = least / run.front["latency_s"].min() - 1, run.front["latency_s"].min()
+                print(f"{budget:g} mm2, {name}, round {number}: {1e3 * least:.5g} ms", flush=True)
+                if gain < LEAST_GAIN:
+                    break
+                before, limits = out, {"area_mm2": budget, "latency_s": NEAR * least}
+
+    def best_run(self, budget: float, name: str) -> Path:
+        """Directory of the last round."""
+        rounds = sorted(self.directory("best", budget, name).glob("round_*"))
+        if not rounds:
+            raise Fault(f"{self.directory('best', budget, name)} has no run; run the stage search")
+        return rounds[-1]
+
+    def certify(self) -> None:
+        """A factor for each optimum, proven for the latency alone."""
+        for budget, name in self.each():
+            out = self.best_run(budget, name)
+            problem = rebuild(out, self.study.jobs)
+            X = genes_of(read_run(out / "front.csv"), problem.space)
+            least, share, reason = prove(problem, X, budget, WITHIN, self.plan.minutes, out)
+            print(f"{budget:g} mm2, {name}: {1e3 * least:.5g} ms, none faster by more than "
+                  f"{100 * share:.2g} % ({reason})", flush=True)  # fmt: skip
+
+    def ties(self) -> None:
+        """Near each DNN's least latency, the best for the mean."""
+        for budget, name in self.each():
+            if name == MEAN:
+                continue
+            start = self.best_run(budget, name)
+            limits = {"area_mm2": budget, f"latency_s_{name}": (1 + TIE) * self.least(budget, name)}
+            out = self.directory("ties", budget, name)
+            run = self.explore(self.problem(MEAN), self.plan.tie, out, limits=limits, warm_start=start)
+            print(f"{budget:g} mm2, {name}: {int(run.designs['feasible'].sum())} ties", flush=True)
+
+    def least(self, budget: float, name: str) -> float:
+        """Latency of the fastest design of a search, or of its proof [s]."""
+        out = self.best_run(budget, name)
+        files = [out / "front.csv", out / DESIGNS]
+        return min(read_run(file)["latency_s"].min() for file in files if file.is_file())
+
+    def frozen(self) -> None:
+        """The nine searches under several seeds."""
+        for budget, name in self.each():
+            with searching() as progress:
+                runs = dse.explore_seeds(
+                    self.problem(name, "fixed"), self.plan.seeds, evaluations=self.plan.frozen, random_twin=False,
+                    limits={"area_mm2": budget}, out=self.directory("fixed", budget, name), progress=progress,
+                )  # fmt: skip
+            if all(len(run.front) == 0 for run in runs.runs):
+                raise Fault(f"frozen mapping: no design of at most {budget:g} mm2 was found that runs every network")
+            print(f"{budget:g} mm2, {name}, frozen: done", flush=True)
+
+    def reference(self) -> None:
+        """The nine fronts without a budget."""
+        for name in (*self.plan.networks, MEAN):
+            out = self.study.runs / "reference" / name
+            self.explore(self.problem(name), self.plan.reference, out)
+            found = dse.certify(self.problem(name), out, within=REFERENCE_WITHIN, minutes=self.plan.minutes)
+            print(f"{name}: front of {len(found.front)}, {100 * found.proven:.3g} % proven", flush=True)
+
+    # -----------------------------------------------------------------------------------------------------------------
+
+    def pool(self, mapping: str, budget: float) -> pd.DataFrame:
+        """Designs within the budget that run all, with the latency of each DNN."""
+        tables, networks = [], self.plan.networks
+        if mapping == "fixed":
+            for name in (*networks, MEAN):
+                for seed in range(self.plan.seeds):
+                    path = self.directory("fixed", budget, name) / f"seed_{seed}" / "designs.csv"
+                    tables.append(read_run(path).assign(search=name, seed=seed))
+        else:
+            problem, met = self.problem(MEAN), []
+            for name in (*networks, MEAN):
+                out = self.best_run(budget, name)
+                files = (file for file in (out / DESIGNS, out / "front.csv") if file.is_file())
+                met += [genes_of(read_run(file), problem.space) for file in files]
+            X = np.unique(np.concatenate(met), axis=0)
+            found = problem.evaluate_designs(X)
+            tables.append(pd.DataFrame({**problem.space.columns(X), **found.metrics}).assign(feasible=found.feasible))
+            tables += [read_run(self.directory("ties", budget, name) / "designs.csv") for name in networks]
+            tables.append(read_run(self.best_run(budget, MEAN) / "designs.csv"))
+        every = pd.concat([table[table["overflow"] == 0] for table in tables], ignore_index=True)
+        every = every[every["area_mm2"] <= budget].reset_index(drop=True)
+        if len(every) == 0:
+            raise Fault(f"{mapping} mapping: no design of at most {budget:g} mm2 runs every network")
+        return every
+
+    def uncertain(self, mapping: str, budget: float) -> dict[str, float]:
+        """By design: the share by which a better one is not ruled out; unknown of a frozen mapping."""
+        names = (*self.plan.networks, MEAN)
+        if mapping == "fixed":
+            return dict.fromkeys(names, np.nan)
+        found = {}
+        for name in names:
+            path = self.best_run(budget, name) / PROOF
+            if not path.is_file():
+                raise Fault(f"{path} is missing; run the stage certify, --minutes 0.1 at least")
+            found[name] = share_proven(path)
+        return found
+
+    def table(self) -> None:
+        """All tables."""
+        rows: dict[str, list[Any]] = {"designs": [], "least_area": [], "matrix": [], "summary": [], "generality": []}
+        for mapping in MAPPINGS:
+            for budget in self.plan.budgets:
+                every = self.pool(mapping, budget)
+                choice = Choice(self.plan.networks, every)
+                where = {"mapping": mapping, "budget_mm2": budget}
+                for file, lines in choice.rows(budget, self.uncertain(mapping, budget)).items():
+                    rows[file] += [where | line for line in lines]
+        for file, lines in rows.items():
+            self.study.write(f"{file}.csv", pd.DataFrame(lines), digits=6)
+        self.references()
+        tell(*(pd.DataFrame(rows[name]) for name in ("summary", "designs", "generality")))
+
+    def references(self) -> None:
+        """The certified fronts, one table."""
+        fronts = []
+        for name in (*self.plan.networks, MEAN):
+            out = self.study.runs / "reference" / name
+            if not (out / CERTIFIED_FRONT).is_file():
+                return
+            fronts.append(read_run(out / CERTIFIED_FRONT).assign(network=name, proven=share_proven(out / CERTIFICATE)))
+        self.study.write("references.csv", pd.concat(fronts), digits=6)
+
+    def draw(self) -> None:
+        """A heat map of each budget, both mappings in one figure."""
+        networks = self.plan.networks
+        matrix = self.study.read("matrix.csv", ["mapping", "budget_mm2", "design", *networks, "geomean"])
+        for budget, of in matrix.groupby("budget_mm2"):
+            parts = {m: of[of["mapping"] == m] for m in MAPPINGS}
+            figure = functools.partial(heat_map, parts, budget, networks)
+            self.study.save(figure, f"matrix_{budget:g}mm2", f"optima on each DNN, {budget:g} mm2", TWO_COLUMNS_IN)
+
+
+def share_proven(certificate: Path) -> float:
+    """The factor less 1 of a certificate; `Fault` names a damaged one."""
+    try:
+        return float(json.loads(certificate.read_text(encoding="utf-8"))["proven"])
+    except (ValueError, KeyError, TypeError):
+        raise Fault(f"{certificate} is damaged; delete it, and run the stages certify or reference again") from None
+
+
+class Choice:
+    """The optima among known designs, by the tie rule."""
+
+    def __init__(self, networks: tuple[str, ...], every: pd.DataFrame) -> None:
+        self.networks, self.every = networks, every
+        self.latency_s = every[[f"latency_s_{name}" for name in networks]].to_numpy(float)
+        self.mean_s = np.exp(np.log(self.latency_s).mean(axis=1))
+        self.ties = [np.flatnonzero(column <= (1 + TIE) * column.min()) for column in self.latency_s.T]
+        self.shared = int(np.argmin(self.mean_s))
+        self.own = [int(tie[np.argmin(self.mean_s[tie])]) for tie in self.ties]
+        area = every["area_mm2"].to_numpy(float)
+        self.least_area = [int(tie[np.argmin(area[tie])]) for tie in self.ties]
+
+    def gain(self, design: Any) -> Any:
+        """How much the shared design's geometric mean of performances is above others' [%]."""
+        return 100 * (self.mean_s[design] / self.mean_s[self.shared] - 1)
+
+    def spread(self, j: int | None) -> float:
+        """Worst over best latency of the seeds, less 1; NaN of one search."""
+        if "seed" not in self.every:
+            return np.nan
+        values = self.mean_s if j is None else self.latency_s[:, j]
+        of = self.every["search"] == (MEAN if j is None else self.networks[j])
+        best = pd.Series(values[of]).groupby(self.every.loc[of, "seed"].to_numpy()).min()
+        return float(best.max() / best.min() - 1)
+
+    def rows(self, budget: float, uncertain: dict[str, float]) -> dict[str, list[dict[str, Any]]]:
+        """Lines of each table."""
+        k = len(self.networks)
+        best_s = self.latency_s.min(axis=0)
+        found: dict[str, list[dict[str, Any]]] = {"designs": [], "least_area": [], "matrix": [], "summary": []}
+        chosen = [*self.own, self.shared]
+        for i, name in enumerate((*self.networks, "shared")):
+            j = i if i < k else None
+            known = {"proven": uncertain[MEAN if j is None else name], "spread_over_seeds": self.spread(j)}
+            found["designs"].append({"design": name, **self.design(chosen[i]), **known})
+            performance = best_s / self.latency_s[chosen[i]]
+            mean = float(np.exp(np.log(performance).mean()))
+            found["matrix"].append({"design": name, **dict(zip(self.networks, performance, strict=True)),
+                                    "geomean": mean})  # fmt: skip
+            line = {"design": name, "geomean": mean, "shared_gains_percent": self.gain(chosen[i])}
+            if j is not None:
+                found["least_area"].append({"design": name, **self.design(self.least_area[j])})
+                gains = self.gain(self.ties[j])
+                unproven = 100 * ((1 + uncertain[name]) * (1 + uncertain[MEAN]) - 1)
+                line |= {"least_area_gains_percent": self.gain(self.least_area[j]), "ties": len(gains),
+                         "ties_least_percent": gains.min(), "ties_most_percent": gains.max(),
+                         "not_proven_percent": unproven}  # fmt: skip
+            found["summary"].append(line)
+        price = price_table(  # within the budget, not within the shared design's own area
+            self.latency_s, np.ones_like(self.latency_s, dtype=bool), np.full(len(self.every), budget), [self.shared],
+            self.networks,
+        )  # fmt: skip
+        return found | {"generality": price[["network", "loss", "left_out_loss"]].to_dict("records")}
+
+    def design(self, row: int) -> dict[str, Any]:
+        """Area, parameters and latencies."""
+        of = self.every.iloc[row]
+        kept = {c: of[c] for c in self.every if c in PARAMETERS or c.startswith("fixed_")}
+        latencies = {f"latency_s_{name}": of[f"latency_s_{name}"] for name in self.networks}
+        return {"area_mm2": of["area_mm2"]} | kept | latencies
 
 
 def tell(summary: pd.DataFrame, designs: pd.DataFrame, prices: pd.DataFrame) -> None:
     """The findings as lines."""
     for (mapping, budget), rows in summary.groupby(["mapping", "budget_mm2"], sort=False):
         single = rows[rows["design"] != "shared"]
-        gains = single["shared_gains_percent"]
-        print(f"{mapping:5s} {budget:g} mm2: shared design {gains.min():.1f} to {gains.max():.1f} % above the "
-              f"single-DNN designs, median {gains.median():.1f} % (paper {PAPER[0]} to {PAPER[1]} %); it is "
-              f"the optimum of {', '.join(single['design'][gains == 0]) or 'none of them'}")  # fmt: skip
+        gains, unproven = single["shared_gains_percent"], single["not_proven_percent"]
+        print(f"{mapping}, {budget:g} mm2: shared design {span(gains, '.1f')} above the single-DNN designs, median "
+              f"{gains.median():.1f} %; over all ties {single['ties_least_percent'].min():.1f} to "
+              f"{single['ties_most_percent'].max():.1f} % (paper {PAPER[0]} to {PAPER[1]} %)")  # fmt: skip
+        below = single["design"][gains <= unproven]
+        if len(below):
+            print(f"   no improvement is shown over those of {', '.join(below)}: below what is not proven, at most "
+                  f"{unproven.max():.2g} %")  # fmt: skip
         of = prices[(prices["mapping"] == mapping) & (prices["budget_mm2"] == budget)]
-        print(f"      price of generality {100 * of['loss'].min():.1f} to {100 * of['loss'].max():.1f} %; left out "
-              f"{100 * of['left_out_loss'].min():.1f} to {100 * of['left_out_loss'].max():.1f} %")  # fmt: skip
-    latency = designs[designs["design"] == "shared"].set_index(["mapping", "budget_mm2"])
-    times = np.exp(np.log(latency[[f"latency_s_{n}" for n in EIGHT]]).mean(axis=1)).unstack(0)
-    print((times["fixed"] / times["best"]).rename("geometric mean latency, fixed / best mapping").round(3).to_string())
-
-
-def draw() -> None:
-    """A heat map of each budget, both mappings in one figure."""
-    matrix = pd.read_csv(OUT / "matrix.csv")
-    for budget in BUDGETS:
-        parts = {m: matrix[(matrix["mapping"] == m) & (matrix["budget_mm2"] == budget)] for m in EVALUATIONS}
-        name = f"matrix_{budget:g}mm2"
-        save_widths(functools.partial(heat_map, parts, budget), OUT, name, name, png_width_in=TWO_COLUMNS_IN)
+        print(
+            f"   price of generality {span(100 * of['loss'], '.1f')}; left out {span(100 * of['left_out_loss'], '.1f')}"
+        )
+        known = designs[(designs["mapping"] == mapping) & (designs["budget_mm2"] == budget)]
+        if mapping == "best":
+            print(f"   better designs are ruled out beyond {span(100 * known['proven'], '.2g')}")
+        else:
+            print(f"   worst of the seeds above the best: {span(100 * known['spread_over_seeds'], '.1f')}")
+            columns = [c for c in known if c.startswith("latency_s_")]
+            best = designs[(designs["mapping"] == "best") & (designs["budget_mm2"] == budget)]
+            ratio = np.diagonal(known[columns]) / np.diagonal(best[columns])
+            print(f"   own optima above those of the best mapping, their only bound: {span(100 * (ratio - 1), '.0f')}")
 
 
 TITLES = {"best": "best mapping of every layer", "fixed": "loop order and tiles frozen in hardware"}
@@ -139,21 +427,25 @@ TITLES = {"best": "best mapping of every layer", "fixed": "loop order and tiles 
 
 @styled
 def heat_map(
-    parts: dict[str, pd.DataFrame], budget: float, width_in: float = TWO_COLUMNS_IN, with_footer: bool = True
+    parts: dict[str, pd.DataFrame],
+    budget: float,
+    networks: tuple[str, ...] = EIGHT,
+    width_in: float = TWO_COLUMNS_IN,
+    with_footer: bool = True,
 ) -> Figure:
     """Performance of every design on every DNN, and the geometric mean, with the numbers."""
     wide = is_wide(width_in)
     figure = Figure(figsize=(width_in, 3.5 if wide else 5.6), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True) if wide else figure.subplots(2, 1, sharex=True)
     for axis, (mapping, rows) in zip(axes, parts.items(), strict=True):
-        values = rows[[*EIGHT, "geomean"]].to_numpy(float)
+        values = rows[[*networks, "geomean"]].to_numpy(float)
         image = axis.imshow(values, cmap="cividis", vmin=0, vmax=1, aspect="auto")
         for (i, j), value in np.ndenumerate(values):
             axis.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=5, color="w" if value < 0.6 else "k")
-        axis.set_xticks(np.arange(9), [SHORT[n] for n in (*EIGHT, "geomean")], rotation=90)
-        axis.set_yticks(np.arange(9), [SHORT[n] for n in rows["design"]])
-        axis.axhline(7.5, color="w", lw=1.2)
-        axis.axvline(7.5, color="w", lw=1.2)
+        axis.set_xticks(np.arange(len(networks) + 1), [SHORT[n] for n in (*networks, "geomean")], rotation=90)
+        axis.set_yticks(np.arange(len(rows)), [SHORT[n] for n in rows["design"]])
+        axis.axhline(len(networks) - 0.5, color="w", lw=1.2)
+        axis.axvline(len(networks) - 0.5, color="w", lw=1.2)
         axis.spines[:].set_visible(False)
         axis.tick_params(length=0)
         axis.set_title(TITLES[mapping])
@@ -163,12 +455,73 @@ def heat_map(
             axis.set_ylabel("Design for")
     said = "Performance, 1 = the DNN's own optimum"
     figure.colorbar(image, ax=axes, label=said, shrink=0.9, location="right" if wide else "top", aspect=25)
-    said = "1 / latency of each design on each DNN; designs of least latency (shared: least geometric mean of the eight"
+    said = "1 / latency of each design on each DNN; designs of least latency (shared: least geometric mean of all"
     return add_footer(figure, f"{said}) within {budget:g} mm\u00b2 at 45 nm", with_footer)
 
 
-if __name__ == "__main__":
-    actions = {"search": search, "table": table, "draw": draw}
-    if len(sys.argv) < 2 or sys.argv[1] not in actions:
-        sys.exit(__doc__)
-    actions[sys.argv[1]](*[int(x) if x.lstrip("-").isdecimal() else x for x in sys.argv[2:]])
+LARGE = ("inception_v3", "resnet50", "faster_rcnn_resnet50", "vgg16")
+SMALL_OR_OTHER = ("ptb_lstm_medium", "wide_deep", "nasnet_a_large")
+LABEL = {"best": "best mapping of every layer", "fixed": "frozen in hardware"}
+
+
+def findings(results: Path) -> Iterator[Finding]:
+    """What the shared design gains and costs."""
+    place = results / "eight_dnns"
+    summary = read_table(place / "summary.csv", ["mapping", "budget_mm2", "design", "shared_gains_percent"])
+    single = summary[summary["design"] != "shared"].set_index(["mapping", "budget_mm2", "design"]).sort_index()
+    gains = single["shared_gains_percent"]
+    cases = gains.groupby(level=["mapping", "budget_mm2"])
+    for budget in BUDGETS:
+        of = gains["best"][budget]
+        yield Finding(f"| {budget:g} mm² | {span(of)} | {of.median():.0f} % |")
+    for mapping in MAPPINGS:
+        of = gains[mapping][40.0]
+        yield Finding(
+            f"| {LABEL[mapping]} | {of.max():.0f} % | {of.median():.0f} % |", where=("docs/several-networks.md",)
+        )
+    large, other = (gains["best"].loc[:, list(names)] for names in (LARGE, SMALL_OR_OTHER))
+    yield Finding(
+        f"The designs for Inception-v3, ResNet-50, Faster R-CNN and VGG-16 are at most {large.max():.0f} % below the "
+        f"shared one; those for the LSTM, Wide & Deep and NASNet-A are {span(other)} below.",
+        large.max() < other.min(),
+    )
+    shared = int((cases.min() == 0).sum())
+    yield Finding(f"In {shared} of {cases.ngroups} cases the shared design is the optimum of one of the DNNs.")
+    frozen, medians = gains["fixed"], cases.median()
+    yield Finding(
+        "With loop order and tiles frozen in hardware, as in the paper, the range is "
+        f"{span(frozen)}, with medians of {span(medians['fixed'])}, higher than with the best mapping at every budget.",
+        bool((medians["fixed"] > medians["best"]).all()),
+    )
+    columns = [f"latency_s_{name}" for name in EIGHT]
+    designs = read_table(place / "designs.csv", ["mapping", "budget_mm2", "design", *columns])
+    means = np.log(
+        designs[designs["design"] == "shared"].set_index(["mapping", "budget_mm2"]).sort_index()[columns]
+    ).mean(axis=1)
+    worse = 100 * (np.exp(means["fixed"] - means["best"]) - 1)
+    yield Finding(f"The geometric mean itself is {span(worse)} worse with a frozen mapping, at equal area.")
+    prices = read_table(place / "generality.csv", ["mapping", "budget_mm2", "network", "loss"])
+    losses = 100 * prices.set_index(["mapping", "budget_mm2", "network"]).sort_index()["loss"]["best"][40.0]
+    dear, rest = losses.idxmax(), losses.drop(losses.idxmax())
+    yield Finding(
+        f"What the shared design costs at 40 mm²: {SHORT[str(dear)]} loses {losses.max():.0f} %, the others at most "
+        f"{rest.max():.0f} %."
+    )
+    if "proven" in designs:
+        yield from proven(designs, single)
+
+
+def proven(designs: pd.DataFrame, single: pd.DataFrame) -> Iterator[Finding]:
+    """How sure the numbers are, of tables that tell it."""
+    of = designs[designs["mapping"] == "best"].groupby("budget_mm2")["proven"].max()
+    spread = designs[designs["mapping"] == "fixed"].groupby("budget_mm2")["spread_over_seeds"].max()
+    best = single.loc["best"].groupby(level="budget_mm2")
+    none = (
+        (single["shared_gains_percent"] <= single["not_proven_percent"]).loc["best"].groupby(level="budget_mm2").sum()
+    )
+    for budget in of.index:
+        ties = best.get_group(budget)
+        yield Finding(
+            f"| {budget:g} mm² | {ties['ties_least_percent'].min():.0f} to {ties['ties_most_percent'].max():.0f} % | "
+            f"{100 * of[budget]:.1f} % | {none[budget]} of {len(ties)} | {100 * spread[budget]:.0f} % |"
+        )

@@ -1,30 +1,29 @@
 """Exact fronts of the eight DNNs and of their geometric mean over one sub-space, and how close searches come.
 
-python experiments/exact_fronts.py sweep [workers]     # 25 minutes on one core; killed, the same command continues
-python experiments/exact_fronts.py search [seeds]      # 30 seeds, on the table that sweep left; minutes
-python experiments/exact_fronts.py draw                # from convergence.csv; seconds
+    python -m experiments exact_fronts            # 25 minutes on one core, then minutes; killed, it continues
+    python -m experiments exact_fronts draw
 
-`sweep` evaluates every design of `SPACE` (110,592) on all eight at once, so one pass gives nine exact fronts.  Writes
-into results/exact_fronts/:
+sweep   evaluates every design of `SPACE` (110,592) on all eight at once: one pass gives nine exact fronts
+search  30 seeds of each algorithm, on the table that sweep left
+draw    convergence.png, .pdf
 
-table.npz         latency_s and overflow of every design and network, (110592, 8) float32, in the order of
-                  `SPACE.all_designs()`; fronts and searches below work on these numbers
 exact_front.csv   the nine fronts: network, number of the design, latency [s], area [mm2]
-manifest.json     what decides the numbers (networks, space, technology, probes of the model), counts, time
 quality.csv       a row a network, algorithm and seed: share of the exact hypervolume after 0.5, 1 and 2 % of designs
-convergence.csv   quantiles of that share over all seeds and networks along the search, and its figure
+convergence.csv   quantiles of that share over all seeds and networks along the search
+runs/table.npy    latency_s and overflow of every design and network, in the order of `SPACE.all_designs()`; not kept
 """
 
 from __future__ import annotations
 
 import functools
-import json
-import sys
-import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+import typer
 from matplotlib.figure import Figure
 
 import dse
@@ -42,19 +41,16 @@ from dse.output.figure_style import (
     is_wide,
     linear_scale,
     log_scale,
-    save_widths,
     styled,
 )
-from dse.runs.files import git_commit, now, write_whole
-from dse.runs.identity import of_model, versions
 from dse.runs.problem_protocol import Evaluated
 from dse.search.exhaustive_sweep import sweep as sweep_all
 from dse.search.pareto import Normalisation, non_dominated
+from experiments.study import Fault, Finding, Jobs, Out, Overwrite, Quick, Rows, Stages, Steps, Study, read_table
 from problems import GeomeanDNN
 from problems.base import AcceleratorProblem
 from problems.geomean import geometric_mean
 
-OUT = Path("results/exact_fronts")
 SPACE = dse.DesignSpace(
     {
         "rows": (8, 16, 32, 64),
@@ -73,56 +69,125 @@ SPACE = dse.DesignSpace(
     dse.Accelerator(overlap_skew=True, input_register_bytes=16),
     "exact fronts",
 )
+FEW = ("interconnect", "weight_register_bytes", "output_register_bytes", "output_buffer_kib", "dram_gbps",
+       "input_buffer_width_bytes")  # fmt: skip
+"""Variables that the quick study keeps at their last level."""
+
 MEAN = "geometric mean"
 SHARES = (0.005, 0.01, 0.02)
 ALGORITHMS = {"nsga2": "NSGA-II", "smsemoa": "SMS-EMOA", "spea2": "SPEA2", "random": "random search"}
 POPULATION = 32
 
 
-def sweep(workers: int = 1) -> None:
-    """Evaluate the space, printing a line now and then."""
-    OUT.mkdir(parents=True, exist_ok=True)
-    problem = GeomeanDNN(EIGHT, space=SPACE, n_jobs=workers)
-    raw, shape = OUT / "table.npy", (2, SPACE.size, len(EIGHT))
-    table = np.lib.format.open_memmap(raw, "r+" if raw.exists() else "w+", np.float32, shape)
-    start, lines, count = time.perf_counter(), [0], [0]
-    identity = of_model(problem)
+def main(
+    stages: Stages = None,
+    quick: Quick = False,
+    out: Out = None,
+    jobs: Jobs = -1,
+    overwrite: Overwrite = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Of each algorithm.")] = 30,
+) -> None:
+    """Run the study."""
+    study = Study.at("exact_fronts", out, quick, jobs, overwrite)
+    work = Exact(study, ("wide_deep", "ptb_lstm_medium"), smaller(), 2) if quick else Exact(study, EIGHT, SPACE, seeds)
+    problem = GeomeanDNN(work.networks, space=work.space)
+    steps = {"sweep": work.sweep, "search": work.search, "draw": work.draw}
+    study.run(stages, steps, lambda: study.begin([problem], seeds=work.seeds))
 
-    def keep(first: int, rows: Evaluated) -> None:
-        for part, metric in zip(table, ("latency_s", "overflow"), strict=True):
-            part[first : first + len(rows)] = np.column_stack([rows.metrics[f"{metric}_{name}"] for name in EIGHT])
-        table.flush()
-        count[0] += len(rows)
 
-    def progress(done: int, size: int, front: int) -> None:
-        if time.perf_counter() - start > 30 * lines[0]:
-            lines[0] += 1
-            print(f"{time.perf_counter() - start:6.0f} s: {done} of {size} designs, front of {front}", flush=True)
+def smaller() -> dse.DesignSpace:
+    """A space of 1,152 designs."""
+    levels = {v.name: v.levels[-1:] if v.name in FEW else v.levels for v in SPACE.variables}
+    fixed = {name: values[0] for name, values in levels.items() if len(values) == 1}
+    return dse.DesignSpace({n: v for n, v in levels.items() if n not in fixed}, replace(SPACE.base, **fixed), "few")
 
-    done = sweep_all(problem, checkpoint=OUT / "sweep.json", progress=progress, each=keep)
-    took = time.perf_counter() - start
-    np.savez_compressed(OUT / "table.npz", latency_s=table[0], overflow=table[1])
-    about = {"identity": identity, "versions": versions(), "designs": done.evaluated, "feasible": done.feasible,
-             "last_call": {"designs": count[0], "wall_time_s": round(took, 1), "workers": workers},
-             "ended": now(), "git_commit": git_commit()}  # fmt: skip
-    write_whole(OUT / "manifest.json", (json.dumps(about, indent=1) + "\n").encode())
-    (OUT / "sweep.json").unlink(missing_ok=True)
-    raw.unlink()
-    print(f"{done.evaluated} designs, {done.feasible} feasible on all eight; {took:.0f} s for {count[0]} of them")
+
+class Exact:
+    """The stages, on networks and a space."""
+
+    def __init__(self, study: Study, networks: tuple[str, ...], space: dse.DesignSpace, seeds: int) -> None:
+        self.study, self.networks, self.space, self.seeds = study, networks, space, seeds
+
+    def sweep(self) -> None:
+        """Evaluate the space."""
+        self.study.runs.mkdir(parents=True, exist_ok=True)
+        problem = GeomeanDNN(self.networks, space=self.space, n_jobs=self.study.jobs)
+        path, shape = self.study.runs / "table.npy", (2, self.space.size, len(self.networks))
+        table = np.lib.format.open_memmap(path, "r+" if path.exists() else "w+", np.float32, shape)
+
+        def keep(first: int, rows: Evaluated) -> None:
+            for part, metric in zip(table, ("latency_s", "overflow"), strict=True):
+                columns = [rows.metrics[f"{metric}_{name}"] for name in self.networks]
+                part[first : first + len(rows)] = np.column_stack(columns)
+            table.flush()
+
+        with Steps(self.space.size, "designs") as steps:
+            done = sweep_all(
+                problem, checkpoint=self.study.runs / "sweep.json", each=keep,
+                progress=lambda done, size, front: steps.step(done - steps.done),
+            )  # fmt: skip
+        print(f"{done.evaluated} designs, {done.feasible} feasible on all networks")
+
+    def table(self) -> dict[str, np.ndarray]:
+        """What `sweep` left, and the area of every design."""
+        path, shape = self.study.runs / "table.npy", (2, self.space.size, len(self.networks))
+        try:
+            latency_s, overflow = table = np.load(path)
+            whole = table.shape == shape and (latency_s[(overflow == 0).all(axis=1)] > 0).all()
+        except FileNotFoundError:
+            raise Fault(f"{path} is missing; run the stage sweep") from None
+        except (OSError, ValueError, EOFError):
+            whole = False
+        if not whole:
+            raise Fault(f"{path} is damaged, or of another space; run the stage sweep with --overwrite")
+        area = area_mm2(self.space.columns(self.space.all_designs()), dse.Technology.at())
+        return {"latency_s": latency_s, "overflow": overflow, "area_mm2": area}
+
+    def search(self) -> None:
+        """Searches at 2 % of the designs; rows are kept, so that a killed study continues."""
+        table, size = self.table(), self.space.size
+        at = [max(POPULATION, round(share * size)) for share in SHARES]
+        marks = np.unique([*np.geomspace(POPULATION, at[-1], 40).astype(int).tolist(), *at])
+        names, fronts = (*self.networks, MEAN), []
+        rows = Rows(self.study.runs / "paths.csv", ("network", "seed"))
+        with Steps(len(names) * self.seeds, "searches of each algorithm") as steps:
+            for name in names:
+                problem = Tabulated(self.space, self.networks, table, name)
+                number, F = problem.exact()
+                front = {"network": name, "number": number, "latency_s": F[:, 0], "area_mm2": F[:, 1]}
+                fronts.append(pd.DataFrame(front))
+                for seed in range(self.seeds):
+                    if (name, seed) not in rows:
+                        rows.add(*searched(problem, name, seed, at[-1], marks, F))
+                    steps.step()
+        self.study.write("exact_front.csv", pd.concat(fronts))
+        every = rows.table()
+        self.study.write("quality.csv", quality(every, dict(zip(at, SHARES, strict=True))))
+        bands = every.groupby(["algorithm", "evaluations"])["hypervolume"].quantile([0.1, 0.5, 0.9]).unstack()
+        self.study.write("convergence.csv", bands.round(6).rename(columns=lambda q: f"p{round(100 * q)}").reset_index())
+
+    def draw(self) -> None:
+        """Median and 10-90 % band of each algorithm over seeds and networks."""
+        bands = self.study.read("convergence.csv", ["algorithm", "evaluations", "p10", "p50", "p90"])
+        seeds = self.study.read("quality.csv", ["network", "algorithm", "seed"])["seed"].nunique()
+        figure = functools.partial(progress_figure, bands, seeds, self.space.size, len(self.networks))
+        self.study.save(figure, "convergence", "searches on exact fronts")
 
 
 class Tabulated(AcceleratorProblem):
-    """Latency [s], one network's or the geometric mean, and area [mm2] of the designs of `SPACE`, looked up."""
+    """Latency [s], one network's or the geometric mean, and area [mm2] of the designs of a space, looked up."""
 
     objective_names = ("latency_s", "area_mm2")
 
-    def __init__(self, table: dict[str, np.ndarray], name: str) -> None:
-        super().__init__(lambda columns: {}, SPACE)
+    def __init__(
+        self, space: dse.DesignSpace, networks: tuple[str, ...], table: dict[str, np.ndarray], name: str
+    ) -> None:
+        super().__init__(lambda columns: {}, space)
         latency_s, overflow = table["latency_s"].astype(float), table["overflow"].astype(float)
         if name == MEAN:
-            latency_s, overflow = geometric_mean(latency_s.T, [1.0] * len(EIGHT)), overflow.sum(axis=1)
+            latency_s, overflow = geometric_mean(list(latency_s.T), [1.0] * len(networks)), overflow.sum(axis=1)
         else:
-            latency_s, overflow = latency_s[:, EIGHT.index(name)], overflow[:, EIGHT.index(name)]
+            latency_s, overflow = latency_s[:, networks.index(name)], overflow[:, networks.index(name)]
         self._table = {"latency_s": latency_s, "area_mm2": table["area_mm2"], "overflow": overflow}
 
     def evaluate_designs(self, X: np.ndarray) -> Evaluated:
@@ -140,67 +205,36 @@ class Tabulated(AcceleratorProblem):
         return fits[front], F[front]
 
 
-def read_table() -> dict[str, np.ndarray]:
-    """What `sweep` left, and the area of every design."""
-    if not (OUT / "table.npz").is_file():
-        sys.exit(f"{OUT}/table.npz is missing; run: python experiments/exact_fronts.py sweep")
-    return dict(np.load(OUT / "table.npz")) | {
-        "area_mm2": area_mm2(SPACE.columns(SPACE.all_designs()), dse.Technology.at())
-    }
-
-
-def search(seeds: int = 30) -> None:
-    """Searches at 2 % of the designs; a file a network, so that a killed study continues."""
-    table, budget = read_table(), round(SHARES[-1] * SPACE.size)
-    marks = np.unique(
-        np.geomspace(POPULATION, budget, 40).astype(int).tolist() + [round(s * SPACE.size) for s in SHARES]
-    )
-    fronts, paths, names = [], [], (*EIGHT, MEAN)
-    for name in names:
-        problem, path = Tabulated(table, name), OUT / "paths" / f"{name.replace(' ', '_')}.csv"
-        number, F = problem.exact()
-        fronts.append(pd.DataFrame({"network": name, "number": number, "latency_s": F[:, 0], "area_mm2": F[:, 1]}))
-        if not path.is_file():
-            scale = Normalisation.from_points(F)
-            lines = []
-            for seed in range(seeds):
-                for algorithm in [a for a in ALGORITHMS if a != "random"]:
-                    run = dse.explore(problem, evaluations=budget, seed=seed, algorithm=algorithm,
-                                      population=POPULATION, random_twin=algorithm == "nsga2")  # fmt: skip
-                    lines += along(run.designs, algorithm, seed, marks, scale, F)
-                    if run.random_twin is not None:
-                        lines += along(run.random_twin, "random", seed, marks, scale, F)
-            path.parent.mkdir(exist_ok=True)
-            write_whole(path, pd.DataFrame(lines).assign(network=name).to_csv(index=False).encode())
-        paths.append(pd.read_csv(path))
-        print(f"{name}: exact front of {len(F)}", flush=True)
-    pd.concat(fronts).to_csv(OUT / "exact_front.csv", index=False)
-    every = pd.concat(paths)
-    at = every[every["evaluations"].isin([round(s * SPACE.size) for s in SHARES])].copy()
-    at["share_of_designs"] = (at["evaluations"] / SPACE.size).round(3)
-    at = at.pivot(index=["network", "algorithm", "seed"], columns="share_of_designs", values="hypervolume")
-    at.round(6).to_csv(OUT / "quality.csv")
-    bands = every.groupby(["algorithm", "evaluations"])["hypervolume"].quantile([0.1, 0.5, 0.9]).unstack()
-    bands.round(6).rename(columns=lambda q: f"p{round(100 * q)}").to_csv(OUT / "convergence.csv")
-    print(at.groupby("algorithm").quantile([0, 0.1, 0.5]).round(4).to_string())
-
-
-def along(designs, algorithm: str, seed: int, marks: np.ndarray, scale: Normalisation, exact: np.ndarray) -> list[dict]:
-    """Share of the exact hypervolume after each number of evaluations of `marks`."""
-    F, good = designs[["latency_s", "area_mm2"]].to_numpy(float), designs["feasible"].to_numpy(bool)
+def searched(
+    problem: Tabulated, name: str, seed: int, budget: int, marks: np.ndarray, exact: np.ndarray
+) -> Iterator[dict]:
+    """Share of the exact hypervolume after each number of evaluations of `marks`, of every algorithm."""
+    scale = Normalisation.from_points(exact)
     whole = scale.hypervolume(exact)
-    return [{"algorithm": algorithm, "seed": seed, "evaluations": int(n),
-             "hypervolume": scale.hypervolume(F[:n][good[:n]]) / whole} for n in marks]  # fmt: skip
+    for algorithm in [a for a in ALGORITHMS if a != "random"]:
+        run = dse.explore(problem, evaluations=budget, seed=seed, algorithm=algorithm, population=POPULATION,
+                          random_twin=algorithm == "nsga2", plain=True)  # fmt: skip
+        for label, designs in ((algorithm, run.designs), ("random", run.random_twin)):
+            if designs is None:
+                continue
+            F, good = designs[["latency_s", "area_mm2"]].to_numpy(float), designs["feasible"].to_numpy(bool)
+            for n in marks:
+                share = scale.hypervolume(F[:n][good[:n]]) / whole
+                yield {"network": name, "algorithm": label, "seed": seed, "evaluations": int(n), "hypervolume": share}
 
 
-def draw() -> None:
-    """The figure, from the tables."""
-    bands, seeds = pd.read_csv(OUT / "convergence.csv"), pd.read_csv(OUT / "quality.csv")["seed"].nunique()
-    save_widths(functools.partial(progress_figure, bands, seeds), OUT, "convergence", "convergence")
+def quality(every: pd.DataFrame, shares: dict[int, float]) -> pd.DataFrame:
+    """The rows at the shares of designs, a column a share."""
+    at = every[every["evaluations"].isin(shares)]
+    at = at.assign(share=at["evaluations"].map(shares))
+    table = at.pivot_table(index=["network", "algorithm", "seed"], columns="share", values="hypervolume")
+    return table.round(6).rename(columns=str).reset_index()
 
 
 @styled
-def progress_figure(bands: pd.DataFrame, seeds: int, width_in: float = COLUMN_IN, with_footer: bool = True) -> Figure:
+def progress_figure(
+    bands: pd.DataFrame, seeds: int, size: int, count: int, width_in: float = COLUMN_IN, with_footer: bool = True
+) -> Figure:
     """A panel an algorithm: median and 10-90 % band over seeds and networks, the first algorithm's median grey."""
     colours = {"nsga2": BLUE, "smsemoa": GREEN, "spea2": PURPLE, "random": ORANGE}
     lines, columns = (1, 4) if is_wide(width_in) else (2, 2)
@@ -209,8 +243,8 @@ def progress_figure(bands: pd.DataFrame, seeds: int, width_in: float = COLUMN_IN
     first = bands[bands["algorithm"] == next(iter(colours))]
     for axis, (algorithm, colour) in zip(axes.ravel(), colours.items(), strict=True):
         rows = bands[bands["algorithm"] == algorithm]
-        share = 100 * rows["evaluations"] / SPACE.size
-        axis.plot(100 * first["evaluations"] / SPACE.size, 100 * first["p50"], color=GREY, lw=0.8)
+        share = 100 * rows["evaluations"] / size
+        axis.plot(100 * first["evaluations"] / size, 100 * first["p50"], color=GREY, lw=0.8)
         axis.fill_between(share, 100 * rows["p10"], 100 * rows["p90"], color=colour, alpha=0.3, lw=0)
         axis.plot(share, 100 * rows["p50"], color=colour)
         axis.set_title(ALGORITHMS[algorithm])
@@ -221,15 +255,20 @@ def progress_figure(bands: pd.DataFrame, seeds: int, width_in: float = COLUMN_IN
         axis.set_ylabel("Hypervolume\n[% of exact]")
     for axis in axes[-1] if lines > 1 else axes:
         axis.set_xlabel("Designs evaluated\n[% of the space]")
-    note = (
-        f"median, 10-90 % band; grey: median of {ALGORITHMS['nsga2']}; {seeds} seeds, 8 DNNs and their geometric mean; "
-    )
-    note += f"least latency and area; {SPACE.size:,} designs; population {POPULATION}"
+    note = f"median, 10-90 % band; grey: median of {ALGORITHMS['nsga2']}; {seeds} seeds, "
+    note += f"{count} DNNs and their geometric mean; "
+    note += f"least latency and area; {size:,} designs; population {POPULATION}"
     return add_footer(figure, note, with_footer)
 
 
-if __name__ == "__main__":
-    actions = {"sweep": sweep, "search": search, "draw": draw}
-    if len(sys.argv) < 2 or sys.argv[1] not in actions:
-        sys.exit(__doc__)
-    actions[sys.argv[1]](*map(int, sys.argv[2:]))
+def findings(results: Path) -> Iterator[Finding]:
+    """What the searches reach."""
+    shares = [str(share) for share in SHARES]
+    table = read_table(results / "exact_fronts" / "quality.csv", ["network", "algorithm", "seed", *shares])
+    median = 100 * table.groupby("algorithm")[shares].median()
+    for share, text in zip(shares, ("0.5 %", "1 %", "2 %"), strict=True):
+        nsga2, random = median.loc["nsga2", share], median.loc["random", share]
+        digits = 2 if nsga2 > 99.9 else 1
+        yield Finding(f"| {text} | {nsga2:.{digits}f} % | {random:.1f} % |")
+    near = (median.loc[["smsemoa", "spea2"]] - median.loc["nsga2"]).abs().to_numpy().max()
+    yield Finding(f"The medians of SMS-EMOA and SPEA2 are within {near:.1f} points of NSGA-II's.")

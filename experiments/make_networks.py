@@ -1,7 +1,7 @@
 """Make the weight-free ONNX files in `dse/networks/` from their public definitions.
 
     python -m pip install torch torchvision timm transformers onnx
-    python experiments/make_networks.py [DIRECTORY [NAME ...]]
+    python -m experiments make_networks [DIRECTORY [NAME ...]]
 
 These packages are needed for this script only, never by the library.  Each graph is the one that torch's exporter
 writes, batch normalisation kept apart; of every weight only type and dimensions stay: the bytes are declared to lie in
@@ -16,12 +16,13 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-try:
-    import onnx
-    import torch
-except ImportError as error:
-    sys.exit(f"{error}. This script needs more than the library does: pip install torch torchvision onnx")
+import onnx
+import torch
+import typer
+
+from experiments.study import Fault, Quick
 
 OPSET = 17
 DESTINATION = Path(__file__).parents[1] / "dse" / "networks"
@@ -49,8 +50,6 @@ def torchvision_models() -> object:
     """`torchvision.models`, also where its compiled operators do not fit torch (CPU torch, CUDA torchvision)."""
     try:
         import torchvision
-    except ImportError as error:
-        sys.exit(f"{error}. pip install torchvision")
     except RuntimeError:  # compiled operators missing: declare those it asks for
         for operator in ("nms", "qnms"):
             signature = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
@@ -283,16 +282,17 @@ def without_weights(model: onnx.ModelProto, name: str, source: str) -> onnx.Mode
     return model
 
 
-def main(directory: str = "", *names: str) -> None:
-    """Write every file, or those named, into the directory, by default the package's own."""
-    destination = Path(directory) if directory else DESTINATION
-    for name in names or DEFINITIONS:
+def main(
+    directory: Annotated[Path | None, typer.Argument(help="Default the package's own.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default all.")] = None,
+    quick: Quick = False,
+) -> None:
+    """Write every file, or those named."""
+    destination = directory or (Path("quick") / "make_networks" if quick else DESTINATION)
+    destination.mkdir(parents=True, exist_ok=True)
+    for name in names or (["wide_deep"] if quick else DEFINITIONS):
+        if name not in DEFINITIONS:
+            raise Fault(f"unknown network {name!r}; the known ones are {', '.join(DEFINITIONS)}")
         path = destination / f"{name}.onnx"
         export(DEFINITIONS[name], path)
         print(f"{path}: {path.stat().st_size} bytes")
-
-
-if __name__ == "__main__":
-    from command_line import run as run_command
-
-    run_command(__doc__, main)

@@ -1,26 +1,27 @@
 """What each kind of operation wants: the operations of eight DNNs against the designs that are best for them.
 
-python experiments/operation_kinds.py [budget in mm2]    # after experiments/eight_dnns.py table; a minute
-python experiments/operation_kinds.py draw               # the figure again, from networks.csv
+    python -m experiments operation_kinds         # after the tables of eight_dnns; a minute
 
 Takes the shared design and each DNN's own optimum at an area budget (40 mm2) from results/eight_dnns/designs.csv, best
-mapping of every layer.  Writes into results/operation_kinds/:
+mapping of every layer.
 
 networks.csv   a row a DNN: share of its MACs by kind of operation [1], and of its own optimum: rows, columns, PEs,
-               multipliers, share of weights, inputs and outputs in the buffers [1], bandwidth [GB/s], bytes/cycle a MAC
+               multipliers, share of weights, inputs and outputs in the buffers [1], bandwidth [GB/s], MACs a byte
 kinds.csv      a row a kind and aspect, the shared design varied in one aspect at a time: the choice in which all layers
                of the kind in all DNNs take least time, and the time above that of the design as it is [1]
-kinds.png, .pdf, _wide.pdf
+kinds.png      and .pdf
 """
 
 from __future__ import annotations
 
 import functools
-import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+import typer
 from matplotlib.figure import Figure
 
 import dse
@@ -43,12 +44,11 @@ from dse.output.figure_style import (
     YELLOW,
     add_footer,
     is_wide,
-    save_widths,
     styled,
 )
+from experiments.study import RESULTS, SHORT, Fault, Finding, Out, Quick, Stages, Study, read_table
+from problems import GeomeanDNN
 
-DESIGNS, OUT = Path("results/eight_dnns/designs.csv"), Path("results/operation_kinds")
-BUDGET_MM2 = 40.0
 GROUPS = {
     "1x1 or matrix product": ("1x1, matrix product", BLUE), "3x3": ("3x3", ORANGE), "other": ("other filters", SKY),
     "stem": ("first layer (3 channels)", YELLOW), "depthwise": ("depthwise", GREEN),
@@ -62,23 +62,39 @@ def group_of(kind: str) -> str:
     return kind if kind in GROUPS else "stem" if kind.startswith("stem") else "other"
 
 
-def main(budget: float = BUDGET_MM2) -> None:
-    """Both tables and the figure."""
-    designs = pd.read_csv(DESIGNS)
+def main(
+    stages: Stages = None,
+    quick: Quick = False,
+    out: Out = None,
+    budget: Annotated[float, typer.Option(min=0, metavar="MM2", help="Area budget of the designs.")] = 40.0,
+    designs: Annotated[Path | None, typer.Option(metavar="CSV", help="Default results/eight_dnns/designs.csv.")] = None,
+) -> None:
+    """Run the study."""
+    study = Study.at("operation_kinds", out, quick, overwrite=True)
+    chosen = ("wide_deep", "ptb_lstm_medium") if quick else EIGHT
+    path = designs or RESULTS / "eight_dnns" / "designs.csv"
+    study.run(stages, {"table": lambda: table(study, path, budget, chosen), "draw": lambda: figure(study, budget)})
+
+
+def table(study: Study, path: Path, budget: float, chosen: tuple[str, ...]) -> None:
+    """Both tables."""
+    designs = read_table(path, ["mapping", "budget_mm2", "design", "area_mm2", "rows", "cols", "dataflow"])
     designs = designs[(designs["mapping"] == "best") & (designs["budget_mm2"] == budget)].set_index("design")
-    networks = [dse.load_network(name) for name in EIGHT]
-    table = pd.DataFrame([wants(network, designs.loc[network.name]) for network in networks])
-    kinds = by_kind(relate(accelerator(designs.loc["shared"]), networks))
-    OUT.mkdir(parents=True, exist_ok=True)
-    table.to_csv(OUT / "networks.csv", index=False, float_format="%.4g")
-    kinds.to_csv(OUT / "kinds.csv", index=False, float_format="%.4g")
-    print(table.round(3).T.to_string(), "\n\n", kinds.round(3).to_string())
-    draw(table, budget)
+    if lacking := [name for name in (*chosen, "shared") if name not in designs.index]:
+        raise Fault(
+            f"{path} has no design of {lacking[0]} at {budget:g} mm2; budgets are those of its column budget_mm2"
+        )
+    networks = [dse.load_network(name) for name in chosen]
+    study.begin([GeomeanDNN(chosen)], budget_mm2=budget, designs=designs.reset_index().astype(str).to_dict("records"))
+    study.write("networks.csv", pd.DataFrame([wants(each, designs.loc[each.name]) for each in networks]), digits=4)
+    study.write("kinds.csv", by_kind(relate(accelerator(designs.loc["shared"]), networks)), digits=4)
 
 
-def draw(table: pd.DataFrame, budget: float) -> None:
-    """The files of the figure."""
-    save_widths(functools.partial(kinds_figure, table, budget), OUT, "kinds", "kinds", png_width_in=TWO_COLUMNS_IN)
+def figure(study: Study, budget: float) -> None:
+    """The figure."""
+    columns = ("network", "dram_gbps", "buffer_kib", *(f"{x}_buffer_share" for x in ("weight", "input", "output")))
+    figure = functools.partial(kinds_figure, study.read("networks.csv", columns), budget)
+    study.save(figure, "kinds", "operations and own optima", TWO_COLUMNS_IN)
 
 
 def accelerator(row: pd.Series) -> dse.Accelerator:
@@ -140,9 +156,6 @@ def kinds_figure(
     parts = [(f"macs_{name}", *look) for name, look in GROUPS.items() if name != "vector"]
     stack(kinds, at, table, parts, 100)
     kinds.set_xlabel("Share of MACs [%]")
-    names = {"inception_v3": "Inception-v3", "deeplabv3_resnet50": "DeepLabv3", "resnet50": "ResNet-50",
-             "faster_rcnn_resnet50": "Faster R-CNN", "ptb_lstm_medium": "PTB LSTM", "wide_deep": "Wide & Deep",
-             "nasnet_a_large": "NASNet-A", "vgg16": "VGG-16"}  # fmt: skip
     stack(buffers, at, table, [(f"{x}_buffer_share", f"{x}s", colour) for x, colour in
                                (("weight", GREEN), ("input", ORANGE), ("output", PURPLE))], 100)  # fmt: skip
     for y, row in zip(at, table.to_dict("records"), strict=True):
@@ -151,7 +164,7 @@ def kinds_figure(
                      fontsize=TINY, color=BLACK)  # fmt: skip
     buffers.set_xlabel("Share of the buffers [%]")
     for axis in (kinds, buffers):
-        axis.set_yticks(at, [names[name] for name in table["network"]], fontsize=SMALL)
+        axis.set_yticks(at, [SHORT[name] for name in table["network"]], fontsize=SMALL)
         axis.set_xlim(0, 100 if axis is kinds else 230)
         axis.set_xticks([0, 50, 100])
         axis.spines["bottom"].set_bounds(0, 100)
@@ -170,8 +183,24 @@ def stack(axis, at: np.ndarray, table: pd.DataFrame, parts: list[tuple[str, str,
         left += values
 
 
-if __name__ == "__main__":
-    if sys.argv[1:2] == ["draw"]:
-        draw(pd.read_csv(OUT / "networks.csv"), float(sys.argv[2]) if len(sys.argv) > 2 else BUDGET_MM2)
-    else:
-        main(*map(float, sys.argv[1:]))
+def findings(results: Path) -> Iterator[Finding]:
+    """What the kinds want."""
+    kinds = read_table(results / "operation_kinds" / "kinds.csv", ["kind", "aspect", "best_choice", "loss_now"])
+    of = kinds.set_index(["kind", "aspect"])
+    (flow,) = {of.loc[(kind, "dataflow"), "best_choice"] for kind in ("3x3", "1x1 or matrix product")} or {""}
+    (array,) = {of.loc[(kind, "array"), "best_choice"] for kind in ("3x3", "1x1 or matrix product")} or {""}
+    yield Finding(f"Convolutions of 3x3 and 1x1 agree on `{flow}` and a {array} array.")
+    slow = of.loc[("depthwise", "dataflow")]
+    yield Finding(
+        f"Depthwise layers take {1 + slow['loss_now']:.1f} times as long there as with `{slow['best_choice']}`; "
+        "another array saves nothing.",
+        of.loc[("depthwise", "array"), "loss_now"] == 0,
+    )
+    wide = of.loc[("fully connected", "bandwidth")]
+    yield Finding(
+        f"Fully connected layers want bandwidth alone: they are {1 + wide['loss_now']:.1f} times as fast at "
+        f"{wide['best_choice']}.",
+        bool((of.loc["fully connected"].drop("bandwidth")["loss_now"] < 1e-3).all()),
+    )
+    buffers = kinds[kinds["aspect"] == "buffers"]
+    yield Finding("No kind gains from another split of the buffers.", bool((buffers["loss_now"] == 0).all()))

@@ -1,27 +1,28 @@
-"""The model against every reference: the score table, and every comparison with its figure in results/validation.
+"""The model against every published reference: the score table, and every comparison with its figure.
 
-python experiments/validation.py [reference ...]
-python experiments/validation.py draw [reference ...]    # the figures again, from the tables; seconds
+    python -m experiments validation              # a minute; as: dse validate --out results/validation
+
+Into results/validation/: score.csv, and for each reference every comparison as CSV and a figure.  What README.md and
+docs/validation.md say of them is held against these tables by tests/test_readme.py.
 """
 
-import sys
-from pathlib import Path
+from __future__ import annotations
 
-import pandas as pd
+from typing import Annotated
 
-from dse.validation import REFERENCES
+import typer
+
 from dse.validation.collect import validate
-from dse.validation.plots import write
-from dse.validation.table import checked
+from experiments.study import Out, Quick, Stages, Study
 
-OUT = Path("results/validation")
 
-if __name__ == "__main__":
-    columns = ["reference", "kind", "quantity", "rows", "median_error", "worst_error", "rank_correlation",
-               "roofline_median_error", "roofline_rank_correlation", "target", "reached"]  # fmt: skip
-    command, *names = sys.argv[1:] or [""]
-    if command == "draw":
-        for name in names or REFERENCES:
-            print(*write(checked(pd.read_csv(OUT / f"{name}.csv")), OUT, name))
-    else:
-        print(validate(OUT, sys.argv[1:])[0][columns].round(3).to_string(index=False))
+def main(
+    stages: Stages = None,
+    quick: Quick = False,
+    out: Out = None,
+    reference: Annotated[list[str] | None, typer.Option(help="May be repeated; default all.")] = None,
+) -> None:
+    """Run the comparisons."""
+    study = Study.at("validation", out, quick)
+    names = reference or (["tpu", "areas"] if quick else [])
+    study.run(stages, {"compare": lambda: print(validate(study.out, names)[0].round(3).to_string(index=False))})

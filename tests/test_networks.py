@@ -31,7 +31,8 @@ LIGHT_MMACS = {
     "vgg19": 19632,
     "zfnet512": 1482,
 }
-SCRIPT = Path(__file__).parents[1] / "experiments" / "make_networks.py"
+SCRIPT = [sys.executable, "-m", "experiments", "make_networks"]
+ROOT = Path(__file__).parents[1]
 
 
 def save(path: Path, nodes, inputs, outputs=("y",), initialisers=(), opset=17) -> Path:
@@ -121,7 +122,7 @@ def test_resnet50_loads_the_same_each_time():
 )
 def test_script_makes_the_shipped_bytes_again(tmp_path):
     names = ["resnet50", "efficientnet_b0", "ptb_lstm_medium", "wide_deep"]  # the quick ones
-    subprocess.run([sys.executable, str(SCRIPT), str(tmp_path), *names], check=True, capture_output=True)
+    subprocess.run([*SCRIPT, str(tmp_path), *names], cwd=ROOT, check=True, capture_output=True)
     for name in names:
         assert (tmp_path / f"{name}.onnx").read_bytes() == NETWORKS[name].path.read_bytes(), name
 
@@ -129,7 +130,8 @@ def test_script_makes_the_shipped_bytes_again(tmp_path):
 def test_script_without_torch_says_what_to_install(tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('No module named torch')")  # hides one that is installed
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(tmp_path)],
+        [*SCRIPT, str(tmp_path)],
+        cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -191,12 +191,13 @@ def kinds_figure(
     about: str = "",
     x: str = "makespan_s",
     y: str = "area_mm2",
+    x_said: str = "Makespan",
     width_in: float = COLUMN_IN,
     with_footer: bool = True,
 ) -> Figure:
     """Designs of a front, time-shared, homogeneous and heterogeneous told apart; `front` has a column ``kind``.
 
-    `about`: of what mix and of which searches, for the footer.
+    `about`: of what mix and of which searches, for the footer; `x_said`: the time in words.
     """
     figure = Figure(figsize=(width_in, 2.6), layout="constrained")
     axis = figure.subplots()
@@ -209,8 +210,8 @@ def kinds_figure(
     axis.step(ordered[x] * factor, ordered[y], where="post", color=GREY, lw=0.7, zorder=0)
     log_scale(axis.xaxis)
     log_scale(axis.yaxis)
-    axis.set_xlabel(f"Makespan [{unit}]")
+    axis.set_xlabel(f"{x_said} [{unit}]")
     axis.set_ylabel("Area [mm\u00b2]")
     grid(axis)
     legend_above(figure, entries_of(axis))
-    return add_footer(figure, f"{about} \u00b7 least makespan and area".strip(" \u00b7"), with_footer)
+    return add_footer(figure, f"{about} \u00b7 least {x_said.lower()} and area".strip(" \u00b7"), with_footer)
