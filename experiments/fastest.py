@@ -52,9 +52,9 @@ def prove(
     found = bounding.designs(X)[:, :2]
     inside = found[:, 1] <= area_mm2
     search = Search(boxes, bounding, Fastest(found[inside], X[inside]), (np.inf, area_mm2))
-    of = {"source": source_sha256(), "area_mm2": area_mm2, "distrusted": list(distrusted)}
+    of = {"source": source_sha256(), "limits": {"area_mm2": area_mm2}, "distrusted": list(distrusted)}
     kept = read_boxes(out / BOXES)
-    if kept is not None and kept.told == of:
+    if kept is not None and kept.told == {"of": of}:
         search.open, search.done = kept.open, kept.done
         search.archive = Fastest(kept.archive_F, kept.archive_X)
     search.aim_at(1 + within)
@@ -82,5 +82,6 @@ def save(search: Search, of: dict[str, Any], out: Path) -> None:
     for name, some in (("open", search.open), ("done", search.done)):
         arrays |= {f"{name}_{key}": values for key, values in vars(some).items()}
     file = io.BytesIO()
-    np.savez_compressed(file, told=np.array(json.dumps(of)), history=np.array(search.history).reshape(-1, 4), **arrays)
+    told = np.array(json.dumps({"of": of}))
+    np.savez_compressed(file, told=told, history=np.array(search.history).reshape(-1, 4), **arrays)
     write_whole(out / BOXES, file.getvalue())

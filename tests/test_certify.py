@@ -121,6 +121,8 @@ def edited(path, **changes):
         {"done_low": ((3, 0), 5)},
         {"done_category": (3, 0)},
         {"archive_F": ((2, 0), 1e-9)},
+        {"done_area": (slice(None), np.nan)},
+        {"done_latency": (slice(None), -1.0)},
     ],
 )
 def test_checker_names_what_was_edited(run, certificate, changes):
@@ -211,6 +213,68 @@ def test_checker_looks_at_a_sample_of_the_large_space(tmp_path):
     found = dse.certify(problem, tmp_path / "run", within=0.1, minutes=0.05)
     checked = dse.check_certificate(problem, tmp_path / "run", sample=40)
     assert checked.designs == dse.default_space().size and checked.proven == pytest.approx(found.proven)
+
+
+RESIDENT = dse.DesignSpace(
+    {"weight_buffer_kib": (2, 8), "dram_gbps": (1, 4)},
+    dse.Accelerator(
+        rows=4, cols=4, bypass="W", resident_weights=True, overlap_skew=True, weight_buffer_width_bytes=1,
+    ),
+    "weights that stay",
+)  # fmt: skip
+
+
+def test_a_larger_buffer_in_which_weights_stay_may_be_slower_and_is_enumerated():
+    """Constant weights that stay as soon as they fit go through their port: a proof called a worse design the best."""
+    assert "weight_buffer_kib" in box_space(RESIDENT).enumerated
+    values = dse.Accelerator(resident_weights=True).parameters()
+    assert not any(is_monotone(f"{x}_buffer_kib", values) for x in ("weight", "input", "output"))
+
+
+def test_limits_that_leave_out_the_whole_front_of_a_run(truth, tmp_path):
+    """Without a known design all factors are infinite, and boxes were split along axes of one level."""
+    problem = SingleDNN(NETWORK, SPACE)
+    dse.explore(problem, evaluations=60, out=tmp_path / "run", random_twin=False)
+    for number, (share_l, share_a) in enumerate(((0.3, 0.5), (0.5, 0.3), (0.0, 1.0), (1.0, 0.0), (0.6, 0.6))):
+        caps = [float(np.quantile(truth[:, i], share)) for i, share in enumerate((share_l, share_a))]
+        out = tmp_path / f"limits_{number}"
+        shutil.copytree(tmp_path / "run", out)
+        found = dse.certify(problem, out, within=0.02, limits={"latency_s": caps[0], "area_mm2": caps[1]})
+        inside = truth[(truth <= np.array(caps)).all(axis=1)]
+        assert found.finished
+        if len(inside):
+            assert distance(found.front, inside) <= found.proven + 1e-9
+        else:
+            assert len(found.front) == 0 and "No design of the" in str(found) and "beats" not in str(found)
+        json.loads((out / "certificate.json").read_text(), parse_constant=pytest.fail)
+        assert dse.check_certificate(problem, out, sample=20).limits == {"latency_s": caps[0], "area_mm2": caps[1]}
+
+
+def test_a_space_without_an_axis_is_enumerated(tmp_path):
+    space = dse.DesignSpace(
+        {"dataflow": ("weight_stationary", "output_stationary"), "interconnect": ("broadcast", "systolic")},
+        dse.Accelerator(overlap_skew=True), "no axis",
+    )  # fmt: skip
+    problem = SingleDNN(NETWORK, space)
+    dse.explore(problem, evaluations=4, out=tmp_path / "run", random_twin=False)
+    assert dse.certify(problem, tmp_path / "run", within=0.05).finished
+    assert dse.check_certificate(problem, tmp_path / "run").designs == 4
+
+
+def test_a_proof_of_other_limits_is_not_overwritten_unless_asked_for(tmp_path):
+    problem, out = SingleDNN(NETWORK, SPACE), tmp_path / "run"
+    dse.explore(problem, evaluations=60, out=out, random_twin=False)
+    dse.certify(problem, out, within=0.05)
+    with pytest.raises(RunDirectoryError, match=r"proof of other limits .* --overwrite"):
+        dse.certify(problem, out, within=0.05, limits={"area_mm2": 1.0})
+    assert dse.certify(problem, out, within=0.05, limits={"area_mm2": 1.0}, overwrite=True).content["limits"]
+
+
+@pytest.mark.parametrize("text", ["-5%", "5", "nan", "x"])
+def test_a_share_that_is_none_is_refused_before_the_search(text, tmp_path):
+    command = ["explore", "wide_deep", "-n", "20", "--out", str(tmp_path / "run"), "--certify", text]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code != 0 and not (tmp_path / "run").exists()
 
 
 def test_limits_leave_out_designs(run, truth, tmp_path):

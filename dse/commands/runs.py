@@ -152,10 +152,13 @@ def certify(
     sample: Annotated[
         int, typer.Option(min=1, metavar="N", help="Boxes whose bounds --check repeats; their cover is checked whole.")
     ] = 200,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Throw away a proof of other limits or of another code.")
+    ] = False,
 ) -> None:
     """Prove how far a run's front is from the best.
 
-    No design of the whole space beats it by more than 5 % in both objectives.
+    Proves by how much a design of the whole space can beat it in both objectives at most; stops at --within.
 
     For latency against area, of one network or of the geometric mean of several. Writes certificate.json,
     certificate_boxes.npz and certified_front.csv, which has the better designs that the proof met. The same command
@@ -170,12 +173,14 @@ def certify(
     from dse.problems import rebuild
     from dse.proof.checker import check_certificate
 
-    problem = rebuild(directory, jobs)
+    problem = rebuild(directory, -1 if jobs is None else jobs)
     if check:
         for line in check_certificate(problem, directory, sample=sample).lines:
             say(line)
         return
-    found = proven(problem, directory, share_of("--within", within), limits_of(limit, problem), minutes, jobs)
+    found = proven(
+        problem, directory, share_of("--within", within), limits_of(limit, problem), minutes, jobs, overwrite
+    )
     if not found.finished:
         raise typer.Exit(EXIT_ERROR)
 
@@ -187,6 +192,7 @@ def proven(
     limits: Mapping[str, float] | None = None,
     minutes: float | None = None,
     jobs: int | None = None,
+    overwrite: bool = False,
 ) -> Certificate:
     """Certify a finished run; prints what is proven as it falls, and the statement."""
     from dse.proof.certificate import Step
@@ -202,11 +208,18 @@ def proven(
                 f"searches, {step.designs:,} designs, {step.open:,} boxes left, {step.elapsed_s:.0f} s"
             )
 
-    settings: dict[str, Any] = {"within": within, "limits": limits, "minutes": minutes, "n_jobs": jobs}
+    settings: dict[str, Any] = {
+        "within": within,
+        "limits": limits,
+        "minutes": minutes,
+        "n_jobs": jobs,
+        "overwrite": overwrite,
+    }
     try:
         found = certified(problem, directory, **settings, progress=shown)
     except KeyboardInterrupt:
-        fail(f"interrupted. Continue with: dse certify {directory}", EXIT_INTERRUPTED)
+        options = "".join(f" --limit {name}={value:g}" for name, value in (limits or {}).items())
+        fail(f"interrupted. Continue with: dse certify {directory} --within {within:g}{options}", EXIT_INTERRUPTED)
     say(str(found))
     note(f"Wrote {directory}/: certificate.json, certificate_boxes.npz, certified_front.csv")
     return found
@@ -215,6 +228,9 @@ def proven(
 def share_of(option: str, text: str) -> float:
     """A share written as 5% or 0.05."""
     try:
-        return float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
+        share = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
     except ValueError:
-        raise typer.BadParameter(f"{option} {text}: give a share, such as 5% or 0.05") from None
+        share = -1.0
+    if not 0 <= share < (100 if text.strip().endswith("%") else 1):
+        raise typer.BadParameter(f"{option} {text}: give a share, such as 5% or 0.05")
+    return share

@@ -387,10 +387,13 @@ def _run(
             )
         took_s = None if done_before else time.perf_counter() - start
         again = None if remap is None else _remapped(remap, run, own)
-        if prove is not None:
-            prove()
-            run = load(directory)
-        _conclude(run, took_s, again, mixed, reference)
+        proven_so = None
+        try:
+            proven_so = None if prove is None else prove()
+        finally:  # the report of the search is not lost with its proof
+            _conclude(run if prove is None else load(directory), took_s, again, mixed, reference)
+        if proven_so is not None and not proven_so.finished:
+            raise typer.Exit(EXIT_ERROR)
     except KeyboardInterrupt as error:
         fail(f"{str(error).split(';')[0] or 'interrupted'}. Continue with: dse resume {directory}", EXIT_INTERRUPTED)
 

@@ -1,6 +1,6 @@
 """Lower bounds of latency and energy of many designs, without a search over mappings, and their exact area.
 
-About a microsecond a design.  The bounds hold for every mapping of every effort and objective, and for every set of
+Some microseconds a design.  The bounds hold for every mapping of every effort and objective, and for every set of
 activations that stays on chip: a design that is dominated by its bounds is dominated.
 """
 

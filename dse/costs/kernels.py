@@ -4109,9 +4109,9 @@ def _least_of_step(design, options, networks, index, effort, each, searched, scr
             design[STORE_BYTES] = each[variant, 1]
             map_layer(networks.layers[index], design, options, networks.lists[index], effort, LATENCY, -1.0, variant, best_map,
                       scratch.out, scratch)  # fmt: skip
-            fits = scratch.out[OVERFLOW] == 0
+            fits, never = scratch.out[OVERFLOW] == 0, scratch.out[OVERFLOW] != 1.0  # 1: the search may have missed one
             searched.size[index, variant] = each[variant, 1]
-            searched.least[index, variant] = scratch.out[LEAST] * ROOM if fits else np.inf
+            searched.least[index, variant] = scratch.out[LEAST] * ROOM if fits else (np.inf if never else 0.0)
             searched.cycles[index, variant] = scratch.out[CYCLES] if fits else np.inf
         least = min(least, max(each[variant, 0], searched.least[index, variant]))
         cycles = min(cycles, max(each[variant, 0], searched.cycles[index, variant]))

@@ -159,10 +159,16 @@ def _bound(axis: Axes, best: Table, first: str, second: str, fx: float, fy: floa
 def _certified(axis: Axes, run: Exploration, first: str, second: str, fx: float, fy: float) -> None:
     """The band in which a better design could lie: between the front and what its certificate excludes."""
     certificate = run.manifest.get("certificate")
-    if not certificate or not len(run.front):
+    certificate = certificate if isinstance(certificate, dict) else {}
+    share = certificate.get("proven_of_the_runs_own_front")
+    if share is None:
         return
-    share = certificate["proven_of_the_runs_own_front"]
-    x, y = run.front[first].to_numpy(float) * fx, run.front[second].to_numpy(float) * fy
+    front = run.front
+    for name, limit in certificate.get("limits", {}).items():
+        front = front[front[name] <= limit]
+    if not len(front):
+        return
+    x, y = front[first].to_numpy(float) * fx, front[second].to_numpy(float) * fy
     x, y = np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]  # in steps
     edge = np.concatenate([x, x[::-1] / (1 + share)]), np.concatenate([y, y[::-1] / (1 + share)])
     axis.fill(*edge, color=BLUE, alpha=0.25, lw=0, zorder=2, label=f"better by {100 * share:.2g} % at most (proven)")

@@ -199,8 +199,9 @@ def verdict(run: Exploration) -> list[str]:
             f"{left_out:,} further designs were not mapped: their lower bounds show them dominated by the front so far."
         )
     lines.append(f"Stopped because {run.stopped_because}.")
-    if certificate := run.manifest.get("certificate"):
-        lines.append(f"Certified: {certificate['statement'][0].lower()}{certificate['statement'][1:]}")
+    certificate = run.manifest.get("certificate")
+    if isinstance(certificate, dict) and (told := str(certificate.get("statement", ""))):
+        lines.append(f"Certified: {told[0].lower()}{told[1:]}")
     return lines + [f"Note: {note}." for note in run.notes] + assumed_of_run(run)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from dse.costs import kernels as k
 from dse.costs.bounds import BoundEvaluator
-from dse.costs.kernel_rows import EFFORTS
+from dse.costs.kernel_rows import EFFORTS, design_rows
 from dse.costs.parallel import checked_jobs, in_threads
+from dse.costs.residency.keeper import Keeper
 from dse.costs.several_networks import SeveralEvaluator, joined_tables
 from dse.hardware.area import MEMORIES, area_blocks_mm2, area_mm2, sum_blocks
 from dse.hardware.space import DesignSpace
@@ -43,7 +44,8 @@ class DesignBounds:
     ) -> None:
         self.space, self.technology = space, technology
         self.n_jobs = checked_jobs(n_jobs)
-        first = BoundEvaluator(joined_tables(networks), technology, energy=False, weights=weights)
+        self._tables = joined_tables(networks)
+        first = BoundEvaluator(self._tables, technology, energy=False, weights=weights)
         self._evaluators = [first, *(first.apart() for _ in range(self.n_jobs - 1))]
         self._mapper = SeveralEvaluator(networks, technology, slack=None, n_jobs=n_jobs)
 
@@ -83,21 +85,37 @@ class DesignBounds:
 
         return self._shared(bound, 1, X, enough_s)
 
-    def designs(self, X: np.ndarray, effort: str = "default") -> np.ndarray:
-        """Latency [s], area [mm2] and bound of the latency by the mapper of this effort [s], (n, 3).
+    def closer_s(self, X: np.ndarray) -> np.ndarray:
+        """Lower bounds of the latency [s] by searches of the default effort, (n,)."""
+        return self.searched_s(X, DEFAULT, np.full(len(X), np.inf))[:, 0]
 
-        What stays on chip is what the model keeps.  Infinite latency and bound where a network does not fit.
+    def designs(self, X: np.ndarray, effort: str = "default") -> np.ndarray:
+        """Latency [s] by the mapper of this effort, with what the model keeps on chip, and area [mm2], (n, 2).
+
+        Infinite latency where a network does not fit.
         """
         columns = self.space.columns(X)
-        mean, clock_hz = self._evaluators[0].mean, np.asarray(columns["clock_ghz"], dtype=float) * 1e9
+        clock_hz = np.asarray(columns["clock_ghz"], dtype=float) * 1e9
         mapper = self._mapper if effort == "default" else self._mapper.with_effort(effort)
         totals = mapper.totals(columns)
-        found = np.column_stack([mean(totals[:, :, k.CYCLES]), clock_hz, mean(totals[:, :, k.LEAST])])
-        found[:, [0, 2]] /= clock_hz[:, None]
-        over = (totals[:, :, k.OVERFLOW] > 0).any(axis=1)
-        found[over, 0] = found[over, 2] = np.inf
-        found[:, 1] = area_mm2(columns, self.technology)
-        return found
+        latency_s = self._evaluators[0].mean(totals[:, :, k.CYCLES]) / clock_hz
+        latency_s[(totals[:, :, k.OVERFLOW] > 0).any(axis=1)] = np.inf
+        return np.column_stack([latency_s, area_mm2(columns, self.technology)])
+
+    def exact_s(self, X: np.ndarray) -> np.ndarray:
+        """Least latency [s] of single designs over all mappings and all sets of activations on chip, (n,).
+
+        By the complete mapper and the proven choice of the set; 0 where one of the two came to no end.
+        """
+        columns = self.space.columns(X)
+        rows, options = design_rows(columns, self.technology, energy=False)
+        keeper, found = Keeper(self._tables, options, k.LATENCY, 0.0, COMPLETE, sure=True), np.zeros(len(X))
+        for i, row in enumerate(rows):
+            kept = keeper.cost(row, np.empty(0))
+            cases = kept.cases.results[: kept.cases.found[0]]
+            if all(kept.exact) and (cases[:, k.LEAST] >= cases[:, k.CYCLES] * (1 - 1e-9)).all():
+                found[i] = self._evaluators[0].mean(kept.totals[None, :, k.CYCLES])[0] * k.ROOM
+        return found / (np.asarray(columns["clock_ghz"], dtype=float) * 1e9)
 
     def _shared(self, function: Callable[..., np.ndarray], least: int, X: np.ndarray, *more: np.ndarray) -> np.ndarray:
         """`function` of an evaluator and some of the designs, shared out over the workers, (n, ...)."""

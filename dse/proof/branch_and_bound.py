@@ -22,7 +22,7 @@ GRADES = (CLOSER, FAR, COMPLETE)
 """Searches over all mappings that bound a corner closer: the bound without a search is grade 0."""
 
 EVALUATED = len(GRADES) + 1
-"""Grade of a box of one design that the complete mapper evaluated."""
+"""Grade of a box of one design that the complete mapper evaluated, so that it is among the known ones."""
 
 WORTH, NEAR = (1.1, 1.05, 1.0), 1.04
 """A box of few designs is searched with the next grade where its bound misses what is asked for by so much at most, one
@@ -38,8 +38,14 @@ LITTLE = 0.995
 REACHED = 0.98
 """A search closes what the mappings found by the default effort clear by so much; else it goes on for long in vain."""
 
+FAR_OFF = 1e9
+"""Factors beyond this count alike where an axis is chosen; without a known design all are infinite."""
+
 EQUAL = 1e-9
 """Factors that differ by less are equal."""
+
+AT_LIMIT = 1 + 1e-8
+"""A number is beyond a limit where it is beyond this multiple: two ways to the same number differ by their rounding."""
 
 CUT = 6
 """An end of an axis that is cut off is one of so many parts of its interval, and a level at least."""
@@ -129,6 +135,18 @@ class Boxes:
         return Boxes(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in vars(parts[0])})
 
 
+def keeps_to(points: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """Which pairs of latency and area (n, 2) keep to the limits, (n,) bool."""
+    return np.all(points <= np.array(limits) * AT_LIMIT, axis=1)
+
+
+def factors_within(archive: Archive, some: Boxes, limits: tuple[float, float]) -> np.ndarray:
+    """Factors of boxes, (n,); 0 of those whose designs are all beyond the limits, or fit under no mapping."""
+    factors = archive.factors(some.latency, some.area)
+    keeps = keeps_to(np.column_stack([some.latency, some.area]), limits) & np.isfinite(some.latency)
+    return np.where(keeps, factors, 0.0)
+
+
 @dataclass
 class Search:
     """A branch and bound that may end at any time.
@@ -157,7 +175,7 @@ class Search:
 
     def __post_init__(self) -> None:
         n, kinds = self.boxes.n_categories, self.boxes.kinds
-        width = max(len(kind.axes) for kind in kinds)
+        width = max(1, *(len(kind.axes) for kind in kinds))
         self._splits, self._frees_latency = np.zeros((2, len(kinds), width), bool)
         tops = np.zeros((len(kinds), width), np.int16)
         for number, one in enumerate(kinds):
@@ -205,8 +223,7 @@ class Search:
 
     def _judge(self, some: Boxes) -> None:
         """Fill in the factors as of now."""
-        some.factor = self.archive.factors(some.latency, some.area)
-        some.factor[self._beyond_limits(some)] = 0.0
+        some.factor = factors_within(self.archive, some, self.limits)
 
     @property
     def factor(self) -> float:
@@ -248,16 +265,11 @@ class Search:
 
     def proven(self, archive: Archive, every: Boxes) -> float:
         """No design in the boxes is better than an archive by more than this factor in both."""
-        factors = archive.factors(every.latency, every.area)
-        factors[self._beyond_limits(every)] = 0.0
-        return max(1.0, float(factors.max()))
-
-    def _beyond_limits(self, some: Boxes) -> np.ndarray:
-        return (some.latency > self.limits[0]) | (some.area > self.limits[1]) | np.isinf(some.latency)
+        return max(1.0, float(factors_within(archive, every, self.limits).max()))
 
     def _enough(self, some: Boxes, factor: float) -> np.ndarray:
         """Latency from which on each box is done, (n,)."""
-        return np.minimum(self.archive.enough(some.area, factor), self.limits[0]) * (1 + EQUAL)
+        return np.minimum(self.archive.enough(some.area, factor), self.limits[0] * AT_LIMIT) * (1 + EQUAL)
 
     def _look(self, some: Boxes, factor: float) -> list[Boxes]:
         """What becomes of boxes."""
@@ -293,11 +305,14 @@ class Search:
         return some
 
     def _evaluated(self, some: Boxes) -> Boxes:
-        """Boxes of one design each, which the complete mapper evaluates with what the model keeps on chip."""
+        """Boxes of one design each, which the complete mapper evaluates with the best set of activations on chip.
+
+        Designs that differ in their share for activations alone are one box: a larger share is never slower.
+        """
         X = self._corner(some)
         found = self.bounding.designs(X, "complete")
         self.designs += len(X)
-        some.latency = np.maximum(some.latency, found[:, 2])
+        some.latency = np.maximum(some.latency, self.bounding.exact_s(X))
         self._learn(X, found)
         some.grade = np.full(len(some), EVALUATED, np.int8)
         return some
@@ -305,16 +320,16 @@ class Search:
     def _try(self, X: np.ndarray, latency: np.ndarray) -> None:
         """Evaluate the designs that are not known to be dominated; those that matter join the archive."""
         area = self.bounding.area_mm2(X)
-        hope = (
-            (self.archive.factors(latency, area) > 1 + EQUAL) & (latency <= self.limits[0]) & (area <= self.limits[1])
+        hope = (self.archive.factors(latency, area) > 1 + EQUAL) & keeps_to(
+            np.column_stack([latency, area]), self.limits
         )
         if hope.any():
             self.designs += int(hope.sum())
             self._learn(X[hope], self.bounding.designs(X[hope]))
 
     def _learn(self, X: np.ndarray, found: np.ndarray) -> None:
-        good = (found[:, :2] <= np.array(self.limits)).all(axis=1)
-        self.archive.add(found[good, :2], X[good])
+        good = keeps_to(found, self.limits)
+        self.archive.add(found[good], X[good])
 
     def _split(self, some: Boxes, factor: float) -> list[Boxes]:
         """What is left of boxes without the ends of axes that are done, and these; where none is, each box in two."""
@@ -330,7 +345,9 @@ class Search:
         some = some.rows(~cut)
         upper_first = (some.low + some.high) // 2 + 1
         slow, large, factors = self._probe(some, upper_first, upper_first)
-        at = np.argmin(np.log(np.maximum(1.0, factors / factor)).sum(axis=0), axis=1)
+        left = np.log(np.clip(factors / factor, 1.0, FAR_OFF)).sum(axis=0)
+        left[self._levels(some) == 1] = np.inf
+        at = np.argmin(left, axis=1)
         rows = np.arange(len(some))
         lower, upper = some.rows(rows), some.rows(rows)
         lower.high[rows, at], upper.low[rows, at] = upper_first[rows, at] - 1, upper_first[rows, at]
@@ -381,6 +398,7 @@ class Search:
                     left.high[here, at] -= share[here, at]
                     part.low[:, at] = left.high[here, at] + 1
                     part.area = np.maximum(part.area, large[here, at])
+                    part.grade[corner[here]] = 0
                     corner[here] = True
                 parts.append(part)
         keep = (left.low <= left.high).all(axis=1)

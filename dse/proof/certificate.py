@@ -13,6 +13,7 @@ import json
 import math
 import os
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from dse.hardware.technology import Technology
 from dse.networks.layers import Network
 from dse.proof.bounds_of_designs import DesignBounds
 from dse.proof.boxes import BoxSpace, box_space, broken_axes
-from dse.proof.branch_and_bound import EVALUATED, Archive, Boxes, Search
+from dse.proof.branch_and_bound import EQUAL, EVALUATED, Archive, Boxes, Search, keeps_to
 from dse.runs.files import RunDirectoryError, checked_path, hash_of, now, write_whole
 from dse.runs.identity import differences, of_model, source_sha256
 from dse.runs.problem_protocol import SearchProblem
@@ -108,6 +109,7 @@ def certify(
     minutes: float | None = None,
     n_jobs: int | None = None,
     progress: Callable[[Step], None] | None = None,
+    overwrite: bool = False,
 ) -> Certificate:
     """Prove how far from the front of a finished run any design of its space can be.
 
@@ -117,17 +119,20 @@ def certify(
     directory : of the run.  `certificate.json`, `certificate_boxes.npz` and `certified_front.csv` are written there;
         the same call continues an interrupted proof, another `within` goes on from it.
     within : share by which a design would have to be better in both objectives.
-    limits : most ``latency_s`` and ``area_mm2`` of the designs that count, besides those of the problem.
+    limits : most ``latency_s`` and ``area_mm2`` of the designs that count; those of the problem hold, too.
     minutes : ends the proof, with what it has reached.
     n_jobs : workers; default those of the problem.  They change no bit.
     progress : called with a `Step` after each round.
+    overwrite : throw away a proof that lies there and is of other limits, another front or another code.
 
     Raises ValueError, or RunDirectoryError, in one line where there is nothing that can be certified.
     """
     start = time.perf_counter()
     path = checked_path(directory, "directory")
     networks, weights = certifiable_networks(problem)
-    within, caps = _checked_share(within), _checked_limits({**problem.limits, **(limits or {})})
+    within, caps = _checked_share(within), _checked_limits(problem.limits)
+    for name, value in _checked_limits(limits).items():
+        caps[name] = min(value, caps.get(name, math.inf))
     manifest = read_manifest(path)
     if manifest.get("status") != "finished":
         raise RunDirectoryError(f"{path} is the run of an unfinished search; finish it first: dse resume {path}")
@@ -137,10 +142,14 @@ def certify(
     jobs = int(getattr(problem, "n_jobs", 1)) if n_jobs is None else n_jobs
     bounding = DesignBounds(problem.space, networks, weights, problem.technology, jobs)
     with RunDirectory(path, manifest["identity"]) as run:
-        X = genes_of(read_table(path / "front.csv"), problem.space)
+        table = read_table(path / "front.csv")
+        X = genes_of(table, problem.space)
         if not len(X):
             raise RunDirectoryError(f"{path}: its front is empty, no design was feasible; there is nothing to certify")
-        proof = _Proof(problem.space, bounding, X, caps, hash_of((path / "front.csv").read_bytes()), path)
+        F = table[list(OBJECTIVES)].to_numpy(float)
+        if overwrite:
+            (path / CERTIFIED_BOXES).unlink(missing_ok=True)
+        proof = _Proof(problem.space, bounding, X, F, caps, hash_of((path / "front.csv").read_bytes()), path)
         reason = proof.run(1 + within, start, math.inf if minutes is None else 60 * minutes, progress)
         found = proof.write(within, reason)
         told = ("statement", "within", "proven", "proven_of_the_runs_own_front", "finished", "ended")
@@ -205,19 +214,20 @@ class _Proof:
         space: DesignSpace,
         bounding: DesignBounds,
         X: np.ndarray,
+        F: np.ndarray,
         limits: dict[str, float],
         front_sha256: str,
         path: Path,
     ) -> None:
         self.space, self.limits, self.path = space, limits, path
         self.boxes, self.distrusted = trusted_boxes(space, bounding)
-        found = bounding.designs(X)
         caps = (limits.get("latency_s", math.inf), limits.get("area_mm2", math.inf))
-        inside = (found[:, :2] <= np.array(caps)).all(axis=1)
-        self.of_run = Archive(np.empty((0, 2)), np.empty((0, space.n_var), dtype=np.int64))
-        self.of_run.add(found[inside, :2], X[inside])
+        self.of_run, known = (Archive(np.empty((0, 2)), np.empty((0, space.n_var), dtype=np.int64)) for _ in range(2))
+        for archive, points in ((self.of_run, F), (known, bounding.designs(X))):  # as the run found them, and the least
+            inside = keeps_to(points, caps)
+            archive.add(points[inside], X[inside])
         self.of = {"front": front_sha256, "limits": limits, "source": source_sha256(), "space": space.hash}
-        self.search = Search(self.boxes, bounding, Archive(self.of_run.F, self.of_run.X), caps)
+        self.search = Search(self.boxes, bounding, known, caps)
         self._restore()
 
     def run(self, factor: float, start: float, seconds: float, progress: Callable[[Step], None] | None) -> str:
@@ -258,8 +268,14 @@ class _Proof:
     def _restore(self) -> None:
         """Go on from what lies there, if it is of the same front and code."""
         kept = read_boxes(self.path / CERTIFIED_BOXES)
-        if kept is None or kept.told["of"] != self.of or kept.told["distrusted"] != list(self.distrusted):
+        if kept is None:
             return
+        other = [name for name, value in self.of.items() if kept.told["of"].get(name) != value]
+        if other or kept.told.get("distrusted") != list(self.distrusted):
+            raise RunDirectoryError(
+                f"{self.path} holds a proof of other {' and '.join(other) or 'axes'} (limits there: "
+                f"{kept.told['of']['limits'] or 'none'}); --overwrite, or overwrite=True, starts over"
+            )
         s = self.search
         s.open, s.done = kept.open, kept.done
         s.archive = Archive(kept.archive_F, kept.archive_X)
@@ -271,15 +287,18 @@ class _Proof:
         s = self.search
         every = Boxes.join([s.open, s.done])
         proven, own = (s.proven(of, every) - 1 for of in (s.archive, self.of_run))
+        proven = proven if proven > 2 * EQUAL else 0.0
         finished = proven <= within * (1 + 1e-9) + 1e-9
         known = {x.tobytes() for x in self.of_run.X}
         better = np.array([x.tobytes() not in known for x in s.archive.X], dtype=bool)
         write_whole(self.path / CERTIFIED_FRONT, self._front_text(better))
         content = {
-            "statement": _statement(self.space.size, proven, own, finished, reason, self.limits, int(better.sum())),
+            "statement": _statement(
+                self.space.size, proven, own, finished, reason, self.limits, int(better.sum()), len(s.archive.X)
+            ),
             "within": within,
-            "proven": proven,
-            "proven_of_the_runs_own_front": own,
+            "proven": proven if math.isfinite(proven) else None,
+            "proven_of_the_runs_own_front": own if math.isfinite(own) else None,
             "finished": bool(finished),
             "stopped_because": reason,
             "objectives": list(OBJECTIVES),
@@ -356,29 +375,63 @@ def read_boxes(path: Path) -> KeptBoxes | None:
                 for side in ("open", "done")
             }
             told = json.loads(str(file["told"]))
+            _check_shapes(some, told, file["archive_F"], file["archive_X"], file["history"])
             return KeptBoxes(told, some["open"], some["done"], file["archive_F"], file["archive_X"], file["history"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise RunDirectoryError(f"{path} is not what a proof wrote ({error}); delete it to start over") from error
 
 
-def _thinned(history: list[tuple[int, int, int, float]], most: int = 200) -> list[list[float]]:
+def _check_shapes(some: dict[str, Boxes], told: Any, F: np.ndarray, X: np.ndarray, history: np.ndarray) -> None:
+    """ValueError unless the arrays and what is told of them fit each other."""
+    for boxes in some.values():
+        n = len(boxes.kind)
+        for name, values in vars(boxes).items():
+            whole = name not in ("latency", "area", "factor")
+            if len(values) != n or values.ndim != 1 + (name in ("low", "high")) or (values.dtype.kind in "iu") != whole:
+                raise ValueError(f"its array {name} is of another kind")
+    if (
+        F.shape != (len(X), 2)
+        or F.dtype.kind != "f"
+        or X.ndim != 2
+        or X.dtype.kind not in "iu"
+        or history.shape[1:] != (4,)
+    ):
+        raise ValueError("its designs or its history are of another kind")
+    if not isinstance(told, dict) or not isinstance(told.get("of"), dict) or "limits" not in told["of"]:
+        raise ValueError("it does not tell what it is of")
+
+
+def _thinned(history: list[tuple[int, int, int, float]], most: int = 200) -> list[list[float | None]]:
     """At most about `most` entries, the last among them."""
     step = max(1, len(history) // most)
     kept = history[::step]
     if history and kept[-1] != history[-1]:
         kept = [*kept, history[-1]]
-    return [[a, b, c, round(f - 1, 6)] for a, b, c, f in kept]
+    return [[a, b, c, round(f - 1, 6) if math.isfinite(f) else None] for a, b, c, f in kept]
 
 
 def _statement(
-    size: int, proven: float, own: float, finished: bool, reason: str, limits: Mapping[str, float], better: int
+    size: int,
+    proven: float,
+    own: float,
+    finished: bool,
+    reason: str,
+    limits: Mapping[str, float],
+    better: int,
+    known: int,
 ) -> str:
     """The certificate in words."""
     among = f"the {size:.3g}" if size >= 10_000_000 else f"the {size:,}"
-    under = "".join(f" with {name} at most {value:g}" for name, value in limits.items())
+    under = " and".join(f" with {name} at most {value:g}" for name, value in limits.items())
     by = f" by more than {_percent(proven)}" if proven > 0 else ""
     line = f"No design of {among} in this space{under} beats the certified front{by} in both latency and area"
-    if better:
+    if known == 0:
+        line = f"{'No' if finished else 'No known'} design of {among} in this space is{under or ' feasible'}"
+    elif math.isinf(proven):
+        line = f"Nothing is proven yet of {among} designs{under}"
+    elif math.isinf(own):
+        line += "; the run's own front has no design within the limits"
+    elif better:
         line += (
             f"; the run's own front, without {better} better designs found by the proof, by more than {_percent(own)}"
         )

@@ -8,10 +8,12 @@ do not suffice the mapper's own bound.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +23,10 @@ from dse.hardware.accelerator import Accelerator
 from dse.networks.layers import MacLayer, Network, VectorLayer
 from dse.proof.bounds_of_designs import COMPLETE, DesignBounds
 from dse.proof.boxes import Kind
-from dse.proof.branch_and_bound import EVALUATED, Archive, Boxes
+from dse.proof.branch_and_bound import EVALUATED, Archive, Boxes, factors_within
 from dse.proof.certificate import certifiable_networks, read_boxes, trusted_boxes
-from dse.runs.files import RunDirectoryError, checked_path
-from dse.runs.run_directory import CERTIFIED_BOXES
+from dse.runs.files import RunDirectoryError, checked_path, hash_of
+from dse.runs.run_directory import CERTIFICATE, CERTIFIED_BOXES
 
 ROOM = 1e-9
 """Numbers that are equal but for rounding differ by less."""
@@ -38,14 +40,16 @@ class Checked:
     ----------
     proven : the share that the boxes prove, computed again.
     boxes, designs : that cover the space.
+    limits : most latency and area of the designs that count.
     plain, compiled, complete : boxes of the sample whose bound the plain roofline gave, a bound of the compiled model,
-        and an evaluation with the complete mapper.
+        and a complete search over the mappings.
     lines : the same in words.
     """
 
     proven: float
     boxes: int
     designs: int
+    limits: dict[str, float]
     plain: int
     compiled: int
     complete: int
@@ -53,9 +57,10 @@ class Checked:
     @property
     def lines(self) -> list[str]:
         n = self.plain + self.compiled + self.complete
+        under = "".join(f", of designs with {name} at most {value:g}" for name, value in self.limits.items())
         return [
             f"{self.boxes:,} boxes cover all {self.designs:,} designs of the space, each once.",
-            f"They prove {100 * self.proven:.3g} %.",
+            f"They prove {100 * self.proven:.3g} %{under}.",
             f"Of {n:,} boxes looked at again, {self.plain:,} follow from the plain roofline, {self.compiled:,} from "
             f"the compiled bounds, computed again, {self.complete:,} from a complete search, done again.",
         ]
@@ -81,23 +86,54 @@ def check_certificate(problem: Any, directory: str | os.PathLike, *, sample: int
     bounding = DesignBounds(problem.space, networks, weights, problem.technology)
     boxes, _ = trusted_boxes(problem.space, bounding)
     every = Boxes.join([kept.open, kept.done])
+    _check_numbers(every)
     _check_cover(boxes.kinds, every)
     _check_front(bounding, kept.archive_X, kept.archive_F)
     limits = kept.told["of"]["limits"]
     caps = limits.get("latency_s", math.inf), limits.get("area_mm2", math.inf)
-    factors = Archive(kept.archive_F, kept.archive_X).factors(every.latency, every.area)
-    factors[(every.latency > caps[0]) | (every.area > caps[1]) | np.isinf(every.latency)] = 0.0
+    factors = factors_within(Archive(kept.archive_F, kept.archive_X), every, caps)
     proven = max(1.0, float(factors.max()))
     near = np.argsort(-factors, kind="stable")[: sample // 2]
     others = np.random.default_rng(seed).permutation(len(every))[: sample - len(near)]
     counts = {"plain": 0, "compiled": 0, "complete": 0}
     for i in np.unique(np.concatenate([near, others])).tolist():
         counts[_check_box(boxes.kinds, bounding, networks, weights, every, i)] += 1
-    return Checked(proven - 1, len(every), int(problem.space.size), **counts)
+    _check_told(path, kept.told["of"], problem.space.hash)
+    return Checked(proven - 1, len(every), int(problem.space.size), dict(limits), **counts)
+
+
+def _check_numbers(every: Boxes) -> None:
+    """RunDirectoryError where a bound is no positive number."""
+    wrong = np.flatnonzero(~((every.latency > 0) & (every.area > 0) & np.isfinite(every.area)))
+    if len(wrong):
+        i = int(wrong[0])
+        raise RunDirectoryError(
+            f"box {i} of {CERTIFIED_BOXES}: latency {every.latency[i]:g} s and area {every.area[i]:g} mm2 are no bounds"
+        )
+
+
+def _check_told(path: Path, of: dict[str, Any], space_hash: str) -> None:
+    """RunDirectoryError unless the boxes are of this space and front, and those that `certificate.json` tells of."""
+    if of.get("space") != space_hash or of.get("front") != hash_of((path / "front.csv").read_bytes()):
+        raise RunDirectoryError(f"{CERTIFIED_BOXES} is of another space or front than those of {path}")
+    if not (path / CERTIFICATE).is_file():
+        return
+    try:
+        content = json.loads((path / CERTIFICATE).read_text(encoding="utf-8"))
+        same = content["limits"] == of["limits"] and content["boxes"]["sha256"] == hash_of(
+            (path / CERTIFIED_BOXES).read_bytes()
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunDirectoryError(f"{path / CERTIFICATE} is damaged ({error}); run dse certify again") from None
+    if not same:
+        raise RunDirectoryError(f"{CERTIFIED_BOXES} is not the file that {CERTIFICATE} tells of; run dse certify again")
 
 
 def _check_front(bounding: DesignBounds, X: np.ndarray, F: np.ndarray) -> None:
     """RunDirectoryError unless the designs of the front have their objectives, by one of the two mappers."""
+    levels = np.array([len(v.levels) for v in bounding.space.variables])
+    if len(X) and (X.shape[1] != len(levels) or (X < 0).any() or (X >= levels).any()):
+        raise RunDirectoryError(f"{CERTIFIED_BOXES}: a design of the front lies outside the space")
     left = np.arange(len(X))
     for effort in ("default", "complete"):
         if len(left):
@@ -109,6 +145,8 @@ def _check_front(bounding: DesignBounds, X: np.ndarray, F: np.ndarray) -> None:
 
 def _check_cover(kinds: Sequence[Kind], every: Boxes) -> None:
     """RunDirectoryError unless the boxes hold every design of the space once."""
+    if not len(every) or every.kind.min() < 0 or every.kind.max() >= len(kinds):
+        raise RunDirectoryError(f"no box of {CERTIFIED_BOXES}, or one in a kind of categories that the space lacks")
     for number, kind in enumerate(kinds):
         m = len(kind.axes)
         rows = np.flatnonzero(every.kind == number)
@@ -185,9 +223,9 @@ def _check_box(
         return "plain"
     if claimed <= bounding.latency_s(X)[0]:
         return "compiled"
-    if one.grade[0] < EVALUATED and claimed <= bounding.searched_s(X, COMPLETE, np.array([claimed]))[0, 0]:
-        return "compiled"
-    if one.grade[0] == EVALUATED and claimed <= bounding.designs(X, "complete")[0, 2]:
+    if claimed <= bounding.searched_s(X, COMPLETE, np.array([claimed]))[0, 0]:
+        return "complete"
+    if one.grade[0] == EVALUATED and claimed <= bounding.exact_s(X)[0]:
         return "complete"
     raise RunDirectoryError(f"box {i} of {CERTIFIED_BOXES}: a latency of at least {one.latency[0]:g} s does not follow")
 

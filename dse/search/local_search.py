@@ -28,7 +28,7 @@ class LocalSearch:
     Parameters
     ----------
     guide : the front and the bounds.
-    known : keys of designs that are evaluated or shown dominated; those that this search leaves out join them.
+    known : keys of designs that are evaluated or shown dominated.
     batch : designs a round at most.
     seed : of the two random moves that follow where the front has no new neighbour.
     """
