@@ -137,7 +137,10 @@ def capital(text: str) -> str:
 def text_width_in(text: str, size: float | str = "medium") -> float:
     """Width of a line in the style's font [in]; a formula stands between two dollars."""
     formula = text.startswith("$") and text.endswith("$") and len(text) > 2
-    return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=size), formula)[0]) / 72
+    try:
+        return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=size), formula)[0]) / 72
+    except ValueError:  # a name between dollars that is none
+        return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=size), False)[0]) / 72
 
 
 def wrapped(text: str, width_in: float, size: float | str = "medium") -> str:
