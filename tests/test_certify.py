@@ -188,7 +188,7 @@ def test_explore_certifies_and_shows_it_in_report_and_figure(tmp_path):
     shown = dse.load(out)
     labels = [text.get_text() for text in dse.output.run_figures.front(shown).legends[0].get_texts()]
     share = 100 * shown.manifest["certificate"]["proven_of_the_runs_own_front"]
-    assert f"better by {share:.2g} % at most (proven)" in labels
+    assert f"proven within {share:.2g} %" in labels
     again = CliRunner().invoke(app, ["certify", str(out), "--check", "--sample", "20"])
     assert again.exit_code == 0 and "cover all" in again.output
     refused = CliRunner().invoke(app, [*command[:-1], str(tmp_path / "no"), "--objectives", "energy_j,area_mm2",
@@ -199,7 +199,8 @@ def test_explore_certifies_and_shows_it_in_report_and_figure(tmp_path):
 def test_limits_of_a_run_are_those_of_its_certificate(run, truth, tmp_path):
     cap = float(np.median(truth[:, 1]))
     problem = SingleDNN(NETWORK, SPACE).with_limits({"area_mm2": cap})
-    dse.explore(problem, evaluations=60, out=tmp_path / "run", random_twin=False)
+    run = dse.explore(problem, evaluations=60, out=tmp_path / "run", random_twin=False)
+    assert "area at most" in dse.output.run_figures.caption(run)
     assert dse.certify(problem, tmp_path / "run").content["limits"] == {"area_mm2": cap}
     capped = SingleDNN(NETWORK, SPACE).with_limits({"power_w": 1.0})
     dse.explore(capped, evaluations=60, out=tmp_path / "power", random_twin=False)

@@ -48,7 +48,7 @@ from dse.output.figure_style import (
     styled,
     wrapped,
 )
-from dse.output.units import number, scaled, unit_of, words
+from dse.output.units import number, quantity, scaled, unit_of, words
 from dse.runs.column_dictionary import DERIVED
 from dse.runs.run_directory import written_by
 from dse.runs.tables import Table, frame
@@ -171,7 +171,7 @@ def _certified(axis: Axes, run: Exploration, first: str, second: str, fx: float,
     x, y = front[first].to_numpy(float) * fx, front[second].to_numpy(float) * fy
     x, y = np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]  # in steps
     edge = np.concatenate([x, x[::-1] / (1 + share)]), np.concatenate([y, y[::-1] / (1 + share)])
-    axis.fill(*edge, color=BLUE, alpha=0.25, lw=0, zorder=2, label=f"better by {100 * share:.2g} % at most (proven)")
+    axis.fill(*edge, color=BLUE, alpha=0.25, lw=0, zorder=2, label=f"proven within {100 * share:.2g} %")
 
 
 def _twin_front(run: Exploration) -> Table | None:
@@ -366,17 +366,19 @@ _NAMES = {"nsga2": "NSGA-II", "nsga3": "NSGA-III", "smsemoa": "SMS-EMOA", "agemo
 
 
 def caption(run: Exploration) -> str:
-    """What a figure must say to be made again: networks, objectives, algorithm, budget, population, seed, commit."""
+    """What a figure must say to be made again: networks, objectives, limits, algorithm, budget, seed, commit."""
     identity = run.manifest.get("identity", {})
     problem = identity.get("problem", {})
     algorithm = identity.get("algorithm", "")
     if isinstance(algorithm, dict):
         algorithm = algorithm.get("class", "")
     constants, commit = problem.get("technology"), run.manifest.get("git_commit")
+    limits = problem.get("limits") or {}
     made = f"commit {commit[:7]}{'+' if commit.endswith('-dirty') else ''}" if commit else ""
     parts = [
         ", ".join(networks_of(run)),
         f"least {listed([words(name) for name in run.objective_names])}",
+        *(f"{words(name)} at most {quantity(limit, unit_of(name))}" for name, limit in limits.items()),
         str(constants.get("name") or "") if isinstance(constants, dict) else "",
         _NAMES.get(algorithm, algorithm),
         f"{run.evaluations:,} unique designs",
