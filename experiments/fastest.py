@@ -6,7 +6,6 @@ that are small.  Here area is a limit alone: the same branch and bound, with wha
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from pathlib import Path
@@ -16,13 +15,12 @@ import numpy as np
 import pandas as pd
 
 from dse.proof.bounds_of_designs import DesignBounds
-from dse.proof.branch_and_bound import Archive, Search
-from dse.proof.certificate import certifiable_networks, read_boxes, trusted_boxes
+from dse.proof.branch_and_bound import Archive, Search, keeps_to
+from dse.proof.certificate import certifiable_networks, look, read_boxes, trusted_boxes, write_boxes
 from dse.runs.files import write_whole
 from dse.runs.identity import source_sha256
 
 PROOF, BOXES, DESIGNS = "proof.json", "proof_boxes.npz", "proof_designs.csv"
-SAVE_EVERY_S = 30.0
 
 
 class Fastest(Archive):
@@ -45,43 +43,22 @@ def prove(
     Starts from designs X (k, n_var), or from what lies in `out`, where a killed proof continues.  Writes `PROOF`,
     `BOXES` and `DESIGNS`, those that were known or met on the front.
     """
-    start = saved = time.perf_counter()
+    start = time.perf_counter()
     networks, weights = certifiable_networks(problem)
     bounding = DesignBounds(problem.space, networks, weights, problem.technology, problem.n_jobs)
     boxes, distrusted = trusted_boxes(problem.space, bounding)
-    found = bounding.designs(X)[:, :2]
-    inside = found[:, 1] <= area_mm2
-    search = Search(boxes, bounding, Fastest(found[inside], X[inside]), (np.inf, area_mm2))
+    found, caps = bounding.designs(X), (np.inf, area_mm2)
+    inside = keeps_to(found, caps)
+    search = Search(boxes, bounding, Fastest(found[inside], X[inside]), caps)
     of = {"source": source_sha256(), "limits": {"area_mm2": area_mm2}, "distrusted": list(distrusted)}
     kept = read_boxes(out / BOXES)
     if kept is not None and kept.told == {"of": of}:
         search.open, search.done = kept.open, kept.done
         search.archive = Fastest(kept.archive_F, kept.archive_X)
-    search.aim_at(1 + within)
-    reason, more = "every box is done", len(search.open) > 0
-    while more:
-        more = search.round(1 + within)
-        if more and not search.can_go_on():
-            reason, more = "the best mappings of single designs are not known closer", False
-        elif more and time.perf_counter() - start > 60 * minutes:
-            reason, more = "the time was over", False
-        if not more or time.perf_counter() - saved > SAVE_EVERY_S:
-            save(search, of, out)
-            saved = time.perf_counter()
+    reason = look(search, 1 + within, start, 60 * minutes, lambda: write_boxes(out / BOXES, search, {"of": of}))
     least, share = float(search.archive.F[:, 0].min()), search.factor - 1
     told = {"proven": share, "latency_s": least, "stopped_because": reason, "designs_of_the_space": problem.space.size}
     write_whole(out / PROOF, (json.dumps(told | of, indent=1) + "\n").encode())
     columns = problem.space.columns(search.archive.X) | {"latency_s": search.archive.F[:, 0]}
     write_whole(out / DESIGNS, pd.DataFrame(columns).to_csv(index=False, lineterminator="\n").encode())
     return least, share, reason
-
-
-def save(search: Search, of: dict[str, Any], out: Path) -> None:
-    """Write `BOXES`."""
-    arrays: dict[str, np.ndarray] = {"archive_F": search.archive.F, "archive_X": search.archive.X}
-    for name, some in (("open", search.open), ("done", search.done)):
-        arrays |= {f"{name}_{key}": values for key, values in vars(some).items()}
-    file = io.BytesIO()
-    told = np.array(json.dumps({"of": of}))
-    np.savez_compressed(file, told=told, history=np.array(search.history).reshape(-1, 4), **arrays)
-    write_whole(out / BOXES, file.getvalue())

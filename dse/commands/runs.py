@@ -105,7 +105,6 @@ def sensitivity(
       dse sensitivity results/resnet50
       dse sensitivity results/resnet50 --draws 400 --seed 1 --csv -
     """
-
     import dse
     from dse.output.progress import shown
     from dse.output.sensitivity_figures import sensitivity_report, sensitivity_text, write_sensitivity

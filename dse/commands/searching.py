@@ -317,7 +317,6 @@ def front(
 
 def _run_seeds(directory: Path, search: Any, own: str) -> None:
     """Search under several seeds with progress shown; draw the band, print what it tells."""
-
     from dse.output.progress import shown
     from dse.output.run_figures import write_band
     from dse.output.tables import seeds_report
@@ -329,11 +328,11 @@ def _run_seeds(directory: Path, search: Any, own: str) -> None:
             found = _searched(search, progress, own)
     except KeyboardInterrupt as error:
         fail(f"{str(error).split(';')[0] or 'interrupted'}. The same command continues", EXIT_INTERRUPTED)
-    write_band(found)
+    figures = ", ".join(path.name for path in write_band(found))
     for line in seeds_report(found):
         say(line)
     say(f"Took {duration(time.perf_counter() - start)}. Wrote {directory}/: seeds.csv, convergence.csv, "
-        f"convergence.png, and a run in each of seed_{found.seeds[0]} to seed_{found.seeds[-1]}")  # fmt: skip
+        f"{figures}, and a run in each of seed_{found.seeds[0]} to seed_{found.seeds[-1]}")  # fmt: skip
 
 
 def _so_far(run: Any, json: bool) -> None:

@@ -232,38 +232,13 @@ class _Proof:
 
     def run(self, factor: float, start: float, seconds: float, progress: Callable[[Step], None] | None) -> str:
         """Look at boxes until all are done; returns why it stopped."""
-        search, saved = self.search, time.perf_counter()
-        search.aim_at(factor)
-        more = len(search.open) > 0
-        try:
-            while more:
-                more = search.round(factor)
-                if progress is not None:
-                    counts = search.bounds, search.searches, search.designs, len(search.open)
-                    progress(Step(search.factor - 1, *counts, time.perf_counter() - start))
-                if more and not search.can_go_on():
-                    return "the best mappings of single designs are not known closer"
-                if more and time.perf_counter() - start > seconds:
-                    return "the time was over"
-                if time.perf_counter() - saved > SAVE_EVERY_S:
-                    self.save()
-                    saved = time.perf_counter()
-        finally:
-            self.save()
-        return "every box is done"
+        return look(self.search, factor, start, seconds, self.save, progress)
 
     def save(self) -> None:
-        """Write `certificate_boxes.npz`: everything that the proof has and a checker needs."""
+        """Write `certificate_boxes.npz`."""
         s = self.search
-        arrays: dict[str, np.ndarray] = {}
-        for name, some in (("open", s.open), ("done", s.done)):
-            arrays |= {f"{name}_{key}": values for key, values in vars(some).items()}
         told = {"of": self.of, "distrusted": list(self.distrusted), "counts": [s.bounds, s.searches, s.designs]}
-        arrays |= {"archive_F": s.archive.F, "archive_X": s.archive.X, "history": np.array(s.history).reshape(-1, 4)}
-        buffer = io.BytesIO()
-        arrays["told"] = np.array(json.dumps(told))
-        np.savez_compressed(buffer, allow_pickle=False, **arrays)
-        write_whole(self.path / CERTIFIED_BOXES, buffer.getvalue())
+        write_boxes(self.path / CERTIFIED_BOXES, s, told)
 
     def _restore(self) -> None:
         """Go on from what lies there, if it is of the same front and code."""
@@ -341,6 +316,39 @@ class _Proof:
         return file.getvalue().encode()
 
 
+def look(
+    search: Search,
+    factor: float,
+    start: float,
+    seconds: float,
+    save: Callable[[], None],
+    progress: Callable[[Step], None] | None = None,
+) -> str:
+    """Look at boxes until all are done; returns why it stopped.  What is known is saved every `SAVE_EVERY_S`, and last.
+
+    `seconds` since `start`, a `time.perf_counter()`, end it after a round.
+    """
+    saved = time.perf_counter()
+    search.aim_at(factor)
+    more = len(search.open) > 0
+    try:
+        while more:
+            more = search.round(factor)
+            if progress is not None:
+                counts = search.bounds, search.searches, search.designs, len(search.open)
+                progress(Step(search.factor - 1, *counts, time.perf_counter() - start))
+            if more and not search.can_go_on():
+                return "the best mappings of single designs are not known closer"
+            if more and time.perf_counter() - start > seconds:
+                return "the time was over"
+            if time.perf_counter() - saved > SAVE_EVERY_S:
+                save()
+                saved = time.perf_counter()
+    finally:
+        save()
+    return "every box is done"
+
+
 def trusted_boxes(space: DesignSpace, bounding: DesignBounds) -> tuple[BoxSpace, tuple[str, ...]]:
     """The space in boxes, variables that broke what is declared of them enumerated, and their names."""
     distrusted: tuple[str, ...] = ()
@@ -362,6 +370,17 @@ class KeptBoxes:
     archive_F: np.ndarray
     archive_X: np.ndarray
     history: np.ndarray
+
+
+def write_boxes(path: Path, search: Search, told: Mapping[str, Any]) -> None:
+    """Everything that a search has and a checker needs, for `read_boxes`; `told`: what it is of, and its counts."""
+    arrays: dict[str, np.ndarray] = {"archive_F": search.archive.F, "archive_X": search.archive.X}
+    for name, some in (("open", search.open), ("done", search.done)):
+        arrays |= {f"{name}_{key}": values for key, values in vars(some).items()}
+    arrays |= {"history": np.array(search.history).reshape(-1, 4), "told": np.array(json.dumps(told))}
+    file = io.BytesIO()
+    np.savez_compressed(file, allow_pickle=False, **arrays)
+    write_whole(path, file.getvalue())
 
 
 def read_boxes(path: Path) -> KeptBoxes | None:
