@@ -1,6 +1,7 @@
 """The model against its references: what is reached stays reached, what is missed does not drift."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -168,6 +169,15 @@ def test_nvdla_shrinks_less_than_the_published_matrix_says():
     shrink = np.array([small / large for small, large in ratios]).reshape(7, 2)
     assert shrink[:, 0] == pytest.approx(np.full(7, 0.60), abs=0.012)
     assert shrink[:, 1] == pytest.approx(np.full(7, 0.516), abs=0.001)
+
+
+def test_the_roofline_of_a_frame_rate_stays_the_roofline():
+    """It was read from the bound of the design, which became closer than a roofline."""
+    rows = reference_rows("nvdla")
+    rates = rows[rows["quantity"].str.startswith("frame rate")].reset_index(drop=True)
+    stored = pd.read_csv(Path(__file__).parents[1] / "results" / "validation" / "nvdla.csv")
+    stored = stored[stored["quantity"].str.startswith("frame rate")].reset_index(drop=True)
+    assert len(rates) and rates["roofline"].to_numpy() == pytest.approx(stored["roofline"].to_numpy(), rel=1e-12)
 
 
 def test_score_counts_gated_rows_only_where_there_are_some():
