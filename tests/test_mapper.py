@@ -231,3 +231,22 @@ def test_a_table_that_gets_full_on_the_way_leaves_the_roofline_as_the_bound():
     design = Accelerator(rows=1, cols=8, dataflow="channel_vector", weight_buffer_kib=0.25, weight_buffer_width_bytes=8)
     found = dse.evaluate(design, layer, slack=None, effort="complete").layers.iloc[0]
     assert found["least_cycles"] == found["bound_cycles"] < found["cycles"]
+
+
+def test_latency_alone_is_near_the_best_where_the_picked_register_tile_suits_no_buffer_tile():
+    """2.6 times the best, found by attack: six output columns in the registers, and buffer tiles of four or seven."""
+    dataflow = Dataflow("channels", (SpatialOption(("C",), ("K", "G"), ("W", "O")),))
+    design = Accelerator(
+        rows=8, cols=128, dataflow=dataflow, interconnect="systolic", overlap_skew=True, overlap_load=True,
+        weight_register_bytes=256, input_register_bytes=32, output_register_bytes=512, buffers="W+I/O", dram_gbps=8,
+        vector_lanes=64, weight_buffer_kib=4096, weight_buffer_width_bytes=64, weight_buffer_banks=16,
+        input_buffer_kib=128, input_buffer_width_bytes=16, input_buffer_banks=4, output_buffer_kib=16,
+        output_buffer_width_bytes=8,
+    )  # fmt: skip
+    layer = MacLayer("3x3", "Conv", K=128, C=128, OY=28, OX=28, FY=3, FX=3, stride_y=2, stride_x=2, pad_y=1, pad_x=1,
+                     IY=56, IX=56, vector_operations=200704)  # fmt: skip
+    alone, best = (
+        dse.evaluate(design, layer, slack=slack, effort=effort).cycles
+        for slack, effort in ((None, "default"), (0.0, "complete"))
+    )
+    assert best <= alone <= 1.02 * best

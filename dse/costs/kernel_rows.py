@@ -25,7 +25,9 @@ from dse.networks.layers import LOOPS, OPERANDS, MacLayer, Network, VectorLayer
 
 EFFORTS = {
     "default": k.DEFAULT_EFFORT,
-    "complete": k.Effort(near=0.0, configurations=np.inf, most=np.inf, gap=0.0, sizes=k.COMPLETE, work=1e9),
+    "complete": k.Effort(
+        near=0.0, configurations=np.inf, most=np.inf, gap=0.0, sizes=k.COMPLETE, work=1e9, registers=k.ALL
+    ),
 }
 """How much the mapper looks at: by default a few promising configurations and thinned tiles, or all that matter."""
 

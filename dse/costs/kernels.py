@@ -1126,6 +1126,8 @@ LEANEST, FASTEST, FRUGAL, PRODUCT = _numbers(4)
 RELAXED = 3  # stationary operand of a search in which traffic over the array's wires costs nothing
 # Which list of sizes: those of the layer and a few of the configuration, or all that matter.
 QUICK, COMPLETE = _numbers(2)
+# Register tiles of a search for the fastest: of each spatial factors the one of least port cycles, or all.
+PICKED, ALL = _numbers(2)
 
 
 def _record_type(*fields):
@@ -1329,6 +1331,7 @@ class Effort(NamedTuple):
     gap : see `most`.
     sizes : QUICK or COMPLETE lists of sizes, register tiles and lanes.
     work : candidates and bounds of them that it looks at, at most, in each phase; then it stops with the best so far.
+    registers : PICKED or ALL register tiles.
     """
 
     near: float
@@ -1337,10 +1340,13 @@ class Effort(NamedTuple):
     gap: float
     sizes: int | np.integer
     work: float
+    registers: int | np.integer
 
 
-DEFAULT_EFFORT = Effort(near=0.005, configurations=2.0, most=6.0, gap=0.1, sizes=QUICK, work=np.inf)
+DEFAULT_EFFORT = Effort(near=0.005, configurations=2.0, most=6.0, gap=0.1, sizes=QUICK, work=np.inf, registers=PICKED)
 """What the mapper looks at by default, chosen by loss and speed: `benchmarks/mapping_table.py` measures both."""
+FURTHER_EFFORT = DEFAULT_EFFORT._replace(registers=ALL)
+FAR_ABOVE = 0.25  # share above the lower bound from which the default looks further: a picked register tile may suit no tile
 
 
 class Search(NamedTuple):
@@ -1535,6 +1541,9 @@ def map_layer(layer, design, options, lists, effort, mode, slack, variant, best_
         proven = max(tables.compulsory, proven * _least_share(layer))
     elif mode == LATENCY:
         proven = _least_left_out(search, options, proven, scratch.design, scratch.out)
+        if best.cycles > proven * (1.0 + FAR_ABOVE):
+            _use_choices(search, options, effort, mode)
+            _search_configurations(search, options, lists, aim, FURTHER_EFFORT, scratch.out)
     if mode == LATENCY and slack >= 0:
         evaluate_mapping(layer, design, options[first + int(best_map[MAP_OPTION])], best_map, variant, out)
         best.pj, best.moved = out[ENERGY_PJ], out[DRAM_BYTES]
@@ -2059,7 +2068,7 @@ def _expand(search, options, j, aim, effort, out):
             if case.option[OPT_W + stationary] == 0:
                 continue
             mapping[MAP_STATIONARY] = stationary
-            if effort.sizes == QUICK and aim == FASTEST and not _once_only(case) & bypass:
+            if effort.registers == PICKED and aim == FASTEST and not _once_only(case) & bypass:
                 if not _pick_registers(inside, stationary):
                     continue
                 ideal = max(floor, _least_port_cycles(inside, stationary) * ROOM)
