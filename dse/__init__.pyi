@@ -66,8 +66,8 @@ from .simultaneous.mixes import Stream as Stream
 from .simultaneous.mixes import load_mix as load_mix
 from .simultaneous.mixes import mix_names as mix_names
 from .tuning.accuracy_study import study as study
+from .tuning.graphs import read_graph as read_graph
 from .tuning.proposals import Budget as Budget
-from .tuning.proposals import read_graph as read_graph
 from .tuning.proposals import tune as tune
 
 __version__: str

@@ -27,7 +27,8 @@ import dse
 from dse.output.explanation_figures import gains, moves
 from dse.runs.identity import of_network
 from dse.tuning.accuracy_study import compare, load_images, study
-from dse.tuning.proposals import read_graph, tune, write_tuned
+from dse.tuning.graphs import read_graph
+from dse.tuning.proposals import tune, write_tuned
 from experiments.study import Fault, Finding, Out, Overwrite, Quick, Rows, Stages, Steps, Study, read_table
 from problems import GeomeanDNN
 
