@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import onnx
 from onnx import ModelProto
 
-from dse.networks import NETWORKS, load_network
+from dse.networks import NETWORKS, load_network, network_dims
 from dse.networks.layers import Network
 from dse.networks.onnx_file.graph import read_model
+from dse.networks.onnx_import import import_model
 from dse.tuning.channels import stripped
+
+
+NOWHERE = "no folder: the graph is in memory"
+"""Where a graph in memory looks for external constants."""
 
 
 def network_of(model: ModelProto, batch: int | None = 1, dims: Mapping[str, int] | None = None) -> Network:
     """The network of a graph, called as the graph is and read as its file would be; see `load_network`."""
     name = model.graph.name.replace("/", "_")[:200] or "network"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{name}.onnx"
-        onnx.save(model, path)
-        return load_network(path, batch, dims)
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    path = Path(NOWHERE, f"{name}.onnx")
+    return import_model(copy, path, batch, network_dims(str(path), dims))
 
 
 def read_graph(network: str | Path) -> ModelProto:
