@@ -12,6 +12,7 @@ from . import runs as runs
 from . import search as search
 from . import simultaneous as simultaneous
 from . import text as text
+from . import training as training
 from . import tuning as tuning
 from . import validation as validation
 from .analysis.comparison import compare as compare
@@ -66,8 +67,8 @@ from .simultaneous.mixes import Stream as Stream
 from .simultaneous.mixes import load_mix as load_mix
 from .simultaneous.mixes import mix_names as mix_names
 from .training.accuracy_study import study as study
+from .tuning.graphs import read_graph as read_graph
 from .tuning.proposals import Budget as Budget
-from .tuning.proposals import read_graph as read_graph
 from .tuning.proposals import tune as tune
 
 __version__: str

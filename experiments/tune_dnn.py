@@ -35,7 +35,8 @@ import typer
 import dse
 from dse.output.explanation_figures import gains, moves
 from dse.training.images import load_images
-from dse.tuning.proposals import read_graph, tune
+from dse.tuning.graphs import read_graph
+from dse.tuning.proposals import tune
 from experiments.accuracy_plan import Plan, Trainings
 from experiments.study import Fault, Finding, Out, Overwrite, Quick, Rows, Stages, Steps, Study, read_table
 from problems import GeomeanDNN

@@ -17,7 +17,8 @@ from dse.networks import network_dims
 from dse.output.explanation_tables import tuned_report
 from dse.tuning.channels import channels_of, checked, stripped, with_channels, with_random_weights
 from dse.tuning.edits import KINDS, Edit
-from dse.tuning.proposals import Budget, apply_edits, capacity_of, propose, read_graph, tune, write_tuned
+from dse.tuning.graphs import read_graph
+from dse.tuning.proposals import Budget, apply_edits, capacity_of, propose, tune, write_tuned
 
 DESIGN = dse.Accelerator(rows=16, cols=16, dram_gbps=64, vector_lanes=64)
 

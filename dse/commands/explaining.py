@@ -156,7 +156,8 @@ def tune(
     """
     from dse.networks import network_dims
     from dse.output.explanation_tables import tuned_report
-    from dse.tuning.proposals import Budget, read_graph, write_tuned
+    from dse.tuning.graphs import read_graph
+    from dse.tuning.proposals import Budget, write_tuned
     from dse.tuning.proposals import tune as tuned
 
     chosen, graph, options = chosen_design(network, design, settings, batch, dim, node)

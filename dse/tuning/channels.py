@@ -135,11 +135,11 @@ def stripped(model: ModelProto) -> ModelProto:
     del copy.graph.value_info[:]
     for tensor in copy.graph.initializer:
         if math.prod(tensor.dims) > KEEP_VALUES or tensor.data_location == TensorProto.EXTERNAL:
-            tensor.CopyFrom(_absent(tensor.name, tensor.dims, tensor.data_type))
+            tensor.CopyFrom(absent(tensor.name, tensor.dims, tensor.data_type))
     return copy
 
 
-def _absent(name: str, dims: Iterable[int], data_type: int) -> TensorProto:
+def absent(name: str, dims: Iterable[int], data_type: int) -> TensorProto:
     """An initialiser of known shape whose values are declared to be in a file that does not exist."""
     tensor = TensorProto(name=name, dims=dims, data_type=data_type, data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value="weights.absent")
@@ -149,7 +149,7 @@ def _absent(name: str, dims: Iterable[int], data_type: int) -> TensorProto:
 def resize_initializer(tensor: TensorProto, dims: list[int]) -> None:
     """Give an initialiser another shape; its values are dropped, since a tuned network is trained anew."""
     if list(tensor.dims) != dims:
-        tensor.CopyFrom(_absent(tensor.name, dims, tensor.data_type))
+        tensor.CopyFrom(absent(tensor.name, dims, tensor.data_type))
 
 
 def shapes_of(model: ModelProto) -> dict[str, list[int | None]]:

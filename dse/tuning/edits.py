@@ -11,16 +11,9 @@ from numbers import Integral
 
 from onnx import ModelProto, NodeProto, helper
 
-from dse.networks.onnx_file.graph import attribute, node_title
-from dse.tuning.channels import (
-    NORMALISE,
-    PASS,
-    _absent,
-    channels_of,
-    set_attribute,
-    shapes_of,
-    with_channels,
-)
+from dse.networks.onnx_file.graph import attribute
+from dse.tuning.channels import channels_of, set_attribute, shapes_of, with_channels
+from dse.tuning.graph_copy import GraphCopy, pads_of, strides_of
 
 
 @dataclass(frozen=True)
@@ -63,92 +56,14 @@ class Edit:
             "stride_earlier": "stride of {node} to the convolution before it",
             "stride_later": "stride of the convolution before {node} to {node}",
             "factorise": "{node} as a column and a row filter",
+            "column_row": "the convolution before {node} as a column filter and {node} as a row filter",
             "stem": "{node} on 2x2 blocks of pixels as channels (space to depth)",
         }
         return words[self.kind].format(node=self.node, value=self.value)
 
 
-class _Graph:
-    """A copy of a model with look-ups."""
-
-    def __init__(self, model: ModelProto) -> None:
-        self.model = ModelProto()
-        self.model.CopyFrom(model)
-        self.graph = self.model.graph
-        self.makers = {output: node for node in self.graph.node for output in node.output if output}
-        self.readers: dict[str, list[NodeProto]] = {}
-        for node in self.graph.node:
-            for name in node.input:
-                self.readers.setdefault(name, []).append(node)
-        self.tensors = {tensor.name: tensor for tensor in self.graph.initializer}
-        self.outputs = {entry.name for entry in self.graph.output}
-
-    def conv(self, name: str) -> NodeProto:
-        for node in self.graph.node:
-            if node_title(node) == name:
-                if node.op_type != "Conv" or node.input[1] not in self.tensors:
-                    break
-                if len(self.dims(node)) != 4:
-                    raise ValueError(f"{name!r} is not a 2-D convolution")
-                return node
-        raise ValueError(f"the graph has no convolution {name!r} with constant weights")
-
-    def dims(self, node: NodeProto) -> list[int]:
-        return list(self.tensors[node.input[1]].dims)
-
-    def before(self, node: NodeProto) -> tuple[NodeProto, list[NodeProto]]:
-        """The convolution before this one and what lies between, where nothing else reads any of it."""
-        between: list[NodeProto] = []
-        tensor = node.input[0]
-        while True:
-            maker = self.makers.get(tensor)
-            if maker is None or len(self.readers[tensor]) != 1 or tensor in self.outputs:
-                raise ValueError(f"what {node_title(node)!r} reads has other readers or no convolution before it")
-            if maker.op_type == "Conv" and maker.input[1] in self.tensors:
-                return maker, between
-            if maker.op_type not in PASS | NORMALISE or maker.op_type.endswith("Pool"):
-                raise ValueError(f"{maker.op_type} lies between {node_title(node)!r} and the convolution before it")
-            between.append(maker)
-            tensor = maker.input[0]
-
-    def reshape(self, node: NodeProto, dims: list[int]) -> None:
-        """New weights of that shape, under a name of their own where others share the old ones."""
-        old = self.tensors[node.input[1]]
-        name = old.name if len(self.readers[old.name]) == 1 else f"{old.name}/{node_title(node)}"
-        self.add(name, dims, old.data_type, replace=name == old.name)
-        node.input[1] = name
-
-    def add(self, name: str, dims: list[int], data_type: int, replace: bool = False) -> None:
-        new = _absent(name, dims, data_type)
-        if replace:
-            self.tensors[name].CopyFrom(new)
-        else:
-            self.graph.initializer.append(new)
-
-    def remove(self, nodes: list[NodeProto]) -> None:
-        for node in nodes:
-            self.graph.node.remove(node)
-        read = {name for node in self.graph.node for name in node.input}
-        kept = [tensor for tensor in self.graph.initializer if tensor.name in read]
-        dropped = set(self.tensors) - read
-        held = [entry for entry in self.graph.input if entry.name not in dropped]
-        del self.graph.initializer[:], self.graph.input[:]
-        self.graph.initializer.extend(kept)
-        self.graph.input.extend(held)
-
-
-def _strides(node: NodeProto) -> list[int]:
-    return list(attribute(node, "strides") or [1, 1])
-
-
-def _pads(node: NodeProto) -> list[int]:
-    if attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", ""):
-        raise ValueError(f"{node_title(node)!r} pads by auto_pad; export it with explicit pads")
-    return list(attribute(node, "pads") or [0, 0, 0, 0])
-
-
-def _is_plain_1x1(graph: _Graph, node: NodeProto) -> bool:
-    return graph.dims(node)[2:] == [1, 1] and attribute(node, "group", 1) == 1 and not any(_pads(node))
+def _is_plain_1x1(graph: GraphCopy, node: NodeProto) -> bool:
+    return graph.dims(node)[2:] == [1, 1] and attribute(node, "group", 1) == 1 and not any(pads_of(node))
 
 
 def _channels(model: ModelProto, name: str, value: int) -> ModelProto:
@@ -160,7 +75,7 @@ def _channels(model: ModelProto, name: str, value: int) -> ModelProto:
 
 
 def _groups(model: ModelProto, name: str, value: int) -> ModelProto:
-    graph = _Graph(model)
+    graph = GraphCopy(model)
     node = graph.conv(name)
     dims, groups = graph.dims(node), attribute(node, "group", 1)
     inputs = dims[1] * groups
@@ -172,13 +87,13 @@ def _groups(model: ModelProto, name: str, value: int) -> ModelProto:
 
 
 def _fuse_depthwise(model: ModelProto, name: str, _: int) -> ModelProto:
-    graph = _Graph(model)
+    graph = GraphCopy(model)
     node = graph.conv(name)
     first, between = graph.before(node)
     dims = graph.dims(node)
     if dims[1] != 1 or attribute(node, "group", 1) != dims[0]:
         raise ValueError(f"{name!r} is not a depthwise convolution")
-    if not _is_plain_1x1(graph, first) or _strides(first) != [1, 1]:
+    if not _is_plain_1x1(graph, first) or strides_of(first) != [1, 1]:
         raise ValueError(f"the convolution before {name!r} is not a 1x1")
     graph.reshape(node, [dims[0], graph.dims(first)[1], *dims[2:]])
     set_attribute(node, "group", 1)
@@ -188,43 +103,43 @@ def _fuse_depthwise(model: ModelProto, name: str, _: int) -> ModelProto:
 
 
 def _merge(model: ModelProto, name: str, _: int) -> ModelProto:
-    graph = _Graph(model)
+    graph = GraphCopy(model)
     node = graph.conv(name)
     first, between = graph.before(node)
     if not (_is_plain_1x1(graph, first) and _is_plain_1x1(graph, node)):
         raise ValueError(f"{name!r} and the convolution before it are not a pair of 1x1")
     graph.reshape(node, [graph.dims(node)[0], graph.dims(first)[1], 1, 1])
-    set_attribute(node, "strides", [a * b for a, b in zip(_strides(first), _strides(node), strict=True)])
+    set_attribute(node, "strides", [a * b for a, b in zip(strides_of(first), strides_of(node), strict=True)])
     node.input[0] = first.input[0]
     graph.remove([first, *between])
     return graph.model
 
 
-def _same_padded(graph: _Graph, node: NodeProto) -> bool:
+def _same_padded(graph: GraphCopy, node: NodeProto) -> bool:
     """Whether the output is the input / stride, rounded up, for every input size."""
-    kernel, pads = graph.dims(node)[2:], _pads(node)
+    kernel, pads = graph.dims(node)[2:], pads_of(node)
     dilations = attribute(node, "dilations") or [1, 1]
     return all(p + q == (k - 1) * d for k, d, p, q in zip(kernel, dilations, pads[:2], pads[2:], strict=True))
 
 
 def _move_stride(model: ModelProto, name: str, earlier: bool) -> ModelProto:
-    graph = _Graph(model)
+    graph = GraphCopy(model)
     node = graph.conv(name)
     first, _ = graph.before(node)
     source, target = (node, first) if earlier else (first, node)
-    if max(_strides(source)) == 1 or max(_strides(target)) > 1:
+    if max(strides_of(source)) == 1 or max(strides_of(target)) > 1:
         raise ValueError(f"there is no stride to move between {name!r} and the convolution before it")
     if not (_same_padded(graph, node) and _same_padded(graph, first)):
         raise ValueError(f"{name!r} or the convolution before it is not padded to keep its size")
-    set_attribute(target, "strides", _strides(source))
+    set_attribute(target, "strides", strides_of(source))
     set_attribute(source, "strides", [1, 1])
     return graph.model
 
 
 def _factorise(model: ModelProto, name: str, _: int) -> ModelProto:
-    graph = _Graph(model)
+    graph = GraphCopy(model)
     node = graph.conv(name)
-    dims, pads, strides = graph.dims(node), _pads(node), _strides(node)
+    dims, pads, strides = graph.dims(node), pads_of(node), strides_of(node)
     if min(dims[2:]) < 3 or attribute(node, "group", 1) != 1 or max(attribute(node, "dilations") or [1]) > 1:
         raise ValueError(f"{name!r} is not an undilated full convolution of 3x3 or more")
     kind = graph.tensors[node.input[1]].data_type
@@ -246,17 +161,36 @@ def _factorise(model: ModelProto, name: str, _: int) -> ModelProto:
     return graph.model
 
 
+def _column_row(model: ModelProto, name: str, _: int) -> ModelProto:
+    """Two filters that keep their size, one behind the other, as a column and a row: both keep what lies between."""
+    graph = GraphCopy(model)
+    node = graph.conv(name)
+    first, _between = graph.before(node)
+    for each in (first, node):
+        dims = graph.dims(each)
+        if min(dims[2:]) < 3 or attribute(each, "group", 1) != 1 or max(attribute(each, "dilations") or [1]) > 1:
+            raise ValueError(f"{name!r} and the convolution before it are not undilated full filters of 3x3 or more")
+        if max(strides_of(each)) > 1 or not _same_padded(graph, each):
+            raise ValueError(f"{name!r} or the convolution before it does not keep its size")
+    for each, axis in ((first, 0), (node, 1)):
+        dims, pads = graph.dims(each), pads_of(each)
+        graph.reshape(each, [*dims[:2], *(n if i == axis else 1 for i, n in enumerate(dims[2:]))])
+        set_attribute(each, "kernel_shape", [n if i == axis else 1 for i, n in enumerate(dims[2:])])
+        set_attribute(each, "pads", [n if i % 2 == axis else 0 for i, n in enumerate(pads)])
+    return graph.model
+
+
 def _stem(model: ModelProto, name: str, _: int) -> ModelProto:
     """A k x k filter of stride 2 as one of (k + 1) / 2 over 2 x 2 blocks: the same function space and more.
 
     The blocks are another layout of the same words, which the model gets for nothing: whoever writes them can put
     them so.
     """
-    graph = _Graph(model)
+    graph = GraphCopy(model)
     node = graph.conv(name)
     dims = graph.dims(node)
     k, half = dims[2], (dims[2] - 1) // 2
-    if dims[2] != dims[3] or k < 3 or k % 2 == 0 or _strides(node) != [2, 2] or _pads(node) != [half] * 4:
+    if dims[2] != dims[3] or k < 3 or k % 2 == 0 or strides_of(node) != [2, 2] or pads_of(node) != [half] * 4:
         raise ValueError(f"{name!r} is not an odd, centred filter of stride 2")
     if attribute(node, "group", 1) != 1 or max(attribute(node, "dilations") or [1]) > 1:
         raise ValueError(f"{name!r} has groups or dilation")
@@ -287,5 +221,6 @@ KINDS: dict[str, Callable[[ModelProto, str, int], ModelProto]] = {
     "stride_earlier": lambda model, name, _: _move_stride(model, name, earlier=True),
     "merge_1x1": _merge,
     "factorise": _factorise,
+    "column_row": _column_row,
 }
 """Kinds of edits, and what makes them."""

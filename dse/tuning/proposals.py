@@ -8,13 +8,11 @@ first; those that shrink follow only as far as the budget allows.  Whether accur
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
-import onnx
 import pandas as pd
 from onnx import ModelProto
 
@@ -22,12 +20,12 @@ from dse.costs.evaluation import Evaluation, evaluate
 from dse.costs.kernel_rows import CostOptions
 from dse.costs.parallel import in_processes
 from dse.hardware.accelerator import Accelerator
-from dse.networks import NETWORKS, load_network
 from dse.networks.layers import Network
-from dse.networks.onnx_file.graph import attribute, node_title, read_model
+from dse.networks.onnx_file.graph import attribute, node_title
 from dse.runs.files import write_whole
 from dse.tuning.channels import channels_of, checked, stripped
 from dse.tuning.edits import KINDS, Edit
+from dse.tuning.graphs import network_of
 
 LEAST_GAIN = 5e-4
 """Edits that save less of the network's cycles are not made [1]."""
@@ -166,29 +164,6 @@ class _Cost:
 
     def __call__(self, model: ModelProto) -> Evaluation:
         return evaluate(self.design, network_of(model, self.batch, self.dims), **self.options)
-
-
-def network_of(model: ModelProto, batch: int | None = 1, dims: Mapping[str, int] | None = None) -> Network:
-    """The network of a graph, called as the graph is and read as its file would be; see `load_network`."""
-    name = model.graph.name.replace("/", "_")[:200] or "network"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{name}.onnx"
-        onnx.save(model, path)
-        return load_network(path, batch, dims)
-
-
-def read_graph(network: str | Path) -> ModelProto:
-    """The graph of a network that ships, by name, or of an ONNX file, without its weights; called as the network is."""
-    name, path = str(network), Path(network)
-    if name in NETWORKS:
-        path = NETWORKS[name].path
-    elif not path.exists():
-        load_network(name)  # says which names there are
-    if path.suffix.lower() == ".toml":
-        raise ValueError(f"{path}: a file of layers has no graph to edit; give an .onnx file or the name of a network")
-    model = stripped(read_model(path))
-    model.graph.name = path.stem
-    return model
 
 
 def capacity_of(network: Network) -> Capacity:
