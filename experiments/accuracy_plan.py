@@ -18,7 +18,10 @@ from dse.networks.onnx_file.graph import drop_values
 from dse.runs.files import hash_of, write_whole
 from dse.training.accuracy_study import read_runs, study
 from dse.training.equivalence import Comparison, compare, holm
+from dse.tuning.capacity import Budget
 from dse.tuning.channels import checked, stripped
+from dse.tuning.compounds import Blocks, Form
+from dse.tuning.graphs import network_of
 from experiments.study import Fault
 
 CAPACITIES = ("kept", "smaller", "larger", "precision", "sparsity", "epochs")
@@ -67,13 +70,14 @@ class Arm:
 
 @dataclass(frozen=True)
 class Plan:
-    """Seeds, level and margins, recipes by network, arms that are not plain by name, and pairs in order."""
+    """Seeds, level and margins, recipes by network, arms that are not plain by name, edited graphs, pairs in order."""
 
     seeds: tuple[int, ...]
     one_side: float
     margin_points: Mapping[str, float]
     recipes: Mapping[str, Mapping[str, Any]]
     arms: Mapping[str, Mapping[str, Any]]
+    graphs: tuple[Mapping[str, Any], ...]
     pairs: tuple[Pair, ...]
 
     @classmethod
@@ -104,6 +108,27 @@ class Plan:
 def file_of(graphs: Path, network: str, graph: str) -> Path:
     """Where the graph of an arm lies."""
     return graphs / network / f"{graph.replace(' ', '_').replace(',', '').replace(':', '')}.onnx"
+
+
+def make_graphs(plan: Plan, graphs: Path) -> None:
+    """Write every graph of a plan that is not there yet; needs torch."""
+    from dse.training.graph_modules import graph_of
+    from experiments.small_networks import small_networks
+
+    for (network, name), module in small_networks().items():
+        write_graph(graphs, network, name, graph_of(module, (1, 1, 28, 28)))
+    for spec in plan.graphs:
+        original = read_graph_of(graphs, spec["network"], "original")
+        blocks = Blocks(original, network_of(original))
+        made = blocks.solved([Form(*form) for form in spec["forms"]], Budget(**spec.get("budget", {})))
+        if made.excess:
+            raise Fault(f"{spec['network']}, {spec['name']}: no widths keep the budget")
+        write_graph(graphs, spec["network"], spec["name"], made.apply(original))
+
+
+def read_graph_of(graphs: Path, network: str, graph: str) -> ModelProto:
+    """The graph of an arm."""
+    return onnx.load(file_of(graphs, network, graph), load_external_data=False)
 
 
 def write_graph(graphs: Path, network: str, graph: str, model: ModelProto) -> None:
@@ -167,7 +192,7 @@ class Trainings:
     def _model(self, network: str, name: str) -> ModelProto:
         path = self._path(network, name)
         if path not in self._models:
-            self._models[path] = onnx.load(path, load_external_data=False)
+            self._models[path] = read_graph_of(self.graphs, network, self.plan.arm(name).graph)
         return self._models[path]
 
     def _module(self, network: str, name: str) -> Any:

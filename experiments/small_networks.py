@@ -97,14 +97,21 @@ def mixer(
     return nn.Sequential(Patches(channels), *blocks, nn.LayerNorm(channels), Mean(), nn.Linear(channels, 10))
 
 
-def small_networks() -> dict[str, nn.Module]:
-    """Name -> module, input (n, 1, 28, 28), 10 classes."""
+def resnet(last: nn.Module) -> nn.Module:
+    """A ResNet of three blocks, the last given."""
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)]
+    return nn.Sequential(*conv(1, 16, 3, 2), nn.ReLU(), basic(16, 16, 1), basic(16, 32, 2), last, *head)
+
+
+def small_networks() -> dict[tuple[str, str], nn.Module]:
+    """(Network, form) -> module, input (n, 1, 28, 28), 10 classes: originals, and what no edit of a graph makes."""
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    resnet = [*conv(1, 16, 3, 2), nn.ReLU(), basic(16, 16, 1), basic(16, 32, 2), basic(32, 64, 2), *head]
     mobile = [*conv(1, 16, 3, 2), nn.ReLU6(), inverted(16, 16, 1), inverted(16, 24, 2), inverted(24, 24, 1),
               inverted(24, 40, 2), *conv(40, 96, 1), nn.ReLU6(), *head]  # fmt: skip
     return {
-        "resnet-style": nn.Sequential(*resnet, nn.Linear(64, 10)),
-        "mobilenet-style": nn.Sequential(*mobile, nn.Linear(96, 10)),
-        "mixer": mixer(),
+        ("resnet-style", "original"): resnet(basic(32, 64, 2)),
+        ("resnet-style", "one 3x3 last"): resnet(Residual(conv(32, 64, 3, 2), 32, 64, 2, nn.ReLU())),
+        ("mobilenet-style", "original"): nn.Sequential(*mobile, nn.Linear(96, 10)),
+        ("mixer", "original"): mixer(),
+        ("mixer", "side by side"): mixer(side_by_side=True),
     }

@@ -37,7 +37,7 @@ from dse.output.explanation_figures import gains, moves
 from dse.training.images import load_images
 from dse.tuning.graphs import read_graph
 from dse.tuning.proposals import tune
-from experiments.accuracy_plan import Plan, Trainings
+from experiments.accuracy_plan import Plan, Trainings, make_graphs
 from experiments.study import Fault, Finding, Out, Overwrite, Quick, Rows, Stages, Steps, Study, read_table
 from problems import GeomeanDNN
 
@@ -70,8 +70,8 @@ def main(
     if "measure" in (stages or []) and not given:
         raise Fault("measure trains on Fashion-MNIST: name the directory of its IDX files with --data")
     designs = {name: str(design) for name, design in DESIGNS.items()}
-    steps = {"predict": lambda: predict(work, networks), "measure": lambda: measure(work, given),
-             "draw": lambda: draw(work)}  # fmt: skip
+    steps = {"predict": lambda: predict(work, networks), "graphs": lambda: graphs(work),
+             "measure": lambda: measure(work, given), "draw": lambda: draw(work)}  # fmt: skip
     chosen = stages or [name for name in steps if name != "measure" or given]
     begin = functools.partial(work.begin, [GeomeanDNN(networks)], designs=designs)
     work.run(chosen, steps, begin if "predict" in chosen else None)  # else nothing depends on the model
@@ -95,6 +95,11 @@ def predict(work: Study, networks: tuple[str, ...]) -> None:
                 print(f"{name} on {label}: {100 * tuned.gain:.1f} % less latency, {len(tuned.edits)} edits", flush=True)
             steps.step()
     work.write("predicted.csv", rows.table())
+
+
+def graphs(work: Study) -> None:
+    """The graphs of the plan that are not there yet."""
+    make_graphs(Plan.read(work.out / "plan.toml"), work.out / "networks")
 
 
 def measure(work: Study, data: Mapping[str, Path]) -> None:
