@@ -14,11 +14,13 @@ import onnx
 import pandas as pd
 from onnx import ModelProto, TensorProto
 
+import dse
+from dse.hardware.accelerator import Accelerator
 from dse.networks.onnx_file.graph import drop_values
 from dse.runs.files import hash_of, write_whole
 from dse.training.accuracy_study import read_runs, study
 from dse.training.equivalence import Comparison, compare, holm
-from dse.tuning.capacity import Budget
+from dse.tuning.capacity import Budget, capacity_of
 from dse.tuning.channels import checked, stripped
 from dse.tuning.compounds import Blocks, Form
 from dse.tuning.graphs import network_of
@@ -166,6 +168,7 @@ class Trainings:
     data: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]
     progress: Callable[[str], None]
     _models: dict[Path, ModelProto] = field(default_factory=dict)
+    _recipes: dict[tuple[str, str, str], Any] = field(default_factory=dict)
 
     def run(self) -> None:
         """Every pair in order, seed after seed with both arms, or what is left of them after an interruption."""
@@ -217,6 +220,9 @@ class Trainings:
     def _training(self, pair: Pair, name: str) -> Any:
         from dse.training.retrain import ImageTraining
 
+        key = pair.data, pair.network, name
+        if key in self._recipes:
+            return self._recipes[key]
         arm = self.plan.arm(name)
         recipe = dict(self.plan.recipes[pair.network])
         recipe |= {key: value for key in ("epochs", "peak_rate") if (value := getattr(arm, key)) is not None}
@@ -224,7 +230,8 @@ class Trainings:
             recipe["start"] = lambda seed: self._trained(pair, str(arm.start), seed)
         elif any(other.get("start") == name for other in self.plan.arms.values()):
             recipe["finish"] = lambda module, seed: module.save(self._weights(pair, name, seed))
-        return ImageTraining(self.data[pair.data], **recipe)
+        self._recipes[key] = ImageTraining(self.data[pair.data], **recipe)
+        return self._recipes[key]
 
     def _trained(self, pair: Pair, name: str, seed: int) -> Path:
         """The weights of an arm at a seed, trained again where the machine does not have them."""
@@ -246,27 +253,71 @@ class Trainings:
         )  # fmt: skip
 
 
-def comparisons(plan: Plan, tables: Path) -> list[tuple[Pair, Comparison | None, float, float]]:
-    """Each pair of a plan, its comparison once all its seeds were trained, Holm's p value and his divisor.
+def comparisons(plan: Plan, tables: Path) -> pd.DataFrame:
+    """A row a pair of a plan: the change of its accuracy once all its seeds were trained, and Holm's tests.
 
     The family is every pair of a data set but those about epochs; a pair that is not complete counts in it.
     """
     found = {pair: _comparison(plan, pair, tables) for pair in plan.pairs}
     adjusted: dict[Pair, tuple[float, float]] = {}
-    for data in plan.margin_points:
+    for data, margin in plan.margin_points.items():
         family = [pair for pair in plan.pairs if pair.data == data and pair.capacity != "epochs"]
-        p = [np.nan if (one := found[pair]) is None else one.p_loss(plan.margin_points[data]) for pair in family]
+        p = [math.nan if (one := found[pair][1]) is None else one.p_loss(margin) for pair in family]
         adjusted |= dict(zip(family, zip(*holm(p), strict=True), strict=True))
-    return [(pair, one, *adjusted.get(pair, (np.nan, np.nan))) for pair, one in found.items()]
+    return pd.DataFrame([_row(plan, pair, *found[pair], adjusted.get(pair)) for pair in plan.pairs])
 
 
-def _comparison(plan: Plan, pair: Pair, tables: Path) -> Comparison | None:
+def _row(
+    plan: Plan, pair: Pair, done: int, found: Comparison | None, family: tuple[float, float] | None
+) -> dict[str, Any]:
+    margin = plan.margin_points[pair.data]
+    row: dict[str, Any] = {
+        "data": pair.data, "network": pair.network, "original": pair.original, "tuned": pair.tuned,
+        "capacity": pair.capacity, "seeds_planned": len(plan.seeds_of(pair)), "seeds_done": done,
+        "margin_points": margin,
+    }  # fmt: skip
+    if found is None:
+        return row
+    row |= {
+        "seeds": found.seeds, "images": found.images, "accuracy": found.original, "tuned_accuracy": found.tuned,
+        "change_points": found.change_points, "low_points": found.low_points, "high_points": found.high_points,
+        "seed_deviation_points": found.seed_deviation_points, "p_loss": found.p_loss(margin),
+        "p_other": found.p_other(margin), "failed": "; ".join(found.failed),
+    }  # fmt: skip
+    if family is not None:
+        adjusted, divisor = family
+        row |= {"p_loss_holm": adjusted, "no_loss": bool(adjusted < plan.one_side),
+                "low_holm_points": found.change_points - found.half_points(plan.one_side / divisor)}  # fmt: skip
+    return row
+
+
+def _comparison(plan: Plan, pair: Pair, tables: Path) -> tuple[int, Comparison | None]:
+    """Seeds that were trained with both arms, and what they say once all were."""
     path = tables / pair.data / pair.network / "runs.csv"
     if not path.is_file():
-        return None
-    runs: pd.DataFrame = read_runs(path)
+        return 0, None
+    runs = read_runs(path)
     runs = runs[runs["seed"].isin(plan.seeds_of(pair))]
-    tried = runs.groupby("network")["seed"].nunique()
-    if any(tried.get(name, 0) < len(plan.seeds_of(pair)) for name in (pair.original, pair.tuned)):
-        return None
-    return compare(runs, pair.original, pair.tuned)
+    tried = [set(runs.loc[runs["network"] == name, "seed"]) for name in (pair.original, pair.tuned)]
+    done = len(set.intersection(*tried))
+    return done, compare(runs, pair.original, pair.tuned) if done == len(plan.seeds_of(pair)) else None
+
+
+def latencies(plan: Plan, graphs: Path, designs: Mapping[str, Accelerator]) -> pd.DataFrame:
+    """A row a network, edited graph and design: latency saved, utilisation, and capacity as shares of the original's."""
+    rows = []
+    kinds = {
+        (pair.network, pair.tuned): pair.capacity for pair in plan.pairs if plan.arm(pair.tuned).graph == pair.tuned
+    }
+    for (network, tuned), capacity in kinds.items():
+        before, after = (network_of(read_graph_of(graphs, network, name)) for name in ("original", tuned))
+        shares = [miss.share for miss in Budget().shares(capacity_of(after), capacity_of(before))]
+        for name, design in designs.items():
+            a, b = dse.evaluate(design, before), dse.evaluate(design, after)
+            rows.append(
+                {"network": network, "tuned": tuned, "capacity": capacity, "design": name, "latency_s": a.latency_s,
+                 "tuned_latency_s": b.latency_s, "gain": 1 - b.cycles / a.cycles, "utilisation": a.utilisation,
+                 "tuned_utilisation": b.utilisation, "weights_share": shares[0], "macs_share": shares[1],
+                 "least_stage_share": min(shares[2:]), "most_stage_share": max(shares[2:])}
+            )  # fmt: skip
+    return pd.DataFrame(rows)

@@ -6,6 +6,7 @@ import copy
 import io
 import math
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -128,9 +129,9 @@ class GraphModule(nn.Module):
     def load(self, path: Path) -> None:
         """Take weights and statistics that `save` wrote; ValueError where there are none, or another network's."""
         try:
-            with np.load(path) as stored:
+            with np.load(io.BytesIO(path.read_bytes())) as stored:
                 found = {name: torch.from_numpy(stored[name].copy()) for name in stored}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} cannot be read ({error}); train the network first") from None
         if {name: tensor.shape for name, tensor in found.items()} != {n: t.shape for n, t in self._own().items()}:
             raise ValueError(f"{path} holds the weights of another network; train it anew")
