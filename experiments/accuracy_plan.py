@@ -304,7 +304,7 @@ def _comparison(plan: Plan, pair: Pair, tables: Path) -> tuple[int, Comparison |
 
 
 def latencies(plan: Plan, graphs: Path, designs: Mapping[str, Accelerator]) -> pd.DataFrame:
-    """A row a network, edited graph and design: latency saved, utilisation, and capacity as shares of the original's."""
+    """A row an edited graph and design: latency saved, utilisation, and capacity as shares of the original's."""
     rows = []
     kinds = {
         (pair.network, pair.tuned): pair.capacity for pair in plan.pairs if plan.arm(pair.tuned).graph == pair.tuned

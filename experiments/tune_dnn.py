@@ -69,7 +69,7 @@ PAIR_DESIGNS = {name: dse.preset(name) for name in ("gemmini_16x16", "nvdla_larg
 PLAN = RESULTS / "tune_dnn" / "plan.toml"
 QUICK = Plan(
     seeds=(1, 2), one_side=0.025, margin_points={"simple": 0.5},
-    recipes=dict.fromkeys(("mobilenet-style", "resnet-style"), {"epochs": 2, "batch": 64}),
+    recipes={name: {"epochs": 2, "batch": 64} for name in ("mobilenet-style", "resnet-style")},
     arms={"W4A8": {"graph": "original", "start": "original", "epochs": 1, "weight_bits": 4}},
     graphs=({"network": "mobilenet-style", "name": "block 1 fused",
              "forms": [["fuse_depthwise", "/3/branch/branch.3/Conv"]]},),

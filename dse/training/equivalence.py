@@ -149,9 +149,9 @@ def compare(runs: pd.DataFrame, original: str = "original", tuned: str = "tuned"
         images, degrees = 0, float(len(points) - 1)
         change = float(points.mean()) if len(points) else math.nan
         error = float(stats.sem(points)) if len(points) > 1 else math.nan
-    means = [float(of[name].mean()) if len(points) else math.nan for name in (original, tuned)]
+    before, after = (float(of[name].mean()) if len(points) else math.nan for name in (original, tuned))
     spread = float(points.std(ddof=1)) if len(points) > 1 else math.nan
-    return Comparison(len(points), images, *means, change, error, degrees, spread, failed, alone)
+    return Comparison(len(points), images, before, after, change, error, degrees, spread, failed, alone)
 
 
 def mean_of_two_way(d: np.ndarray) -> tuple[float, float, float]:

@@ -9,6 +9,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -137,8 +138,8 @@ class GraphModule(nn.Module):
             raise ValueError(f"{path} holds the weights of another network; train it anew")
         self.load_state_dict(found, strict=False)
 
-    def operands(self, node: NodeProto, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
-        """What a convolution or product takes instead of its inputs: those; other modules round or mask them."""
+    def operands(self, node: NodeProto, inputs: list[Any]) -> list[Any]:
+        """What a convolution or product takes for its inputs (tensors or None): those; others round or mask them."""
         return inputs
 
     def value(self, name: str) -> torch.Tensor:
@@ -157,7 +158,9 @@ class GraphModule(nn.Module):
         for node in self.nodes:
             if node.op_type == "Constant":
                 continue
-            given = [(values[name] if name in values else self.value(name)) if name else None for name in node.input]
+            given: list[Any] = [
+                (values[name] if name in values else self.value(name)) if name else None for name in node.input
+            ]
             if node.op_type == "BatchNormalization":
                 epsilon = _number(node, "epsilon", 1e-5)
                 x, scale, shift, mean, var = given[:5]

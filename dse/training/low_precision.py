@@ -6,6 +6,8 @@ Gradients pass the rounding as if it were not there (the straight-through estima
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from onnx import ModelProto, NodeProto
 
@@ -32,6 +34,10 @@ class QuantisedModule(GraphModule):
     ValueError for bits outside 2 to 16, or a node that has no constant weights.
     """
 
+    lowest: torch.Tensor
+    highest: torch.Tensor
+    seen: torch.Tensor
+
     def __init__(self, model: ModelProto, weight_bits: int | Mapping[str, int] = 8, activation_bits: int = 8) -> None:
         super().__init__(model)
         products = [node for node in self.nodes if node.op_type in PRODUCTS]
@@ -49,7 +55,7 @@ class QuantisedModule(GraphModule):
         self.register_buffer("highest", torch.zeros(len(self.places)))
         self.register_buffer("seen", torch.zeros(len(self.places), dtype=torch.bool))
 
-    def operands(self, node: NodeProto, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+    def operands(self, node: NodeProto, inputs: list[Any]) -> list[Any]:
         """The inputs of a convolution or product, rounded; a bias stays as it is."""
         title, place, rounded = node_title(node), _weight_place(self, node), list(inputs)
         for i, name in enumerate(node.input[:2]):
@@ -93,9 +99,9 @@ class SparseModule(GraphModule):
         super().__init__(model)
         self.masks: dict[str, torch.Tensor] = {}
 
-    def load(self, path: object) -> None:
+    def load(self, path: Path) -> None:
         """Take weights that `save` wrote, and prune them."""
-        super().load(path)  # type: ignore[arg-type]
+        super().load(path)
         self.prune()
 
     def prune(self) -> None:
@@ -109,7 +115,7 @@ class SparseModule(GraphModule):
                     if weight.shape[axis] % 4 == 0:
                         self.masks[node.input[place]] = two_of_four(weight, axis)
 
-    def operands(self, node: NodeProto, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+    def operands(self, node: NodeProto, inputs: list[Any]) -> list[Any]:
         """The inputs of a convolution or product, its weight masked."""
         return [x * self.masks[name] if name in self.masks else x for name, x in zip(node.input, inputs, strict=True)]
 
