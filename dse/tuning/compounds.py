@@ -16,7 +16,7 @@ from dse.networks.layers import Network
 from dse.networks.onnx_file.graph import attribute, node_title
 from dse.tuning.capacity import Budget, Capacity, capacity_of
 from dse.tuning.channels import stripped
-from dse.tuning.edits import Edit
+from dse.tuning.edits import Edit, apply_all
 from dse.tuning.graph_copy import GraphCopy, strides_of
 from dse.tuning.graphs import network_of
 from dse.tuning.widths import Place, Solution, WidthModel, places_of, rest_of, solve
@@ -67,9 +67,7 @@ class CompoundEdit:
 
     def apply(self, model: ModelProto) -> ModelProto:
         """A copy of the graph with all edits made; ValueError where one does not apply."""
-        for edit in self.edits:
-            model = edit.apply(model)
-        return model
+        return apply_all(model, self.edits)
 
     @property
     def kind(self) -> str:
@@ -105,12 +103,13 @@ def _some(names: Sequence[str], most: int = 4) -> str:
 class Blocks:
     """The blocks of a graph that can take other forms, and the widths for them.
 
-    `network` is the graph read as a network; `model` need not have weights.
+    `network` is the graph read as a network; `model` need not have weights.  `original`: what budgets are shares of, by
+    default the network's own capacity.
     """
 
-    def __init__(self, model: ModelProto, network: Network) -> None:
+    def __init__(self, model: ModelProto, network: Network, original: Capacity | None = None) -> None:
         self.model, self.network = stripped(model), network
-        self.original, self.places = capacity_of(network), places_of(network)
+        self.original, self.places = original or capacity_of(network), places_of(network)
         self.rest = rest_of(network, self.model)
         self._dims = _dims(self.model)
 
@@ -129,7 +128,7 @@ class Blocks:
                 tried = ["stem", "column_row", "factorise"]
                 if max(strides_of(node)) > 1:  # a filter that moves on one axis alone would make a stage of its own
                     tried.remove("factorise")
-            found += [Form(kind, name) for kind in tried if _applies(Edit(kind, name), self.model)]
+            found += [Form(kind, name) for kind in tried if Edit(kind, name).applies(graph)]
         return found
 
     def sets(self, forms: Iterable[Form]) -> Iterator[tuple[Form, ...]]:
@@ -168,11 +167,8 @@ class Blocks:
 
     def solved(self, forms: Sequence[Form], budget: Budget, step: int = 1) -> CompoundEdit:
         """The forms with widths for a budget, multiples of `step`; ValueError where a form does not apply."""
-        model, edits = self.model, []
-        for form in forms:
-            if form.kind != "groups":
-                edits.append(Edit(form.kind, form.node))
-                model = edits[-1].apply(model)
+        edits = [Edit(form.kind, form.node) for form in forms if form.kind != "groups"]
+        model = apply_all(self.model, edits)
         places = dict(self.places)
         for form in forms:
             if form.kind == "factorise":
@@ -213,14 +209,6 @@ class Blocks:
                 if not width or width % form.value:
                     raise ValueError(f"{form.node!r}: {width} channels are no groups of {form.value}")
                 yield Edit("groups", form.node, width // form.value)
-
-
-def _applies(edit: Edit, model: ModelProto) -> bool:
-    try:
-        edit.apply(model)
-    except ValueError:
-        return False
-    return True
 
 
 def _dims(model: ModelProto) -> dict[str, list[int]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 from onnx import ModelProto, NodeProto
 
 from dse.networks.onnx_file.graph import attribute, node_title
@@ -14,6 +17,10 @@ class GraphCopy:
     def __init__(self, model: ModelProto) -> None:
         self.model = ModelProto()
         self.model.CopyFrom(model)
+        self.look_up()
+
+    def look_up(self) -> None:
+        """Find out anew who makes and reads what, after an edit."""
         self.graph = self.model.graph
         self.makers = {output: node for node in self.graph.node for output in node.output if output}
         self.readers: dict[str, list[NodeProto]] = {}
@@ -21,18 +28,18 @@ class GraphCopy:
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)
         self.tensors = {tensor.name: tensor for tensor in self.graph.initializer}
+        self.named = {node_title(node): node for node in self.graph.node}
         self.outputs = {entry.name for entry in self.graph.output}
 
     def conv(self, name: str) -> NodeProto:
         """The 2-D convolution of that name with constant weights; ValueError for any other name."""
-        for node in self.graph.node:
-            if node_title(node) == name:
-                if node.op_type != "Conv" or node.input[1] not in self.tensors:
-                    break
-                if len(self.dims(node)) != 4:
-                    raise ValueError(f"{name!r} is not a 2-D convolution")
-                return node
-        raise ValueError(f"the graph has no convolution {name!r} with constant weights")
+        node = self.named.get(name)
+        if node is None or node.op_type != "Conv" or node.input[1] not in self.tensors:
+            known = [title for title, each in self.named.items() if each.op_type == "Conv"]
+            raise ValueError(f"the graph has no convolution {name!r} with constant weights{meant(name, known)}")
+        if len(self.dims(node)) != 4:
+            raise ValueError(f"{name!r} is not a 2-D convolution")
+        return node
 
     def dims(self, node: NodeProto) -> list[int]:
         """Shape of its weights [elements per axis]."""
@@ -93,6 +100,10 @@ class GraphCopy:
         else:
             self.graph.initializer.append(new)
 
+    def insert_before(self, node: NodeProto, new: NodeProto) -> None:
+        """Put a new node in front of one that reads it."""
+        self.graph.node.insert(list(self.graph.node).index(node), new)
+
     def remove(self, nodes: list[NodeProto]) -> None:
         """Take nodes out, and the weights that nothing reads then."""
         for node in nodes:
@@ -104,6 +115,12 @@ class GraphCopy:
         del self.graph.initializer[:], self.graph.input[:]
         self.graph.initializer.extend(kept)
         self.graph.input.extend(held)
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """What to add to an error about a name that does not exist: those that are like it, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    return f"; did you mean {', '.join(map(repr, close))}?" if close else ""
 
 
 def strides_of(node: NodeProto) -> list[int]:

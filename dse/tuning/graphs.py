@@ -13,7 +13,6 @@ from dse.networks.onnx_file.graph import read_model
 from dse.networks.onnx_import import import_model
 from dse.tuning.channels import stripped
 
-
 NOWHERE = "no folder: the graph is in memory"
 """Where a graph in memory looks for external constants."""
 

@@ -280,7 +280,9 @@ class Keeper:
         if memory is not None:
             if len(fixed) or (given is not None and given.any()):
                 raise ValueError("a memory of cases is of best mappings; give no mappings with it")
-            memory.check((design.tobytes(), self.options.tobytes(), repr((self.mode, self.slack, self.effort)).encode()))
+            memory.check(
+                (design.tobytes(), self.options.tobytes(), repr((self.mode, self.slack, self.effort)).encode())
+            )
             memory.recall(networks.layers, cases)
         results, maps = np.empty((n, k.N_RESULT)), np.zeros((n, k.N_MAP))
         totals = np.empty((len(self.spans), k.N_RESULT))
