@@ -203,25 +203,26 @@ def measured(results: Path) -> Iterator[Finding]:
             row = of.loc[design]
             before, after = (f"{100 * row[name]:.2g}" for name in ("utilisation", "tuned_utilisation"))
             cells.append(f"{100 * row['gain']:.0f} % ({before} → {after})")
-        yield Finding(f"| {network} | {tuned} | {' | '.join(cells)} |", where=both)
+        name = f"{network.removesuffix('-style')} | {tuned}"
+        yield Finding(f"| {name} | {' | '.join(cells)} |", where=both)
         row = rows.iloc[0]
         stages = f"{row['least_stage_share']:.2f} to {row['most_stage_share']:.2f}"
         kept = row["least_stage_share"] >= 0.98 and row["most_stage_share"] <= 1.02
         yield Finding(
-            f"| {network} | {tuned} | {row['weights_share']:.2f} | {row['macs_share']:.2f} | {stages} |",
+            f"| {name} | {row['weights_share']:.2f} | {row['macs_share']:.2f} | {stages} |",
             holds=kept or row["capacity"] != "kept",
         )
     columns = ["data", "network", "tuned", "capacity", "seeds_done", "seeds_planned", "margin_points"]
     pairs = read_table(results / "tune_dnn" / "pairs.csv", columns)
     for row in pairs.to_dict("records"):
-        head = f"| {row['data']} | {row['network']} | {row['tuned']} | {row['capacity']} | "
+        head = f"| {row['data']} | {row['network'].removesuffix('-style')} | {row['tuned']} | {row['capacity']} | "
         if row["seeds_done"] < row["seeds_planned"]:
-            yield Finding(f"{head}{row['seeds_done']} of {row['seeds_planned']} seeds | | | |", where=both)
+            yield Finding(f"{head}{row['seeds_done']} of {row['seeds_planned']} seeds | | | |")
             continue
         yield Finding(
             f"{head}{row['change_points']:+.2f} | {row['low_points']:+.2f} to {row['high_points']:+.2f} | "
-            f"{_verdict(row)} |", where=both,
-        )  # fmt: skip
+            f"{_verdict(row)} |"
+        )
     tests = pairs[pairs["capacity"] != "epochs"]
     done = tests[tests["seeds_done"] == tests["seeds_planned"]]
     good = done[done["no_loss"].eq(True)] if len(done) else done
