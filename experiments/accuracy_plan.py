@@ -282,7 +282,7 @@ def _row(
         "seeds": found.seeds, "images": found.images, "accuracy": found.original, "tuned_accuracy": found.tuned,
         "change_points": found.change_points, "low_points": found.low_points, "high_points": found.high_points,
         "seed_deviation_points": found.seed_deviation_points, "p_loss": found.p_loss(margin),
-        "p_other": found.p_other(margin), "failed": "; ".join(found.failed),
+        "p_tost": found.p_tost(margin), "failed": "; ".join(found.failed),
     }  # fmt: skip
     if family is not None:
         adjusted, divisor = family

@@ -89,6 +89,7 @@ def test_every_sentence_under_findings_has_a_check():
 def changed(path, column, rows=slice(None)):
     """Another number in a column of a table."""
     table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    table[column] = table[column].astype(float)
     table.loc[rows, column] = table.loc[rows, column] * 1.5 + 1
     table.to_csv(path, index=False)
 

@@ -224,7 +224,7 @@ def test_a_study_with_images_has_its_interval_over_both(tmp_path):
     assert (found.low_points, found.high_points) == pytest.approx((mean - half, mean + half))
     assert found.p_loss(0.5) == pytest.approx(stats.t.sf((mean + 0.5) / error, degrees))
     below = stats.t.cdf((mean - 0.5) / error, degrees)
-    assert found.p_other(0.5) == pytest.approx(max(found.p_loss(0.5), below))
+    assert found.p_tost(0.5) == pytest.approx(max(found.p_loss(0.5), below))
     assert f"{found.seeds} seeds and 2,000 images" in found.text()
     for margin in (0.05, 0.2, 0.5, 2):  # the tests say what the interval does
         assert found.no_loss(margin) == (found.low_points > -margin)

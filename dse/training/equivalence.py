@@ -93,14 +93,14 @@ class Comparison:
             return math.nan
         return self._above(-margin_points)
 
-    def p_other(self, margin_points: float = MARGIN) -> float:
+    def p_tost(self, margin_points: float = MARGIN) -> float:
         """P value of the two one-sided tests (TOST) that the change is the margin or more, either way."""
         below = 1 - self._above(margin_points) if self.error_points else float(self.change_points >= margin_points)
         return max(self.p_loss(margin_points), below)
 
     def neutral(self, margin_points: float = MARGIN) -> bool:
         """Whether both one-sided tests say so: the 95 % interval lies within the margin, with enough seeds."""
-        return self.p_other(margin_points) < ONE_SIDE
+        return self.p_tost(margin_points) < ONE_SIDE
 
     def no_loss(self, margin_points: float = MARGIN) -> bool:
         """Whether the 95 % interval excludes a loss of the margin, with enough seeds to say so."""

@@ -123,7 +123,8 @@ class GraphModule(nn.Module):
     def save(self, path: Path) -> None:
         """Write weights and running statistics, for `load`; the file is there whole or not at all."""
         content = io.BytesIO()
-        np.savez(content, **{name: tensor.numpy() for name, tensor in self._own().items()})  # type: ignore[arg-type]
+        arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in self._own().items()}
+        np.savez(content, **arrays)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content.getvalue())
 
