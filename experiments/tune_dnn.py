@@ -15,6 +15,7 @@ gains, accuracy_latency   figures of both
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from dse.output.explanation_figures import gains, moves
 from dse.runs.identity import of_network
 from dse.tuning.accuracy_study import compare, load_images, study
 from dse.tuning.graphs import read_graph
-from dse.tuning.proposals import tune, write_tuned
+from dse.tuning.tuner import tune, write_tuned
 from experiments.study import Fault, Finding, Out, Overwrite, Quick, Rows, Stages, Steps, Study, read_table
 from problems import GeomeanDNN
 
@@ -46,6 +47,9 @@ DESIGNS = {
 PREDICTED = ("resnet50", "inception_v3", "nasnet_a_large")
 MEASURED = {"mobilenet-style": "systolic 128x128", "resnet-style": "systolic 128x128"}
 
+
+NO_STAGE_SMALLER = dse.Budget(weights=(1, 2), macs=(1, math.inf), stage_weights=(1, math.inf), stage_macs=(1, math.inf))
+"""At most twice the weights, and no stage with less of them or of MACs."""
 
 MARGIN_POINTS = 0.5
 """Loss of accuracy up to which a tuned network counts as equal [points]."""
@@ -78,12 +82,12 @@ def predict(work: Study, networks: tuple[str, ...]) -> None:
     with Steps(len(pairs), "networks on designs") as steps:
         for name, label in pairs:
             if (name, label) not in rows:
-                tuned = tune(read_graph(name), DESIGNS[label], rounds=1 if work.quick else 2)
+                tuned = tune(read_graph(name), DESIGNS[label], budget=NO_STAGE_SMALLER, rounds=1 if work.quick else 2)
                 a, b = tuned.capacity_before, tuned.capacity_after
                 rows.add(
                     {"network": name, "design": label, "cycles": tuned.before.cycles,
-                     "tuned_cycles": tuned.after.cycles, "gain": tuned.gain, "parameters": a.parameters,
-                     "tuned_parameters": b.parameters, "macs": a.macs, "tuned_macs": b.macs,
+                     "tuned_cycles": tuned.after.cycles, "gain": tuned.gain, "parameters": a.weights,
+                     "tuned_parameters": b.weights, "macs": a.macs, "tuned_macs": b.macs,
                      "edits": "; ".join(edit.text for edit in tuned.edits)}
                 )  # fmt: skip
                 print(f"{name} on {label}: {100 * tuned.gain:.1f} % less latency, {len(tuned.edits)} edits", flush=True)
@@ -99,7 +103,7 @@ def measure(work: Study, directory: Path, epochs: int) -> None:
     training, rows = ImageTraining(load_images(directory), epochs), []
     for name in MEASURED:
         graph = graph_of(small_networks()[name], (1, 1, 28, 28))
-        tuned = tune(graph, DESIGNS[MEASURED[name]])
+        tuned = tune(graph, DESIGNS[MEASURED[name]], budget=NO_STAGE_SMALLER)
         folder = work.out / name
         write_tuned(tuned, folder)
         network = of_network(tuned.before.network)
@@ -112,7 +116,7 @@ def measure(work: Study, directory: Path, epochs: int) -> None:
              "tuned_latency_s": tuned.after.latency_s, "gain": tuned.gain, "accuracy": found.original,
              "tuned_accuracy": found.tuned, "change_points": found.change_points, "low_points": found.low_points,
              "high_points": found.high_points, "p_value": found.p_value, "seeds": found.seeds,
-             "parameters": tuned.capacity_before.parameters, "tuned_parameters": tuned.capacity_after.parameters,
+             "parameters": tuned.capacity_before.weights, "tuned_parameters": tuned.capacity_after.weights,
              "macs": tuned.capacity_before.macs, "tuned_macs": tuned.capacity_after.macs}
         )  # fmt: skip
         print(f"{name} on {MEASURED[name]}: {100 * tuned.gain:.1f} % less latency; {found.text()}", flush=True)

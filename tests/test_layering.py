@@ -39,7 +39,8 @@ ROOMS = {
         "dse.output.explanation_figures",
         "dse.output.front_figures",
         "dse.output.schedule_figures",
-        "dse.tuning.proposals",
+        "dse.tuning.tuner",
+        "dse.tuning.front",
         "dse.tuning.accuracy_study",
         "dse.simultaneous.schedules",
     },
@@ -52,6 +53,7 @@ ROOMS = {
         "dse.search.settings",
         "dse.search.genetic_operators",
         "dse.search.proposers",
+        "dse.tuning.front",
     },
     "matplotlib": {
         "dse.output.figure_style",
