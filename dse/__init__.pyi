@@ -67,9 +67,9 @@ from .simultaneous.mixes import Stream as Stream
 from .simultaneous.mixes import load_mix as load_mix
 from .simultaneous.mixes import mix_names as mix_names
 from .training.accuracy_study import study as study
+from .tuning.capacity import Budget as Budget
 from .tuning.graphs import read_graph as read_graph
-from .tuning.proposals import Budget as Budget
-from .tuning.proposals import tune as tune
+from .tuning.tuner import tune as tune
 
 __version__: str
 __all__: list[str]

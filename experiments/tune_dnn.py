@@ -25,6 +25,7 @@ gains, accuracy_latency   figures
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,7 @@ import dse
 from dse.output.explanation_figures import gains, tuned_pairs
 from dse.training.images import load_images, simple_images
 from dse.tuning.graphs import read_graph
-from dse.tuning.proposals import tune
+from dse.tuning.tuner import tune
 from experiments.accuracy_plan import Pair, Plan, Trainings, comparisons, latencies, make_graphs
 from experiments.study import (
     RESULTS,
@@ -79,6 +80,9 @@ QUICK = Plan(
 )  # fmt: skip
 """The plan of the small study: on images that are made."""
 
+NO_STAGE_SMALLER = dse.Budget(weights=(1, 2), macs=(1, math.inf), stage_weights=(1, math.inf), stage_macs=(1, math.inf))
+"""At most twice the weights, and no stage with less of them or of MACs."""
+
 
 def main(
     stages: Stages = None,
@@ -111,12 +115,12 @@ def predict(work: Study, networks: tuple[str, ...]) -> None:
     with Steps(len(pairs), "networks on designs") as steps:
         for name, label in pairs:
             if (name, label) not in rows:
-                tuned = tune(read_graph(name), DESIGNS[label], rounds=1 if work.quick else 2)
+                tuned = tune(read_graph(name), DESIGNS[label], budget=NO_STAGE_SMALLER, rounds=1 if work.quick else 2)
                 a, b = tuned.capacity_before, tuned.capacity_after
                 rows.add(
                     {"network": name, "design": label, "cycles": tuned.before.cycles,
-                     "tuned_cycles": tuned.after.cycles, "gain": tuned.gain, "parameters": a.parameters,
-                     "tuned_parameters": b.parameters, "macs": a.macs, "tuned_macs": b.macs,
+                     "tuned_cycles": tuned.after.cycles, "gain": tuned.gain, "parameters": a.weights,
+                     "tuned_parameters": b.weights, "macs": a.macs, "tuned_macs": b.macs,
                      "edits": "; ".join(edit.text for edit in tuned.edits)}
                 )  # fmt: skip
                 print(f"{name} on {label}: {100 * tuned.gain:.1f} % less latency, {len(tuned.edits)} edits", flush=True)

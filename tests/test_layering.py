@@ -39,7 +39,8 @@ ROOMS = {
         "dse.output.explanation_figures",
         "dse.output.front_figures",
         "dse.output.schedule_figures",
-        "dse.tuning.proposals",
+        "dse.tuning.tuner",
+        "dse.tuning.front",
         "dse.training.accuracy_study",
         "dse.training.equivalence",
         "dse.simultaneous.schedules",
@@ -53,6 +54,7 @@ ROOMS = {
         "dse.search.settings",
         "dse.search.genetic_operators",
         "dse.search.proposers",
+        "dse.tuning.front",
     },
     "matplotlib": {
         "dse.output.figure_style",

@@ -6,6 +6,7 @@ its weights.  A compound edit is the edit and the widths that make up for it, al
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,16 +16,16 @@ from onnx import ModelProto
 from dse.networks.layers import Network
 from dse.networks.onnx_file.graph import attribute, node_title
 from dse.tuning.capacity import Budget, Capacity, capacity_of
-from dse.tuning.channels import stripped
+from dse.tuning.channels import channels_of, stripped
 from dse.tuning.edits import Edit, apply_all
 from dse.tuning.graph_copy import GraphCopy, strides_of
 from dse.tuning.graphs import network_of
-from dse.tuning.widths import Place, Solution, WidthModel, places_of, rest_of, solve
+from dse.tuning.widths import Solution, WidthModel, places_of, rest_of, solve
 
-GROUP_WIDTHS = (4, 8, 16, 32)
+GROUP_WIDTHS = (4, 8, 16)
 """Channels of a group in place of a depthwise convolution [1]."""
 
-MOST_ALONE = 32
+MOST_ALONE = 8
 """Blocks of one form up to which each is also changed alone [1]; of more, only those of a stage together, and all."""
 
 
@@ -111,7 +112,7 @@ class Blocks:
         self.model, self.network = stripped(model), network
         self.original, self.places = original or capacity_of(network), places_of(network)
         self.rest = rest_of(network, self.model)
-        self._dims = _dims(self.model)
+        self._weights, self._channels = weights_of(self.model), channels_of(self.model)
 
     def forms(self, group_widths: Iterable[int] = GROUP_WIDTHS) -> list[Form]:
         """Every form of every block, alone."""
@@ -146,13 +147,13 @@ class Blocks:
                 stages.setdefault(self.places[form.node].stage, []).append(form)
             alone = [[form] for form in mine] if len(mine) <= MOST_ALONE else []
             for chosen in (*alone, *stages.values(), mine):
-                kept = self._compatible(chosen)
+                kept = self.compatible(chosen)
                 for each in (kept, *((stem, *kept) for stem in stems)):
                     if each not in seen:
                         seen.add(each)
                         yield each
 
-    def _compatible(self, forms: Sequence[Form]) -> tuple[Form, ...]:
+    def compatible(self, forms: Sequence[Form]) -> tuple[Form, ...]:
         """Forms of one kind that can be made together: a filter is in one pair of filters only."""
         if forms[0].kind != "column_row":
             return tuple(forms)
@@ -168,21 +169,28 @@ class Blocks:
     def solved(self, forms: Sequence[Form], budget: Budget, step: int = 1) -> CompoundEdit:
         """The forms with widths for a budget, multiples of `step`; ValueError where a form does not apply."""
         edits = [Edit(form.kind, form.node) for form in forms if form.kind != "groups"]
-        model = apply_all(self.model, edits)
-        places = dict(self.places)
-        for form in forms:
-            if form.kind == "factorise":
-                places[f"{form.node}/column"] = places[form.node]
-        times = {form.node: form.value for form in forms if form.kind == "groups"}
-        widths = WidthModel(model, places, times, times)
+        widths = self._widths(tuple(forms), tuple(edits))
+        _check_groups(forms, widths)
         found = solve(widths, self._tiers(forms, widths), budget, self.original, self.rest, step)
         makers = widths.channels.makers
         told = tuple((makers[v][0], widths.sizes[v], size) for v, size in found.sizes.items())
         edits += [Edit("channels", name, size) for name, _, size in told]
         edits += self._cut(forms, widths, found)
         made = CompoundEdit(tuple(forms), tuple(edits), told, found.capacity, found.excess, 1.0)
-        kept = weights_kept(self._dims, _dims(made.apply(self.model)))
+        kept = weights_kept(self._weights, weights_of(made.apply(self.model)))
         return CompoundEdit(made.forms, made.edits, told, found.capacity, found.excess, kept)
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019  # the same forms are solved for several steps, one after the other
+    def _widths(self, forms: tuple[Form, ...], edits: tuple[Edit, ...]) -> WidthModel:
+        """Widths of the graph with the blocks in their forms; depthwise ones will be cut in groups at the end."""
+        places = dict(self.places)
+        for form in forms:
+            if form.kind == "factorise":
+                places[f"{form.node}/column"] = places[form.node]
+        times = {form.node: form.value for form in forms if form.kind == "groups"}
+        if not edits:
+            return WidthModel(self.model, places, times, times, self._channels)
+        return WidthModel(apply_all(self.model, edits), places, times, times)
 
     def _tiers(self, forms: Sequence[Form], widths: WidthModel) -> list[set[int]]:
         """Widths inside the blocks, then those that one layer makes, then all but those to keep."""
@@ -211,7 +219,16 @@ class Blocks:
                 yield Edit("groups", form.node, width // form.value)
 
 
-def _dims(model: ModelProto) -> dict[str, list[int]]:
+def _check_groups(forms: Iterable[Form], widths: WidthModel) -> None:
+    """ValueError where a width cannot become a multiple of the channels of a group."""
+    for form in forms:
+        root = widths.named(form.node) if form.kind == "groups" else None
+        if root is not None and root not in widths.multiple and widths.sizes[root] % form.value:
+            raise ValueError(f"{form.node!r}: {widths.sizes[root]} channels, which cannot change, are no groups of "
+                             f"{form.value}")  # fmt: skip
+
+
+def weights_of(model: ModelProto) -> dict[str, list[int]]:
     """Shapes of the weights of convolutions and products, by node."""
     dims = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
     kinds = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -262,6 +279,3 @@ def compound_edits(
         raise ValueError(f"no compound edit keeps the budget; the nearest is {nearest.text}: "
                          f"{budget.misses(nearest.capacity, blocks.original)[0].text}")  # fmt: skip
     return sorted(kept, key=lambda each: -each.weights_kept)
-
-
-__all__ = ["Blocks", "CompoundEdit", "Form", "Place", "compound_edits", "weights_kept"]

@@ -120,7 +120,7 @@ class _Edited:
 
     def network(self) -> Network:
         """The layers in the base's order, new ones before those that read them."""
-        base, order, layers = self.base.network, [], []
+        base, layers = self.base.network, list[Layer]()
         for number in base.run_order:
             layer = base.layers[number]
             if layer.name in self.base.kinds and layer.name not in self.nodes:
@@ -131,7 +131,6 @@ class _Edited:
                     if source in self.nodes[name].output and self.nodes[name].op_type == "Conv":
                         layers.append(self._new(name, layer))
             layers.append(mine)
-            order.append(layer.name)
         sizes = {name: self._elements(name, size) for name, size in base.tensor_elements.items()
                  if name in self.shapes or name not in self.base.shapes}  # fmt: skip
         for name in self.made:
@@ -159,7 +158,7 @@ class _Edited:
         if before == after:
             return layer
         inputs = layer.inputs if before.source == after.source else (self._tensor(after.source), *layer.inputs[1:])
-        return replace(_resized(layer, after), inputs=inputs)
+        return replace(_resized(layer, before, after), inputs=inputs)
 
     def _tensor(self, name: str) -> str:
         """The tensor that a layer reads under a name of the graph."""
@@ -173,7 +172,7 @@ class _Edited:
         batch = like.B if isinstance(like, MacLayer) else 1
         plain = MacLayer(name, "Conv", B=batch, inputs=(self._tensor(facts.source),), output=node.output[0],
                          weight=node.input[1])  # fmt: skip
-        return _resized(plain, facts)
+        return _resized(plain, None, facts)
 
     def _vector(self, layer: VectorLayer) -> VectorLayer:
         named = [*layer.inputs, layer.output]
@@ -181,29 +180,36 @@ class _Edited:
             return layer
         sizes = self.base.network.tensor_elements
         read = {name: sizes[name] for name in layer.inputs}
+        grown = sum(self._elements(name, size) - size for name, size in read.items())
         after = self._elements(layer.output, layer.output_elements)
         before = max(1, layer.output_elements)
         return replace(
             layer,
             operations=layer.operations * after // before,
-            input_elements=layer.input_elements + sum(self._elements(name, n) - n for name, n in read.items()),
+            input_elements=layer.input_elements and layer.input_elements + grown,
             output_elements=after,
             weight_elements=layer.weight_elements * after // before,
         )
 
 
-def _resized(layer: MacLayer, facts: _Facts) -> MacLayer:
-    """The layer with the sizes that the node has now."""
-    if len(facts.weights) == 4:
-        outputs, inputs, rows, columns = facts.weights
-        (y, x), (height, width) = facts.written[2:], facts.read[2:]
-        sizes = {"G": facts.group, "K": _whole(outputs) // facts.group, "C": inputs, "FY": rows, "FX": columns,
-                 "OY": y, "OX": x, "IY": height, "IX": width, "stride_y": facts.strides[0],
-                 "stride_x": facts.strides[1], "pad_y": facts.pads[0], "pad_x": facts.pads[1]}  # fmt: skip
+def _resized(layer: MacLayer, before: _Facts | None, after: _Facts) -> MacLayer:
+    """The layer with the sizes that the node has now; pixels that the graph does not tell stay as they are."""
+    if len(after.weights) == 4:
+        outputs, inputs, rows, columns = after.weights
+        sizes = {"G": after.group, "K": _whole(outputs) // after.group, "C": inputs, "FY": rows, "FX": columns,
+                 "stride_y": after.strides[0], "stride_x": after.strides[1], "pad_y": after.pads[0],
+                 "pad_x": after.pads[1]}  # fmt: skip
+        if before is None or (before.read[2:], before.written[2:]) != (after.read[2:], after.written[2:]):
+            (y, x), (height, width) = after.written[2:], after.read[2:]
+            sizes |= {"OY": y, "OX": x, "IY": height, "IX": width}
+        elif None in (*after.read[2:], *after.written[2:]) and before.strides != after.strides:
+            raise LookupError("a size is not known")
+        elif before.pads == after.pads:  # padding of a node before it is the layer's, too
+            del sizes["pad_y"], sizes["pad_x"]
     else:
-        a, b = facts.weights if len(facts.weights) == 2 else (None, None)
-        sizes = {"C": b, "K": a} if facts.transposed else {"C": a, "K": b}
-    return layer.resized(**{name: _whole(size) for name, size in sizes.items()})  # type: ignore[arg-type]
+        a, b = after.weights if len(after.weights) == 2 else (None, None)
+        sizes = {"C": b, "K": a} if after.transposed else {"C": a, "K": b}
+    return layer.resized(**{name: _whole(size) for name, size in sizes.items()})
 
 
 def _whole(size: int | None) -> int:

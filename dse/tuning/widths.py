@@ -17,7 +17,7 @@ from onnx import ModelProto
 
 from dse.networks.layers import Network
 from dse.networks.onnx_file.graph import node_title
-from dse.tuning.capacity import Budget, Capacity, capacity_of, capacity_of_stages
+from dse.tuning.capacity import MOST_EXCESS, TOLERANCE, Budget, Capacity, capacity_of, capacity_of_stages
 from dse.tuning.channels import Channels, Segment, channels_of
 
 STIFFNESS = 1e6
@@ -26,8 +26,11 @@ STIFFNESS = 1e6
 WIDEST = 8.0
 """Most by which a width grows or shrinks [1]."""
 
-MOST_PAIRED = 24
-"""Widths up to which pairs of steps are tried [1]."""
+MOST_PAIRED = 128
+"""Steps up to which pairs of them are tried [1]."""
+
+MOST_TURNS = 200
+"""Steps towards the budget at most [1]."""
 
 Stages = dict[int, tuple[int, int]]
 """Output pixels of a stage -> weights [elements], MACs [MACs]."""
@@ -68,14 +71,17 @@ class WidthModel:
     model : a graph.
     places : where the weights of its nodes count; others are not in the model.
     times : factors of the weights of some nodes, such as those that will be cut in groups of so many channels.
+    channels : of the graph, where they are known.
     multiple : what widths of the graph's `Channels` must be multiples of, by the name of a maker or grouped node.
     """
 
     def __init__(
         self, model: ModelProto, places: Mapping[str, Place], times: Mapping[str, int] | None = None,
-        multiple: Mapping[str, int] | None = None,
+        multiple: Mapping[str, int] | None = None, channels: Channels | None = None,
     ) -> None:  # fmt: skip
-        self.channels: Channels = channels_of(model)
+        self.channels: Channels = channels or channels_of(model)
+        self._names = {name: number for table in (self.channels.grouped, self.channels.makers)
+                       for number, names in table.items() for name in names}  # fmt: skip
         self.variables = self.channels.free()
         self.sizes = {root: self.channels.size[root] for root in map(self.channels.root, self.channels.parent)}
         self.multiple = {v: self.channels.multiple.get(v, 1) for v in self.variables}
@@ -84,16 +90,16 @@ class WidthModel:
             if root in self.multiple:
                 self.multiple[root] = math.lcm(self.multiple[root], step)
         self.weights = _weights(model, self.channels, places, times or {})
-        self.touched = {v: [w for w in self.weights if any(v == x for each, _ in w.axes for x, _ in each)]
-                        for v in self.variables}  # fmt: skip
+        self.touched: dict[int, list[_Weights]] = {v: [] for v in self.variables}
+        for each in self.weights:
+            for v in dict.fromkeys(x for segments, _ in each.axes for x, _ in segments):
+                if v in self.touched:
+                    self.touched[v].append(each)
 
     def named(self, name: str) -> int | None:
         """The variable that a convolution or product makes, or that a depthwise convolution has."""
-        for table in (self.channels.makers, self.channels.grouped):
-            for number, names in table.items():
-                if name in names:
-                    return self.channels.root(number)
-        return None
+        number = self._names.get(name)
+        return None if number is None else self.channels.root(number)
 
     def stages(self, sizes: Mapping[int, int] | None = None, only: Iterable[_Weights] | None = None) -> Stages:
         """Weights and MACs of each stage at these sizes, by default as they are."""
@@ -223,6 +229,25 @@ def _continuous(
     return np.exp(u)
 
 
+class _Excess:
+    """`Budget.excess` of many networks at once, whose weights and MACs by stage are rows (n, 2 n_stages)."""
+
+    def __init__(self, budget: Budget, original: Capacity, stages: Sequence[int]) -> None:
+        then = [original.stages.get(stage, (0, 0)) for stage in stages]
+        self.n, self.then = len(stages), np.array([w for w, _ in then] + [m for _, m in then], dtype=float)
+        self.whole = np.array([original.weights, original.macs], dtype=float)
+        bounds = [budget.stage_weights] * self.n + [budget.stage_macs] * self.n + [budget.weights, budget.macs]
+        self.low, self.high = np.array(bounds, dtype=float).T
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Excess of each row (n,) [1]."""
+        wholes = np.stack([rows[:, : self.n].sum(axis=1), rows[:, self.n :].sum(axis=1)], axis=1)
+        now, then = np.hstack([rows, wholes]), np.append(self.then, self.whole)
+        shares = np.where(then > 0, now / np.maximum(then, 1), np.where(now > 0, MOST_EXCESS + 1e6, 1.0))
+        by = np.maximum(self.low - shares, np.where(np.isfinite(self.high), shares - self.high, 0.0))
+        return np.where(by > TOLERANCE, np.minimum(by, MOST_EXCESS), 0.0).sum(axis=1)
+
+
 class _Rounding:
     """Whole widths near real ones, then single and paired steps towards the budget."""
 
@@ -230,61 +255,88 @@ class _Rounding:
         self, widths: WidthModel, budget: Budget, original: Capacity, rest: Stages, variables: list[int],
         steps: Mapping[int, int], factors: np.ndarray,
     ) -> None:  # fmt: skip
-        self.widths, self.budget, self.original, self.variables, self.steps = widths, budget, original, variables, steps
+        self.widths, self.variables, self.steps = widths, variables, steps
         self.wanted = {v: widths.sizes[v] * x for v, x in zip(variables, factors, strict=True)}
         self.sizes = {v: max(steps[v], steps[v] * round(x / steps[v])) for v, x in self.wanted.items()}
         for v in variables:  # what hardly moves stays, whatever it is a multiple of
             if abs(self.wanted[v] / widths.sizes[v] - 1) < 0.5 / widths.sizes[v]:
                 self.sizes[v] = widths.sizes[v] if widths.sizes[v] % widths.multiple[v] == 0 else self.sizes[v]
-        self.stages = _sum(widths.stages(self.sizes), rest)
+        found = _sum(widths.stages(self.sizes), rest)
+        self.at = {stage: i for i, stage in enumerate(dict.fromkeys([*original.stages, *found]))}
+        self.excess_of = _Excess(budget, original, list(self.at))
+        self.now = self._row(found)
+        self.changes: dict[tuple[int, int], np.ndarray] = {}  # by variable and step, while what it touches stays
 
     def run(self, first: set[int]) -> Solution:
         """Step until the budget holds or nothing helps; then take back what is not needed beside the first tier."""
-        excess = self._excess(self.stages)
-        while excess > 0:
-            moves = [((v, by),) for v in self.variables for by in (-self.steps[v], self.steps[v])]
-            found = self._best(moves, excess)
-            if found is None and len(self.variables) <= MOST_PAIRED:
-                pairs = [(a[0], b[0]) for i, a in enumerate(moves) for b in moves[i + 1 :] if a[0][0] != b[0][0]]
-                found = self._best(pairs, excess)
-            if found is None:
+        excess = self._excess(self.now)
+        for _ in range(MOST_TURNS):
+            move = self._best(excess) if excess > 0 else None
+            if move is None:
                 break
-            excess = self._take(found)
+            excess = self._take(move)
         for v in sorted(self.variables, key=lambda v: abs(math.log(self.wanted[v] / self.widths.sizes[v]))):
             back = self.widths.sizes[v] - self.sizes[v]
             if excess or v in first or not back or self.widths.sizes[v] % self.widths.multiple[v]:
                 continue
-            if self._excess(self._moved(((v, back),))) == 0:
-                self._take(((v, back),))
+            if self._excess(self.now + self._change(v, back)) == 0:
+                self._take([(v, back)])
         changed = {v: size for v, size in self.sizes.items() if size != self.widths.sizes[v]}
-        return Solution(changed, capacity_of_stages(self.stages), self._excess(self.stages))
+        stages = {s: (round(self.now[i]), round(self.now[len(self.at) + i])) for s, i in self.at.items()}
+        return Solution(changed, capacity_of_stages({s: x for s, x in stages.items() if any(x)}), excess)
 
-    def _best(self, moves: Iterable[tuple], excess: float) -> tuple | None:
-        """The move that leaves the least excess; among those that leave none, the nearest to the real widths."""
-        best, least = None, (excess, math.inf)
-        for move in moves:
-            if any(self.sizes[v] + by < self.steps[v] for v, by in move):
-                continue
-            left = self._excess(self._moved(move))
-            far = sum(abs(math.log((self.sizes[v] + by) / self.wanted[v])) for v, by in move)
-            if left < excess and (left, far) < least:
-                best, least = move, (left, far)
-        return best
+    def _best(self, excess: float) -> list[tuple[int, int]] | None:
+        """The step, or the two, with the least excess; among those that leave none, the nearest to the real widths."""
+        moves = [(v, by) for v in self.variables for by in (-self.steps[v], self.steps[v])
+                 if self.sizes[v] + by >= self.steps[v]]  # fmt: skip
+        if not moves:
+            return None
+        changes = np.array([self._change(v, by) for v, by in moves])
+        far = np.array([abs(math.log((self.sizes[v] + by) / self.wanted[v])) for v, by in moves])
+        left = self.excess_of(self.now + changes)
+        if 1 < len(moves) <= MOST_PAIRED and left.min() > 0:
+            i, j = np.triu_indices(len(moves), 1)
+            both = self.excess_of(self.now + changes[i] + changes[j])
+            k = int(np.lexsort((far[i] + far[j], both))[0])
+            pair = [moves[i[k]], moves[j[k]]]
+            if both[k] < left.min() and pair[0][0] != pair[1][0]:
+                after = self._trial(pair)
+                if self._excess(after) < min(excess, float(left.min())):
+                    return pair
+        best = int(np.lexsort((far, left))[0])
+        return [moves[best]] if left[best] < excess else None
 
-    def _take(self, move: tuple) -> float:
-        self.stages = self._moved(move)
+    def _take(self, move: list[tuple[int, int]]) -> float:
+        self.now = self._trial(move)
         for v, by in move:
             self.sizes[v] += by
-        return self._excess(self.stages)
+            near = {x for each in self.widths.touched[v] for segments, _ in each.axes for x, _ in segments}
+            self.changes = {key: row for key, row in self.changes.items() if key[0] not in near}
+        return self._excess(self.now)
 
-    def _moved(self, move: tuple) -> Stages:
+    def _trial(self, move: list[tuple[int, int]]) -> np.ndarray:
+        """Weights and MACs with the steps made, exactly."""
         touched = list({id(w): w for v, _ in move for w in self.widths.touched[v]}.values())
         after = self.sizes | {v: self.sizes[v] + by for v, by in move}
-        gone = {s: (-w, -m) for s, (w, m) in self.widths.stages(self.sizes, touched).items()}
-        return _sum(_sum(self.stages, gone), self.widths.stages(after, touched))
+        return (
+            self.now
+            + self._row(self.widths.stages(after, touched))
+            - self._row(self.widths.stages(self.sizes, touched))
+        )
 
-    def _excess(self, stages: Stages) -> float:
-        return self.budget.excess(capacity_of_stages(stages), self.original)
+    def _change(self, v: int, by: int) -> np.ndarray:
+        if (v, by) not in self.changes:
+            self.changes[v, by] = self._trial([(v, by)]) - self.now
+        return self.changes[v, by]
+
+    def _row(self, stages: Stages) -> np.ndarray:
+        row = np.zeros(2 * len(self.at))
+        for stage, (weights, macs) in stages.items():
+            row[self.at[stage]], row[len(self.at) + self.at[stage]] = weights, macs
+        return row
+
+    def _excess(self, row: np.ndarray) -> float:
+        return float(self.excess_of(row[None])[0])
 
 
 def _sum(a: Stages, b: Stages) -> Stages:
