@@ -28,7 +28,7 @@ class ImageTraining:
     ----------
     data : from `dse.training.images.load_images`.
     epochs, batch, peak_rate, decay : of the recipe; the same for every network and seed of a comparison.
-    optimiser : ``sgd`` (Nesterov's momentum 0.9) or ``adamw``.
+    optimiser : ``sgd`` (Nesterov) or ``adamw``; the momentum runs from 0.95 to 0.85 and back, against the rate.
     start : where the weights of a seed lie that are tuned further; None = train from new weights of that seed.
     finish : called with the trained module and the seed, for example to keep its weights.
 
