@@ -215,13 +215,11 @@ def tuned_report(tuned: Tuned, most: int = 20) -> RenderableType:
         lines += ["No edit saves time.", ""]
     kept = [p for p in tuned.proposals if not p.same_function]
     alike = [p for p in tuned.proposals if p.same_function]
-    parts = [_proposal_table(tuned, kept, most, "Proposals, each alone")] if kept else []
+    if kept:
+        lines.append(_proposal_table(tuned, kept, most, "Proposals, each alone"))
     if alike:
-        parts += [
-            "",
-            _proposal_table(tuned, alike, most, "Edits that compute the same function, weights laid out anew"),
-        ]
-    return Group(*lines, *parts, "")
+        lines += ["", _proposal_table(tuned, alike, most, "Of the same function, weights laid out anew")]
+    return Group(*lines, "")
 
 
 def _proposal_table(tuned: Tuned, proposals: Sequence[Proposal], most: int, title: str) -> WholeTable:

@@ -25,6 +25,12 @@ from dse.tuning.widths import Solution, WidthModel, places_of, rest_of, solve
 GROUP_WIDTHS = (4, 8, 16)
 """Channels of a group in place of a depthwise convolution [1]."""
 
+EDITS_OF = {"groups": (), "stem_factorise": ("stem", "factorise")}
+"""Edits of forms that are not one edit of the same name; groups are cut at the end, at the widths found."""
+
+COLUMNS = ("factorise", "stem_factorise")
+"""Forms that make a column filter of a width of its own."""
+
 MOST_ALONE = 8
 """Blocks of one form up to which each is also changed alone [1]; of more, only those of a stage together, and all."""
 
@@ -36,7 +42,7 @@ class Form:
     Attributes
     ----------
     kind : ``groups`` of `value` channels for a depthwise convolution; or ``fuse_depthwise``, ``column_row``,
-        ``factorise``, ``stem`` of `dse.tuning.edits`.
+        ``factorise``, ``stem`` of `dse.tuning.edits`, or the last two together (``stem_factorise``).
     node : the convolution.
     value : channels of a group; else 0.
     """
@@ -93,6 +99,7 @@ def _words(form: Form) -> str:
         "column_row": "two filters as a column and a row",
         "factorise": "a filter as a column and a row",
         "stem": "stem on 2x2 blocks of pixels",
+        "stem_factorise": "stem on 2x2 blocks of pixels, as a column and a row",
     }.get(form.kind, form.kind)
 
 
@@ -126,10 +133,12 @@ class Blocks:
                 found += [Form("groups", name, n) for n in group_widths if 1 < n < dims[0]]
                 tried = ["fuse_depthwise"]
             else:
-                tried = ["stem", "column_row", "factorise"]
+                tried = ["column_row", "factorise", "stem"]
                 if max(strides_of(node)) > 1:  # a filter that moves on one axis alone would make a stage of its own
                     tried.remove("factorise")
             found += [Form(kind, name) for kind in tried if Edit(kind, name).applies(graph)]
+            if found and found[-1] == Form("stem", name) and dims[2] >= 5:  # on blocks it is still a filter of 3x3
+                found.append(Form("stem_factorise", name))
         return found
 
     def sets(self, forms: Iterable[Form]) -> Iterator[tuple[Form, ...]]:
@@ -139,7 +148,7 @@ class Blocks:
             kinds.setdefault((form.kind, form.value), []).append(form)
         stems = kinds.pop(("stem", 0), [])
         seen: set[tuple[Form, ...]] = set()
-        for form in stems:
+        for form in (*stems, *kinds.pop(("stem_factorise", 0), [])):
             yield (form,)
         for mine in kinds.values():
             stages: dict[int, list[Form]] = {}
@@ -168,7 +177,7 @@ class Blocks:
 
     def solved(self, forms: Sequence[Form], budget: Budget, step: int = 1) -> CompoundEdit:
         """The forms with widths for a budget, multiples of `step`; ValueError where a form does not apply."""
-        edits = [Edit(form.kind, form.node) for form in forms if form.kind != "groups"]
+        edits = [Edit(kind, form.node) for form in forms for kind in EDITS_OF.get(form.kind, (form.kind,))]
         widths = self._widths(tuple(forms), tuple(edits))
         _check_groups(forms, widths)
         found = solve(widths, self._tiers(forms, widths), budget, self.original, self.rest, step)
@@ -185,7 +194,7 @@ class Blocks:
         """Widths of the graph with the blocks in their forms; depthwise ones will be cut in groups at the end."""
         places = dict(self.places)
         for form in forms:
-            if form.kind == "factorise":
+            if form.kind in COLUMNS:
                 places[f"{form.node}/column"] = places[form.node]
         times = {form.node: form.value for form in forms if form.kind == "groups"}
         if not edits:
@@ -198,7 +207,7 @@ class Blocks:
         kept = {widths.named(form.node) for form in forms if form.kind == "stem"}
         graph = GraphCopy(self.model)
         for form in forms:
-            if form.kind == "factorise":
+            if form.kind in COLUMNS:
                 inner.add(widths.named(f"{form.node}/column"))
             elif form.kind == "column_row":
                 inner.add(widths.named(node_title(graph.before(graph.conv(form.node))[0])))

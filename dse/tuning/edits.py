@@ -5,15 +5,16 @@ A convolution is named by its node.  Edits drop the weights they reshape, since 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from numbers import Integral
 
 from onnx import ModelProto, NodeProto, helper
 
 from dse.networks.onnx_file.graph import attribute, node_title
-from dse.tuning.channels import channels_of, set_attribute, shapes_of, with_channels
+from dse.tuning.channels import channels_of, check_size, set_attribute, shapes_of, with_channels
 from dse.tuning.graph_copy import GraphCopy, meant, pads_of, strides_of
 
 
@@ -306,14 +307,12 @@ def apply_all(model: ModelProto, edits: Iterable[Edit]) -> ModelProto:
     while waiting:
         run = [edit for edit, _ in zip(waiting, itertools.takewhile(_is_of_channels, waiting), strict=False)]
         edit = waiting[0]
-        try:
-            if len(run) > 1:
-                graph = GraphCopy(_resized(graph.model, run))
-            else:
+        if len(run) > 1:
+            graph = GraphCopy(_resized(graph.model, run))
+        else:
+            with _named(edit):
                 KINDS[edit.kind](graph, edit.node, edit.value)()
-                graph.look_up()
-        except ValueError as error:
-            raise ValueError(f"edit ({edit.text}): {error}") from None
+            graph.look_up()
         del waiting[: max(1, len(run))]
     return graph.model
 
@@ -322,11 +321,23 @@ def _is_of_channels(edit: Edit) -> bool:
     return edit.kind == "channels"
 
 
+@contextlib.contextmanager
+def _named(edit: Edit) -> Iterator[None]:
+    """Errors say which edit they are of."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"edit ({edit.text}): {error}") from None
+
+
 def _resized(model: ModelProto, edits: Iterable[Edit]) -> ModelProto:
     """Several edits of channels at once."""
-    made = channels_of(model)
+    made, sizes = channels_of(model), {}
     numbers = {name: number for number, makers in made.makers.items() for name in makers}
     for edit in edits:
-        if edit.node not in numbers:
-            raise ValueError(f"nothing called {edit.node!r} makes channels{meant(edit.node, numbers)}")
-    return with_channels(model, made, {numbers[edit.node]: edit.value for edit in edits})
+        with _named(edit):
+            if edit.node not in numbers:
+                raise ValueError(f"nothing called {edit.node!r} makes channels{meant(edit.node, numbers)}")
+            sizes[numbers[edit.node]] = edit.value
+            check_size(made, made.root(numbers[edit.node]), edit.value)
+    return with_channels(model, made, sizes)
