@@ -84,8 +84,9 @@ class ImageTraining:
             module.reset()
         else:
             module.load(self.start(seed))
-        # Half the time on a CPU.
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads lack this one
+        for weight in module.parameters():
+            if weight.dim() == 4:  # half the time on a CPU
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         order = np.random.default_rng(seed)
         x, y = (torch.from_numpy(part) for part in self.data["train"])
         x = x.to(memory_format=torch.channels_last)
