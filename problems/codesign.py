@@ -23,7 +23,7 @@ from dse.networks import network_dims
 from dse.networks.layers import Network
 from dse.runs.identity import of_network, of_technology
 from dse.tuning.channels import channels_of, with_channels
-from dse.tuning.proposals import network_of, read_graph
+from dse.tuning.graphs import network_of, read_graph
 
 from .base import AcceleratorProblem, Columns, ProblemError
 from .checks import check_mapping_arguments, check_number, checked_space, checked_technology, short

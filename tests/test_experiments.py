@@ -89,6 +89,7 @@ def test_every_sentence_under_findings_has_a_check():
 def changed(path, column, rows=slice(None)):
     """Another number in a column of a table."""
     table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    table[column] = table[column].astype(float)
     table.loc[rows, column] = table.loc[rows, column] * 1.5 + 1
     table.to_csv(path, index=False)
 
@@ -106,7 +107,8 @@ def changed(path, column, rows=slice(None)):
         ("simultaneous/summary.csv", "makespan_s"),
         ("simultaneous/front.csv", "area_mm2"),
         ("tune_dnn/predicted.csv", "gain"),
-        ("tune_dnn/measured.csv", "low_points"),
+        ("tune_dnn/latencies.csv", "gain"),
+        ("tune_dnn/pairs.csv", "seeds_done"),
     ],
 )
 def test_a_changed_table_is_found_out(table, column, tmp_path):
@@ -208,7 +210,7 @@ def test_bad_input_is_one_line(tmp_path, here):
     assert_one_line(here("nothing"), "nothing")
     assert_one_line(here("sensitivity", "nothing", "--quick", "--out", tmp_path), "unknown stage", "draws, draw")
     assert_one_line(here("exact_fronts", "search", "--quick", "--out", tmp_path / "exact"), "table.npy is missing")
-    assert_one_line(here("tune_dnn", "measure", "--quick", "--out", tmp_path / "tune"), "--data")
+    assert_one_line(here("tune_dnn", "measure", "--out", tmp_path / "tune"), "--data")
     nothing = here("operation_kinds", "table", "--budget", 7, "--out", tmp_path / "kinds")
     assert_one_line(nothing, "designs.csv", "at 7 mm2")
 

@@ -166,7 +166,8 @@ FIGURES = {
     "relation of three": (
         explanation_figures.relation_figure, lambda: relation("mobilenet_v2", "ptb_lstm_medium", "tiny"), TITLE,
     ),
-    "moves": (explanation_figures.moves, lambda: csv("tune_dnn/measured.csv")),
+    "tuned pairs": (lambda pairs, **kw: explanation_figures.tuned_pairs(pairs, csv("tune_dnn/latencies.csv"), **kw),
+                    lambda: csv("tune_dnn/pairs.csv")),
     "gains": (explanation_figures.gains, lambda: csv("tune_dnn/predicted.csv")),
     "schedule of a batch": (schedule_figures.gantt_figure, lambda: co_run("batch")),
     "schedule of streams": (schedule_figures.gantt_figure, lambda: co_run("vr_gaming"), 0.0, 0.05),

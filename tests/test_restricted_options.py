@@ -44,7 +44,7 @@ from dse.hardware.dataflow_file import dataflow_of_plain
 from dse.hardware.space import Category, DesignSpace, default_space
 from dse.networks.layers import LOOPS, MacLayer
 from dse.simultaneous.division import Division
-from dse.tuning.proposals import _steps
+from dse.tuning.proposals import steps_of
 from problems import GeomeanDNN, SimultaneousDNNs, SingleDNN
 
 ARRAY = SpatialOption(("K32", "C2"), ("OX4", "OY4"), ("O",))
@@ -354,7 +354,7 @@ def test_channels_are_proposed_at_steps_of_the_sub_axis():
     for option, step in ((ARRAY, 32), (replace(ARRAY, rows=("K<=8", "C2")), 8), (replace(ARRAY, rows=("K", "C2")), 64)):
         mapping = Mapping({"K": 4}, {}, {"OX": 4, "OY": 4, "K": 4}, stationary="O")
         found = dse.evaluate(replace(BIG, dataflow=Dataflow("array", (option,))), layer, mapping=mapping)
-        assert _steps(found, ["small"], "K") == {4, step}
+        assert steps_of(found, ["small"], "K") == {4, step}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from dse.commands.options import (
     chosen_design,
     sizes,
 )
+from dse.commands.runs import share_of
 from dse.commands.terminal import check_alone, console, note, say, say_json
 
 
@@ -127,47 +129,82 @@ def tune(
     network: NetworkArgument,
     design: Design = None,
     settings: Settings = None,
-    parameters: Annotated[float, typer.Option(metavar="SHARE", help="Least share of the parameters to keep.")] = 1.0,
-    macs: Annotated[
-        float, typer.Option(metavar="SHARE", help="Least share of MACs and weights to keep in each stage.")
-    ] = 1.0,
-    most: Annotated[float, typer.Option(metavar="SHARE", help="Most parameters, as a share of the original's.")] = 2.0,
-    grow: Annotated[bool, typer.Option("--grow", help="Also round channels up where that costs no cycles.")] = False,
-    trade: Annotated[
-        bool, typer.Option("--trade", help="What one edit adds to a stage another may take away.")
-    ] = False,
+    within: Annotated[
+        str, typer.Option(metavar="SHARE", help="Keep weights and MACs, of the whole and of each stage, within this.")
+    ] = "2%",
+    weights: Annotated[
+        str | None, typer.Option(metavar="LEAST,MOST", help="Of the whole network, as shares: 0.98,1.02 or 1,inf.")
+    ] = None,
+    macs: Annotated[str | None, typer.Option(metavar="LEAST,MOST", help="Of the whole network.")] = None,
+    stage_weights: Annotated[str | None, typer.Option(metavar="LEAST,MOST", help="Of each stage.")] = None,
+    stage_macs: Annotated[str | None, typer.Option(metavar="LEAST,MOST", help="Of each stage.")] = None,
+    gain: Annotated[
+        str | None, typer.Option(metavar="SHARE", help="Latency that is enough to save: the mildest edit that does it.")
+    ] = None,
+    front: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Search latency against capacity too, with N networks.")
+    ] = None,
+    graphs: Annotated[bool, typer.Option("--graphs", help="Write every network of the front as an ONNX file.")] = False,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the search of the front.")] = 0,
     batch: Batch = 1,
     dim: Dims = None,
     node: DesignNode = None,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, metavar="N", help="Processes; each takes seconds to start.")
-    ] = 1,
     out: OutDirectory = None,
 ) -> None:
-    """Edit NETWORK so that it runs faster on one design.
+    """Edit NETWORK so that it runs faster on one design, at the capacity that it has.
 
-    Edits at no loss of capacity come first.
-    A stage is all MAC layers of one output size. Writes tuned.onnx (without weights: train it anew), edits.csv.
+    A stage is all MAC layers of one output size; weights and MACs of each stay within 2 % unless told otherwise. Edits
+    are groups of channels, fused or factorised filters, blocks of pixels, channels, with widths solved to fit.
+    Writes tuned.onnx (without weights: train it anew), edits.csv, edits.json, with --front also front.csv.
 
     \b
     Examples:
       dse tune resnet50 --design nvdla_large --out results/tuned
-      dse tune resnet50 --design results/resnet50:knee --parameters 0.98 --macs 0.98
+      dse tune mobilenet_v2 --design gemmini_16x16 --gain 30%
+      dse tune resnet50 --design results/resnet50:knee --weights 0.8,1 --macs 0.8,1 --stage-weights 0.7,inf
+      dse tune mobilenet_v2 --design nvdla_large --front 300 --graphs
     """
     from dse.networks import network_dims
-    from dse.output.explanation_tables import tuned_report
-    from dse.tuning.proposals import Budget, read_graph, write_tuned
-    from dse.tuning.proposals import tune as tuned
+    from dse.output.explanation_tables import front_report, tuned_report
+    from dse.tuning.capacity import Budget
+    from dse.tuning.front import tuned_front, write_front
+    from dse.tuning.graphs import read_graph
+    from dse.tuning.tuner import tune as tuned
+    from dse.tuning.tuner import write_tuned
 
+    if graphs and front is None:
+        raise typer.BadParameter("--graphs writes the networks of a front; give --front N too")
     chosen, graph, options = chosen_design(network, design, settings, batch, dim, node)
-    budget = Budget(parameters, macs, most, trade)
+    share = share_of("--within", within)
+    given = {"weights": weights, "macs": macs, "stage_weights": stage_weights, "stage_macs": stage_macs}
+    around = Budget.within(share)
+    budget = Budget(**{name: getattr(around, name) if text is None else _bounds(name, text)
+                       for name, text in given.items()})  # fmt: skip
+    enough = None if gain is None else share_of("--gain", gain)
+    start = time.process_time()
     model = read_graph(network)
-    options |= {"batch": batch, "dims": network_dims(network, sizes(dim)), "n_jobs": jobs}
-    found = tuned(model, chosen.design, budget=budget, grow=grow, **options)
+    options |= {"batch": batch, "dims": network_dims(network, sizes(dim))}
+    found = tuned(model, chosen.design, budget=budget, gain=enough, **options)
     note(f"design: {chosen.origin}; {chosen.node()}\n")
     console().print(tuned_report(found))
     directory = out if out is not None else Path("results") / f"tuned_{graph.name}"
-    note(f"wrote {', '.join(map(str, write_tuned(found, directory)))}")
+    written = write_tuned(found, directory)
+    if front is not None:
+        searched = tuned_front(model, chosen.design, evaluations=front, seed=seed, **options)
+        console().print(front_report(searched, found.before))
+        written += write_front(searched, directory, graphs)
+    note(f"wrote {', '.join(map(str, written))}; took {time.process_time() - start:.0f} s of CPU time")
+
+
+def _bounds(name: str, text: str) -> tuple[float, float]:
+    """Least and most, as shares: ``0.98,1.02``, ``98%,102%`` or ``1,inf``."""
+    option = f"--{name.replace('_', '-')}"
+    try:
+        low, high = (float(part.strip().removesuffix("%")) / (100 if part.strip().endswith("%") else 1)
+                     for part in text.split(","))  # fmt: skip
+    except ValueError:
+        raise typer.BadParameter(f"{option} {text}: give least and most, such as 0.98,1.02 or 1,inf") from None
+    return low, high
 
 
 def relate(

@@ -24,6 +24,7 @@ from dse.costs.kernel_rows import (
 )
 from dse.costs.mapping import Mapping
 from dse.costs.residency.keeper import Keeper, Kept, check_keep
+from dse.costs.residency.memory import CaseMemory
 from dse.costs.residency.on_chip import OnChip, on_chip
 from dse.costs.restrictions import check_restrictions, nothing_keeps
 from dse.costs.results import (
@@ -213,6 +214,7 @@ def evaluate(
     effort: str = "default",
     mapping: Mapping | str | MappingType[str, Mapping | str] | None = None,
     keep: str = "best",
+    memory: CaseMemory | None = None,
 ) -> Evaluation:
     """Run every layer of a network on a design under its best mapping, or under a given one.
 
@@ -229,6 +231,8 @@ def evaluate(
         by how many bytes; so does one that the option of its dataflow does not allow (see `SpatialOption`).
     keep : what stays on chip between layers: ``"best"``, the set of activations with the least cost
         (`dse.costs.residency.keeper`), ``"quick"``, the choice that searches make, or ``"none"``.
+    memory : cases of layers that were mapped before on this design (`dse.costs.residency.memory`); the result has the
+        same bits as without.
     """
     if not isinstance(design, Accelerator):
         raise ValueError(f"expected an Accelerator, got {design!r}; make one with Accelerator(rows=..., ...)")
@@ -246,7 +250,7 @@ def evaluate(
             _check_axes(layer, design, given[layer.name])
             rows_given[int(step[k.STEP_INDEX])] = given[layer.name].to_row()
     keeper = Keeper(tables, options, mode, limit, effort_named(effort), check_keep(keep) == "best")
-    found = keeper.cost(rows[0], np.empty(0), keep, rows_given)
+    found = keeper.cost(rows[0], np.empty(0), keep, rows_given, memory)
     order, totals, plan = tables.layer_order, found.totals, found.plan
     steps, variants = found.results[order], plan.variants[order]
     held = rows[0, k.CAPACITY_0 + int(rows[0, k.BUFFER_I])] - found.cases.rooms[plan.rooms[order]]

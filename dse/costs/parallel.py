@@ -46,11 +46,6 @@ def each_in_threads(function: Callable, tasks: Sequence[tuple], n_jobs: int) -> 
     )
 
 
-def in_processes(function: Callable, tasks: Sequence[tuple], n_jobs: int) -> list:
-    """As `in_threads`, in processes: for work that holds Python's lock.  Function and tasks are sent as pickles."""
-    return in_threads(function, tasks, n_jobs, "processes")
-
-
 def worker_count(n_jobs: int) -> tuple[int, int | None]:
     """Workers to use and the `n_jobs` to ask joblib for: None where an active `parallel_config` decides."""
     backend, context_jobs = get_active_backend()

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from onnx import NodeProto
+from onnx import ModelProto, NodeProto
 
 from dse.networks.errors import NetworkError
 from dse.networks.layers import Layer, Network
@@ -61,7 +61,21 @@ def import_onnx(
     ------
     NetworkError : one line that says what is wrong with the file or the sizes, and the fix.
     """
-    model = read_model(path)
+    return import_model(read_model(path), path, batch, dims, name, source)
+
+
+def import_model(
+    model: ModelProto,
+    path: Path,
+    batch: int | None = 1,
+    dims: Mapping[str, int] | None = None,
+    name: str = "",
+    source: str = "",
+) -> Network:
+    """A graph in memory as the `Network` that its file at `path` would be; the graph is written over.
+
+    The file need not exist: its name is that of the network, and its folder is where external constants are.
+    """
     try:
         model, stored = flatten(model, path.parent)
         take_apart(model)

@@ -282,30 +282,44 @@ def stairs(table: pd.DataFrame, title: str, width_in: float = COLUMN_IN, with_fo
 
 
 @styled
-def moves(table: pd.DataFrame, width_in: float = COLUMN_IN, with_footer: bool = True) -> Figure:
-    """Accuracy against latency: an arrow from each original to its tuned form, the paired 95 % interval at its head."""
-    figure = Figure(figsize=(width_in, 2.7), layout="constrained")
-    axis = figure.subplots()
-    for (_, row), colour in zip(table.iterrows(), (BLUE, RED, GREY, ORANGE, PURPLE), strict=False):
-        x, y = row["latency_s"] * 1e6, 100 * row["accuracy"]
-        to_x, to_y = row["tuned_latency_s"] * 1e6, 100 * row["tuned_accuracy"]
-        axis.annotate("", (to_x, to_y), (x, y), arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.2})
-        axis.plot([x], [y], "o", color=colour, ms=4, label=f"{row['network']} on {row['design']}, {row['seeds']} seeds")
-        low, high = row["change_points"] - row["low_points"], row["high_points"] - row["change_points"]
-        axis.errorbar([to_x], [to_y], [[low], [high]], color=colour, capsize=2, lw=0.9, marker="s", ms=3.5)
-    everything = table[["latency_s", "tuned_latency_s"]].to_numpy() * 1e6
-    if everything.max() > 5 * everything.min():
-        log_scale(axis.xaxis)
-        axis.set_xlim(everything.min() / 1.5, everything.max() * 1.5)
-    else:
-        linear_scale(axis.xaxis)
-        axis.set_xlim(0, 1.1 * everything.max())
-    linear_scale(axis.yaxis)
-    axis.set_xlabel("Latency by the model [\u00b5s]")
-    axis.set_ylabel("Accuracy on the test images [%]")
-    grid(axis)
-    legend_above(figure, entries_of(axis))
-    said = "circle: original; square: tuned, with the 95 % interval of the paired change; the model's technology: 45 nm"
+def tuned_pairs(
+    pairs: pd.DataFrame, saved: pd.DataFrame, width_in: float = COLUMN_IN, with_footer: bool = True
+) -> Figure:
+    """Latency saved by design beside the measured change of the accuracy, a row a tuned network.
+
+    `pairs` : a row a pair, with ``change_points, low_points, high_points`` where all its seeds were trained.
+    `saved` : ``gain`` by network, tuned form and design.
+    """
+    rows = pairs[pairs["capacity"] != "epochs"].reset_index(drop=True)
+    figure = Figure(figsize=(width_in, 1.1 + 0.27 * len(rows)), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    looks = list(zip((BLUE, ORANGE, PURPLE, RED), "osD^", strict=True))
+    for (design, mine), (colour, marker) in zip(saved.groupby("design", sort=False), looks, strict=False):
+        gain = mine.set_index(["network", "tuned"])["gain"]
+        found = [100 * gain.get((row["network"], row["tuned"]), np.nan) for _, row in rows.iterrows()]
+        left.plot(found, rows.index, ls="", marker=marker, ms=3.5, mew=0, color=colour, label=str(design))
+    done = rows["seeds_done"] == rows["seeds_planned"]
+    for at, row in rows.iterrows():
+        low = -row["margin_points"]
+        right.plot([low, low], [at - 0.4, at + 0.4], color=RED, lw=1.0, label="margin" if at == 0 else None)
+        if not done[at]:
+            text = f"{row['seeds_done']:.0f} of {row['seeds_planned']:.0f} seeds"
+            right.text(0.02, at, text, fontsize=TINY, va="center", color=GREY)
+            continue
+        ends = [[row["change_points"] - row["low_points"]], [row["high_points"] - row["change_points"]]]
+        right.errorbar([row["change_points"]], [at], xerr=ends, color=BLACK, capsize=2, lw=0.9, marker="o", ms=3)
+    names = [f"{row['network']}, {row['data']}\n{row['tuned']}" for _, row in rows.iterrows()]
+    left.set_yticks(rows.index, [plain(name) for name in names], fontsize=TINY)
+    left.set_ylim(len(rows) - 0.5, -0.5)
+    low, high = right.get_xlim()
+    right.set_xlim(min(low, -0.6), max(high, 0.6))
+    for axis, label in ((left, "Latency\nsaved [%]"), (right, "Change of\naccuracy [points]")):
+        axis.axvline(0, color=GREY, lw=0.6, zorder=0)
+        axis.set_xlabel(label)
+        linear_scale(axis.xaxis, 4)
+        grid(axis, which="x")
+    legend_above(figure, entries_of(left, right))
+    said = "right: mean over seeds, 95 % interval over seeds and test images; no latency: its hardware is not modelled"
     return add_footer(figure, said, with_footer)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isclose
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.text import Text
 from dse.analysis.changes import MOST_FOR_THE_NETWORK
 from dse.analysis.explanation import Explanation
 from dse.analysis.operation_kinds import ASPECTS
+from dse.costs.evaluation import Evaluation
 from dse.networks.layers import MacLayer
 from dse.output.evaluation_tables import (
     WATERFALL,
@@ -25,7 +27,9 @@ from dse.output.evaluation_tables import (
 from dse.output.units import number, percent, quantity
 from dse.output.whole_tables import WholeTable
 from dse.runs.tables import Table as DataFrame
-from dse.tuning.proposals import Tuned
+from dse.tuning.front import TunedFront
+from dse.tuning.proposals import Proposal
+from dse.tuning.tuner import Tuned
 
 HOLDS = 0.8
 """Share of the time of the layers with one reason that the layers named there hold together, where few do [1]."""
@@ -190,50 +194,78 @@ def _added_area(row: Any) -> str:
 
 
 def tuned_report(tuned: Tuned, most: int = 20) -> RenderableType:
-    """Latency and capacity before and after, the edits made, and the proposals that save most."""
+    """Latency, utilisation and capacity before and after, the edits made, and the proposals that save most."""
     before, after, a, b = tuned.before, tuned.after, tuned.capacity_before, tuned.capacity_after
     lines: list[RenderableType] = [
         Text(
             f"{before.network.name}: {quantity(before.latency_s, 's')} -> {quantity(after.latency_s, 's')}, "
-            f"{percent(tuned.gain)} less; parameters {number(a.parameters / 1e6)} M -> {number(b.parameters / 1e6)} M; "
+            f"{percent(tuned.gain)} less; MAC utilisation {percent(before.utilisation)} -> "
+            f"{percent(after.utilisation)}; weights {number(a.weights / 1e6)} M -> {number(b.weights / 1e6)} M; "
             f"GMACs {number(a.macs / 1e9)} -> {number(b.macs / 1e9)}",
             style="bold",
         ),
-        *(Text(f"  {i}. {edit.text}") for i, edit in enumerate(tuned.edits, 1)),
+        *(Text(f"  {i}. {proposal.text}") for i, proposal in enumerate(tuned.made, 1)),
         "",
     ]
-    count = len(tuned.proposals)
-    if not count:
+    if not tuned.proposals:
         return Group(*lines, "No edit applies to it.")
-    table = WholeTable(f"Proposals, each alone; {min(most, count)} of {count} that save most")
+    if not tuned.made and tuned.nearest:
+        lines += [Text(f"No edit that saves time keeps the budget. The nearest is {tuned.nearest}."), ""]
+    elif not tuned.made:
+        lines += ["No edit saves time.", ""]
+    kept = [p for p in tuned.proposals if not p.same_function]
+    alike = [p for p in tuned.proposals if p.same_function]
+    if kept:
+        lines.append(_proposal_table(tuned, kept, most, "Proposals, each alone"))
+    if alike:
+        lines += ["", _proposal_table(tuned, alike, most, "Of the same function, weights laid out anew")]
+    return Group(*lines, "")
+
+
+def _proposal_table(tuned: Tuned, proposals: Sequence[Proposal], most: int, title: str) -> WholeTable:
+    count, a, made = len(proposals), tuned.capacity_before, {proposal.edits for proposal in tuned.made}
+    table = WholeTable(f"{title}; {min(most, count)} of {count} that save most")
     _add_columns(
         table,
         ("edit", "left"),
         ("saves", "right"),
-        ("parameters", "right"),
+        ("weights", "right"),
         ("MACs", "right"),
-        ("capacity", "left"),
+        ("weights in place", "right"),
+        ("budget", "left"),
         ("made", "left"),
     )
-    for proposal in sorted(tuned.proposals, key=lambda p: (not p.keeps_capacity, -p.saved_cycles))[:most]:
+    for proposal in sorted(proposals, key=lambda p: (p.excess > 0, -p.saved_cycles))[:most]:
         table.add_row(
-            Text(proposal.edit.text),
-            f"{100 * proposal.saved_cycles / before.cycles:+.1f} %",
-            f"{100 * proposal.parameters / a.parameters:+.1f} %",
-            f"{100 * proposal.macs / a.macs:+.1f} %",
-            "kept" if proposal.keeps_capacity else "less",
-            "yes" if proposal.edit in tuned.edits else "",
+            Text(proposal.text),
+            f"{100 * proposal.saved_cycles / tuned.before.cycles:+.1f} %",
+            f"{100 * (proposal.capacity.weights / max(1, a.weights) - 1):+.1f} %",
+            f"{100 * (proposal.capacity.macs / a.macs - 1):+.1f} %",
+            percent(proposal.weights_kept),
+            "missed" if proposal.excess else "kept",
+            "yes" if proposal.edits in made else "",
         )
-    free = sorted((p for p in tuned.proposals if p.free), key=lambda p: -p.parameters)[: most // 2]
-    gifts = [
-        Text(
-            f"  {p.edit.text}: {100 * p.parameters / a.parameters:+.1f} % parameters, "
-            f"{100 * p.macs / a.macs:+.1f} % MACs" + (" (made)" if p.edit in tuned.edits else "")
+    return table
+
+
+def front_report(front: TunedFront, before: Evaluation, most: int = 20) -> RenderableType:
+    """Latency against capacity: the networks of the front, least latency first."""
+    members = front.members
+    table = WholeTable(
+        f"Latency against capacity; {min(most, len(members))} of {len(members)} networks, {front.evaluations} costed"
+    )
+    _add_columns(
+        table, ("network", "right"), ("latency", "right"), ("saves", "right"), ("capacity", "right"), ("edit", "left")
+    )
+    for i, member in enumerate(members[:most]):
+        table.add_row(
+            str(i),
+            quantity(member.latency_s, "s"),
+            f"{100 * (1 - member.cycles / before.cycles):+.1f} %",
+            percent(member.share_of_capacity),
+            Text(member.text or "as it is"),
         )
-        for p in free
-    ]
-    head = [Text("Capacity at no cost in cycles, each alone (--grow makes them)", style="bold")] if gifts else []
-    return Group(*lines, table, "", *head, *gifts, "")
+    return table
 
 
 def relation_table(relation: DataFrame) -> RenderableType:

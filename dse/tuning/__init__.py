@@ -1,4 +1,4 @@
-"""Edits of a network that make it faster on given hardware, and what they do to its accuracy."""
+"""Edits of a network that make it faster on given hardware."""
 
 import pkgutil
 

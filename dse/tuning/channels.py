@@ -135,11 +135,11 @@ def stripped(model: ModelProto) -> ModelProto:
     del copy.graph.value_info[:]
     for tensor in copy.graph.initializer:
         if math.prod(tensor.dims) > KEEP_VALUES or tensor.data_location == TensorProto.EXTERNAL:
-            tensor.CopyFrom(_absent(tensor.name, tensor.dims, tensor.data_type))
+            tensor.CopyFrom(absent(tensor.name, tensor.dims, tensor.data_type))
     return copy
 
 
-def _absent(name: str, dims: Iterable[int], data_type: int) -> TensorProto:
+def absent(name: str, dims: Iterable[int], data_type: int) -> TensorProto:
     """An initialiser of known shape whose values are declared to be in a file that does not exist."""
     tensor = TensorProto(name=name, dims=dims, data_type=data_type, data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value="weights.absent")
@@ -149,7 +149,7 @@ def _absent(name: str, dims: Iterable[int], data_type: int) -> TensorProto:
 def resize_initializer(tensor: TensorProto, dims: list[int]) -> None:
     """Give an initialiser another shape; its values are dropped, since a tuned network is trained anew."""
     if list(tensor.dims) != dims:
-        tensor.CopyFrom(_absent(tensor.name, dims, tensor.data_type))
+        tensor.CopyFrom(absent(tensor.name, dims, tensor.data_type))
 
 
 def shapes_of(model: ModelProto) -> dict[str, list[int | None]]:
@@ -370,6 +370,15 @@ def _join(
     return tensors[live[0]]
 
 
+def check_size(made: Channels, number: int, size: int) -> None:
+    """ValueError where a variable, its root, cannot have that size."""
+    makers, multiple = ", ".join(made.makers.get(number, ["?"])[:3]), made.multiple.get(number, 1)
+    if number in made.fixed:
+        raise ValueError(f"channels of {makers} cannot change: {made.fixed[number]}")
+    if size < 1 or size % multiple:
+        raise ValueError(f"channels of {makers} must be a positive multiple of {multiple} (groups), got {size}")
+
+
 def with_channels(model: ModelProto, made: Channels, sizes: dict[int, int]) -> ModelProto:
     """A copy of the graph in which variables have other sizes, carried through every initialiser that follows.
 
@@ -378,12 +387,7 @@ def with_channels(model: ModelProto, made: Channels, sizes: dict[int, int]) -> M
     """
     wanted = {made.root(number): size for number, size in sizes.items()}
     for number, size in wanted.items():
-        makers = ", ".join(made.makers.get(number, ["?"])[:3])
-        if number in made.fixed:
-            raise ValueError(f"channels of {makers} cannot change: {made.fixed[number]}")
-        if size < 1 or size % made.multiple.get(number, 1):
-            multiple = made.multiple.get(number, 1)
-            raise ValueError(f"channels of {makers} must be a positive multiple of {multiple} (groups), got {size}")
+        check_size(made, number, size)
     copy = ModelProto()
     copy.CopyFrom(model)
     tensors = {tensor.name: tensor for tensor in copy.graph.initializer}

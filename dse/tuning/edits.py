@@ -5,22 +5,17 @@ A convolution is named by its node.  Edits drop the weights they reshape, since 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from numbers import Integral
 
 from onnx import ModelProto, NodeProto, helper
 
 from dse.networks.onnx_file.graph import attribute, node_title
-from dse.tuning.channels import (
-    NORMALISE,
-    PASS,
-    _absent,
-    channels_of,
-    set_attribute,
-    shapes_of,
-    with_channels,
-)
+from dse.tuning.channels import channels_of, check_size, set_attribute, shapes_of, with_channels
+from dse.tuning.graph_copy import GraphCopy, meant, pads_of, strides_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,17 @@ class Edit:
 
     def apply(self, model: ModelProto) -> ModelProto:
         """A copy of the graph with the edit made; ValueError where it does not apply."""
-        return KINDS[self.kind](model, self.node, self.value)
+        graph = GraphCopy(model)
+        KINDS[self.kind](graph, self.node, self.value)()
+        return graph.model
+
+    def applies(self, graph: GraphCopy) -> bool:
+        """Whether the edit can be made; the graph stays as it is."""
+        try:
+            KINDS[self.kind](graph, self.node, self.value)
+        except ValueError:
+            return False
+        return True
 
     @property
     def text(self) -> str:
@@ -63,229 +68,276 @@ class Edit:
             "stride_earlier": "stride of {node} to the convolution before it",
             "stride_later": "stride of the convolution before {node} to {node}",
             "factorise": "{node} as a column and a row filter",
+            "column_row": "the convolution before {node} as a column filter and {node} as a row filter",
+            "patches": "patches of {node} as channels of a 1x1 (the same function)",
             "stem": "{node} on 2x2 blocks of pixels as channels (space to depth)",
         }
         return words[self.kind].format(node=self.node, value=self.value)
 
 
-class _Graph:
-    """A copy of a model with look-ups."""
-
-    def __init__(self, model: ModelProto) -> None:
-        self.model = ModelProto()
-        self.model.CopyFrom(model)
-        self.graph = self.model.graph
-        self.makers = {output: node for node in self.graph.node for output in node.output if output}
-        self.readers: dict[str, list[NodeProto]] = {}
-        for node in self.graph.node:
-            for name in node.input:
-                self.readers.setdefault(name, []).append(node)
-        self.tensors = {tensor.name: tensor for tensor in self.graph.initializer}
-        self.outputs = {entry.name for entry in self.graph.output}
-
-    def conv(self, name: str) -> NodeProto:
-        for node in self.graph.node:
-            if node_title(node) == name:
-                if node.op_type != "Conv" or node.input[1] not in self.tensors:
-                    break
-                if len(self.dims(node)) != 4:
-                    raise ValueError(f"{name!r} is not a 2-D convolution")
-                return node
-        raise ValueError(f"the graph has no convolution {name!r} with constant weights")
-
-    def dims(self, node: NodeProto) -> list[int]:
-        return list(self.tensors[node.input[1]].dims)
-
-    def before(self, node: NodeProto) -> tuple[NodeProto, list[NodeProto]]:
-        """The convolution before this one and what lies between, where nothing else reads any of it."""
-        between: list[NodeProto] = []
-        tensor = node.input[0]
-        while True:
-            maker = self.makers.get(tensor)
-            if maker is None or len(self.readers[tensor]) != 1 or tensor in self.outputs:
-                raise ValueError(f"what {node_title(node)!r} reads has other readers or no convolution before it")
-            if maker.op_type == "Conv" and maker.input[1] in self.tensors:
-                return maker, between
-            if maker.op_type not in PASS | NORMALISE or maker.op_type.endswith("Pool"):
-                raise ValueError(f"{maker.op_type} lies between {node_title(node)!r} and the convolution before it")
-            between.append(maker)
-            tensor = maker.input[0]
-
-    def reshape(self, node: NodeProto, dims: list[int]) -> None:
-        """New weights of that shape, under a name of their own where others share the old ones."""
-        old = self.tensors[node.input[1]]
-        name = old.name if len(self.readers[old.name]) == 1 else f"{old.name}/{node_title(node)}"
-        self.add(name, dims, old.data_type, replace=name == old.name)
-        node.input[1] = name
-
-    def add(self, name: str, dims: list[int], data_type: int, replace: bool = False) -> None:
-        new = _absent(name, dims, data_type)
-        if replace:
-            self.tensors[name].CopyFrom(new)
-        else:
-            self.graph.initializer.append(new)
-
-    def remove(self, nodes: list[NodeProto]) -> None:
-        for node in nodes:
-            self.graph.node.remove(node)
-        read = {name for node in self.graph.node for name in node.input}
-        kept = [tensor for tensor in self.graph.initializer if tensor.name in read]
-        dropped = set(self.tensors) - read
-        held = [entry for entry in self.graph.input if entry.name not in dropped]
-        del self.graph.initializer[:], self.graph.input[:]
-        self.graph.initializer.extend(kept)
-        self.graph.input.extend(held)
+Change = Callable[[], None]
+"""Makes an edit whose conditions hold."""
 
 
-def _strides(node: NodeProto) -> list[int]:
-    return list(attribute(node, "strides") or [1, 1])
+def _is_plain_1x1(graph: GraphCopy, node: NodeProto) -> bool:
+    return graph.dims(node)[2:] == [1, 1] and attribute(node, "group", 1) == 1 and not any(pads_of(node))
 
 
-def _pads(node: NodeProto) -> list[int]:
-    if attribute(node, "auto_pad", "NOTSET") not in ("NOTSET", ""):
-        raise ValueError(f"{node_title(node)!r} pads by auto_pad; export it with explicit pads")
-    return list(attribute(node, "pads") or [0, 0, 0, 0])
+def _is_full(graph: GraphCopy, node: NodeProto) -> bool:
+    """Whether it is a filter of 3x3 or more without groups or gaps."""
+    plain = attribute(node, "group", 1) == 1 and max(attribute(node, "dilations") or [1]) == 1
+    return plain and min(graph.dims(node)[2:]) >= 3
 
 
-def _is_plain_1x1(graph: _Graph, node: NodeProto) -> bool:
-    return graph.dims(node)[2:] == [1, 1] and attribute(node, "group", 1) == 1 and not any(_pads(node))
+def _same_padded(graph: GraphCopy, node: NodeProto) -> bool:
+    """Whether the output is the input / stride, rounded up, for every input size."""
+    kernel, pads = graph.dims(node)[2:], pads_of(node)
+    dilations = attribute(node, "dilations") or [1, 1]
+    return all(p + q == (k - 1) * d for k, d, p, q in zip(kernel, dilations, pads[:2], pads[2:], strict=True))
 
 
-def _channels(model: ModelProto, name: str, value: int) -> ModelProto:
-    made = channels_of(model)
-    for number, makers in made.makers.items():
-        if name in makers:
-            return with_channels(model, made, {number: value})
-    raise ValueError(f"nothing called {name!r} makes channels")
+def _channels(graph: GraphCopy, name: str, value: int) -> Change:
+    made = channels_of(graph.model)
+    number = next((number for number, makers in made.makers.items() if name in makers), None)
+    if number is None:
+        known = [maker for makers in made.makers.values() for maker in makers]
+        raise ValueError(f"nothing called {name!r} makes channels{meant(name, known)}")
+    edited = with_channels(graph.model, made, {number: value})
+    return lambda: graph.model.CopyFrom(edited)
 
 
-def _groups(model: ModelProto, name: str, value: int) -> ModelProto:
-    graph = _Graph(model)
+def _groups(graph: GraphCopy, name: str, value: int) -> Change:
     node = graph.conv(name)
     dims, groups = graph.dims(node), attribute(node, "group", 1)
     inputs = dims[1] * groups
     if value == groups or inputs % value or dims[0] % value:
         raise ValueError(f"{name!r}: {value} groups do not divide {inputs} inputs and {dims[0]} outputs, or are those")
-    graph.reshape(node, [dims[0], inputs // value, *dims[2:]])
-    set_attribute(node, "group", value)
-    return graph.model
+
+    def make() -> None:
+        graph.reshape(node, [dims[0], inputs // value, *dims[2:]])
+        set_attribute(node, "group", value)
+
+    return make
 
 
-def _fuse_depthwise(model: ModelProto, name: str, _: int) -> ModelProto:
-    graph = _Graph(model)
+def _fuse_depthwise(graph: GraphCopy, name: str, _: int) -> Change:
     node = graph.conv(name)
-    first, between = graph.before(node)
     dims = graph.dims(node)
     if dims[1] != 1 or attribute(node, "group", 1) != dims[0]:
         raise ValueError(f"{name!r} is not a depthwise convolution")
-    if not _is_plain_1x1(graph, first) or _strides(first) != [1, 1]:
+    first, between = graph.before(node)
+    if not _is_plain_1x1(graph, first) or strides_of(first) != [1, 1]:
         raise ValueError(f"the convolution before {name!r} is not a 1x1")
-    graph.reshape(node, [dims[0], graph.dims(first)[1], *dims[2:]])
-    set_attribute(node, "group", 1)
-    node.input[0] = first.input[0]
-    graph.remove([first, *between])
-    return graph.model
+
+    def make() -> None:
+        graph.reshape(node, [dims[0], graph.dims(first)[1], *dims[2:]])
+        set_attribute(node, "group", 1)
+        node.input[0] = first.input[0]
+        graph.remove([first, *between])
+
+    return make
 
 
-def _merge(model: ModelProto, name: str, _: int) -> ModelProto:
-    graph = _Graph(model)
+def _merge(graph: GraphCopy, name: str, _: int) -> Change:
     node = graph.conv(name)
     first, between = graph.before(node)
     if not (_is_plain_1x1(graph, first) and _is_plain_1x1(graph, node)):
         raise ValueError(f"{name!r} and the convolution before it are not a pair of 1x1")
-    graph.reshape(node, [graph.dims(node)[0], graph.dims(first)[1], 1, 1])
-    set_attribute(node, "strides", [a * b for a, b in zip(_strides(first), _strides(node), strict=True)])
-    node.input[0] = first.input[0]
-    graph.remove([first, *between])
-    return graph.model
+
+    def make() -> None:
+        graph.reshape(node, [graph.dims(node)[0], graph.dims(first)[1], 1, 1])
+        set_attribute(node, "strides", [a * b for a, b in zip(strides_of(first), strides_of(node), strict=True)])
+        node.input[0] = first.input[0]
+        graph.remove([first, *between])
+
+    return make
 
 
-def _same_padded(graph: _Graph, node: NodeProto) -> bool:
-    """Whether the output is the input / stride, rounded up, for every input size."""
-    kernel, pads = graph.dims(node)[2:], _pads(node)
-    dilations = attribute(node, "dilations") or [1, 1]
-    return all(p + q == (k - 1) * d for k, d, p, q in zip(kernel, dilations, pads[:2], pads[2:], strict=True))
-
-
-def _move_stride(model: ModelProto, name: str, earlier: bool) -> ModelProto:
-    graph = _Graph(model)
+def _move_stride(graph: GraphCopy, name: str, earlier: bool) -> Change:
     node = graph.conv(name)
     first, _ = graph.before(node)
     source, target = (node, first) if earlier else (first, node)
-    if max(_strides(source)) == 1 or max(_strides(target)) > 1:
+    if max(strides_of(source)) == 1 or max(strides_of(target)) > 1:
         raise ValueError(f"there is no stride to move between {name!r} and the convolution before it")
     if not (_same_padded(graph, node) and _same_padded(graph, first)):
         raise ValueError(f"{name!r} or the convolution before it is not padded to keep its size")
-    set_attribute(target, "strides", _strides(source))
-    set_attribute(source, "strides", [1, 1])
-    return graph.model
+
+    def make() -> None:
+        set_attribute(target, "strides", strides_of(source))
+        set_attribute(source, "strides", [1, 1])
+
+    return make
 
 
-def _factorise(model: ModelProto, name: str, _: int) -> ModelProto:
-    graph = _Graph(model)
+def _factorise(graph: GraphCopy, name: str, _: int) -> Change:
     node = graph.conv(name)
-    dims, pads, strides = graph.dims(node), _pads(node), _strides(node)
-    if min(dims[2:]) < 3 or attribute(node, "group", 1) != 1 or max(attribute(node, "dilations") or [1]) > 1:
+    dims, pads, strides = graph.dims(node), pads_of(node), strides_of(node)
+    if not _is_full(graph, node):
         raise ValueError(f"{name!r} is not an undilated full convolution of 3x3 or more")
-    kind = graph.tensors[node.input[1]].data_type
-    weight, middle = f"{node.input[1]}/column", f"{node.output[0]}/column"
-    graph.add(weight, [dims[0], dims[1], dims[2], 1], kind)
-    column = helper.make_node(
-        "Conv", [node.input[0], weight], [middle], f"{name}/column", kernel_shape=[dims[2], 1], strides=[strides[0], 1],
-        pads=[pads[0], 0, pads[2], 0],
-    )  # fmt: skip
-    graph.reshape(node, [dims[0], dims[0], 1, dims[3]])
-    for key, value in (
-        ("kernel_shape", [1, dims[3]]),
-        ("strides", [1, strides[1]]),
-        ("pads", [0, pads[1], 0, pads[3]]),
-    ):
-        set_attribute(node, key, value)
-    node.input[0] = middle
-    graph.graph.node.insert(list(graph.graph.node).index(node), column)
-    return graph.model
+
+    def make() -> None:
+        kind = graph.tensors[node.input[1]].data_type
+        weight, middle = f"{node.input[1]}/column", f"{node.output[0]}/column"
+        graph.add(weight, [dims[0], dims[1], dims[2], 1], kind)
+        column = helper.make_node(
+            "Conv", [node.input[0], weight], [middle], f"{name}/column", kernel_shape=[dims[2], 1],
+            strides=[strides[0], 1], pads=[pads[0], 0, pads[2], 0],
+        )  # fmt: skip
+        graph.reshape(node, [dims[0], dims[0], 1, dims[3]])
+        set_attribute(node, "kernel_shape", [1, dims[3]])
+        set_attribute(node, "strides", [1, strides[1]])
+        set_attribute(node, "pads", [0, pads[1], 0, pads[3]])
+        node.input[0] = middle
+        graph.insert_before(node, column)
+
+    return make
 
 
-def _stem(model: ModelProto, name: str, _: int) -> ModelProto:
+def _column_row(graph: GraphCopy, name: str, _: int) -> Change:
+    """Two filters that keep their size, one behind the other, as a column and a row: both keep what lies between."""
+    node = graph.conv(name)
+    first, _between = graph.before(node)
+    for each in (first, node):
+        if not _is_full(graph, each):
+            raise ValueError(f"{name!r} and the convolution before it are not undilated full filters of 3x3 or more")
+        if max(strides_of(each)) > 1 or not _same_padded(graph, each):
+            raise ValueError(f"{name!r} or the convolution before it does not keep its size")
+
+    def make() -> None:
+        for each, axis in ((first, 0), (node, 1)):
+            dims, pads = graph.dims(each), pads_of(each)
+            kernel = [n if i == axis else 1 for i, n in enumerate(dims[2:])]
+            graph.reshape(each, [*dims[:2], *kernel])
+            set_attribute(each, "kernel_shape", kernel)
+            set_attribute(each, "pads", [n if i % 2 == axis else 0 for i, n in enumerate(pads)])
+
+    return make
+
+
+def _on_blocks(graph: GraphCopy, node: NodeProto, size: int) -> None:
+    """Let a convolution read blocks of ``size`` x ``size`` pixels as channels."""
+    name = node_title(node)
+    blocks = f"{name}/blocks"
+    block = helper.make_node("SpaceToDepth", [node.input[0]], [blocks], f"{name}/SpaceToDepth", blocksize=size)
+    node.input[0] = blocks
+    graph.insert_before(node, block)
+
+
+def _check_blocks(graph: GraphCopy, node: NodeProto, size: int) -> None:
+    found = (shapes_of(graph.model).get(node.input[0]) or [None] * 4)[2:]
+    if any(n is None or n % size for n in found):
+        fit = "even" if size == 2 else f"multiples of {size}"
+        raise ValueError(
+            f"{node_title(node)!r} reads {found} pixels, which are not known to be {fit}: they do not divide into "
+            "blocks"
+        )
+
+
+def _stem(graph: GraphCopy, name: str, _: int) -> Change:
     """A k x k filter of stride 2 as one of (k + 1) / 2 over 2 x 2 blocks: the same function space and more.
 
     The blocks are another layout of the same words, which the model gets for nothing: whoever writes them can put
     them so.
     """
-    graph = _Graph(model)
     node = graph.conv(name)
     dims = graph.dims(node)
     k, half = dims[2], (dims[2] - 1) // 2
-    if dims[2] != dims[3] or k < 3 or k % 2 == 0 or _strides(node) != [2, 2] or _pads(node) != [half] * 4:
+    if dims[2] != dims[3] or k < 3 or k % 2 == 0 or strides_of(node) != [2, 2] or pads_of(node) != [half] * 4:
         raise ValueError(f"{name!r} is not an odd, centred filter of stride 2")
+    if not _is_full(graph, node):
+        raise ValueError(f"{name!r} has groups or dilation")
+    _check_blocks(graph, node, 2)
+
+    def make() -> None:
+        wide = (k + 1) // 2
+        left = (half + 1) // 2
+        graph.reshape(node, [dims[0], 4 * dims[1], wide, wide])
+        set_attribute(node, "kernel_shape", [wide, wide])
+        set_attribute(node, "strides", [1, 1])
+        set_attribute(node, "pads", [left, left, wide - 1 - left, wide - 1 - left])
+        _on_blocks(graph, node, 2)
+
+    return make
+
+
+def _patches(graph: GraphCopy, name: str, _: int) -> Change:
+    """A filter as large as its stride, so that no two patches overlap, as a 1x1 on patches: the same function."""
+    node = graph.conv(name)
+    dims = graph.dims(node)
+    k = dims[2]
+    if dims[2] != dims[3] or k < 2 or strides_of(node) != [k, k] or any(pads_of(node)):
+        raise ValueError(f"{name!r} is not a filter as large as its stride")
     if attribute(node, "group", 1) != 1 or max(attribute(node, "dilations") or [1]) > 1:
         raise ValueError(f"{name!r} has groups or dilation")
-    size = (shapes_of(model).get(node.input[0]) or [None] * 4)[2:]
-    if any(n is None or n % 2 for n in size):
-        raise ValueError(
-            f"{name!r} reads {size} pixels, which are not known to be even: they do not divide into blocks"
-        )
-    blocks = f"{name}/blocks"
-    block = helper.make_node("SpaceToDepth", [node.input[0]], [blocks], f"{name}/SpaceToDepth", blocksize=2)
-    wide = (k + 1) // 2
-    left = (half + 1) // 2
-    graph.reshape(node, [dims[0], 4 * dims[1], wide, wide])
-    set_attribute(node, "kernel_shape", [wide, wide])
-    set_attribute(node, "strides", [1, 1])
-    set_attribute(node, "pads", [left, left, wide - 1 - left, wide - 1 - left])
-    node.input[0] = blocks
-    graph.graph.node.insert(list(graph.graph.node).index(node), block)
-    return graph.model
+    _check_blocks(graph, node, k)
+
+    def make() -> None:
+        graph.reshape(node, [dims[0], dims[1] * k * k, 1, 1])
+        set_attribute(node, "kernel_shape", [1, 1])
+        set_attribute(node, "strides", [1, 1])
+        _on_blocks(graph, node, k)
+
+    return make
 
 
-KINDS: dict[str, Callable[[ModelProto, str, int], ModelProto]] = {
+KINDS: dict[str, Callable[[GraphCopy, str, int], Change]] = {
     "stem": _stem,
+    "patches": _patches,
     "fuse_depthwise": _fuse_depthwise,
     "groups": _groups,
     "channels": _channels,
-    "stride_later": lambda model, name, _: _move_stride(model, name, earlier=False),
-    "stride_earlier": lambda model, name, _: _move_stride(model, name, earlier=True),
+    "stride_later": lambda graph, name, _: _move_stride(graph, name, earlier=False),
+    "stride_earlier": lambda graph, name, _: _move_stride(graph, name, earlier=True),
     "merge_1x1": _merge,
     "factorise": _factorise,
+    "column_row": _column_row,
 }
-"""Kinds of edits, and what makes them."""
+"""Kinds of edits: each checks its conditions, with a ValueError where they do not hold, and returns what makes it."""
+
+SAME_FUNCTION = ("patches",)
+"""Kinds that compute what was computed before, weights laid out anew."""
+
+
+def apply_all(model: ModelProto, edits: Iterable[Edit]) -> ModelProto:
+    """A copy of the graph with edits made in order; ValueError names the first that does not apply.
+
+    Neighbouring edits of channels are made together.
+    """
+    graph, waiting = GraphCopy(model), list(edits)
+    while waiting:
+        run = [edit for edit, _ in zip(waiting, itertools.takewhile(_is_of_channels, waiting), strict=False)]
+        edit = waiting[0]
+        if len(run) > 1:
+            graph = GraphCopy(_resized(graph.model, run))
+        else:
+            with _named(edit):
+                KINDS[edit.kind](graph, edit.node, edit.value)()
+            graph.look_up()
+        del waiting[: max(1, len(run))]
+    return graph.model
+
+
+def _is_of_channels(edit: Edit) -> bool:
+    return edit.kind == "channels"
+
+
+@contextlib.contextmanager
+def _named(edit: Edit) -> Iterator[None]:
+    """Errors say which edit they are of."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"edit ({edit.text}): {error}") from None
+
+
+def _resized(model: ModelProto, edits: Iterable[Edit]) -> ModelProto:
+    """Several edits of channels at once."""
+    made, sizes = channels_of(model), {}
+    numbers = {name: number for number, makers in made.makers.items() for name in makers}
+    for edit in edits:
+        with _named(edit):
+            if edit.node not in numbers:
+                raise ValueError(f"nothing called {edit.node!r} makes channels{meant(edit.node, numbers)}")
+            sizes[numbers[edit.node]] = edit.value
+            check_size(made, made.root(numbers[edit.node]), edit.value)
+    return with_channels(model, made, sizes)

@@ -1,33 +1,27 @@
-"""The DNN that fits a design better: edits of its graph, ranked by what the model says they save.
+"""Edits of a network that might make it faster on a design, each with what it saves and what it does to capacity.
 
-Capacity is parameters and MACs, over all and by stage (the layers of equal output size).  Edits that keep it come
-first; those that shrink follow only as far as the budget allows.  Whether accuracy holds is measured by
-`dse.study`, not predicted.
+Whether accuracy holds is measured by `dse.study`, not predicted.
 """
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Unpack
 
-import onnx
-import pandas as pd
 from onnx import ModelProto
 
-from dse.costs.evaluation import Evaluation, evaluate
-from dse.costs.kernel_rows import CostOptions
-from dse.costs.parallel import in_processes
+from dse.costs.evaluation import Evaluation
+from dse.costs.kernel_rows import DEFAULT_SLACK
 from dse.hardware.accelerator import Accelerator
-from dse.networks import NETWORKS, load_network
-from dse.networks.layers import Network
-from dse.networks.onnx_file.graph import attribute, node_title, read_model
-from dse.runs.files import write_whole
-from dse.tuning.channels import channels_of, checked, stripped
-from dse.tuning.edits import KINDS, Edit
+from dse.hardware.technology import Technology
+from dse.networks.onnx_file.graph import attribute, node_title
+from dse.tuning.capacity import Budget, Capacity, capacity_of
+from dse.tuning.channels import Channels, channels_of, with_channels
+from dse.tuning.compounds import Blocks, Form, weights_kept, weights_of
+from dse.tuning.costing import Costs, Setting
+from dse.tuning.edits import KINDS, SAME_FUNCTION, Edit, apply_all
+from dse.tuning.graph_copy import GraphCopy
 
 LEAST_GAIN = 5e-4
 """Edits that save less of the network's cycles are not made [1]."""
@@ -35,200 +29,54 @@ LEAST_GAIN = 5e-4
 WIDEST = 4
 """Channels are rounded up to at most this many times what they are [1]."""
 
-
-@dataclass(frozen=True)
-class Budget:
-    """What a tuned network may lose and gain, against the original.
-
-    Parameters
-    ----------
-    parameters : least share of the parameters [1].
-    macs_per_stage : least share of the MACs and of the weights of each stage [1].
-    most_parameters : most parameters, as a share of the original's [1].
-    trade : what one edit adds to a stage another may take away; False: where nothing may be lost, no single edit takes.
-    """
-
-    parameters: float = 1.0
-    macs_per_stage: float = 1.0
-    most_parameters: float = 2.0
-    trade: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("parameters", "macs_per_stage"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"budget: {name} is a share from 0 to 1 of the original, got {getattr(self, name)!r}")
-        if not self.most_parameters >= 1:
-            raise ValueError(f"budget: most_parameters must be at least 1, got {self.most_parameters!r}")
-
-    def allows(self, capacity: Capacity, original: Capacity) -> bool:
-        """Whether a network of that capacity is within the budget."""
-        lowest = self.parameters * original.parameters
-        if not lowest <= capacity.parameters <= self.most_parameters * original.parameters:
-            return False
-        return capacity.holds(original, self.macs_per_stage)
-
-    def accepts(self, capacity: Capacity, now: Capacity, original: Capacity) -> bool:
-        """Whether an edit may lead from `now` to `capacity`."""
-        free = self.trade or min(self.parameters, self.macs_per_stage) < 1
-        one = free or (capacity.parameters >= now.parameters and capacity.holds(now))
-        return one and self.allows(capacity, original)
-
-
-@dataclass(frozen=True)
-class Capacity:
-    """What a network can hold; a stage is all MAC layers of one output size.
-
-    Attributes
-    ----------
-    parameters, macs : of the whole network [elements], [MACs].
-    stages : output pixels (``OY * OX``) of a stage -> its weights [elements] and MACs [MACs].
-    """
-
-    parameters: int
-    macs: int
-    stages: Mapping[int, tuple[int, int]]
-
-    def holds(self, other: Capacity, share: float = 1.0) -> bool:
-        """Whether every stage of `other` has at least that share of its weights and MACs here."""
-        return all(
-            self.stages.get(stage, (0, 0))[i] >= share * least
-            for stage, amounts in other.stages.items()
-            for i, least in enumerate(amounts)
-        )
+MOST_STEPS = 2
+"""Lanes of the array that widths of compound edits are made multiples of, beside 1: the most frequent [1]."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """An edit and what it changes, by the model: cycles saved, parameters and MACs added.
+    """One edit, or several that belong together, and what they change.
 
-    `keeps_capacity`: no fewer parameters, and no fewer weights or MACs in any stage.  `free`: rounds channels up at no
-    cost in cycles (within `LEAST_GAIN`).  `capacity`: of the network with the edit made.
+    Attributes
+    ----------
+    edits : plain edits, in order; `forms`: of a compound edit, what they are for.
+    text : in words.
+    saved_cycles : cycles that they save by the model [cycles]; layers of the same shape and in the same state on chip
+        share what was found for the first of them.
+    capacity : of the network with them made; `excess`: how far it misses the budget, summed over its bounds [1].
+    weights_kept : share of the weights that stay at their place [1]: 1 is the mildest.
     """
 
-    edit: Edit
+    edits: tuple[Edit, ...]
+    text: str
     saved_cycles: float
-    parameters: int
-    macs: int
-    keeps_capacity: bool
-    free: bool
     capacity: Capacity
+    excess: float
+    weights_kept: float
+    forms: tuple[Form, ...] = ()
+
+    @property
+    def same_function(self) -> bool:
+        """Whether the network computes what it did, weights laid out anew."""
+        return all(edit.kind in SAME_FUNCTION for edit in self.edits)
 
     @property
     def row(self) -> dict[str, object]:
         """As a row of a table."""
         return {
-            "edit": self.edit.text,
-            "kind": self.edit.kind,
-            "node": self.edit.node,
-            "value": self.edit.value,
+            "edit": self.text,
+            "edits": len(self.edits),
             "saved_cycles": self.saved_cycles,
-            "parameters_added": self.parameters,
-            "macs_added": self.macs,
-            "keeps_capacity": self.keeps_capacity,
-            "free": self.free,
+            "weights": self.capacity.weights,
+            "macs": self.capacity.macs,
+            "within_budget": self.excess == 0,
+            "excess": self.excess,
+            "weights_kept": self.weights_kept,
+            "same_function": self.same_function,
         }
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """A network before and after: graphs, evaluations, capacities, every proposal and the edits made, in order."""
-
-    original: ModelProto
-    model: ModelProto
-    before: Evaluation
-    after: Evaluation
-    capacity_before: Capacity
-    capacity_after: Capacity
-    proposals: tuple[Proposal, ...]
-    edits: tuple[Edit, ...]
-
-    @property
-    def gain(self) -> float:
-        """Latency saved / latency of the original [1]."""
-        return 1 - self.after.cycles / self.before.cycles
-
-    def table(self) -> pd.DataFrame:
-        """Every proposal, best first, and whether it was made."""
-        made = set(self.edits)
-        rows = [proposal.row | {"made": proposal.edit in made} for proposal in self.proposals]
-        return (
-            pd.DataFrame(rows).sort_values("saved_cycles", ascending=False, kind="stable") if rows else pd.DataFrame()
-        )
-
-
-class _Cost:
-    """Evaluates graphs on one design, read as any ONNX file is."""
-
-    def __init__(
-        self, design: Accelerator, batch: int | None, dims: Mapping[str, int] | None, options: CostOptions
-    ) -> None:
-        self.design, self.batch, self.dims, self.options = design, batch, dims, options
-
-    def __call__(self, model: ModelProto) -> Evaluation:
-        return evaluate(self.design, network_of(model, self.batch, self.dims), **self.options)
-
-
-def network_of(model: ModelProto, batch: int | None = 1, dims: Mapping[str, int] | None = None) -> Network:
-    """The network of a graph, called as the graph is and read as its file would be; see `load_network`."""
-    name = model.graph.name.replace("/", "_")[:200] or "network"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{name}.onnx"
-        onnx.save(model, path)
-        return load_network(path, batch, dims)
-
-
-def read_graph(network: str | Path) -> ModelProto:
-    """The graph of a network that ships, by name, or of an ONNX file, without its weights; called as the network is."""
-    name, path = str(network), Path(network)
-    if name in NETWORKS:
-        path = NETWORKS[name].path
-    elif not path.exists():
-        load_network(name)  # says which names there are
-    if path.suffix.lower() == ".toml":
-        raise ValueError(f"{path}: a file of layers has no graph to edit; give an .onnx file or the name of a network")
-    model = stripped(read_model(path))
-    model.graph.name = path.stem
-    return model
-
-
-def capacity_of(network: Network) -> Capacity:
-    """Capacity of a network: constant operands count as weights, every repeat of a layer counts as MACs."""
-    stages: dict[int, tuple[int, int]] = {}
-    for layer in network.mac_layers:
-        key = layer.OY * layer.OX
-        weights, macs = stages.get(key, (0, 0))
-        stages[key] = (weights + layer.weight_elements * layer.static_weights, macs + layer.macs)
-    return Capacity(network.parameters, network.macs, stages)
-
-
-def candidates(model: ModelProto, found: Evaluation) -> list[Edit]:
-    """Every edit that might help on this design: what the array's widths suggest.  Some may not apply."""
-    made, edits = channels_of(model), []
-    weights = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
-    for number in made.free():
-        size, makers = made.size[number], made.makers[number]
-        steps = _steps(found, makers, "K") | _steps(found, made.readers.get(number, []), "C")
-        multiple = made.multiple.get(number, 1)
-        values = set()
-        for step in steps:
-            up, down = -(-size // step) * step, (size - 1) // step * step
-            values |= {value for value in (up, down) if value != size and 0 < value <= WIDEST * size}
-        edits += [Edit("channels", makers[0], value) for value in sorted(values) if value % multiple == 0]
-    for node in model.graph.node:
-        if node.op_type != "Conv":
-            continue
-        name, groups = node_title(node), attribute(node, "group", 1)
-        for kind in KINDS:
-            if kind not in ("channels", "groups"):
-                edits.append(Edit(kind, name))
-        if groups > 1:
-            inputs = weights.get(node.input[1], [0, 0])[1] * groups
-            widths = {1, *(max(1, inputs // step) for step in _steps(found, [name], "C"))}
-            edits += [Edit("groups", name, value) for value in sorted(widths) if value < groups]
-    return edits
-
-
-def _steps(found: Evaluation, names: Iterable[str], loop: str) -> set[int]:
+def steps_of(found: Evaluation, names: Iterable[str], loop: str) -> set[int]:
     """Lanes of a loop in the mappings of these layers, and what the array has for it."""
     steps = set()
     for name in names:
@@ -243,150 +91,159 @@ def _steps(found: Evaluation, names: Iterable[str], loop: str) -> set[int]:
     return {step for step in steps if step > 1}
 
 
+def candidates(
+    model: ModelProto, found: Evaluation, made: Channels | None = None
+) -> list[tuple[Edit, tuple[str, ...]]]:
+    """Every single edit that applies and might help on this design, and the layers that it touches."""
+    graph = GraphCopy(model)
+    edits: list[tuple[Edit, tuple[str, ...]]] = list(_of_channels(made or channels_of(model), found))
+    for node in graph.graph.node:
+        if node.op_type != "Conv" or node.input[1] not in graph.tensors:
+            continue
+        name, groups = node_title(node), attribute(node, "group", 1)
+        tried = [Edit(kind, name) for kind in KINDS if kind not in ("channels", "groups")]
+        if groups > 1:
+            inputs = graph.tensors[node.input[1]].dims[1] * groups
+            widths = {1, *(max(1, inputs // step) for step in steps_of(found, [name], "C"))}
+            tried += [Edit("groups", name, value) for value in sorted(widths) if value < groups]
+        touched = _neighbours(graph, name)
+        edits += [(edit, touched) for edit in tried if edit.applies(graph)]
+    return edits
+
+
+def _of_channels(made: Channels, found: Evaluation) -> Iterator[tuple[Edit, tuple[str, ...]]]:
+    for number in made.free():
+        size, makers, readers = made.size[number], made.makers[number], made.readers.get(number, [])
+        multiple, values = made.multiple.get(number, 1), set()
+        for step in steps_of(found, makers, "K") | steps_of(found, readers, "C"):
+            up, down = -(-size // step) * step, (size - 1) // step * step
+            values |= {value for value in (up, down) if value != size and 0 < value <= WIDEST * size}
+        touched = (*makers, *made.grouped.get(number, ()), *readers)
+        for value in sorted(values):
+            if value % multiple == 0:
+                yield Edit("channels", makers[0], value), touched
+
+
+def _neighbours(graph: GraphCopy, name: str) -> tuple[str, ...]:
+    """The convolution and the one before it, where there is one."""
+    try:
+        return node_title(graph.before(graph.conv(name))[0]), name
+    except ValueError:
+        return (name,)
+
+
 def propose(
     model: ModelProto,
     design: Accelerator,
     *,
-    batch: int | None = 1,
-    dims: Mapping[str, int] | None = None,
-    n_jobs: int = 1,
-    **options: Unpack[CostOptions],
-) -> list[Proposal]:
-    """Every candidate edit alone, evaluated; most cycles saved first.  `n_jobs`, `options` as in `tune`."""
-    cost = _Cost(design, batch, dims, options)
-    return _proposals(model, cost, cost(model), n_jobs)
-
-
-def _proposals(model: ModelProto, cost: _Cost, base: Evaluation, n_jobs: int) -> list[Proposal]:
-    found, now = [], capacity_of(base.network)
-    edits = candidates(model, base)
-    for edit, tried in zip(edits, in_processes(_tried, [(edit, model, cost) for edit in edits], n_jobs), strict=True):
-        if tried is None:
-            continue
-        cycles, capacity = tried
-        keeps = capacity.parameters >= now.parameters and capacity.holds(now)
-        free = edit.kind == "channels" and keeps and cycles <= base.cycles * (1 + LEAST_GAIN)
-        more = capacity.parameters - now.parameters, capacity.macs - now.macs
-        found.append(Proposal(edit, base.cycles - cycles, *more, keeps, free, capacity))
-    return sorted(found, key=lambda p: -p.saved_cycles)
-
-
-def _tried(edit: Edit, model: ModelProto, cost: _Cost) -> tuple[float, Capacity] | None:
-    """Cycles and capacity with an edit made; None where it does not apply, breaks the graph or cannot run."""
-    try:
-        after = cost(edit.apply(model))
-    except ValueError:
-        return None
-    return (after.cycles, capacity_of(after.network)) if after.feasible else None
-
-
-def tune(
-    model: ModelProto,
-    design: Accelerator,
-    *,
     budget: Budget | None = None,
-    rounds: int = 3,
-    grow: bool = False,
     batch: int | None = 1,
     dims: Mapping[str, int] | None = None,
-    n_jobs: int = 1,
-    **options: Unpack[CostOptions],
-) -> Tuned:
-    """Edit a network for a design, within a budget: greedily, most cycles saved first, each step evaluated.
+    technology: Technology | None = None,
+    objective: str = "latency",
+    slack: float | None = DEFAULT_SLACK,
+) -> list[Proposal]:
+    """Every edit alone, single and compound; most cycles saved first.  Parameters as in `dse.tune`."""
+    costs = Costs(design, Setting(batch, dims, technology, objective, slack))
+    base = costs.exact(model)
+    return Proposals(model, base, costs, budget or Budget(), capacity_of(base.network)).all()
+
+
+class Proposals:
+    """What can be edited in a graph.
 
     Parameters
     ----------
-    model : a graph, from `read_graph`.
-    design : the accelerator that it shall run faster on; ValueError where it cannot run on it.
-    budget : default: no fewer parameters, no fewer weights or MACs in any stage, at most twice the parameters.
-    rounds : how often the candidates are drawn anew from what has become of the network.
-    grow : afterwards round channels up where that costs no cycles, as far as the budget's `most_parameters`.
-    batch, dims : as in `load_network`; `dse.networks.network_dims` has the sizes of those that ship.
-    n_jobs : processes that evaluate candidates at the same time, -1 for all cores; the result does not depend on it.
-    options : ``technology, objective, slack`` of `dse.evaluate`.
-
-    The result has passed `onnx.checker` and strict shape inference.
+    model : the graph; `base`: what it costs.
+    costs : of edited graphs on the design.
+    budget : of the tuned network, as shares of `original`.
     """
-    budget, cost = budget or Budget(), _Cost(design, batch, dims, options)
-    before = cost(model)
-    if not before.feasible:
-        raise ValueError(f"the design cannot run {before.network.name}; tune for one that can")
-    original = capacity_of(before.network)
-    current, now = model, before
-    drawn: ModelProto | None = None
-    found: list[Proposal] = []
-    proposals: list[Proposal] = []
-    edits: list[Edit] = []
-    for turn in range(rounds):
-        found, drawn = _proposals(current, cost, now, n_jobs), current
-        proposals += found if turn == 0 else [p for p in found if p.edit not in {q.edit for q in proposals}]
-        start = now.cycles
-        for proposal in sorted(found, key=lambda p: (not p.keeps_capacity, -p.saved_cycles)):
-            if proposal.saved_cycles < LEAST_GAIN * before.cycles:
-                continue
-            if current is drawn and not budget.accepts(proposal.capacity, capacity_of(now.network), original):
-                continue
-            try:
-                edited = checked(proposal.edit.apply(current))
-                after = cost(edited)
-            except ValueError:  # an edit made before it took its place
-                continue
-            good = after.feasible and now.cycles - after.cycles >= LEAST_GAIN * before.cycles
-            if good and budget.accepts(capacity_of(after.network), capacity_of(now.network), original):
-                current, now = edited, after
-                edits.append(proposal.edit)
-        if start - now.cycles < LEAST_GAIN * before.cycles:
-            break
-    if grow:
-        found = found if current is drawn else _proposals(current, cost, now, n_jobs)
-        current, now, made = _grown(current, found, cost, now, budget, original)
-        edits += made
-    return Tuned(model, current, before, now, original, capacity_of(now.network), tuple(proposals), tuple(edits))
 
+    def __init__(
+        self, model: ModelProto, base: Evaluation, costs: Costs, budget: Budget, original: Capacity
+    ) -> None:  # fmt: skip
+        self.model, self.base, self.costs, self.budget, self.original = model, base, costs, budget, original
+        self.channels = channels_of(model)
+        self.makers = {name: number for number, names in self.channels.makers.items() for name in names}
+        self.blocks = Blocks(model, base.network, original)
+        self.weights = weights_of(model)
+        self._seen: dict[tuple, tuple[float, Capacity, float] | None] = {}
+        costs.start(model, base.network)
+        cycles, traffic = base.columns["cycles"], base.columns["dram_bytes"]
+        self._state = {layer.name: (getattr(layer, "shape_key", ()), layer.repeats, cycles[i], traffic[i])
+                       for i, layer in enumerate(base.network.layers)}  # fmt: skip
 
-def _grown(
-    model: ModelProto, found: list[Proposal], cost: _Cost, base: Evaluation, budget: Budget, original: Capacity
-) -> tuple[ModelProto, Evaluation, list[Edit]]:
-    """The graph with channels rounded up where they cost nothing, most parameters first; its evaluation; the edits."""
-    limit, now = base.cycles * (1 + LEAST_GAIN), base
-    edits: list[Edit] = []
-    for proposal in sorted(found, key=lambda p: -p.parameters):
-        if not proposal.free or (
-            not edits and not budget.accepts(proposal.capacity, capacity_of(now.network), original)
-        ):
-            continue
+    def all(self) -> list[Proposal]:
+        """Single and compound edits, most cycles saved first."""
+        found = [*self.singles(), *self.compounds()]
+        return sorted(found, key=lambda p: (-p.saved_cycles, -p.weights_kept, p.text))
+
+    def singles(self) -> Iterator[Proposal]:
+        """Plain edits, each alone."""
+        for edit, touched in candidates(self.model, self.base, self.channels):
+            like = edit.kind, edit.value, tuple(self._state.get(name, name) for name in touched)
+            if like not in self._seen:
+                self._seen[like] = self._tried((edit,))
+            tried = self._seen[like]
+            if tried is not None:
+                cycles, capacity, kept = tried
+                excess = self.budget.excess(capacity, self.original)
+                yield Proposal((edit,), edit.text, self.base.cycles - cycles, capacity, excess, kept)
+
+    def compounds(self) -> Iterator[Proposal]:
+        """Blocks of another form with their widths solved, once in whole channels and once in lanes of the array."""
+        seen: set[tuple[Edit, ...]] = set()
+        for forms in self.blocks.sets(self.blocks.forms()):
+            for step in (1, *self.lanes()):
+                found = self.compound(forms, step)
+                if found is not None and found.edits not in seen:
+                    seen.add(found.edits)
+                    yield found
+
+    def compound(self, forms: Iterable[Form], step: int = 1, budget: Budget | None = None) -> Proposal | None:
+        """Forms with their widths solved; None where they exclude each other or the design cannot run them."""
+        budget = budget or self.budget
         try:
-            edited = checked(proposal.edit.apply(model))
-            after = cost(edited)
+            solved = self.blocks.solved(tuple(forms), budget, step)
         except ValueError:
-            continue
-        capacity = capacity_of(after.network)
-        if after.feasible and after.cycles <= limit and budget.accepts(capacity, capacity_of(now.network), original):
-            model, now = edited, after
-            edits.append(proposal.edit)
-    return model, now, edits
+            return None
+        tried = self._tried(solved.edits)
+        if tried is None:
+            return None
+        cycles, capacity, kept = tried
+        excess = budget.excess(capacity, self.original)
+        return Proposal(solved.edits, solved.text, self.base.cycles - cycles, capacity, excess, kept, solved.forms)
 
+    def several(self, edits: tuple[Edit, ...], text: str) -> Proposal | None:
+        """Edits made one after the other, as one proposal."""
+        tried = self._tried(edits)
+        if tried is None:
+            return None
+        cycles, capacity, kept = tried
+        excess = self.budget.excess(capacity, self.original)
+        return Proposal(edits, text, self.base.cycles - cycles, capacity, excess, kept)
 
-def apply_edits(model: ModelProto, edits: Iterable[Edit]) -> ModelProto:
-    """The graph with edits made in order, checked; ValueError names the edit that does not apply."""
-    for edit in edits:
+    def lanes(self) -> list[int]:
+        """The lanes of the array that most layers use, most frequent first [1]."""
+        counts: Counter[int] = Counter()
+        for layer in self.base.network.mac_layers:
+            counts.update(steps_of(self.base, [layer.name], "K") | steps_of(self.base, [layer.name], "C"))
+        common = sorted(counts, key=lambda step: (-counts[step], step))
+        return [step for step in common if step > 1][:MOST_STEPS]
+
+    def _edited(self, edits: tuple[Edit, ...]) -> ModelProto:
+        """The graph with edits made; the channels of the graph, which take long to find, are found once."""
+        numbers = self.makers if all(edit.kind == "channels" for edit in edits) else {}
+        if not numbers or any(edit.node not in numbers for edit in edits):
+            return apply_all(self.model, edits)
+        return with_channels(self.model, self.channels, {numbers[edit.node]: edit.value for edit in edits})
+
+    def _tried(self, edits: tuple[Edit, ...]) -> tuple[float, Capacity, float] | None:
+        """Cycles, capacity and weights kept with edits made; None where they break the graph or cannot run."""
         try:
-            model = edit.apply(model)
-        except ValueError as error:
-            raise ValueError(f"edit ({edit.text}): {error}") from None
-    return checked(model)
-
-
-def write_tuned(tuned: Tuned, directory: str | Path) -> list[Path]:
-    """Write `tuned.onnx` (no weights), `edits.csv` (every proposal), `edits.json` (the edits made, in order)."""
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    made = [{"kind": edit.kind, "node": edit.node, "value": edit.value} for edit in tuned.edits]
-    contents = {
-        "tuned.onnx": stripped(checked(tuned.model)).SerializeToString(),
-        "edits.csv": tuned.table().to_csv(index=False, lineterminator="\n").encode(),
-        "edits.json": f"{json.dumps(made, indent=1)}\n".encode(),
-    }
-    for name, content in contents.items():
-        write_whole(directory / name, content)
-    return [directory / name for name in contents]
+            edited = self._edited(edits)
+            after = self.costs.quick(edited)
+        except ValueError:
+            return None
+        kept = weights_kept(self.weights, weights_of(edited))
+        return (after.cycles, capacity_of(after.network), kept) if after.feasible else None

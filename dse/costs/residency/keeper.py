@@ -39,6 +39,7 @@ from dse.costs.residency.choice import (
     make_states,
     room_sizes,
 )
+from dse.costs.residency.memory import CaseMemory
 from dse.costs.results import DRAM_TRAFFIC
 
 WIDTHS = (32, 192)
@@ -261,10 +262,14 @@ class Keeper:
         """Let go of the scratch; it is made again when needed."""
         self.__dict__.pop("scratch", None)
 
-    def cost(self, design: np.ndarray, fixed: np.ndarray, keep: str = "best", given: np.ndarray | None = None) -> Kept:
+    def cost(
+        self, design: np.ndarray, fixed: np.ndarray, keep: str = "best", given: np.ndarray | None = None,
+        memory: CaseMemory | None = None,
+    ) -> Kept:  # fmt: skip
         """Costs on one design, `design` (N_DESIGN,), with a frozen mapping `fixed` (N_FIXED,), or (0,) for the best.
 
-        `given` (n_layers, N_MAP): mappings to take for the distinct MAC layers; no lanes = the best.
+        `given` (n_layers, N_MAP): mappings to take for the distinct MAC layers; no lanes = the best.  `memory` has the
+        cases of layers mapped before, and learns those of this network.
         """
         networks = self.networks
         buffer = design[k.CAPACITY_0 + int(design[k.BUFFER_I])]
@@ -272,6 +277,13 @@ class Keeper:
         cases, plan, n = k.make_cases(networks, rooms), k.make_plan(networks), len(networks.steps)
         if given is not None:
             cases.given[:] = given
+        if memory is not None:
+            if len(fixed) or (given is not None and given.any()):
+                raise ValueError("a memory of cases is of best mappings; give no mappings with it")
+            memory.check(
+                (design.tobytes(), self.options.tobytes(), repr((self.mode, self.slack, self.effort)).encode())
+            )
+            memory.recall(networks.layers, cases)
         results, maps = np.empty((n, k.N_RESULT)), np.zeros((n, k.N_MAP))
         totals = np.empty((len(self.spans), k.N_RESULT))
         store = Store(
@@ -283,6 +295,8 @@ class Keeper:
         sure = bool(self.sure or costs_little)
         work = _Work(self, design, fixed, store, cases, plan, results, maps, sure)
         exact = tuple(work.network(i, totals[i]) for i in range(len(self.spans)))
+        if memory is not None:
+            memory.keep(networks.layers, cases)
         return Kept(results, maps, totals, plan, exact, cases)
 
     def given(self, design: np.ndarray, found: Kept, kept: np.ndarray) -> Kept:

@@ -1,0 +1,323 @@
+"""The plan of the measured study of tuned networks, and its trainings: read from a file that was there before them."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pandas as pd
+from onnx import ModelProto, TensorProto
+
+import dse
+from dse.hardware.accelerator import Accelerator
+from dse.networks.onnx_file.graph import drop_values
+from dse.runs.files import hash_of, write_whole
+from dse.training.accuracy_study import read_runs, study
+from dse.training.equivalence import Comparison, compare, holm
+from dse.tuning.capacity import Budget, capacity_of
+from dse.tuning.channels import checked, stripped
+from dse.tuning.compounds import Blocks, Form
+from dse.tuning.graphs import network_of
+from experiments.study import Fault
+
+CAPACITIES = ("kept", "smaller", "larger", "precision", "sparsity", "epochs")
+"""What a pair asks about; the last is a check of the recipe, and no test."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two arms of a network to compare on a data set: `tuned` against `original`, over the first `seeds` seeds."""
+
+    data: str
+    network: str
+    tuned: str
+    capacity: str
+    original: str = "original"
+    seeds: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.capacity not in CAPACITIES:
+            raise Fault(
+                f"pair {self.network}, {self.tuned}: capacity {self.capacity!r}; one of {', '.join(CAPACITIES)}"
+            )
+
+
+@dataclass(frozen=True)
+class Arm:
+    """How an arm is trained, where not by its network's recipe on the graph of its own name from new weights.
+
+    Parameters
+    ----------
+    graph : the graph, by name.
+    start : the arm whose trained weights it starts from.
+    epochs, peak_rate : of the training.
+    weight_bits, activation_bits : of a quantised network [bit].
+    sparse : whether two of four weights are zero.
+    """
+
+    graph: str
+    start: str | None = None
+    epochs: int | None = None
+    peak_rate: float | None = None
+    weight_bits: int | None = None
+    activation_bits: int = 8
+    sparse: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Seeds, level and margins, recipes by network, arms that are not plain by name, edited graphs, pairs in order."""
+
+    seeds: tuple[int, ...]
+    one_side: float
+    margin_points: Mapping[str, float]
+    recipes: Mapping[str, Mapping[str, Any]]
+    arms: Mapping[str, Mapping[str, Any]]
+    graphs: tuple[Mapping[str, Any], ...]
+    pairs: tuple[Pair, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        """From a TOML file; `Fault` names what is wrong with it."""
+        try:
+            found = tomllib.loads(path.read_text(encoding="utf-8"))
+            pairs = tuple(Pair(**pair) for pair in found.pop("pairs"))
+            plan = cls(**found, pairs=pairs)
+        except FileNotFoundError:
+            raise Fault(f"{path} is missing: a study is planned before it is measured") from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise Fault(f"{path} is no plan of this study: {error}") from None
+        for pair in plan.pairs:
+            if pair.data not in plan.margin_points or pair.network not in plan.recipes:
+                raise Fault(f"{path}: no margin for {pair.data}, or no recipe for {pair.network}")
+        return plan
+
+    def arm(self, name: str) -> Arm:
+        """An arm by its name."""
+        return Arm(**({"graph": name} | dict(self.arms.get(name, {}))))
+
+    def seeds_of(self, pair: Pair) -> tuple[int, ...]:
+        """The seeds of a pair, in order."""
+        return tuple(self.seeds[: pair.seeds])
+
+
+def file_of(graphs: Path, network: str, graph: str) -> Path:
+    """Where the graph of an arm lies."""
+    return graphs / network / f"{graph.replace(' ', '_').replace(',', '').replace(':', '')}.onnx"
+
+
+def make_graphs(plan: Plan, graphs: Path) -> None:
+    """Write every graph of a plan that is not there yet; needs torch."""
+    from dse.training.graph_modules import graph_of
+    from experiments.small_networks import small_networks
+
+    for (network, name), module in small_networks().items():
+        write_graph(graphs, network, name, graph_of(module, (1, 1, 28, 28)))
+    for spec in plan.graphs:
+        original = read_graph_of(graphs, spec["network"], "original")
+        blocks = Blocks(original, network_of(original))
+        made = blocks.solved([Form(*form) for form in spec["forms"]], Budget(**spec.get("budget", {})))
+        if made.excess:
+            raise Fault(f"{spec['network']}, {spec['name']}: no widths keep the budget")
+        write_graph(graphs, spec["network"], spec["name"], made.apply(original))
+
+
+def read_graph_of(graphs: Path, network: str, graph: str) -> ModelProto:
+    """The graph of an arm."""
+    return onnx.load(file_of(graphs, network, graph), load_external_data=False)
+
+
+def write_graph(graphs: Path, network: str, graph: str, model: ModelProto) -> None:
+    """Keep the graph of an arm, without weights; one that lies there stays, since its trainings are of it."""
+    path = file_of(graphs, network, graph)
+    if path.is_file():
+        return
+    bare = stripped(checked(model))
+    for tensor in bare.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and math.prod(tensor.dims) > 1:
+            drop_values(tensor)
+    bare.graph.name = network
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, bare.SerializeToString(deterministic=True))
+
+
+@dataclass
+class Trainings:
+    """The trainings of a plan on a machine.
+
+    Parameters
+    ----------
+    plan : what is trained.
+    graphs : directory of the graphs, without weights.
+    tables : directory of a ``runs.csv`` a data set and network.
+    weights : directory of trained weights that other arms start from.
+    data : the images by name of the data set; a pair of another set is left out.
+    progress : takes a line a training.
+    """
+
+    plan: Plan
+    graphs: Path
+    tables: Path
+    weights: Path
+    data: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]]
+    progress: Callable[[str], None]
+    _models: dict[Path, ModelProto] = field(default_factory=dict)
+    _recipes: dict[tuple[str, str, str], Any] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Every pair in order, seed after seed with both arms, or what is left of them after an interruption."""
+        self._check()
+        for pair in self.plan.pairs:
+            if pair.data not in self.data:
+                continue
+            for seed in self.plan.seeds_of(pair):
+                for name in (pair.original, pair.tuned):
+                    self._train(pair, name, seed)
+
+    def _check(self) -> None:
+        """What can be told before the first training: graphs that are missing, data of another shape."""
+        for pair in self.plan.pairs:
+            for name in (pair.original, pair.tuned):
+                if not (path := self._path(pair.network, name)).is_file():
+                    self.progress(f"left out: {pair.network}, {name}, since {path} is missing")
+                elif pair.data in self.data:
+                    self._training(pair, name).check(self._module(pair.network, name))
+
+    def _path(self, network: str, name: str) -> Path:
+        return file_of(self.graphs, network, self.plan.arm(name).graph)
+
+    def _model(self, network: str, name: str) -> ModelProto:
+        path = self._path(network, name)
+        if path not in self._models:
+            self._models[path] = read_graph_of(self.graphs, network, self.plan.arm(name).graph)
+        return self._models[path]
+
+    def _module(self, network: str, name: str) -> Any:
+        from dse.training.graph_modules import GraphModule
+        from dse.training.low_precision import QuantisedModule, SparseModule
+
+        arm, model = self.plan.arm(name), self._model(network, name)
+        if arm.sparse:
+            return SparseModule(model)
+        if arm.weight_bits is not None:
+            return QuantisedModule(model, arm.weight_bits, arm.activation_bits)
+        return GraphModule(model)
+
+    def _weights(self, pair: Pair, name: str, seed: int) -> Path:
+        return (
+            self.weights
+            / pair.data
+            / self._path(pair.network, name).relative_to(self.graphs).with_suffix("")
+            / f"{seed}.npz"
+        )
+
+    def _training(self, pair: Pair, name: str) -> Any:
+        from dse.training.retrain import ImageTraining
+
+        key = pair.data, pair.network, name
+        if key in self._recipes:
+            return self._recipes[key]
+        arm = self.plan.arm(name)
+        recipe = dict(self.plan.recipes[pair.network])
+        recipe |= {key: value for key in ("epochs", "peak_rate") if (value := getattr(arm, key)) is not None}
+        if arm.start is not None:
+            recipe["start"] = lambda seed: self._trained(pair, str(arm.start), seed)
+        elif any(other.get("start") == name for other in self.plan.arms.values()):
+            recipe["finish"] = lambda module, seed: module.save(self._weights(pair, name, seed))
+        self._recipes[key] = ImageTraining(self.data[pair.data], **recipe)
+        return self._recipes[key]
+
+    def _trained(self, pair: Pair, name: str, seed: int) -> Path:
+        """The weights of an arm at a seed, trained again where the machine does not have them."""
+        path = self._weights(pair, name, seed)
+        if not path.is_file():
+            self._training(pair, name)(self._module(pair.network, name), seed)
+        return path
+
+    def _train(self, pair: Pair, name: str, seed: int) -> None:
+        path = self._path(pair.network, name)
+        if not path.is_file():
+            return
+        arm, training = self.plan.arm(name), self._training(pair, name)
+        low = f"{arm.weight_bits} {arm.activation_bits} {arm.sparse} {arm.start}"
+        identity = f"{hash_of(path.read_bytes())} {training.identity} {low}"
+        study(
+            {name: lambda: self._module(pair.network, name)}, training, self.tables / pair.data / pair.network, [seed],
+            {name: identity}, lambda line: self.progress(f"{pair.data}, {pair.network}: {line}"),
+        )  # fmt: skip
+
+
+def comparisons(plan: Plan, tables: Path) -> pd.DataFrame:
+    """A row a pair of a plan: the change of its accuracy once all its seeds were trained, and Holm's tests.
+
+    The family is every pair of a data set but those about epochs; a pair that is not complete counts in it.
+    """
+    found = {pair: _comparison(plan, pair, tables) for pair in plan.pairs}
+    adjusted: dict[Pair, tuple[float, float]] = {}
+    for data, margin in plan.margin_points.items():
+        family = [pair for pair in plan.pairs if pair.data == data and pair.capacity != "epochs"]
+        p = [math.nan if (one := found[pair][1]) is None else one.p_loss(margin) for pair in family]
+        adjusted |= dict(zip(family, zip(*holm(p), strict=True), strict=True))
+    return pd.DataFrame([_row(plan, pair, *found[pair], adjusted.get(pair)) for pair in plan.pairs])
+
+
+def _row(
+    plan: Plan, pair: Pair, done: int, found: Comparison | None, family: tuple[float, float] | None
+) -> dict[str, Any]:
+    margin = plan.margin_points[pair.data]
+    row: dict[str, Any] = {
+        "data": pair.data, "network": pair.network, "original": pair.original, "tuned": pair.tuned,
+        "capacity": pair.capacity, "seeds_planned": len(plan.seeds_of(pair)), "seeds_done": done,
+        "margin_points": margin,
+    }  # fmt: skip
+    if found is None:
+        return row
+    row |= {
+        "seeds": found.seeds, "images": found.images, "accuracy": found.original, "tuned_accuracy": found.tuned,
+        "change_points": found.change_points, "low_points": found.low_points, "high_points": found.high_points,
+        "seed_deviation_points": found.seed_deviation_points, "p_loss": found.p_loss(margin),
+        "p_tost": found.p_tost(margin), "failed": "; ".join(found.failed),
+    }  # fmt: skip
+    if family is not None:
+        adjusted, divisor = family
+        row |= {"p_loss_holm": adjusted, "no_loss": bool(adjusted < plan.one_side),
+                "low_holm_points": found.change_points - found.half_points(plan.one_side / divisor)}  # fmt: skip
+    return row
+
+
+def _comparison(plan: Plan, pair: Pair, tables: Path) -> tuple[int, Comparison | None]:
+    """Seeds that were trained with both arms, and what they say once all were."""
+    path = tables / pair.data / pair.network / "runs.csv"
+    if not path.is_file():
+        return 0, None
+    runs = read_runs(path)
+    runs = runs[runs["seed"].isin(plan.seeds_of(pair))]
+    tried = [set(runs.loc[runs["network"] == name, "seed"]) for name in (pair.original, pair.tuned)]
+    done = len(set.intersection(*tried))
+    return done, compare(runs, pair.original, pair.tuned) if done == len(plan.seeds_of(pair)) else None
+
+
+def latencies(plan: Plan, graphs: Path, designs: Mapping[str, Accelerator]) -> pd.DataFrame:
+    """A row an edited graph and design: latency saved, utilisation, and capacity as shares of the original's."""
+    rows = []
+    kinds = {
+        (pair.network, pair.tuned): pair.capacity for pair in plan.pairs if plan.arm(pair.tuned).graph == pair.tuned
+    }
+    for (network, tuned), capacity in kinds.items():
+        before, after = (network_of(read_graph_of(graphs, network, name)) for name in ("original", tuned))
+        shares = [miss.share for miss in Budget().shares(capacity_of(after), capacity_of(before))]
+        for name, design in designs.items():
+            a, b = dse.evaluate(design, before), dse.evaluate(design, after)
+            rows.append(
+                {"network": network, "tuned": tuned, "capacity": capacity, "design": name, "latency_s": a.latency_s,
+                 "tuned_latency_s": b.latency_s, "gain": 1 - b.cycles / a.cycles, "utilisation": a.utilisation,
+                 "tuned_utilisation": b.utilisation, "weights_share": shares[0], "macs_share": shares[1],
+                 "least_stage_share": min(shares[2:]), "most_stage_share": max(shares[2:])}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
