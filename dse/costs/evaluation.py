@@ -17,7 +17,6 @@ from dse.costs.kernel_rows import (
     DEFAULT_SLACK,
     design_rows,
     effort_named,
-    layer_row,
     mapper_mode,
     network_tables,
     parameter_columns,
@@ -180,10 +179,14 @@ class Evaluation:
         """Energy by level, as `energy` tells it, of the same mappings with other constants: each (n,) [J]."""
         tables, columns = network_tables(self.network), parameter_columns(self.design)
         layers, plan = [self.network.layers[i] for i in tables.order], self.found.plan
-        rows = {layer.name: layer_row(layer) for layer in layers if isinstance(layer, MacLayer)}
+        rows = {
+            layer.name: tables.layers[int(step[k.STEP_INDEX])]
+            for step, layer in zip(tables.steps, layers, strict=True)
+            if isinstance(layer, MacLayer)
+        }
         totals = []
         for technology in technologies:
-            designs, options = design_rows(columns, technology)
+            designs, options = design_rows(columns, technology, forms=tables.forms)
             steps = np.empty((len(layers), k.N_RESULT))
             for i, (step, layer) in enumerate(zip(tables.steps, layers, strict=True)):
                 if layer.name in rows:
@@ -236,9 +239,9 @@ def evaluate(
     technology = technology_or_default(technology)
     mode, limit = mapper_mode(objective, slack)
     columns = parameter_columns(design)
-    rows, options = design_rows(columns, technology)
     given = {} if mapping is None else _given_mappings(network, mapping)
     tables = network_tables(network, given)
+    rows, options = design_rows(columns, technology, forms=tables.forms)
     rows_given = np.zeros((len(tables.layers), k.N_MAP))
     for step, at in zip(tables.steps, tables.order, strict=True):
         layer = network.layers[at]
@@ -351,9 +354,13 @@ def _cost_mapping(
     variant: int,
     out: np.ndarray,
 ) -> None:
-    """Cost of one layer, `row` (N_LAYER,), under a mapping that is known to fit, into `out` (N_RESULT,)."""
+    """Cost of one layer, `row` (N_LAYER,), under a mapping that is known to fit, into `out` (N_RESULT,).
+
+    `design_row` (n_forms * N_DESIGN,): of the design.
+    """
     option_row = options[int(design_row[k.OPTION_FIRST]) + mapping.option]
-    k.evaluate_mapping(row, design_row, option_row, mapping.to_row(), variant, out)
+    first = int(row[k.FORM]) * k.N_DESIGN
+    k.evaluate_mapping(row, design_row[first : first + k.N_DESIGN], option_row, mapping.to_row(), variant, out)
 
 
 def _layer_table(

@@ -23,6 +23,9 @@ BUFFER_ARRANGEMENTS = ("W+I+O", "W+I/O", "W/I+O", "W+O/I", "W/I/O")
 
 INTERCONNECTS = ("broadcast", "systolic")
 
+SPARSE_WEIGHTS = ("none", "2:4")
+"""Zeros among weights that the hardware makes use of."""
+
 PORT_MODELS = ("bytes", "accesses")
 """What a buffer port counts: bytes over its width, or accesses of at most the width of a bank."""
 
@@ -48,7 +51,7 @@ def _parameter(default: Any, unit: str, meaning: str, kind: str, levels: Iterabl
     ----------
     unit : of its values; ``1`` for counts and ratios, ``-`` for texts.
     meaning : in a line.
-    kind : what it may be: ``count`` (whole, at least 1), ``positive``, ``amount`` (at least 0), ``share`` (at least 0,
+    kind : what it may be: ``count`` (whole, at least 1), ``whole`` (at least 0), ``positive``, ``amount`` (at least 0), ``share`` (at least 0,
         below 1), ``flag``, ``operands`` (a subset of "WIO"), ``choice``, ``dataflow``, ``dram``.
     levels : in the default space; none where that fixes it.
     """
@@ -203,6 +206,19 @@ class Accelerator:
     weight_bits: int = _parameter(8, "bit", "width of a weight", "count")
     activation_bits: int = _parameter(8, "bit", "width of an activation", "count")
     accumulator_bits: int = _parameter(32, "bit", "width of a partial sum", "count")
+    narrow_weight_bits: int = _parameter(
+        0,
+        "bit",
+        "weights of at most so many bits are kept at this width, and a multiplier takes weight_bits / "
+        "narrow_weight_bits of them a cycle, along C; 0: all are kept at weight_bits",
+        "whole",
+    )
+    sparse_weights: str = _parameter(
+        "none",
+        "-",
+        "2:4: of weights of which two of each four along C are zero only the others are kept and multiplied; none: all",
+        "choice",
+    )
     engine_flip_flop_bits: float = _parameter(
         0.0,
         "bit",
@@ -275,7 +291,12 @@ PARAMETERS: dict[str, Parameter] = {
 }
 """Every parameter of a design by name, in their order."""
 
-_CHOICES = {"interconnect": INTERCONNECTS, "buffers": BUFFER_ARRANGEMENTS, "port_model": PORT_MODELS}
+_CHOICES = {
+    "interconnect": INTERCONNECTS,
+    "buffers": BUFFER_ARRANGEMENTS,
+    "port_model": PORT_MODELS,
+    "sparse_weights": SPARSE_WEIGHTS,
+}
 
 Accelerator.__doc__ = (Accelerator.__doc__ or "").rstrip() + "".join(
     f"\n    {p.name} : {p.meaning}{'' if p.unit == '-' else f' [{p.unit}]'}." for p in PARAMETERS.values()
@@ -316,6 +337,10 @@ def _checked(name: str, kind: str, value: Any) -> Any:
         if _is_number(value) and value >= 1 and int(value) == value:
             return int(value)
         wrong = "must be a whole number >= 1"
+    elif kind == "whole":
+        if _is_number(value) and value >= 0 and int(value) == value:
+            return int(value)
+        wrong = "must be a whole number >= 0"
     elif kind == "positive" and not (_is_number(value) and value > 0):
         wrong = "must be a positive number"
     elif kind == "amount" and not (_is_number(value) and value >= 0):

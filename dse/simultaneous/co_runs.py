@@ -22,6 +22,7 @@ from dse.hardware.accelerator import Accelerator
 from dse.hardware.area import AREA_BLOCKS, core_area_mm2, leakage_of_blocks_w, sum_blocks
 from dse.hardware.dram import dram_background_w
 from dse.hardware.power import clock_pj_per_cycle, flip_flop_bits
+from dse.hardware.weight_forms import WeightForm
 from dse.hardware.technology import Technology, technology_or_default
 from dse.simultaneous.bounds import ROUNDED, Demand, least_load, makespan_bound_s, unmet_by_demand
 from dse.simultaneous.division import Division
@@ -306,12 +307,17 @@ class MixEvaluator:
         number: dict[Accelerator, int] = {}
         for design in designs:
             number.setdefault(design, len(number))
-        rows, options = design_rows(columns_of(list(number)), self.technology)
+        columns = columns_of(list(number))
+        known: dict[tuple[WeightForm, ...], tuple[np.ndarray, np.ndarray]] = {}
         costs = self._known = {design: self._known.get(design, {}) for design in number}
 
         def cost(design: Accelerator, stream: int) -> LayerCosts:
             i, which = number[design], self._of_stream[stream]
             if which not in costs[design]:
+                forms = self._tables[which].forms
+                if forms not in known:
+                    known[forms] = design_rows(columns, self.technology, forms=forms)
+                rows, options = known[forms]
                 costs[design][which] = self._layer_costs(rows[i : i + 1], options, which, design.clock_ghz)
             return costs[design][which]
 

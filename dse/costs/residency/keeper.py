@@ -251,7 +251,8 @@ class Keeper:
         n_steps, n_reads, n_tensors = map(max, zip(*each, strict=True))
         states = make_states(n_steps, n_reads, n_tensors, self.widths[-1])
         lines = np.zeros((len(self.networks.steps), 2, 10))
-        return _Scratch(k.make_scratch(), np.empty(k.N_DESIGN), states, lines)
+        n_forms = self.networks.weight_elements.shape[1]
+        return _Scratch(k.make_scratch(), np.empty(n_forms * k.N_DESIGN), states, lines)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the scratch, which is large."""
@@ -262,7 +263,7 @@ class Keeper:
         self.__dict__.pop("scratch", None)
 
     def cost(self, design: np.ndarray, fixed: np.ndarray, keep: str = "best", given: np.ndarray | None = None) -> Kept:
-        """Costs on one design, `design` (N_DESIGN,), with a frozen mapping `fixed` (N_FIXED,), or (0,) for the best.
+        """Costs on one design, `design` (n_forms * N_DESIGN,), with a frozen mapping `fixed` (N_FIXED,), or (0,) for the best.
 
         `given` (n_layers, N_MAP): mappings to take for the distinct MAC layers; no lanes = the best.
         """
