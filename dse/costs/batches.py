@@ -113,8 +113,8 @@ def step_results(
     effort: k.Effort = EFFORTS["default"],
     keep: str = "quick",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel results of every layer of a network on one design, `row` (1, n_forms * N_DESIGN): one repeat each, (n_layers,
-    N_RESULT), in the order of `Network.layers`, and the totals (N_RESULT,)."""
+    """Kernel results of every layer of a network on one design, `row` (1, n_forms * N_DESIGN): one repeat each,
+    (n_layers, N_RESULT), in the order of `Network.layers`, and the totals (N_RESULT,)."""
     found = Keeper(tables, options, mode, slack, effort, keep == "best").cost(row[0], np.empty(0), keep)
     return found.results[tables.layer_order], found.totals[0]
 

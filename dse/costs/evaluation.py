@@ -38,6 +38,7 @@ from dse.costs.traffic import bytes_needed
 from dse.hardware.accelerator import Accelerator, buffer_groups
 from dse.hardware.area import AREA_BLOCKS
 from dse.hardware.technology import Technology, technology_or_default
+from dse.hardware.weight_forms import AS_THE_DESIGN, weight_form, weights_on
 from dse.networks.layers import LOOPS, Layer, MacLayer, Network, as_network
 from dse.networks.toml_file import check_known
 from dse.text.html import html_table
@@ -114,7 +115,11 @@ class Evaluation:
 
     @property
     def utilisation(self) -> float:
-        """MACs done / MACs possible in the time [1]."""
+        """MACs done / MACs possible in the time [1]; narrow and 2:4 weights by what their layers make possible."""
+        if any(
+            weights_on(weight_form(x), self.design).lanes != self.design.macs_per_pe for x in self.network.mac_layers
+        ):
+            return self.waterfall()["ideal"] / self.cycles
         return self.network.macs / (self.cycles * self.design.macs_per_cycle)
 
     def rates(self, batch: int = 1) -> dict[str, float]:
@@ -324,10 +329,9 @@ def _misfit(layer: MacLayer, design: Accelerator, mapping: Mapping, variant: int
 def _check_axes(layer: MacLayer, design: Accelerator, mapping: Mapping) -> None:
     """Refuse a given mapping that the array cannot unroll."""
     mapping.on_axes(design)
-    if mapping.lanes > design.macs_per_pe:
-        raise ValueError(
-            f"mapping of {layer.name!r}: {mapping.lanes} lanes, but a PE has {design.macs_per_pe:g} multipliers"
-        )
+    lanes = weights_on(weight_form(layer), design).lanes
+    if mapping.lanes > lanes:
+        raise ValueError(f"mapping of {layer.name!r}: {mapping.lanes} lanes, but a PE has {lanes:g} multipliers")
     option = mapping.spatial_option(design)
     tile = mapping.tile_of(layer)
     if option.flatten_reduction and (tile["FY"] < layer.FY or tile["FX"] < layer.FX):
@@ -369,6 +373,8 @@ def _layer_table(
     """`Evaluation.columns`."""
     names = bound_names(design)
     macs, cycles = steps[:, k.MACS], steps[:, k.CYCLES]
+    forms = [weight_form(layer) if isinstance(layer, MacLayer) else AS_THE_DESIGN for layer in network.layers]
+    peak = design.rows * design.cols * np.array([weights_on(form, design).lanes for form in forms])
     return {
         "layer": [layer.name for layer in network.layers],
         "operator": [layer.operator for layer in network.layers],
@@ -377,7 +383,7 @@ def _layer_table(
         "macs": macs,
         "cycles": cycles,
         **{f"{part}_cycles": steps[:, column] for part, column in WATERFALL.items()},
-        "utilisation": np.divide(macs, cycles * design.macs_per_cycle, out=np.zeros_like(macs), where=cycles > 0),
+        "utilisation": np.divide(macs, cycles * peak, out=np.zeros_like(macs), where=cycles > 0),
         "bound": [names[int(b)] for b in steps[:, k.BOUND]],
         "bound_cycles": steps[:, k.BOUND_CYCLES],
         "least_cycles": steps[:, k.LEAST],

@@ -73,9 +73,7 @@ def mapping_cost(
 # Latency.
 
 
-def load_cycles(
-    design: Accelerator, mapping: Mapping, moved: Costs, words: dict[str, float], lanes: float
-) -> float:
+def load_cycles(design: Accelerator, mapping: Mapping, moved: Costs, words: dict[str, float], lanes: float) -> float:
     """Cycles in which the stationary words cross the edge of the array at least [cycles].
 
     A column takes a word a cycle for each of the `lanes` of a PE; finished sums leave one a cycle.

@@ -191,7 +191,9 @@ def design_rows(
             for bypass in set(columns["bypass"][which]):
                 check_fits(dataflow, least_rows, least_cols, bypass)
     seen = [_seen_rows(columns, technology, rows, form, energy) for form in forms[1:]]
-    return np.concatenate([rows, *seen], axis=1) if seen else rows, np.concatenate([np.empty((0, k.N_OPTION)), *options])
+    return np.concatenate([rows, *seen], axis=1) if seen else rows, np.concatenate(
+        [np.empty((0, k.N_OPTION)), *options]
+    )
 
 
 def _seen_rows(

@@ -93,7 +93,11 @@ def bytes_needed(
             capacity -= design.resident_activation_fraction * capacity if held is None else held
         result[f"buffer of {' '.join(operands)}"] = sum(need[x] for x in operands), capacity
     weights = weights_on(weight_form(layer), design)
-    registers = {"W": weights.weight_register_bytes, "I": weights.input_register_bytes, "O": design.output_register_bytes}
+    registers = {
+        "W": weights.weight_register_bytes,
+        "I": weights.input_register_bytes,
+        "O": design.output_register_bytes,
+    }
     for x, needed in register_bytes(layer, design, mapping).items():
         result[f"{OPERAND_NAMES[x]} registers of a PE"] = needed, registers[x]
     return result
@@ -162,7 +166,9 @@ def padding(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[str,
     for d in LOOPS:
         axes = [(loops, size) for loops, size in on_axes if d in loops]
         if axes and all(loops == [d] for loops, _ in axes):
-            step[d] = math.prod(size for _, size in axes) * (weights_on(weight_form(layer), design).lanes if d == "C" else 1)
+            step[d] = math.prod(size for _, size in axes) * (
+                weights_on(weight_form(layer), design).lanes if d == "C" else 1
+            )
     result = {}
     for x in OPERANDS:
         relevant = [d for group in GROUPS if group != IRRELEVANT[x] for d in GROUPS[group]]

@@ -51,8 +51,9 @@ def _parameter(default: Any, unit: str, meaning: str, kind: str, levels: Iterabl
     ----------
     unit : of its values; ``1`` for counts and ratios, ``-`` for texts.
     meaning : in a line.
-    kind : what it may be: ``count`` (whole, at least 1), ``whole`` (at least 0), ``positive``, ``amount`` (at least 0), ``share`` (at least 0,
-        below 1), ``flag``, ``operands`` (a subset of "WIO"), ``choice``, ``dataflow``, ``dram``.
+    kind : what it may be: ``count`` (whole, at least 1), ``whole`` (whole, at least 0), ``positive``, ``amount`` (at
+        least 0), ``share`` (at least 0, below 1), ``flag``, ``operands`` (a subset of "WIO"), ``choice``, ``dataflow``,
+        ``dram``.
     levels : in the default space; none where that fixes it.
     """
     return field(default=default, metadata={"unit": unit, "meaning": meaning, "kind": kind, "levels": tuple(levels)})
@@ -234,6 +235,11 @@ class Accelerator:
             check_fits(dataflow_named(self.dataflow), self.rows, self.cols, self.bypass)
         except ValueError as error:
             raise ValueError(f"Accelerator: {error}") from None
+        if 2 * self.narrow_weight_bits > self.weight_bits:
+            raise ValueError(
+                f"Accelerator: narrow_weight_bits={self.narrow_weight_bits} must be at most half of "
+                f"weight_bits={self.weight_bits}, so that a multiplier takes several such weights; 0 for none"
+            )
         for operands in buffer_groups(self.buffers):
             shares = [OPERAND_NAMES[x] for x in operands]
             capacity = sum(getattr(self, f"{x}_buffer_kib") for x in shares) * 1024

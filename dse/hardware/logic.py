@@ -39,7 +39,8 @@ class Logic(NamedTuple):
 
 
 UNITS = (
-    "pipeline", "forms", "passing", "routes", "tags", "ports", "addresses", "im2col", "accumulators", "vector", "engines",
+    "pipeline", "forms", "passing", "routes", "tags", "ports", "addresses", "im2col", "accumulators", "vector",
+    "engines",
 )  # fmt: skip
 """Units of `logic`, in its order."""
 
@@ -89,8 +90,8 @@ def logic(columns: Columns, technology: Technology) -> dict[str, Logic]:
 
     ``pipeline``      `pipeline_registers_factor` times both operands of each multiplier of an array with buses.
     ``forms``         for narrow and 2:4 weights (`dse.hardware.weight_forms`): multiplexers and adders of each
-                      multiplier, the bits that tell the places of kept weights, and on an array with buses the registers
-                      of the further inputs that a PE takes in a cycle.
+                      multiplier, the bits that tell the places of kept weights, and on an array with buses the
+                      registers of the further inputs that a PE takes in a cycle.
     ``passing``       of a systolic array: a flip-flop for each bit that passes through a PE and that none of its
                       registers holds, see `passing_bits`.  They are its pipeline.
     ``routes``        in each PE, a multiplexer bit for each bit of an operand and each further way in which a dataflow
@@ -142,9 +143,7 @@ def logic(columns: Columns, technology: Technology) -> dict[str, Logic]:
     sums = need["sums_leave"] * ports["O"] * np.where(own_port, 1.0, 0.5)
     return {
         "pipeline": Logic(pipeline, zero, zero),
-        "forms": Logic(
-            beside + pes * metadata_bits(columns), pes * macs * multiplexers, pes * macs * adders_of_mac
-        ),
+        "forms": Logic(beside + pes * metadata_bits(columns), pes * macs * multiplexers, pes * macs * adders_of_mac),
         "passing": Logic(passing, zero, zero),
         "routes": Logic(zero, pes * routed, zero),
         "tags": Logic(tags, zero, tags),
@@ -164,9 +163,9 @@ def logic(columns: Columns, technology: Technology) -> dict[str, Logic]:
 def passing_bits(columns: Columns, technology: Technology) -> tuple[np.ndarray, np.ndarray]:
     """Flip-flops that words pass on their way from PE to PE [bit], each (n,): beside the registers, and those of them.
 
-    In each cycle a PE of a systolic array hands on a word of the inputs for each of its `most_lanes`, and a sum.  The registers
-    of these operands are what they pass (Jouppi et al., ISCA 2017; Ross et al., US 2016/0342891, Fig. 4, recalled: a
-    cell has a weight, an activation and a sum register), as far as they are flip-flops and large enough.
+    In each cycle a PE of a systolic array hands on a word of the inputs for each of its `most_lanes`, and a sum.  The
+    registers of these operands are what they pass (Jouppi et al., ISCA 2017; Ross et al., US 2016/0342891, Fig. 4,
+    recalled: a cell has a weight, an activation and a sum register), as far as they are flip-flops and large enough.
     """
     number = column_reader(columns)
     needed = {"I": number("activation_bits") * most_lanes(columns), "O": number("accumulator_bits")}

@@ -113,13 +113,28 @@ def weights_on(form: WeightForm, design: Accelerator) -> Weights:
     return Weights(*(float(values[0]) for values in weights_of(columns, form)))
 
 
+def told_weights(layer: MacLayer, design: Accelerator) -> str:
+    """What a layer states of its weights and what the design makes of it, in words; "" where it states nothing."""
+    form = weight_form(layer)
+    if form == AS_THE_DESIGN:
+        return ""
+    said = [f"{form.bits} bit"] * (form.bits > 0) + ["2:4"] * form.sparse
+    found = weights_on(form, design)
+    if found == weights_on(AS_THE_DESIGN, design):
+        return f"weights {', '.join(said)}: no use on this design"
+    return (
+        f"weights {', '.join(said)}: {found.lanes:g} channels of a PE a cycle instead of {design.macs_per_pe}, "
+        f"{found.bits:g} bit a weight instead of {design.weight_bits}"
+    )
+
+
 def most_lanes(columns: Columns) -> np.ndarray:
     """Inputs that a PE takes in a cycle at most, over all forms of weights, (n,)."""
     return _reader(columns)("macs_per_pe") * _parts(columns) / np.where(_is_sparse(columns), KEPT_SHARE, 1.0)
 
 
 def metadata_bits(columns: Columns) -> np.ndarray:
-    """Bits beside the weight registers of a PE that tell the places of kept weights, (n,): for the narrowest weights."""
+    """Bits beside the weight registers of a PE that tell the places of kept weights, (n,): of the narrowest weights."""
     number, several = _reader(columns), _parts(columns)
     narrowest = np.where(several > 1, number("narrow_weight_bits"), number("weight_bits"))
     return np.where(_is_sparse(columns), 8 * number("weight_register_bytes") * METADATA_BITS / narrowest, 0.0)

@@ -22,8 +22,8 @@ from dse.hardware.accelerator import Accelerator
 from dse.hardware.area import AREA_BLOCKS, core_area_mm2, leakage_of_blocks_w, sum_blocks
 from dse.hardware.dram import dram_background_w
 from dse.hardware.power import clock_pj_per_cycle, flip_flop_bits
-from dse.hardware.weight_forms import WeightForm
 from dse.hardware.technology import Technology, technology_or_default
+from dse.hardware.weight_forms import WeightForm
 from dse.simultaneous.bounds import ROUNDED, Demand, least_load, makespan_bound_s, unmet_by_demand
 from dse.simultaneous.division import Division
 from dse.simultaneous.mixes import Mix, Stream

@@ -263,8 +263,9 @@ class Keeper:
         self.__dict__.pop("scratch", None)
 
     def cost(self, design: np.ndarray, fixed: np.ndarray, keep: str = "best", given: np.ndarray | None = None) -> Kept:
-        """Costs on one design, `design` (n_forms * N_DESIGN,), with a frozen mapping `fixed` (N_FIXED,), or (0,) for the best.
+        """Costs on one design with a frozen mapping `fixed` (N_FIXED,), or (0,) for the best.
 
+        `design` (n_forms * N_DESIGN,): its row (`dse.costs.kernel_rows.design_rows`).
         `given` (n_layers, N_MAP): mappings to take for the distinct MAC layers; no lanes = the best.
         """
         networks = self.networks
