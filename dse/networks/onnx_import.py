@@ -46,8 +46,8 @@ CONVERTERS: dict[str, Converter] = {
 
 
 WEIGHT_PROPERTIES = ("weight_bits", "weight_sparsity")
-"""Metadata properties of an ONNX model that tell of the weights of every layer that can have such (``weight_sparsity`` =
-``2:4``), or with a colon of one (``weight_bits:conv1`` = ``4``): see `Network.with_weights`."""
+"""Metadata properties of an ONNX model that tell of the weights of every layer that can have such (``weight_sparsity``
+is ``2:4``), or with a colon of one (``weight_bits:conv1`` is ``4``): see `Network.with_weights`."""
 
 
 def import_onnx(
