@@ -15,18 +15,21 @@ from strategies import TECHNOLOGY, accelerators, best_cost, is_narrow, is_pruned
 
 import dse
 from dse.costs import kernels as k
+from dse.costs import probes
 from dse.costs.batches import BatchEvaluator
 from dse.costs.bounds import BoundEvaluator, bound_many
 from dse.costs.fixed_mapping import fixed_mapping
 from dse.costs.kernel_rows import network_tables, parameter_columns
 from dse.costs.several_networks import SeveralEvaluator
+from dse.hardware import weight_forms
 from dse.hardware.area import area_mm2
 from dse.hardware.logic import logic
 from dse.hardware.weight_forms import WeightForm, weights_on
 from dse.networks.errors import NetworkError
 from dse.networks.layers import MacLayer, Network
 from dse.output.evaluation_tables import weight_lines
-from dse.runs.identity import told
+from dse.problems import SingleDNN
+from dse.runs.identity import differences, of_model, told
 
 WIDE = {f"{x}_buffer_width_bytes": 256 for x in ("weight", "input", "output")}
 PLAIN = dse.Accelerator(rows=4, cols=4, dram_gbps=64).with_parameters(WIDE)
@@ -193,7 +196,7 @@ def test_the_complete_mapper_is_the_best_of_all_mappings_of_such_a_layer(seed):
         design = replace(design, weight_bits=8, narrow_weight_bits=4, sparse_weights="2:4")
         if design.macs_per_pe <= 2 and layer.macs <= 200:
             break
-    best = every_mapping(layer, design)
+    best = every_mapping(layer, design, technology=TECHNOLOGY)
     for objective in ("latency", "energy"):
         found = best_cost(layer, design, objective, effort="complete", slack=0.0)
         if not best:
@@ -280,20 +283,36 @@ def test_a_given_and_a_frozen_mapping_use_the_lanes_of_the_layer():
     assert [fixed_mapping(layer, NARROW, frozen).lanes for layer in (LAYER, W4)] == [1, 2]
 
 
-def test_a_certificate_holds_for_narrow_and_sparse_weights():
-    """What it proves is the least of an exhaustive sweep of a small space with both properties."""
+def test_a_certificate_holds_for_narrow_and_sparse_weights(tmp_path):
+    """What it proves holds for every design of a small space with both properties, under the complete mapper."""
     space = dse.DesignSpace(
         {"cols": [2, 4, 8], "narrow_weight_bits": [0, 4], "sparse_weights": ["none", "2:4"], "dram_gbps": [4, 16]},
         replace(PLAIN, dram_gbps=4),
+        "with forms",
     )
-    network = chain(*STATED)
-    columns = space.columns(space.every())
-    found = BatchEvaluator(network, slack=None)(columns)
-    bound = bound_many(columns, network)
-    assert (bound["latency_bound_s"] <= found["latency_s"] * (1 + 1e-12)).all()
-    assert np.array_equal(bound["area_mm2"], found["area_mm2"])
-    best = space.design(space.every()[int(np.argmin(found["latency_s"]))])
-    assert (best.narrow_weight_bits, best.sparse_weights) == (4, "2:4")
+    problem = SingleDNN(chain(*STATED), space)
+    dse.explore(problem, evaluations=12, out=tmp_path / "run", random_twin=False)
+    certificate = dse.certify(problem, tmp_path / "run", within=0.02)
+    found = BatchEvaluator(chain(*STATED), slack=None, effort="complete")(space.columns(space.all_designs()))
+    truth = np.column_stack([found["latency_s"], found["area_mm2"]])
+    better = (certificate.front[None, :] / truth[:, None]).max(axis=2).min(axis=1).max() - 1
+    assert certificate.finished and better <= certificate.proven + 1e-9 <= 0.02 + 2e-9
+    fastest = space.design(space.all_designs()[int(np.argmin(found["latency_s"]))])
+    assert (fastest.narrow_weight_bits, fastest.sparse_weights) == (4, "2:4")
+
+
+def test_runs_of_such_networks_are_known_by_their_numbers_too(monkeypatch):
+    """And no others: the identity of a run without such layers is what it was."""
+    space = dse.DesignSpace({"rows": [2, 4], "cols": [2, 4]}, BOTH)
+    plain, stated = SingleDNN(chain({}), space), SingleDNN(chain(*STATED), space)
+    new = set(stated.probe_values()) - set(plain.probe_values())
+    assert new == {name for name in stated.probe_values() if name.startswith("weights_")} and "weights_energy_j" in new
+    there = of_model(stated)
+    assert differences(there, of_model(stated)) == []
+    probes._weight_values.cache_clear()
+    monkeypatch.setattr(weight_forms, "METADATA_BITS", 3)
+    assert "the model computes other numbers: weights_" in differences(there, of_model(stated))[0]
+    probes._weight_values.cache_clear()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -5,9 +5,9 @@ design may make use of it.  What it then does differs in four numbers, `Weights`
 
 *Narrow* (`Accelerator.narrow_weight_bits`): a multiplier is built of several that are as wide as the activations on one
 side and narrow on the other.  Their products are shifted and added to one of full width, or added as they are: a dot
-product of several channels, so that lanes multiply along C (Bit Fusion, Sharma et al., ISCA 2018, whose fused units add
-up their products; serial ones trade width for time alike: Stripes, Judd et al., MICRO 2016, and Loom, Sharify et al.,
-DAC 2018).
+product of several channels, so that lanes multiply along C (Bit Fusion, Sharma et al., ISCA 2018: a unit of 8 bits is
+two of 8 by 4; that their products are added is recalled.  Serial ones trade width for time alike: Stripes, Judd et al.,
+MICRO 2016, and Loom, Sharify et al., DAC 2018).
 
 *2:4* (`Accelerator.sparse_weights`): of each four weights along C the two that are not zero are kept, each with 2 bits
 that tell its place; a multiplexer before each multiplier picks its input among four (NVIDIA Ampere; Mishra et al.,
@@ -34,7 +34,7 @@ from dse.networks.layers import MacLayer
 Columns = Mapping[str, np.ndarray]
 
 METADATA_BITS = 2
-"""That tell which of its group a kept weight of a 2:4 layer is [bit] (Mishra et al., arXiv 2104.08378, section 3)."""
+"""That tell which of its group a kept weight of a 2:4 layer is [bit] (Mishra et al., arXiv 2104.08378)."""
 
 KEPT_SHARE = 0.5
 """Of the weights of a 2:4 layer that are kept [1]."""
