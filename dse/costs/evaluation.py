@@ -38,7 +38,7 @@ from dse.costs.traffic import bytes_needed
 from dse.hardware.accelerator import Accelerator, buffer_groups
 from dse.hardware.area import AREA_BLOCKS
 from dse.hardware.technology import Technology, technology_or_default
-from dse.hardware.weight_forms import AS_THE_DESIGN, weight_form, weights_on
+from dse.hardware.weight_forms import AS_THE_DESIGN, full_macs, weight_form, weights_on
 from dse.networks.layers import LOOPS, Layer, MacLayer, Network, as_network
 from dse.networks.toml_file import check_known
 from dse.text.html import html_table
@@ -116,11 +116,7 @@ class Evaluation:
     @property
     def utilisation(self) -> float:
         """MACs done / MACs possible in the time [1]; narrow and 2:4 weights by what their layers make possible."""
-        if any(
-            weights_on(weight_form(x), self.design).lanes != self.design.macs_per_pe for x in self.network.mac_layers
-        ):
-            return self.waterfall()["ideal"] / self.cycles
-        return self.network.macs / (self.cycles * self.design.macs_per_cycle)
+        return full_macs(self.network, self.design) / (self.cycles * self.design.macs_per_cycle)
 
     def rates(self, batch: int = 1) -> dict[str, float]:
         """Figures that data sheets quote, where the network is `batch` samples.

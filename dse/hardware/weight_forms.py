@@ -29,7 +29,7 @@ import numpy as np
 
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.technology import Technology
-from dse.networks.layers import MacLayer
+from dse.networks.layers import MacLayer, Network
 
 Columns = Mapping[str, np.ndarray]
 
@@ -111,6 +111,18 @@ def weights_on(form: WeightForm, design: Accelerator) -> Weights:
     """What a design makes of weights in a form, as numbers."""
     columns = {name: np.array([getattr(design, name)]) for name in _READ}
     return Weights(*(float(values[0]) for values in weights_of(columns, form)))
+
+
+def full_macs(network: Network, design: Accelerator) -> float:
+    """MACs of one inference by the cycles of multipliers that they take [1]: less than one each of narrow weights.
+
+    Their number where no layer has such weights that the design makes use of.
+    """
+    macs: dict[WeightForm, int] = {}
+    for layer in network.mac_layers:
+        form = weight_form(layer)
+        macs[form] = macs.get(form, 0) + layer.macs
+    return sum(count * design.macs_per_pe / weights_on(form, design).lanes for form, count in macs.items())
 
 
 def told_weights(layer: MacLayer, design: Accelerator) -> str:
