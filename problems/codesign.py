@@ -16,6 +16,7 @@ import numpy as np
 from dse.costs.batches import BatchEvaluator
 from dse.costs.kernel_rows import DEFAULT_SLACK, slack_named
 from dse.costs.probes import probe_values as model_probes
+from dse.costs.probes import weight_probes
 from dse.hardware.space import DesignSpace, ExtendedSpace, small_space
 from dse.hardware.technology import Technology
 from dse.hardware.variables import Variable
@@ -234,7 +235,8 @@ class Codesign(AcceleratorProblem):
         """What the model computes on the probe set with this technology, and the sizes of scaled networks."""
         scaled = [self.scaled((width,) * len(self.scaled.stages)) for width in self.probe_widths]
         sizes = {"scaled_parameters": [n.parameters for n in scaled], "scaled_macs": [n.macs for n in scaled]}
-        return model_probes(self.technology) | {name: np.array(values, float) for name, values in sizes.items()}
+        model = model_probes(self.technology) | weight_probes(self.technology, scaled)
+        return model | {name: np.array(values, float) for name, values in sizes.items()}
 
     def describe(self) -> dict[str, Any]:
         """As the base class, with the content of the network and of the technology."""

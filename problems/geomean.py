@@ -13,6 +13,7 @@ from dse.analysis.price_of_generality import PRICES, price_of_run
 from dse.costs.fixed_mapping import MEANINGS, FixedMappingEvaluator, FixedMappingSpace
 from dse.costs.kernel_rows import DEFAULT_SLACK, slack_named
 from dse.costs.probes import probe_values as model_probes
+from dse.costs.probes import weight_probes
 from dse.costs.several_networks import SeveralEvaluator, distinct_networks
 from dse.hardware.space import DesignSpace, default_space
 from dse.hardware.technology import Technology
@@ -225,7 +226,7 @@ class GeomeanDNN(AcceleratorProblem):
 
     def probe_values(self) -> dict[str, np.ndarray]:
         """What the model computes on the probe set with this technology."""
-        return dict(model_probes(self.technology))
+        return model_probes(self.technology) | weight_probes(self.technology, self.networks)
 
     def describe(self) -> dict[str, Any]:
         """As the base class, with the content of the networks and of the technology."""

@@ -12,6 +12,7 @@ import numpy as np
 from dse.costs.kernel_rows import DEFAULT_SLACK
 from dse.costs.parallel import checked_jobs, in_threads, worker_count
 from dse.costs.probes import probe_values as model_probes
+from dse.costs.probes import weight_probes
 from dse.costs.results import ENERGY_PARTS
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.dataflow import Dataflow, dataflow_named, is_built_in, plain_dataflow
@@ -421,7 +422,8 @@ class SimultaneousDNNs(AcceleratorProblem):
 
     def probe_values(self) -> dict[str, np.ndarray]:
         """What the model computes on the probe set, and of a small mix, with this technology."""
-        return model_probes(self.technology) | mix_probes(self.technology)
+        model = model_probes(self.technology) | weight_probes(self.technology, self.networks)
+        return model | mix_probes(self.technology)
 
     def describe(self) -> dict[str, Any]:
         """As the base class, with the content of the mix and of the technology."""

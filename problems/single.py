@@ -11,6 +11,7 @@ import numpy as np
 from dse.costs.batches import BatchEvaluator
 from dse.costs.kernel_rows import DEFAULT_SLACK, slack_named
 from dse.costs.probes import probe_values as model_probes
+from dse.costs.probes import weight_probes
 from dse.costs.results import OF_ENERGY
 from dse.hardware.space import DesignSpace, default_space
 from dse.hardware.technology import Technology
@@ -131,7 +132,7 @@ class SingleDNN(AcceleratorProblem):
 
     def probe_values(self) -> dict[str, np.ndarray]:
         """What the model computes on the probe set with this technology."""
-        return dict(model_probes(self.technology))
+        return model_probes(self.technology) | weight_probes(self.technology, [self.network])
 
     def describe(self) -> dict[str, Any]:
         """As the base class, with the content of the network and of the technology."""

@@ -27,6 +27,7 @@ from dse.costs.mapping import Mapping
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, Accelerator, buffer_groups
 from dse.hardware.dataflow import DATAFLOWS, DEFAULT_DATAFLOWS, Dataflow, SpatialOption
 from dse.hardware.technology import Technology
+from dse.hardware.weight_forms import AS_THE_DESIGN, weight_form
 from dse.networks.layers import MacLayer
 
 OBJECTIVES = ("latency", "energy", "edp")
@@ -200,8 +201,8 @@ def numbers_of(
     layer: MacLayer, design: Accelerator, technology: Technology = TECHNOLOGY
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Layer row, design row and option rows of the kernel."""
-    rows, options = design_rows(parameter_columns(design), technology)
-    return layer_row(layer), rows[0], options
+    rows, options = design_rows(parameter_columns(design), technology, forms=(AS_THE_DESIGN, weight_form(layer)))
+    return layer_row(layer), rows[0, k.N_DESIGN :], options
 
 
 def count_mappings(layer: MacLayer, design: Accelerator) -> float:

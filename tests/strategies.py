@@ -13,10 +13,18 @@ from dse.costs.formulas import BOUNDS, RESIDENT
 from dse.costs.kernel_rows import EFFORTS, design_rows, layer_row, mapper_mode, option_rows, parameter_columns
 from dse.costs.mapping import DRAM_ORDERS, GROUPS, Mapping
 from dse.costs.traffic import overflow
-from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, OPERAND_NAMES, PORT_MODELS, Accelerator, buffer_groups
+from dse.hardware.accelerator import (
+    BUFFER_ARRANGEMENTS,
+    OPERAND_NAMES,
+    PORT_MODELS,
+    SPARSE_WEIGHTS,
+    Accelerator,
+    buffer_groups,
+)
 from dse.hardware.dataflow import DATAFLOWS, Dataflow, SpatialOption, places_taken
 from dse.hardware.dram_types import DramType
 from dse.hardware.technology import Technology
+from dse.hardware.weight_forms import AS_THE_DESIGN, weight_form
 from dse.networks.layers import LOOPS, MacLayer
 
 TECHNOLOGY = replace(Technology(), clock_gating_share=0.3, io_idle_w=0.02, vdd_v=0.9)
@@ -58,9 +66,9 @@ def variant_of(resident: frozenset[str]) -> int:
 
 
 def kernel_rows(layer: MacLayer, design: Accelerator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Layer row, design row and option rows."""
-    rows, options = design_rows(parameter_columns(design), TECHNOLOGY)
-    return layer_row(layer), rows[0], options
+    """Layer row, design row as the layer sees it, and option rows."""
+    rows, options = design_rows(parameter_columns(design), TECHNOLOGY, forms=(AS_THE_DESIGN, weight_form(layer)))
+    return layer_row(layer), rows[0, k.N_DESIGN :], options
 
 
 def kernel_cost(layer: MacLayer, design: Accelerator, mapping: Mapping, resident=frozenset()) -> dict[str, float | str]:
@@ -126,9 +134,12 @@ def layers(draw, most_macs: int = 600, most: int = 9, depth: int = 8) -> MacLaye
         met = {i * stride + j * dilation - pad for i in range(o) for j in range(f)}
         if not any(0 <= p < geometry[f"I{axis.upper()}"] for p in met):
             geometry |= {f"pad_{axis}": 0, f"I{axis.upper()}": span}
+    static = draw(st.booleans())
     return MacLayer(
         "small", **loops, **geometry,
-        static_weights=draw(st.booleans()), vector_operations=draw(st.sampled_from((0, 0, 7, 400, 9000))),
+        static_weights=static, vector_operations=draw(st.sampled_from((0, 0, 7, 400, 9000))),
+        weight_bits=draw(st.sampled_from((0, 0, 2, 4))) if static else 0,
+        weight_sparsity=draw(st.sampled_from(("", "2:4"))) if static and loops["C"] % 4 == 0 else "",
         fused_input_elements=draw(st.sampled_from((0, 0, 40))), zero_share=draw(st.sampled_from((0.0, 0.0, 0.4, 1.0))),
     )  # fmt: skip
 
@@ -177,6 +188,7 @@ def accelerators(draw, dataflow=None, least_bytes: int = 16, most_bytes: int = 4
         first = f"{OPERAND_NAMES[operands[0]]}_buffer_kib"
         values[first] = max(values[first], least)
     rows, cols = (draw(st.integers(places, max(5, places))) for places in dataflow.least_array)
+    weight_bits = draw(st.sampled_from((4, 8, 16)))
     return Accelerator(
         rows=rows, cols=cols, macs_per_pe=draw(st.integers(1, 4)),
         dataflow=dataflow, interconnect=draw(st.sampled_from(("broadcast", "systolic"))),
@@ -190,10 +202,42 @@ def accelerators(draw, dataflow=None, least_bytes: int = 16, most_bytes: int = 4
         dram_gbps=draw(st.sampled_from((0.3, 1, 3, 16, 700))),
         dram_type=draw(st.sampled_from(("", "", "HBM2", "LPDDR4", OWN_DRAM))),
         dram_channels=draw(st.sampled_from((0.0625, 0.5, 3))), clock_ghz=draw(st.sampled_from((0.5, 1.0, 1.3))),
-        weight_bits=draw(st.sampled_from((4, 8, 16))), activation_bits=draw(st.sampled_from((4, 8, 16))),
+        weight_bits=weight_bits, activation_bits=draw(st.sampled_from((4, 8, 16))),
         accumulator_bits=draw(st.sampled_from((16, 20, 32))), vector_lanes=draw(st.integers(1, 16)),
         engine_flip_flop_bits=draw(st.sampled_from((0.0, 0.0, 5000.0))),
+        narrow_weight_bits=draw(st.sampled_from((0, 0, *range(2, min(4, weight_bits // 2) + 1)))),
+        sparse_weights=draw(st.sampled_from(SPARSE_WEIGHTS)),
     )  # fmt: skip
+
+
+def is_narrow(layer: MacLayer, design: Accelerator) -> bool:
+    """Whether a design keeps the weights of a layer narrower than its own."""
+    return 0 < layer.weight_bits <= design.narrow_weight_bits
+
+
+def is_pruned(layer: MacLayer, design: Accelerator) -> bool:
+    """Whether a design leaves out the zeros among the weights of a layer."""
+    return layer.weight_sparsity == design.sparse_weights == "2:4"
+
+
+def lanes_of(layer: MacLayer, design: Accelerator) -> int:
+    """Channels that a PE takes in a cycle, by a text of its own: no function of `dse.hardware.weight_forms`."""
+    lanes = design.macs_per_pe
+    if is_narrow(layer, design):
+        lanes *= design.weight_bits // design.narrow_weight_bits
+    return 2 * lanes if is_pruned(layer, design) else lanes
+
+
+def words_of(layer: MacLayer, design: Accelerator) -> dict[str, float]:
+    """Bytes of a word of W, I, O and a sum, by a text of its own.
+
+    Four weights with two zeros take two, and 2 bits for each.
+    """
+    activation, weight = design.activation_bits, design.activation_bits
+    if layer.static_weights:
+        weight = design.narrow_weight_bits if is_narrow(layer, design) else design.weight_bits
+    four = 2 * (weight + 2) if is_pruned(layer, design) else 4 * weight
+    return {"W": four / 32, "I": activation / 8, "O": activation / 8, "sum": design.accumulator_bits / 8}
 
 
 @st.composite
@@ -205,7 +249,7 @@ def spatial_factors(draw, layer: MacLayer, design: Accelerator, option: SpatialO
     def factor(limit: int) -> int:
         return limit if full else draw(st.integers(1, limit))
 
-    lanes = factor(min(reduction, design.macs_per_pe))
+    lanes = factor(min(reduction, lanes_of(layer, design)))
     factors = dict.fromkeys(LOOPS, 1) | {"C": lanes}
     for loops, places in ((option.on_rows, design.rows), (option.on_cols, design.cols)):
         left = places // places_taken(loops)

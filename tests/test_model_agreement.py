@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import RESULT_COLUMNS, TECHNOLOGY, accelerators, kernel_cost, layers, mappings, residencies, subsets
+from strategies import (
+    RESULT_COLUMNS,
+    TECHNOLOGY,
+    accelerators,
+    kernel_cost,
+    lanes_of,
+    layers,
+    mappings,
+    residencies,
+    subsets,
+    words_of,
+)
 from walker import Buffer, Walker, bytes_moved, whole_accesses
 
 from dse.costs.evaluation import evaluate
@@ -22,10 +33,11 @@ from dse.costs.formulas import (
     way_pj_per_byte,
 )
 from dse.costs.mapping import DRAM_ORDERS, Mapping
-from dse.costs.traffic import padding, tile_bytes, word_bytes
+from dse.costs.traffic import padding, tile_bytes
 from dse.hardware.accelerator import OPERAND_NAMES, Accelerator, buffer_groups
 from dse.hardware.space import default_space
 from dse.hardware.technology import TWO_PORTS_ENERGY_FACTOR
+from dse.hardware.weight_forms import weight_form
 from dse.networks import load_network
 from dse.networks.layers import MacLayer, Network
 
@@ -102,7 +114,7 @@ def access_pj(design, operand: str, access: str) -> float:
 def walked_energy_pj(layer, design, option, mapping, moved, got) -> dict[str, float]:
     """Energy of what the walker counts [pJ]: each MAC that is not skipped, each word on its way to each of its takers,
     each access of a buffer; of time by the cycles of the kernel."""
-    t, words, takers = TECHNOLOGY, word_bytes(layer, design), Walker(layer, option, mapping).takers()
+    t, words, takers = TECHNOLOGY, words_of(layer, design), Walker(layer, option, mapping).takers()
     done = moved["macs"] * (1 - layer.zero_share)
     crossed = {"W": moved["array_w"], "I": moved["array_i"], "O": moved["array_o_read"] + moved["array_o_write"]}
     sums = done / mapping.lanes * words["sum"]
@@ -110,7 +122,7 @@ def walked_energy_pj(layer, design, option, mapping, moved, got) -> dict[str, fl
     writes = {"W": crossed["W"] * takers["W"], "I": crossed["I"] * takers["I"], "O": sums + moved["array_o_read"]}
     register = way = buffer = 0.0
     for x in OPERAND_NAMES:
-        read_pj, write_pj = register_energy_pj_per_byte(design, t, x)
+        read_pj, write_pj = register_energy_pj_per_byte(design, t, x, weight_form(layer))
         register += reads[x] * read_pj + writes[x] * write_pj
         first_pj, next_pj = way_pj_per_byte(design, t, x)
         way += crossed[x] * first_pj + crossed[x] * (takers[x] - 1) * next_pj
@@ -118,13 +130,13 @@ def walked_energy_pj(layer, design, option, mapping, moved, got) -> dict[str, fl
         port = sum(getattr(design, f"{OPERAND_NAMES[y]}_buffer_width_bytes") for y in held)
         for access in ("read", "write"):
             buffer += got[f"line_{x.lower()}_{access}"] / port * access_pj(design, x, access)
-    timed = pj_per_cycle(design, t)
+    timed, peak = pj_per_cycle(design, t), design.rows * design.cols * lanes_of(layer, design)
     return {
         "mac_pj": done * mac_energy_pj(layer, design, t),
         "register_pj": register,
         "interconnect_pj": way,
         "buffer_pj": buffer,
-        "clock_pj": got["cycles"] * timed["clock"] + moved["macs"] / design.macs_per_cycle * timed["clock_work"],
+        "clock_pj": got["cycles"] * timed["clock"] + moved["macs"] / peak * timed["clock_work"],
         "io_pj": got["cycles"] / (design.clock_ghz * 1e9) * t.io_idle_w * 1e12,
         "leakage_pj": got["cycles"] * timed["leakage"],
     }
@@ -143,7 +155,7 @@ def test_kernel_equals_walker(case):
     layer, design, chosen = case
     for mapping, resident in chosen:
         option = mapping.spatial_option(design)
-        words = word_bytes(layer, design)
+        words = words_of(layer, design)
         expected, walk = bytes_moved(
             layer, option, mapping, words, resident, padding(layer, design, mapping), design.feature_map_compression,
             design.reload_every_tile, buffers_of(design),
@@ -195,7 +207,7 @@ def even_cases(draw):
 def test_accesses_are_the_whole_accesses_of_each_array_step(case):
     """Without edge steps the accesses of the model are counted, not shared out."""
     layer, design, mapping, resident = case
-    words = word_bytes(layer, design)
+    words = words_of(layer, design)
     option = mapping.spatial_option(design)
     moved, walk = bytes_moved(layer, option, mapping, words, resident, reload=design.reload_every_tile)
     got = kernel_cost(layer, design, mapping, resident)

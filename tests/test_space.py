@@ -65,6 +65,7 @@ def test_columns_are_the_designs():
             "buffers",
             "dram_type",
             "port_model",
+            "sparse_weights",
             "separate_ports",
             "double_buffered",
             "bypass",

@@ -29,9 +29,10 @@ from dse.costs.batches import layer_cycles
 from dse.costs.evaluation import Evaluation, evaluate
 from dse.costs.kernel_rows import DEFAULT_SLACK, CostOptions
 from dse.costs.results import ENERGY_PARTS, WATERFALL
-from dse.costs.traffic import port_width_and_banks
+from dse.costs.traffic import port_width_and_banks, word_bytes
 from dse.hardware.accelerator import Accelerator, buffer_groups
 from dse.hardware.technology import Technology, technology_or_default
+from dse.hardware.weight_forms import told_weights, weight_form, weights_on
 from dse.networks.layers import MacLayer, Network, VectorLayer
 from dse.text.html import html_table
 from dse.text.quantities import percent, quantity
@@ -75,7 +76,8 @@ class Explanation:
     ----------
     evaluation : the design on the network.
     layers : one row a layer, all repeats together: cycles and their parts (which sum to them exactly), share of the
-        time, utilisation, bound, MACs per DRAM byte, energy by level [pJ], idle hardware and re-reads in words.
+        time, utilisation, bound, MACs per DRAM byte, energy by level [pJ], narrow or 2:4 weights, idle
+        hardware and re-reads in words.
     sensitivity : one row for every changed parameter: ``parameter, direction`` (``up``, ``down``, ``more``,
         ``choice`` or ``step``), ``value``, ``cycles``, ``saved_cycles``, ``area_mm2`` (added), ``core_area_mm2``
         (added, without the DRAM interface), ``energy_j`` (added), ``elasticity`` (relative change of the latency [s] /
@@ -248,6 +250,7 @@ def layer_table(base: Evaluation) -> pd.DataFrame:
                 "macs_per_dram_byte": layer.macs / dram if dram else math.inf,
                 "energy_pj": row["energy_pj"] * n,
                 **levels,
+                "weights": told_weights(layer, base.design) if isinstance(layer, MacLayer) else "",
                 "idle": _idle(layer, base) if isinstance(layer, MacLayer) else "",
                 "rereads": _rereads(layer, row, base.design) if isinstance(layer, MacLayer) else "",
             }
@@ -268,10 +271,9 @@ def _idle(layer: MacLayer, base: Evaluation) -> str:
             limits = {u.loop: f" on {u}" for u in unrolled if not math.isinf(u.most)}
             why = " ".join(f"{d}={getattr(layer, d)}{limits.get(d, '')}" for d in used)
             words.append(f"{why} leaves {have - taken} of {have} {axis} idle")
-    if mapping.lanes < design.macs_per_pe:
-        words.append(
-            f"C={layer.C} leaves {design.macs_per_pe - mapping.lanes} of {design.macs_per_pe} multipliers of a PE idle"
-        )
+    lanes = int(weights_on(weight_form(layer), design).lanes)
+    if mapping.lanes < lanes:
+        words.append(f"C={layer.C} leaves {lanes - mapping.lanes} of {lanes} multipliers of a PE idle")
     for d, spatial in zip("KC", (mapping.s("K"), mapping.s("C")), strict=True):
         bound = getattr(layer, d)
         flattened = mapping.spatial_option(design).flatten_reduction
@@ -284,8 +286,8 @@ def _idle(layer: MacLayer, base: Evaluation) -> str:
 
 def _rereads(layer: MacLayer, row: pd.Series, design: Accelerator) -> str:
     """Operands that cross the DRAM link more than once, in words."""
-    word = {"W": design.weight_bits if layer.static_weights else design.activation_bits, "I": design.activation_bits}
-    once = {"W": layer.weight_elements * word["W"] / 8, "I": layer.input_elements * word["I"] / 8}
+    word = word_bytes(layer, design)
+    once = {"W": layer.weight_elements * word["W"], "I": layer.input_elements * word["I"]}
     words = []
     for x, name in (("W", "weight"), ("I", "input")):
         times = row[f"dram_{name}_bytes"] / once[x]

@@ -48,9 +48,10 @@ def network_totals(
 ) -> np.ndarray:
     """Kernel totals of a chunk of designs on each of the networks that the tables hold: (n, n_networks, N_RESULT).
 
-    A row may go on with a frozen mapping, (n, N_DESIGN + N_FIXED); every layer then gets that one.
+    A row (`design_rows`) may go on with a frozen mapping (N_FIXED,); every layer then gets that one.
     """
-    designs, fixed = np.ascontiguousarray(rows[:, : k.N_DESIGN]), np.ascontiguousarray(rows[:, k.N_DESIGN :])
+    width = k.N_DESIGN * len(tables.forms)
+    designs, fixed = np.ascontiguousarray(rows[:, :width]), np.ascontiguousarray(rows[:, width:])
     totals = np.empty((len(rows), len(tables.weight_elements), k.N_RESULT))
     stores = designs[:, k.STORE_BYTES] > 0
     if not stores.all():
@@ -87,7 +88,8 @@ def layer_cycles(
     looks = effort_named(effort)
     tables = network_tables(as_network(network_or_layers))
     task = (tables, mode, limit, looks, check_keep(keep))
-    work = [(*design_rows(parameter_columns(design), technology), *task) for design in designs]
+    each = (design_rows(parameter_columns(design), technology, forms=tables.forms) for design in designs)
+    work = [(*rows, *task) for rows in each]
     done = in_threads(_cycles_of, work, n_jobs)
     n = len(designs)
     cycles = np.array([row for row, _ in done]).reshape(n, len(tables.steps))
@@ -111,8 +113,8 @@ def step_results(
     effort: k.Effort = EFFORTS["default"],
     keep: str = "quick",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel results of every layer of a network on one design, `row` (1, N_DESIGN): one repeat each, (n_layers,
-    N_RESULT), in the order of `Network.layers`, and the totals (N_RESULT,)."""
+    """Kernel results of every layer of a network on one design, `row` (1, n_forms * N_DESIGN): one repeat each,
+    (n_layers, N_RESULT), in the order of `Network.layers`, and the totals (N_RESULT,)."""
     found = Keeper(tables, options, mode, slack, effort, keep == "best").cost(row[0], np.empty(0), keep)
     return found.results[tables.layer_order], found.totals[0]
 
@@ -188,7 +190,7 @@ class TotalsEvaluator:
 
     def kernel_rows(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
         """What `network_totals` takes: a row a design, and the spatial options of them all."""
-        return design_rows(columns, self.technology)
+        return design_rows(columns, self.technology, forms=self._tables.forms)
 
     def totals(self, columns: Columns) -> np.ndarray:
         """Kernel totals of the designs in `columns`, (n, n_networks, N_RESULT)."""

@@ -86,7 +86,7 @@ class BoundEvaluator:
 
     def __call__(self, columns: Columns) -> dict[str, np.ndarray]:
         """Bounds of the designs in `columns`."""
-        totals = self.totals(*design_rows(columns, self.technology, self.energy))
+        totals = self.totals(*design_rows(columns, self.technology, self.energy, self._tables.forms))
         clock_hz = np.asarray(columns["clock_ghz"], dtype=float)[:, None] * 1e9
         bounds = {"latency_bound_s": totals[:, :, 0] / clock_hz}
         if self.energy:
@@ -94,13 +94,21 @@ class BoundEvaluator:
         return bounds | {"area_mm2": area_mm2(columns, self.technology)}
 
     def totals(self, rows: np.ndarray, options: np.ndarray) -> np.ndarray:
-        """Bounds of cycles and energy [pJ] of kernel rows with their options, (n, n_networks, 2)."""
+        """Bounds of cycles and energy [pJ] of kernel rows with their options, (n, n_networks, 2).
+
+        `rows` (n, n_forms * N_DESIGN), from `design_rows` with the forms of the tables.
+        """
         rows = self._with_own_options(rows, options)
         totals = np.empty((len(rows), len(self._networks.weight_elements), 2))
         which = self._known_arrays(rows)
         networks, steps, arrivals = self._networks, self._steps, self._arrivals
         k.bound_designs(rows, which, self._reach, self._options, networks, steps, arrivals, self._each, totals)
         return totals
+
+    @property
+    def row_width(self) -> int:
+        """Columns of a design's kernel row."""
+        return k.N_DESIGN * len(self._tables.forms)
 
     def apart(self) -> BoundEvaluator:
         """Such an evaluator for another thread."""
@@ -124,7 +132,7 @@ class BoundEvaluator:
         enough : (n,) cycles; nothing more is searched where a bound reaches them, or no effort ever can.
         effort : of the mapper, for the layers where the default leaves a gap.
         """
-        rows, options = design_rows(columns, self.technology, energy=False)
+        rows, options = design_rows(columns, self.technology, energy=False, forms=self._tables.forms)
         rows = self._with_own_options(rows, options)
         which, networks, n = self._known_arrays(rows), self._networks, len(self._networks.layers)
         quick, closer = (k.Least(*np.empty((3, n, k.N_VARIANTS))) for _ in range(2))
@@ -146,20 +154,21 @@ class BoundEvaluator:
             at = self._option_first.setdefault(own.tobytes(), len(self._options))
             if at == len(self._options):
                 self._options = np.concatenate([self._options, own])
-            rows[here, k.OPTION_FIRST] = at
+            for form in range(0, rows.shape[1], k.N_DESIGN):
+                rows[here, form + k.OPTION_FIRST] = at
         return rows
 
     def _known_arrays(self, rows: np.ndarray) -> np.ndarray:
         """Numbers of the rows' arrays, (n,); what new ones do of the layers is added."""
-        arrays = np.empty((len(rows), k.N_ARRAY))
-        inputs = np.floor(rows[:, k.REG_I] / rows[:, k.ACTIVATION_BYTES])
-        columns = (k.ROWS, k.COLS, k.LANES, k.LANES, k.OPTION_FIRST, k.OPTION_COUNT)
+        n_forms = rows.shape[1] // k.N_DESIGN
+        arrays = np.empty((len(rows), k.N_ARRAY + n_forms))
+        columns = (k.ROWS, k.COLS, k.OPTION_FIRST, k.OPTION_COUNT)
         for at, column in enumerate(columns):
             arrays[:, at] = rows[:, column]
-        for at, word in ((k.ARRAY_LANES, k.WEIGHT_BYTES), (k.ARRAY_LANES_DYNAMIC, k.ACTIVATION_BYTES)):
-            fed = np.minimum(np.floor(rows[:, k.REG_W] / rows[:, word]), inputs)
-            arrays[:, at] = np.maximum(1.0, np.minimum(arrays[:, at], fed))
-        keys = arrays.view(f"V{arrays.itemsize * k.N_ARRAY}").ravel().tolist()
+        arrays[:, k.ARRAY_LANES_DYNAMIC] = _fed_lanes(rows, k.ACTIVATION_BYTES)
+        for form in range(n_forms):
+            arrays[:, k.N_ARRAY + form] = _fed_lanes(rows[:, form * k.N_DESIGN :], k.WEIGHT_BYTES)
+        keys = arrays.view(f"V{arrays.itemsize * arrays.shape[1]}").ravel().tolist()
         known, before = self._arrays, len(self._arrays)
         which = np.fromiter((known.setdefault(key, len(known)) for key in keys), np.int64, len(keys))
         if len(known) > before:
@@ -182,11 +191,19 @@ class BoundEvaluator:
 def raise_bounds(totals: np.ndarray, bounds: BoundEvaluator, rows: np.ndarray, options: np.ndarray) -> None:
     """Raise the rooflines in kernel totals (n, n_networks, N_RESULT) of designs to the closer bounds.
 
-    `rows` (n, N_DESIGN or more), `options`: of the designs, from `design_rows`.
+    `rows` (n, n_forms * N_DESIGN or more), `options`: of the designs, from `design_rows`.
     """
-    closer = bounds.totals(np.ascontiguousarray(rows[:, : k.N_DESIGN]), options)
+    closer = bounds.totals(np.ascontiguousarray(rows[:, : bounds.row_width]), options)
     for at, column in enumerate((k.BOUND_CYCLES, k.BOUND_PJ)):
         np.maximum(totals[:, :, column], closer[:, :, at], out=totals[:, :, column])
+
+
+def _fed_lanes(rows: np.ndarray, word: int) -> np.ndarray:
+    """Lanes of a PE that its registers hold words for, (n,); `word`: column of the bytes of a word of W."""
+    fed = np.minimum(
+        np.floor(rows[:, k.REG_W] / rows[:, word]), np.floor(rows[:, k.REG_I] / rows[:, k.ACTIVATION_BYTES])
+    )
+    return np.maximum(1.0, np.minimum(rows[:, k.LANES], fed))
 
 
 def _equal_steps(tables: NetworkTables) -> tuple[np.ndarray, np.ndarray]:

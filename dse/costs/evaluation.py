@@ -17,7 +17,6 @@ from dse.costs.kernel_rows import (
     DEFAULT_SLACK,
     design_rows,
     effort_named,
-    layer_row,
     mapper_mode,
     network_tables,
     parameter_columns,
@@ -40,6 +39,7 @@ from dse.costs.traffic import bytes_needed
 from dse.hardware.accelerator import Accelerator, buffer_groups
 from dse.hardware.area import AREA_BLOCKS
 from dse.hardware.technology import Technology, technology_or_default
+from dse.hardware.weight_forms import AS_THE_DESIGN, full_macs, weight_form, weights_on
 from dse.networks.layers import LOOPS, Layer, MacLayer, Network, as_network
 from dse.networks.toml_file import check_known
 from dse.text.html import html_table
@@ -116,8 +116,8 @@ class Evaluation:
 
     @property
     def utilisation(self) -> float:
-        """MACs done / MACs possible in the time [1]."""
-        return self.network.macs / (self.cycles * self.design.macs_per_cycle)
+        """MACs done / MACs possible in the time [1]; narrow and 2:4 weights by what their layers make possible."""
+        return full_macs(self.network, self.design) / (self.cycles * self.design.macs_per_cycle)
 
     def rates(self, batch: int = 1) -> dict[str, float]:
         """Figures that data sheets quote, where the network is `batch` samples.
@@ -181,10 +181,14 @@ class Evaluation:
         """Energy by level, as `energy` tells it, of the same mappings with other constants: each (n,) [J]."""
         tables, columns = network_tables(self.network), parameter_columns(self.design)
         layers, plan = [self.network.layers[i] for i in tables.order], self.found.plan
-        rows = {layer.name: layer_row(layer) for layer in layers if isinstance(layer, MacLayer)}
+        rows = {
+            layer.name: tables.layers[int(step[k.STEP_INDEX])]
+            for step, layer in zip(tables.steps, layers, strict=True)
+            if isinstance(layer, MacLayer)
+        }
         totals = []
         for technology in technologies:
-            designs, options = design_rows(columns, technology)
+            designs, options = design_rows(columns, technology, forms=tables.forms)
             steps = np.empty((len(layers), k.N_RESULT))
             for i, (step, layer) in enumerate(zip(tables.steps, layers, strict=True)):
                 if layer.name in rows:
@@ -240,9 +244,9 @@ def evaluate(
     technology = technology_or_default(technology)
     mode, limit = mapper_mode(objective, slack)
     columns = parameter_columns(design)
-    rows, options = design_rows(columns, technology)
     given = {} if mapping is None else _given_mappings(network, mapping)
     tables = network_tables(network, given)
+    rows, options = design_rows(columns, technology, forms=tables.forms)
     rows_given = np.zeros((len(tables.layers), k.N_MAP))
     for step, at in zip(tables.steps, tables.order, strict=True):
         layer = network.layers[at]
@@ -325,10 +329,9 @@ def _misfit(layer: MacLayer, design: Accelerator, mapping: Mapping, variant: int
 def _check_axes(layer: MacLayer, design: Accelerator, mapping: Mapping) -> None:
     """Refuse a given mapping that the array cannot unroll."""
     mapping.on_axes(design)
-    if mapping.lanes > design.macs_per_pe:
-        raise ValueError(
-            f"mapping of {layer.name!r}: {mapping.lanes} lanes, but a PE has {design.macs_per_pe:g} multipliers"
-        )
+    lanes = weights_on(weight_form(layer), design).lanes
+    if mapping.lanes > lanes:
+        raise ValueError(f"mapping of {layer.name!r}: {mapping.lanes} lanes, but a PE has {lanes:g} multipliers")
     option = mapping.spatial_option(design)
     tile = mapping.tile_of(layer)
     if option.flatten_reduction and (tile["FY"] < layer.FY or tile["FX"] < layer.FX):
@@ -355,9 +358,13 @@ def _cost_mapping(
     variant: int,
     out: np.ndarray,
 ) -> None:
-    """Cost of one layer, `row` (N_LAYER,), under a mapping that is known to fit, into `out` (N_RESULT,)."""
+    """Cost of one layer, `row` (N_LAYER,), under a mapping that is known to fit, into `out` (N_RESULT,).
+
+    `design_row` (n_forms * N_DESIGN,): of the design.
+    """
     option_row = options[int(design_row[k.OPTION_FIRST]) + mapping.option]
-    k.evaluate_mapping(row, design_row, option_row, mapping.to_row(), variant, out)
+    first = int(row[k.FORM]) * k.N_DESIGN
+    k.evaluate_mapping(row, design_row[first : first + k.N_DESIGN], option_row, mapping.to_row(), variant, out)
 
 
 def _layer_table(
@@ -366,6 +373,8 @@ def _layer_table(
     """`Evaluation.columns`."""
     names = bound_names(design)
     macs, cycles = steps[:, k.MACS], steps[:, k.CYCLES]
+    forms = [weight_form(layer) if isinstance(layer, MacLayer) else AS_THE_DESIGN for layer in network.layers]
+    peak = design.rows * design.cols * np.array([weights_on(form, design).lanes for form in forms])
     return {
         "layer": [layer.name for layer in network.layers],
         "operator": [layer.operator for layer in network.layers],
@@ -374,7 +383,7 @@ def _layer_table(
         "macs": macs,
         "cycles": cycles,
         **{f"{part}_cycles": steps[:, column] for part, column in WATERFALL.items()},
-        "utilisation": np.divide(macs, cycles * design.macs_per_cycle, out=np.zeros_like(macs), where=cycles > 0),
+        "utilisation": np.divide(macs, cycles * peak, out=np.zeros_like(macs), where=cycles > 0),
         "bound": [names[int(b)] for b in steps[:, k.BOUND]],
         "bound_cycles": steps[:, k.BOUND_CYCLES],
         "least_cycles": steps[:, k.LEAST],

@@ -24,6 +24,7 @@ from dse.hardware.area import Columns
 from dse.hardware.space import DesignSpace, ExtendedSpace
 from dse.hardware.technology import Technology
 from dse.hardware.variables import Variable
+from dse.hardware.weight_forms import AS_THE_DESIGN, weight_form
 from dse.networks.layers import OPERANDS, MacLayer
 
 _POWERS = tuple(2**i for i in range(13))
@@ -81,10 +82,11 @@ def fixed_rows(columns: Columns) -> np.ndarray:
 
 def fixed_mapping(layer: MacLayer, design: Accelerator, frozen: MappingType[str, float | str]) -> Mapping:
     """The mapping that a layer gets on a design whose frozen variables, all of `FIXED`, are `frozen`."""
-    rows, options = design_rows(parameter_columns(design), Technology.at())
+    forms = (AS_THE_DESIGN, weight_form(layer))
+    rows, options = design_rows(parameter_columns(design), Technology.at(), forms=forms)
     fixed = fixed_rows({name: np.array([frozen[name]], dtype=object) for name in FIXED})
     row = np.zeros(k.N_MAP)
-    k.fixed_mapping(layer_row(layer), rows[0], options[int(rows[0, k.OPTION_FIRST])], fixed[0], row)
+    k.fixed_mapping(layer_row(layer), rows[0, k.N_DESIGN :], options[int(rows[0, k.OPTION_FIRST])], fixed[0], row)
     return Mapping.from_row(row)
 
 
@@ -99,6 +101,6 @@ class FixedMappingEvaluator(SeveralEvaluator):
         )
 
     def kernel_rows(self, columns: Columns) -> tuple[np.ndarray, np.ndarray]:
-        """Kernel rows with those of `fixed_rows` after them, (n, N_DESIGN + N_FIXED), and the options."""
-        rows, options = design_rows(columns, self.technology)
+        """Kernel rows with those of `fixed_rows` after them, (n, n_forms * N_DESIGN + N_FIXED), and the options."""
+        rows, options = super().kernel_rows(columns)
         return np.column_stack([rows, fixed_rows(columns)]), options

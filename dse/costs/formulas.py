@@ -32,6 +32,7 @@ from dse.hardware.dataflow import SpatialOption
 from dse.hardware.dram import dram_background_w, dram_pj_per_byte
 from dse.hardware.power import clock_pj_per_cycle, flip_flop_bits, transfer_pj_per_byte
 from dse.hardware.technology import Technology
+from dse.hardware.weight_forms import AS_THE_DESIGN, WeightForm, mac_pj, weight_form, weights_on
 from dse.networks.layers import OPERANDS, MacLayer, VectorLayer, distinct_positions
 
 RESIDENT = ("inputs", "outputs", "fused_input", "weights")
@@ -72,15 +73,20 @@ def mapping_cost(
 # Latency.
 
 
-def load_cycles(design: Accelerator, mapping: Mapping, moved: Costs, words: dict[str, float]) -> float:
+def load_cycles(design: Accelerator, mapping: Mapping, moved: Costs, words: dict[str, float], lanes: float) -> float:
     """Cycles in which the stationary words cross the edge of the array at least [cycles].
 
-    A column takes one word a cycle for each multiplier of a PE; finished sums leave one a cycle.
+    A column takes a word a cycle for each of the `lanes` of a PE; finished sums leave one a cycle.
     """
     if mapping.stationary == "O":
         finished = moved["array_o_write"] - moved["array_o_read"]
         return (moved["array_o_read"] / words["sum"] + finished / words["O"]) / design.cols
-    return moved[f"array_{mapping.stationary.lower()}"] / words[mapping.stationary] / (design.cols * design.macs_per_pe)
+    return moved[f"array_{mapping.stationary.lower()}"] / words[mapping.stationary] / (design.cols * lanes)
+
+
+def peak_macs(layer: MacLayer, design: Accelerator) -> float:
+    """Multiply-accumulates that the array does of a layer in a cycle at most [MACs/cycle]: see `weights_on`."""
+    return design.rows * design.cols * weights_on(weight_form(layer), design).lanes
 
 
 def stop_cycles(design: Accelerator, fold: dict[str, float], pad: dict[str, float]) -> float:
@@ -164,8 +170,8 @@ def latency(
     ends, serial = sum(ends_bytes(layer, design, mapping, resident, tile)) / bandwidth, waits / bandwidth
     stream = (total - waits) / bandwidth - ends
     ports = port_cycles(design, moved)
-    ideal = math.prod(layer.loop_bounds) / design.macs_per_cycle
-    array, load = moved["array_cycles"], load_cycles(design, mapping, moved, word_bytes(layer, design))
+    ideal, lanes = math.prod(layer.loop_bounds) / peak_macs(layer, design), weights_on(weight_form(layer), design).lanes
+    array, load = moved["array_cycles"], load_cycles(design, mapping, moved, word_bytes(layer, design), lanes)
     pad = access_padding(layer, design, mapping, resident)
     stop = stop_cycles(design, fold_bytes(layer, design, mapping), pad)
     skew = skew_cycles(design, array, moved["folds"], load, stop)
@@ -211,16 +217,23 @@ def idle_w(design: Accelerator, technology: Technology) -> Costs:
 
 def mac_energy_pj(layer: MacLayer, design: Accelerator, technology: Technology) -> float:
     """Energy of one multiply-accumulate at the layer's word widths [pJ]; a PE's products meet in an adder tree."""
-    second = design.weight_bits if layer.static_weights else design.activation_bits
-    widths = (second, design.activation_bits, design.accumulator_bits)
-    return float(technology.mac_energy_pj(*widths, design.macs_per_pe))
+    form, columns = weight_form(layer), _columns(design)
+    return float(mac_pj(columns, technology, form, of_activations=not layer.static_weights)[0])
 
 
-def register_energy_pj_per_byte(design: Accelerator, technology: Technology, operand: str) -> tuple[float, float]:
-    """Read and write energy of the registers of `operand` in a PE [pJ/byte]; a step takes a word of each lane."""
-    words = {"W": design.weight_bits * design.macs_per_pe, "I": design.activation_bits * design.macs_per_pe}
-    name, word_bytes = OPERAND_NAMES[operand], words.get(operand, design.accumulator_bits) / 8
-    file = getattr(design, f"{name}_register_bytes"), word_bytes
+def register_energy_pj_per_byte(
+    design: Accelerator, technology: Technology, operand: str, form: WeightForm = AS_THE_DESIGN
+) -> tuple[float, float]:
+    """Read and write energy of the registers of `operand` in a PE [pJ/byte]; a step takes a word of each lane.
+
+    `form`: of the layer's weights.
+    """
+    weights, name = weights_on(form, design), OPERAND_NAMES[operand]
+    file = {
+        "W": (weights.weight_register_bytes, weights.bits * weights.lanes / 8),
+        "I": (weights.input_register_bytes, design.activation_bits * weights.lanes / 8),
+        "O": (design.output_register_bytes, design.accumulator_bits / 8),
+    }[operand]
     read, write = (technology.register_pj_per_byte(name, x, *file) for x in ("read", "write"))
     return float(read), float(write)
 
@@ -305,7 +318,7 @@ def energy(
     }
     register_pj = 0.0
     for x in OPERANDS:
-        read_pj, write_pj = register_energy_pj_per_byte(design, technology, x)
+        read_pj, write_pj = register_energy_pj_per_byte(design, technology, x, weight_form(layer))
         register_pj += reads[x] * read_pj + writes[x] * write_pj
     buffer_pj = 0.0
     for x in OPERANDS:
@@ -347,12 +360,13 @@ def lower_bounds(layer: MacLayer, design: Accelerator, technology: Technology, r
         "outputs": layer.output_elements * words["O"] * dense,
     }
     moved = sum(size for name, size in once.items() if name not in resident)
-    cycles = max(macs / design.macs_per_cycle, moved / dram_bytes_per_cycle(design))
+    ideal = macs / peak_macs(layer, design)
+    cycles = max(ideal, moved / dram_bytes_per_cycle(design))
     timed = pj_per_cycle(design, technology)
     mac_pj = mac_energy_pj(layer, design, technology) * (1 - layer.zero_share)
     always_pj = timed["clock"] + timed["io"] + timed["leakage"] + dram_background_pj_per_cycle(design)
     energy_pj = macs * mac_pj + moved * dram_pj_per_byte(design, technology)
-    energy_pj += macs / design.macs_per_cycle * timed["clock_work"] + cycles * always_pj
+    energy_pj += ideal * timed["clock_work"] + cycles * always_pj
     return {"bound_cycles": cycles, "bound_pj": energy_pj}
 
 

@@ -21,6 +21,7 @@ from dse.hardware.dataflow import DRAM_ORDERS, Dataflow, check_fits, dataflow_na
 from dse.hardware.dram import Dram, dram_of
 from dse.hardware.power import clock_pj_per_cycle, flip_flop_bits, transfer_pj_per_byte
 from dse.hardware.technology import Technology
+from dse.hardware.weight_forms import AS_THE_DESIGN, WeightForm, mac_pj, weight_form, weights_of
 from dse.networks.layers import LOOPS, OPERANDS, MacLayer, Network, VectorLayer
 
 EFFORTS = {
@@ -135,8 +136,13 @@ def _buffer_layout(arrangement: str) -> list[float]:
     return [float(next(i for i, held in enumerate(groups) if x in held)) for x in OPERANDS]
 
 
-def design_rows(columns: Columns, technology: Technology, energy: bool = True) -> tuple[np.ndarray, np.ndarray]:
+def design_rows(
+    columns: Columns, technology: Technology, energy: bool = True, forms: Sequence[WeightForm] = (AS_THE_DESIGN,)
+) -> tuple[np.ndarray, np.ndarray]:
     """Kernel rows of a batch of designs: `(designs, options)`, (n, N_DESIGN) and (n_options, N_OPTION).
+
+    With several `forms` of weights (`NetworkTables.forms`) designs are (n, n_forms * N_DESIGN): of each form a row as
+    the layers of that form see the design, one behind the other.
 
     Without `energy` nothing costs any: its columns are 0, and the rows take a fourth of the time.  Raises ValueError
     where a design cannot have its dataflow (`dse.hardware.dataflow.check_fits`).
@@ -186,7 +192,33 @@ def design_rows(columns: Columns, technology: Technology, energy: bool = True) -
             least_rows, least_cols = (int(columns[name][which].min()) for name in ("rows", "cols"))
             for bypass in set(columns["bypass"][which]):
                 check_fits(dataflow, least_rows, least_cols, bypass)
-    return rows, np.concatenate([np.empty((0, k.N_OPTION)), *options])
+    seen = [_seen_rows(columns, technology, rows, form, energy) for form in forms[1:]]
+    return np.concatenate([rows, *seen], axis=1) if seen else rows, np.concatenate(
+        [np.empty((0, k.N_OPTION)), *options]
+    )
+
+
+def _seen_rows(
+    columns: Columns, technology: Technology, rows: np.ndarray, form: WeightForm, energy: bool
+) -> np.ndarray:
+    """The designs' `rows` (n, N_DESIGN) as layers with weights in a form see them."""
+    seen, found = rows.copy(), weights_of(columns, form)
+    seen[:, k.LANES], seen[:, k.WEIGHT_BYTES] = found.lanes, found.bits / 8
+    seen[:, k.REG_W], seen[:, k.REG_I] = found.weight_register_bytes, found.input_register_bytes
+    if energy:
+        seen[:, k.PJ_MAC] = mac_pj(columns, technology, form)
+        words = {"weight": seen[:, k.WEIGHT_BYTES] * found.lanes, "input": rows[:, k.ACTIVATION_BYTES] * found.lanes}
+        _register_columns(technology, words, seen)
+        seen[:, k.PJ_CLOCK_MAC] = rows[:, k.PJ_CLOCK_MAC] * (rows[:, k.LANES] / found.lanes)
+    return seen
+
+
+def _register_columns(technology: Technology, words: dict[str, np.ndarray], rows: np.ndarray) -> None:
+    """Fill what registers cost; `words`: by operand, what a step takes of those of a PE [byte]."""
+    for i, (name, word) in enumerate(words.items()):
+        registers = rows[:, k.REG_W + i]
+        rows[:, k.PJ_REG_READ_W + i] = technology.register_pj_per_byte(name, "read", registers, word)
+        rows[:, k.PJ_REG_WRITE_W + i] = technology.register_pj_per_byte(name, "write", registers, word)
 
 
 def _buffer_columns(columns: Columns, rows: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -221,15 +253,13 @@ def _energy_columns(
     weight, activation, accumulator = (columns[f"{x}_bits"] for x in ("weight", "activation", "accumulator"))
     words = {"weight": weight / 8 * lanes, "input": activation / 8 * lanes, "output": accumulator / 8}
     layout = rows[:, k.BUFFER_W : k.BUFFER_W + 3].astype(int)
-    for i, (name, word) in enumerate(words.items()):
-        registers = columns[f"{name}_register_bytes"]
-        rows[:, k.PJ_REG_READ_W + i] = technology.register_pj_per_byte(name, "read", registers, word)
-        rows[:, k.PJ_REG_WRITE_W + i] = technology.register_pj_per_byte(name, "write", registers, word)
+    _register_columns(technology, words, rows)
+    for i, name in enumerate(words):
         of = tuple(values[np.arange(len(rows)), layout[:, i]] for values in buffers)
         rows[:, k.PJ_READ_W + i] = technology.buffer_pj_per_byte(name, "read", *of)
         rows[:, k.PJ_WRITE_W + i] = technology.buffer_pj_per_byte(name, "write", *of)
-    rows[:, k.PJ_MAC] = technology.mac_energy_pj(weight, activation, accumulator, lanes)
-    rows[:, k.PJ_MAC_DYNAMIC] = technology.mac_energy_pj(activation, activation, accumulator, lanes)
+    rows[:, k.PJ_MAC] = mac_pj(columns, technology)
+    rows[:, k.PJ_MAC_DYNAMIC] = mac_pj(columns, technology, of_activations=True)
     rows[:, k.PJ_DRAM], rows[:, k.PJ_DRAM_CYCLE] = dram.pj_per_byte, dram.background_w * 1e12 / clock_hz
     rows[:, k.PJ_VECTOR] = technology.vector_operation_pj(accumulator)
     blocks = area_blocks_mm2(columns, technology)
@@ -241,8 +271,8 @@ def _energy_columns(
     rows[:, k.PJ_CLOCK_MAC] = clock_work / (columns["rows"] * columns["cols"] * lanes)
 
 
-def layer_row(layer: MacLayer) -> np.ndarray:
-    """Kernel row of a MAC layer, (N_LAYER,)."""
+def layer_row(layer: MacLayer, form: int = 0) -> np.ndarray:
+    """Kernel row of a MAC layer, (N_LAYER,); `form`: which row of a design it sees, see `design_rows`."""
     row = np.zeros(k.N_LAYER)
     row[:8] = layer.loop_bounds
     gcd = [math.gcd(layer.stride_y, layer.dilation_y), math.gcd(layer.stride_x, layer.dilation_x)]
@@ -250,7 +280,7 @@ def layer_row(layer: MacLayer) -> np.ndarray:
         layer.stride_y, layer.stride_x, layer.dilation_y, layer.dilation_x, layer.pad_y, layer.pad_x, layer.IY,
         layer.IX, layer.vector_operations, layer.fused_input_elements, layer.static_weights, layer.touched("y"),
         layer.touched("x"), layer.dilation_y // gcd[0], layer.dilation_x // gcd[1], layer.stride_y // gcd[0],
-        layer.stride_x // gcd[1], _ragged_padding(layer, "y"), _ragged_padding(layer, "x"), layer.zero_share,
+        layer.stride_x // gcd[1], _ragged_padding(layer, "y"), _ragged_padding(layer, "x"), layer.zero_share, form,
     ]  # fmt: skip
     return row
 
@@ -274,6 +304,9 @@ def _ragged_padding(layer: MacLayer, axis: str) -> int:
 class NetworkTables:
     """Networks as kernel arrays; equal layer shapes share one row of `layers`, `weight_elements` is (n_networks,).
 
+    `forms` are those of the layers' weights, that of the design first; `elements_of_forms` (n_networks, n_forms) tells
+    how many weights are in each.
+
     The steps of a network are its layers in the order in which they run; `order` (n_steps,) has their numbers in
     `Network.layers`.
     """
@@ -286,6 +319,8 @@ class NetworkTables:
     weight_elements: np.ndarray
     lists: np.ndarray
     order: np.ndarray
+    forms: tuple[WeightForm, ...]
+    elements_of_forms: np.ndarray
 
     @property
     def layer_order(self) -> np.ndarray:
@@ -295,12 +330,13 @@ class NetworkTables:
     @property
     def arguments(self) -> tuple:
         """In the order of the kernel's parameters."""
-        return self.layers, self.vectors, self.steps, self.inputs, self.tensors, self.weight_elements, self.lists
+        return self.layers, self.vectors, self.steps, self.inputs, self.tensors, self.elements_of_forms, self.lists
 
 
 def network_tables(network: Network, apart: Collection[str] = ()) -> NetworkTables:
     """Kernel arrays of a network; MAC layers named in `apart` share no row with others."""
     shapes: dict[tuple, int] = {}
+    forms = {AS_THE_DESIGN: 0}
     layers: list[np.ndarray] = []
     vectors: list[list[float]] = []
     steps = np.full((len(network.layers), k.N_STEP), -1.0)
@@ -329,7 +365,7 @@ def network_tables(network: Network, apart: Collection[str] = ()) -> NetworkTabl
             key = (layer.shape_key, layer.name if layer.name in apart else "")
             if key not in shapes:
                 shapes[key] = len(layers)
-                layers.append(layer_row(layer))
+                layers.append(layer_row(layer, forms.setdefault(weight_form(layer), len(forms))))
             step[k.STEP_INDEX] = shapes[key]
             if layer.fused_input:
                 step[k.STEP_FUSED] = tensor(layer.fused_input, layer.fused_input_elements)
@@ -351,4 +387,14 @@ def network_tables(network: Network, apart: Collection[str] = ()) -> NetworkTabl
         np.array([network.weight_elements], dtype=float),
         k.lists_of(np.array(layers).reshape(-1, k.N_LAYER)),
         np.array(network.run_order, dtype=np.int64),
+        tuple(forms),
+        np.array([[_elements_in(network, form) for form in forms]], dtype=float),
     )
+
+
+def _elements_in(network: Network, form: WeightForm) -> int:
+    """Constant weights in a form, shared ones once [elements]; those in several forms once for each."""
+    own = tuple(layer for layer in network.mac_layers if weight_form(layer) == form)
+    if len(own) == len(network.mac_layers):
+        return network.weight_elements
+    return Network.from_layers(own).weight_elements if own else 0

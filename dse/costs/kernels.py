@@ -58,12 +58,13 @@ W, I, O = _numbers(3)
 Y, X = _numbers(2)
 # Columns of a layer row after the eight loop bounds.
 (STRIDE_Y, STRIDE_X, DILATION_Y, DILATION_X, PAD_Y, PAD_X, IY, IX, VECTOR_OPERATIONS, FUSED_INPUT,
- STATIC_WEIGHTS, TOUCHED_Y, TOUCHED_X, MEET_O_Y, MEET_O_X, MEET_F_Y, MEET_F_X, RAGGED_Y, RAGGED_X, ZERO_SHARE) = range(8, 28)  # fmt: skip
-N_LAYER = 28
+ STATIC_WEIGHTS, TOUCHED_Y, TOUCHED_X, MEET_O_Y, MEET_O_X, MEET_F_Y, MEET_F_X, RAGGED_Y, RAGGED_X, ZERO_SHARE, FORM) = range(8, 29)  # fmt: skip
+N_LAYER = 29
 # Columns of a vector-layer row.
 V_OPERATIONS, V_INPUT, V_OUTPUT, V_WEIGHT = range(4)
 N_VECTOR = 4
-# Columns of a design row.  BANKS: accesses that a port of a buffer makes in a cycle; 0: it counts bytes.
+# Columns of a design row.  Where networks have several forms of weights, a design has such a row for each, one behind the
+# other, as the layers of that form see it (`_seen`); the first says all that is not of a layer.  BANKS: accesses that a port of a buffer makes in a cycle; 0: it counts bytes.
 (ROWS, COLS, LANES, REG_W, REG_I, REG_O, BUFFER_W, BUFFER_I, BUFFER_O, CAPACITY_0, CAPACITY_1, CAPACITY_2,
  WIDTH_0, WIDTH_1, WIDTH_2, DOUBLE_W, DOUBLE_I, DOUBLE_O, DRAM_BYTES_PER_CYCLE, WEIGHT_BYTES, ACTIVATION_BYTES,
  ACCUMULATOR_BYTES, VECTOR_LANES, SYSTOLIC, OVERLAP, BYPASS, STORE_BYTES, RESIDENT_WEIGHTS, OPTION_FIRST,
@@ -335,6 +336,13 @@ def wire_positions(case, stationary, forwards, axis, outputs, taps):
 
 # ---------------------------------------------------------------------------------------------------------------------
 # 3. Sizes: spatial factors, bytes of a tile, what overflows.
+
+
+@_inner
+def _seen(layer):
+    """Columns of a design's row in which it stands as a layer with weights of its form sees it."""
+    first = int(layer[FORM]) * N_DESIGN
+    return first, first + N_DESIGN
 
 
 @_inner
@@ -3196,7 +3204,7 @@ class Networks(NamedTuple):
     steps : (n_steps, N_STEP) layers in execution order.
     inputs : tensors that the steps read; -1 = none.
     tensors : (n_tensors, 3) elements, first and last step.
-    weight_elements : (n_networks,) weights of each network.
+    weight_elements : (n_networks, n_forms) weights of each network by their form.
     lists : (n_layers,) `LISTS` of the distinct MAC layers.
     """
 
@@ -3340,10 +3348,16 @@ def vector_step(design, vector, step, inputs, tensors, kept, out):
 
 @_inner
 def _weights_stay(design, weight_elements):
-    """Whether the weights of a network stay on chip: they fit the buffer of W, which holds nothing else."""
+    """Whether the weights of a network stay on chip: they fit the buffer of W, which holds nothing else.
+
+    `weight_elements` (n_forms,): by their form.
+    """
     holder = design[BUFFER_W]
     alone = holder != design[BUFFER_I] and holder != design[BUFFER_O]
-    fit = weight_elements * design[WEIGHT_BYTES] <= design[CAPACITY_0 + int(holder)]
+    size = 0.0
+    for form in range(weight_elements.shape[0]):
+        size += weight_elements[form] * design[form * N_DESIGN + WEIGHT_BYTES]
+    fit = size <= design[CAPACITY_0 + int(holder)]
     return design[RESIDENT_WEIGHTS] > 0 and alone and fit
 
 
@@ -3414,6 +3428,8 @@ def _new_case(design, fixed, options, networks, effort, mode, slack, index, vari
     cases.found[0] = slot + 1
     cases.slots[index, variant, room] = slot
     layer, best_map, result = networks.layers[index], cases.maps[slot], cases.results[slot]
+    first, end = _seen(layer)
+    design = design[first:end]
     if cases.given[index, MAP_LANES] > 0:
         for column in range(N_MAP):
             best_map[column] = cases.given[index, column]
@@ -3434,11 +3450,11 @@ def _new_case(design, fixed, options, networks, effort, mode, slack, index, vari
 def map_cases(design, fixed, options, networks, effort, mode, slack, todo, cases, own, scratch):
     """Look at the cases `todo` (n, 3): number of the layer, residency variant, number of the room; those that are new.
 
-    The best mapping in the whole buffer serves every room that it fits.  `own` (N_DESIGN,) is written over.  Returns
-    how many cases were new.
+    The best mapping in the whole buffer serves every room that it fits.  `own`, as long as `design`, is written over.
+    Returns how many cases were new.
     """
     holder = int(design[BUFFER_I])
-    for column in range(N_DESIGN):
+    for column in range(design.shape[0]):
         own[column] = design[column]
     new = 0
     for i in range(todo.shape[0]):
@@ -3446,16 +3462,18 @@ def map_cases(design, fixed, options, networks, effort, mode, slack, todo, cases
         if cases.slots[index, variant, room] >= 0:
             continue
         new += 1
-        own[STORE_BYTES] = 0.0
+        first, end = _seen(networks.layers[index])
+        seen = own[first:end]
+        seen[STORE_BYTES] = 0.0
         if cases.slots[index, variant, 0] < 0:
             _new_case(own, fixed, options, networks, effort, mode, slack, index, variant, cases, 0, scratch)
         if room == 0:
             continue
         slot = cases.slots[index, variant, 0]
-        own[STORE_BYTES] = design[CAPACITY_0 + holder] - cases.rooms[room]
+        seen[STORE_BYTES] = design[CAPACITY_0 + holder] - cases.rooms[room]
         option = options[int(design[OPTION_FIRST] + cases.maps[slot, MAP_OPTION])]
-        held = tile_bytes(Case(networks.layers[index], own, option, variant), cases.maps[slot])[1]
-        if buffer_overflow(own, held) <= 0:
+        held = tile_bytes(Case(networks.layers[index], seen, option, variant), cases.maps[slot])[1]
+        if buffer_overflow(seen, held) <= 0:
             cases.slots[index, variant, room] = slot
         else:
             _new_case(own, fixed, options, networks, effort, mode, slack, index, variant, cases, room, scratch)
@@ -3484,9 +3502,12 @@ def expected_costs(design, networks, wanted, sure, mode, cases, first, second):
     that keeps more or has more room (`_more_kept`); not `sure`: and what `_less_kept` expects, up to what one costs
     that keeps less.
     """
-    peak = design[ROWS] * design[COLS] * design[LANES]
+    every = design
     for index in range(networks.layers.shape[0]):
         layer = networks.layers[index]
+        begin, end = _seen(layer)
+        design = every[begin:end]
+        peak = design[ROWS] * design[COLS] * design[LANES]
         macs = 1.0
         for d in range(8):
             macs *= layer[d]
@@ -3645,6 +3666,8 @@ def _bounds_of_any_plan(design, networks, step, variant, result):
         result[BOUND_PJ] = moved * design[PJ_DRAM] + result[BOUND_CYCLES] * pj_per_cycle(design)
         return
     layer = networks.layers[index]
+    first, end = _seen(layer)
+    design = design[first:end]
     arrives = networks.inputs[begin] if step[STEP_INPUT_COUNT] > 0 else -1
     fused, second = int(step[STEP_FUSED]), int(step[STEP_SECOND])
     weights = variant & WEIGHTS_RESIDENT if layer[STATIC_WEIGHTS] else 0
@@ -3700,10 +3723,10 @@ def weights_bits(design, networks, begin, end, bits):
 (EQUAL_IS_VECTOR, EQUAL_INDEX, EQUAL_TIMES, EQUAL_NETWORK, EQUAL_IN, EQUAL_OUT, EQUAL_FUSED, EQUAL_SECOND,
  EQUAL_FUSED_IN, EQUAL_SECOND_IN, EQUAL_FIRST, EQUAL_COUNT) = range(12)  # fmt: skip
 N_EQUAL = 12
-# Columns of an array: what of a design the spatial factors depend on; lanes that registers feed, of constant weights and
-# of others.
-ARRAY_ROWS, ARRAY_COLS, ARRAY_LANES, ARRAY_LANES_DYNAMIC, ARRAY_FIRST, ARRAY_COUNT = range(6)
-N_ARRAY = 6
+# Columns of an array: what of a design the spatial factors depend on; lanes that registers feed, of activations in the
+# place of weights, and after these columns of constant weights, by their form.
+ARRAY_ROWS, ARRAY_COLS, ARRAY_FIRST, ARRAY_COUNT, ARRAY_LANES_DYNAMIC = range(5)
+N_ARRAY = 5
 # Columns of what an array does of a layer with one option: least cycles, and the largest spatial factors of pixels, of
 # K, of the reduction without lanes, of G, of all that change W, of OY and OX, FY and FX; pairs of an output and a tap
 # that meet no padding along each axis.
@@ -3723,7 +3746,7 @@ def array_reach(arrays, options, layers, effort, scratch, reach):
             for o in range(int(array[ARRAY_COUNT])):
                 number = int(array[ARRAY_FIRST]) + o
                 case = Case(layer, design, options[number], NOTHING_RESIDENT)
-                most = array[ARRAY_LANES] if layer[STATIC_WEIGHTS] else array[ARRAY_LANES_DYNAMIC]
+                most = array[N_ARRAY + int(layer[FORM])] if layer[STATIC_WEIGHTS] else array[ARRAY_LANES_DYNAMIC]
                 lanes = max(1.0, min(most, _loop_extent(layer, options[number], C)))
                 _places(case, False, effort, tables)
                 tables.n_spatial = 0
@@ -3780,7 +3803,9 @@ def bound_designs(designs, which, reach, options, networks, steps, arrivals, eac
                 each[i, 0, 0] = cycles * ROOM
             else:
                 stay = _weights_stay(design, networks.weight_elements[network])
-                case = Case(networks.layers[index], design, design, WEIGHTS_RESIDENT if stay else 0)
+                first, end = _seen(networks.layers[index])
+                seen = design[first:end]
+                case = Case(networks.layers[index], seen, seen, WEIGHTS_RESIDENT if stay else 0)
                 cycles, pj = _layer_bounds(case, options, reach[which[row], index], step, each[i])
             totals[row, network, 0] += step[EQUAL_TIMES] * cycles * ROOM
             totals[row, network, 1] += step[EQUAL_TIMES] * pj * ROOM
@@ -4110,6 +4135,8 @@ def _widest_step(steps, known, total, weights):
 @_inner
 def _least_of_step(design, options, networks, index, effort, each, searched, scratch, best_map):
     """Least bound and least cycles of a layer over all that may stay on chip in a step; `each`: its row of `each`."""
+    first, end = _seen(networks.layers[index])
+    design = design[first:end]
     least, cycles, store = np.inf, np.inf, design[STORE_BYTES]
     for variant in range(N_VARIANTS):
         if each[variant, 0] >= least:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Unpack
@@ -16,7 +17,7 @@ from typing import Unpack
 import numpy as np
 
 from dse.costs import kernels as k
-from dse.costs.batches import step_results
+from dse.costs.batches import BatchEvaluator, step_results
 from dse.costs.bounds import BoundEvaluator
 from dse.costs.fixed_mapping import FIXED, FixedMappingEvaluator
 from dse.costs.kernel_rows import (
@@ -31,11 +32,12 @@ from dse.costs.kernel_rows import (
 from dse.costs.mapping import Mapping
 from dse.costs.residency.keeper import Keeper
 from dse.costs.results import metric_columns
-from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, INTERCONNECTS, PORT_MODELS, Accelerator
+from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, INTERCONNECTS, PORT_MODELS, SPARSE_WEIGHTS, Accelerator
 from dse.hardware.area import area_mm2, leakage_w
 from dse.hardware.dataflow import Dataflow, SpatialOption, dataflow_named
 from dse.hardware.dram_types import DramType
 from dse.hardware.technology import Technology
+from dse.hardware.weight_forms import AS_THE_DESIGN, weight_form
 from dse.networks.layers import LOOPS, MacLayer, Network, Sizes, VectorLayer
 
 N_DESIGNS = 65
@@ -280,6 +282,33 @@ def probe_values(
         reached = searched[:, 1]
     values["searched_bound_cycles"] = searched
     return read_only(values)
+
+
+@functools.lru_cache(maxsize=8)
+def _weight_values(technology: Technology) -> MappingProxyType[str, np.ndarray]:
+    """`weight_probes` where there are any."""
+    stated = ((0, ""), (4, ""), (0, "2:4"), (3, "2:4"))
+    layers = tuple(
+        MacLayer(f"stated {i}", K=24, C=40, OX=9, FX=1 + i % 2, weight_bits=bits, weight_sparsity=sparsity,
+                 inputs=(f"t{i}",), output=f"t{i + 1}")
+        for i, (bits, sparsity) in enumerate(stated)
+    )  # fmt: skip
+    designs = [
+        replace(design, narrow_weight_bits=design.weight_bits // (2 + i % 2), sparse_weights=SPARSE_WEIGHTS[i // 2 % 2])
+        for i, design in enumerate(probe_designs()[:N_FROZEN])
+    ]
+    columns = columns_of(designs)
+    found = BatchEvaluator(Network("stated", layers), technology, objective="edp")(columns)
+    return read_only({f"weights_{name}": values for name, values in found.items()})
+
+
+def weight_probes(technology: Technology, networks: Iterable[Network]) -> dict[str, np.ndarray]:
+    """What the model computes of narrow and 2:4 weights, by the names of the metrics; nothing where no layer has them.
+
+    So they are no part of the identity of runs without such layers.
+    """
+    stated = any(weight_form(layer) != AS_THE_DESIGN for network in networks for layer in network.mac_layers)
+    return dict(_weight_values(technology)) if stated else {}
 
 
 def _given(row: np.ndarray, options: np.ndarray, tables: NetworkTables) -> np.ndarray:

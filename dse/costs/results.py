@@ -68,6 +68,12 @@ OF_ENERGY = ("energy_j", "power_w", "dram_bytes", *(f"energy_{part}_j" for part 
 found."""
 
 
+def _worked(totals: np.ndarray, peak: np.ndarray) -> np.ndarray:
+    """MACs by the share of a multiplier's cycle that they take, (n,): less than one for narrow and 2:4 weights."""
+    macs, worked = totals[:, k.MACS], totals[:, k.IDEAL] * peak
+    return np.where(np.isclose(worked, macs, rtol=1e-9), macs, worked)  # the same but for rounding: MACs
+
+
 def metric_columns(columns: Columns, totals: np.ndarray, technology: Technology) -> dict[str, np.ndarray]:
     """Named metrics of a batch from kernel totals, each (n,); `dse.runs.column_dictionary.METRICS` says what each
     means."""
@@ -84,7 +90,7 @@ def metric_columns(columns: Columns, totals: np.ndarray, technology: Technology)
         "core_area_mm2": core_area_mm2(blocks),
         "power_w": energy_j / latency_s,
         "macs": totals[:, k.MACS],
-        "utilisation": totals[:, k.MACS] / (totals[:, k.CYCLES] * peak),
+        "utilisation": _worked(totals, peak) / (totals[:, k.CYCLES] * peak),
         "dram_bytes": totals[:, DRAM_TRAFFIC].sum(axis=1),
         "overflow": totals[:, k.OVERFLOW],
         "latency_bound_s": totals[:, k.BOUND_CYCLES] / clock_hz,

@@ -14,6 +14,7 @@ from dse.costs.batches import TotalsEvaluator
 from dse.costs.kernel_rows import DEFAULT_SLACK, NetworkTables, network_tables
 from dse.hardware.area import Columns
 from dse.hardware.technology import Technology
+from dse.hardware.weight_forms import AS_THE_DESIGN
 from dse.networks.layers import Network
 
 
@@ -38,16 +39,25 @@ def distinct_networks(networks: Iterable[object]) -> tuple[Network, ...]:
 def joined_tables(networks: Sequence[Network]) -> NetworkTables:
     """Kernel arrays of several networks; the steps and tensors of one follow those of the other."""
     parts = [network_tables(network) for network in networks]
+    forms = {AS_THE_DESIGN: 0}
+    for part in parts:
+        for form in part.forms:
+            forms.setdefault(form, len(forms))
+    elements = np.zeros((len(parts), len(forms)))
     rows: dict[bytes, int] = {}
     layers: list[np.ndarray] = []
     steps, inputs, tensors = [], [], []
     vectors_before = inputs_before = tensors_before = steps_before = 0
     for number, part in enumerate(parts):
-        for row in part.layers:
+        places = np.array([forms[form] for form in part.forms])
+        elements[number, places] = part.elements_of_forms[0]
+        mine = part.layers.copy()
+        mine[:, k.FORM] = places[mine[:, k.FORM].astype(int)]
+        for row in mine:
             if row.tobytes() not in rows:
                 rows[row.tobytes()] = len(layers)
                 layers.append(row)
-        index = np.array([rows[row.tobytes()] for row in part.layers])
+        index = np.array([rows[row.tobytes()] for row in mine])
         own = part.steps.copy()
         is_vector = own[:, k.STEP_IS_VECTOR] > 0
         own[is_vector, k.STEP_INDEX] += vectors_before
@@ -75,6 +85,8 @@ def joined_tables(networks: Sequence[Network]) -> NetworkTables:
         np.concatenate([part.weight_elements for part in parts]),
         k.lists_of(np.array(layers).reshape(-1, k.N_LAYER)),
         np.concatenate([part.order for part in parts]),
+        tuple(forms),
+        elements,
     )
 
 

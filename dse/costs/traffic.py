@@ -12,15 +12,19 @@ import math
 from dse.costs.mapping import GROUPS, IRRELEVANT, Mapping, flattened, group_of, load_position
 from dse.hardware.accelerator import OPERAND_NAMES, Accelerator, buffer_groups
 from dse.hardware.dataflow import SpatialOption
+from dse.hardware.weight_forms import weight_form, weights_on
 from dse.networks.layers import LOOPS, OPERANDS, MacLayer, distinct_positions
 
 Costs = dict[str, float]
 
 
 def word_bytes(layer: MacLayer, design: Accelerator) -> dict[str, float]:
-    """Bytes of a word of W, I, a finished O, and a partial sum; a second operand that is an activation is no weight."""
+    """Bytes of a word of W, I, a finished O, and a partial sum; a second operand that is an activation is no weight.
+
+    Of weights that the design keeps narrow or without zeros, a word is what one takes, zeros counted among them.
+    """
     activation = design.activation_bits / 8
-    weight = design.weight_bits / 8 if layer.static_weights else activation
+    weight = weights_on(weight_form(layer), design).bits / 8 if layer.static_weights else activation
     return {"W": weight, "I": activation, "O": activation, "sum": design.accumulator_bits / 8}
 
 
@@ -88,8 +92,14 @@ def bytes_needed(
         if "I" in operands:
             capacity -= design.resident_activation_fraction * capacity if held is None else held
         result[f"buffer of {' '.join(operands)}"] = sum(need[x] for x in operands), capacity
+    weights = weights_on(weight_form(layer), design)
+    registers = {
+        "W": weights.weight_register_bytes,
+        "I": weights.input_register_bytes,
+        "O": design.output_register_bytes,
+    }
     for x, needed in register_bytes(layer, design, mapping).items():
-        result[f"{OPERAND_NAMES[x]} registers of a PE"] = needed, getattr(design, f"{OPERAND_NAMES[x]}_register_bytes")
+        result[f"{OPERAND_NAMES[x]} registers of a PE"] = needed, registers[x]
     return result
 
 
@@ -156,7 +166,9 @@ def padding(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[str,
     for d in LOOPS:
         axes = [(loops, size) for loops, size in on_axes if d in loops]
         if axes and all(loops == [d] for loops, _ in axes):
-            step[d] = math.prod(size for _, size in axes) * (design.macs_per_pe if d == "C" else 1)
+            step[d] = math.prod(size for _, size in axes) * (
+                weights_on(weight_form(layer), design).lanes if d == "C" else 1
+            )
     result = {}
     for x in OPERANDS:
         relevant = [d for group in GROUPS if group != IRRELEVANT[x] for d in GROUPS[group]]

@@ -23,6 +23,9 @@ BUFFER_ARRANGEMENTS = ("W+I+O", "W+I/O", "W/I+O", "W+O/I", "W/I/O")
 
 INTERCONNECTS = ("broadcast", "systolic")
 
+SPARSE_WEIGHTS = ("none", "2:4")
+"""Zeros among weights that the hardware makes use of."""
+
 PORT_MODELS = ("bytes", "accesses")
 """What a buffer port counts: bytes over its width, or accesses of at most the width of a bank."""
 
@@ -48,8 +51,9 @@ def _parameter(default: Any, unit: str, meaning: str, kind: str, levels: Iterabl
     ----------
     unit : of its values; ``1`` for counts and ratios, ``-`` for texts.
     meaning : in a line.
-    kind : what it may be: ``count`` (whole, at least 1), ``positive``, ``amount`` (at least 0), ``share`` (at least 0,
-        below 1), ``flag``, ``operands`` (a subset of "WIO"), ``choice``, ``dataflow``, ``dram``.
+    kind : what it may be: ``count`` (whole, at least 1), ``whole`` (whole, at least 0), ``positive``, ``amount`` (at
+        least 0), ``share`` (at least 0, below 1), ``flag``, ``operands`` (a subset of "WIO"), ``choice``, ``dataflow``,
+        ``dram``.
     levels : in the default space; none where that fixes it.
     """
     return field(default=default, metadata={"unit": unit, "meaning": meaning, "kind": kind, "levels": tuple(levels)})
@@ -203,6 +207,19 @@ class Accelerator:
     weight_bits: int = _parameter(8, "bit", "width of a weight", "count")
     activation_bits: int = _parameter(8, "bit", "width of an activation", "count")
     accumulator_bits: int = _parameter(32, "bit", "width of a partial sum", "count")
+    narrow_weight_bits: int = _parameter(
+        0,
+        "bit",
+        "weights of at most so many bits are kept at this width, and a multiplier takes weight_bits / "
+        "narrow_weight_bits of them a cycle, along C; 0: all are kept at weight_bits",
+        "whole",
+    )
+    sparse_weights: str = _parameter(
+        "none",
+        "-",
+        "2:4: of weights of which two of each four along C are zero only the others are kept and multiplied; none: all",
+        "choice",
+    )
     engine_flip_flop_bits: float = _parameter(
         0.0,
         "bit",
@@ -218,6 +235,11 @@ class Accelerator:
             check_fits(dataflow_named(self.dataflow), self.rows, self.cols, self.bypass)
         except ValueError as error:
             raise ValueError(f"Accelerator: {error}") from None
+        if 2 * self.narrow_weight_bits > self.weight_bits:
+            raise ValueError(
+                f"Accelerator: narrow_weight_bits={self.narrow_weight_bits} must be at most half of "
+                f"weight_bits={self.weight_bits}, so that a multiplier takes several such weights; 0 for none"
+            )
         for operands in buffer_groups(self.buffers):
             shares = [OPERAND_NAMES[x] for x in operands]
             capacity = sum(getattr(self, f"{x}_buffer_kib") for x in shares) * 1024
@@ -275,7 +297,12 @@ PARAMETERS: dict[str, Parameter] = {
 }
 """Every parameter of a design by name, in their order."""
 
-_CHOICES = {"interconnect": INTERCONNECTS, "buffers": BUFFER_ARRANGEMENTS, "port_model": PORT_MODELS}
+_CHOICES = {
+    "interconnect": INTERCONNECTS,
+    "buffers": BUFFER_ARRANGEMENTS,
+    "port_model": PORT_MODELS,
+    "sparse_weights": SPARSE_WEIGHTS,
+}
 
 Accelerator.__doc__ = (Accelerator.__doc__ or "").rstrip() + "".join(
     f"\n    {p.name} : {p.meaning}{'' if p.unit == '-' else f' [{p.unit}]'}." for p in PARAMETERS.values()
@@ -316,6 +343,10 @@ def _checked(name: str, kind: str, value: Any) -> Any:
         if _is_number(value) and value >= 1 and int(value) == value:
             return int(value)
         wrong = "must be a whole number >= 1"
+    elif kind == "whole":
+        if _is_number(value) and value >= 0 and int(value) == value:
+            return int(value)
+        wrong = "must be a whole number >= 0"
     elif kind == "positive" and not (_is_number(value) and value > 0):
         wrong = "must be a positive number"
     elif kind == "amount" and not (_is_number(value) and value >= 0):

@@ -18,6 +18,7 @@ import numpy as np
 from dse.hardware.accelerator import OPERAND_NAMES, buffer_groups
 from dse.hardware.dataflow import Dataflow, SpatialOption, dataflow_named
 from dse.hardware.technology import Technology
+from dse.hardware.weight_forms import metadata_bits, most_lanes, multiplier_logic
 from dse.networks.layers import LOOPS, OPERANDS
 
 Columns = Mapping[str, np.ndarray]
@@ -38,7 +39,8 @@ class Logic(NamedTuple):
 
 
 UNITS = (
-    "pipeline", "passing", "routes", "tags", "ports", "addresses", "im2col", "accumulators", "vector", "engines",
+    "pipeline", "forms", "passing", "routes", "tags", "ports", "addresses", "im2col", "accumulators", "vector",
+    "engines",
 )  # fmt: skip
 """Units of `logic`, in its order."""
 
@@ -87,6 +89,9 @@ def logic(columns: Columns, technology: Technology) -> dict[str, Logic]:
     dict of the `UNITS`:
 
     ``pipeline``      `pipeline_registers_factor` times both operands of each multiplier of an array with buses.
+    ``forms``         for narrow and 2:4 weights (`dse.hardware.weight_forms`): multiplexers and adders of each
+                      multiplier, the bits that tell the places of kept weights, and on an array with buses the
+                      registers of the further inputs that a PE takes in a cycle.
     ``passing``       of a systolic array: a flip-flop for each bit that passes through a PE and that none of its
                       registers holds, see `passing_bits`.  They are its pipeline.
     ``routes``        in each PE, a multiplexer bit for each bit of an operand and each further way in which a dataflow
@@ -110,15 +115,19 @@ def logic(columns: Columns, technology: Technology) -> dict[str, Logic]:
     number = column_reader(columns)
     pes, zero = number("rows") * number("cols"), np.zeros_like(number("rows"))
     bits = {"W": number("weight_bits"), "I": number("activation_bits"), "O": number("accumulator_bits")}
-    macs = number("macs_per_pe")
+    macs, inputs = number("macs_per_pe"), most_lanes(columns)
     ports = {x: 8 * number(f"{name}_buffer_width_bytes") for x, name in OPERAND_NAMES.items()}
     addresses = {x: address_bits(columns, x) for x in OPERANDS}
     systolic = text_column(columns, "interconnect") == "systolic"
     need = needs(columns)
 
     pipeline = np.where(systolic, 0.0, technology.pipeline_registers_factor * (bits["W"] + bits["I"]) * pes * macs)
+    further = technology.pipeline_registers_factor * bits["I"] * pes * (inputs - macs)
+    latches = np.maximum(inputs * bits["I"] - 8 * number("input_register_bytes"), 0.0)
+    beside = np.where(systolic, 0.0, further + pes * np.where(inputs > macs, latches, 0.0))
+    multiplexers, adders_of_mac = multiplier_logic(columns)
     passing, _ = passing_bits(columns, technology)
-    routed = (need["W"] * bits["W"] + need["I"] * bits["I"]) * macs + need["O"] * bits["O"]
+    routed = need["W"] * bits["W"] * macs + need["I"] * bits["I"] * inputs + need["O"] * bits["O"]
     tag = np.ceil(np.log2(number("rows"))) + np.ceil(np.log2(number("cols")))
     tags = np.where(systolic, 0.0, need["tagged"] * len(OPERANDS) * tag * pes)
     counters = sum(len(LOOPS) * (2 * LOOP_COUNTER_BITS + bits_) + bits_ for bits_ in addresses.values())
@@ -126,7 +135,7 @@ def logic(columns: Columns, technology: Technology) -> dict[str, Logic]:
         len(LOOPS) * LOOP_COUNTER_BITS + number(f"{name}_buffer_banks") * addresses[x]
         for x, name in OPERAND_NAMES.items()
     )
-    lanes = need["flat"] * macs
+    lanes = need["flat"] * inputs
     for axis in ("rows", "cols"):
         lanes = lanes * np.where(need[f"flat_{axis}"] > 0, number(axis), 1.0)
     texts = zip(text_column(columns, "buffers"), text_column(columns, "separate_ports"), strict=True)
@@ -134,6 +143,7 @@ def logic(columns: Columns, technology: Technology) -> dict[str, Logic]:
     sums = need["sums_leave"] * ports["O"] * np.where(own_port, 1.0, 0.5)
     return {
         "pipeline": Logic(pipeline, zero, zero),
+        "forms": Logic(beside + pes * metadata_bits(columns), pes * macs * multiplexers, pes * macs * adders_of_mac),
         "passing": Logic(passing, zero, zero),
         "routes": Logic(zero, pes * routed, zero),
         "tags": Logic(tags, zero, tags),
@@ -153,12 +163,12 @@ def logic(columns: Columns, technology: Technology) -> dict[str, Logic]:
 def passing_bits(columns: Columns, technology: Technology) -> tuple[np.ndarray, np.ndarray]:
     """Flip-flops that words pass on their way from PE to PE [bit], each (n,): beside the registers, and those of them.
 
-    In each cycle a PE of a systolic array hands on a word of the inputs for each multiplier, and a sum.  The registers
-    of these operands are what they pass (Jouppi et al., ISCA 2017; Ross et al., US 2016/0342891, Fig. 4, recalled: a
-    cell has a weight, an activation and a sum register), as far as they are flip-flops and large enough.
+    In each cycle a PE of a systolic array hands on a word of the inputs for each of its `most_lanes`, and a sum.  The
+    registers of these operands are what they pass (Jouppi et al., ISCA 2017; Ross et al., US 2016/0342891, Fig. 4,
+    recalled: a cell has a weight, an activation and a sum register), as far as they are flip-flops and large enough.
     """
     number = column_reader(columns)
-    needed = {"I": number("activation_bits") * number("macs_per_pe"), "O": number("accumulator_bits")}
+    needed = {"I": number("activation_bits") * most_lanes(columns), "O": number("accumulator_bits")}
     files = {x: technology.flip_flop_bits(number(f"{OPERAND_NAMES[x]}_register_bytes")) for x in needed}
     held = np.minimum(needed["I"], files["I"]) + np.minimum(needed["O"], files["O"])
     pes = np.where(text_column(columns, "interconnect") == "systolic", number("rows") * number("cols"), 0.0)

@@ -38,6 +38,10 @@ from dse.networks.toml_file import check_known, read_toml, toml_value
 __all__ = ["Category", "DesignSpace", "ExtendedSpace", "Ordered", "Variable", "default_space", "small_space"]
 
 
+LATER = ("narrow_weight_bits", "sparse_weights")
+"""Parameters that came after the first spaces: their default is no part of the hash of a space."""
+
+
 @dataclass(frozen=True, init=False)
 class DesignSpace:
     """All combinations of the levels of some `Accelerator` parameters over a base that fixes the rest.
@@ -132,9 +136,11 @@ class DesignSpace:
     @cached_property
     def hash(self) -> str:
         """SHA-256 over variables, levels and base, equal on every machine; the name is not part of it."""
+        fixed = {name: getattr(self.base, name) for name in PARAMETERS if name not in self.names}
+        fixed = {name: x for name, x in fixed.items() if name not in LATER or x != PARAMETERS[name].default}
         content = {
             "variables": [[v.name, v.is_category, [_canonical(x) for x in v.levels]] for v in self.variables],
-            "base": {name: _canonical(getattr(self.base, name)) for name in PARAMETERS if name not in self.names},
+            "base": {name: _canonical(x) for name, x in fixed.items()},
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -25,6 +25,12 @@ LOOPS = ("B", "G", "K", "C", "OY", "OX", "FY", "FX")
 OPERANDS = ("W", "I", "O")
 """Weights, inputs, outputs (partial sums are ``O`` at accumulator width)."""
 
+WEIGHT_SPARSITIES = ("", "2:4")
+"""What a layer may state of zeros among its weights: nothing, or two of each four along C."""
+
+SPARSE_GROUP = 4
+"""Weights along C of which two are zero in a layer that is 2:4."""
+
 
 def distinct_positions(outputs: int, taps: int, stride: int, dilation: int) -> int:
     """Distinct input positions that `outputs` neighbouring outputs read through `taps` filter taps.
@@ -86,6 +92,10 @@ class MacLayer:
     weight : name of the constant that is operand ``W`` (equal names share bytes), or "".
     zero_share : share of the inputs that are zero and whose work the PEs skip [1], 0 to 1: they spend no energy on the
         MAC, the weight's register and the sum, but as much time.  0 on hardware without zero gating.
+    weight_bits : width that the constant weights need [bit]; 0: that of the accelerator.  Hardware makes use of it with
+        `Accelerator.narrow_weight_bits`; other hardware holds them at its own width.
+    weight_sparsity : ``"2:4"``: of each four weights along C two are zero (Mishra et al., arXiv 2104.08378); "": none.
+        C is a multiple of 4 then.  Hardware makes use of it with `Accelerator.sparse_weights`.
     """
 
     name: str
@@ -116,13 +126,16 @@ class MacLayer:
     weight: str = ""
     fused: tuple[str, ...] = ()
     zero_share: float = 0.0
+    weight_bits: int = 0
+    weight_sparsity: str = ""
 
     def __post_init__(self) -> None:
         owner = f"layer {self.name!r}"
         for name in (*LOOPS, "stride_y", "stride_x", "dilation_y", "dilation_x", "repeats"):
             _check_whole(owner, name, getattr(self, name), 1)
-        for name in ("pad_y", "pad_x", "IY", "IX", "vector_operations", "fused_input_elements"):
+        for name in ("pad_y", "pad_x", "IY", "IX", "vector_operations", "fused_input_elements", "weight_bits"):
             _check_whole(owner, name, getattr(self, name), 0)
+        self._check_weight_form(owner)
         share = self.zero_share
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
             raise ValueError(f"{owner}: zero_share must be a number from 0 to 1, got {share!r}")
@@ -134,6 +147,19 @@ class MacLayer:
                 object.__setattr__(self, "I" + axis.upper(), least)
         if self.input_elements < 1:
             raise ValueError(f"{owner}: every filter tap falls on padding; check pad_y, pad_x, IY and IX")
+
+    def _check_weight_form(self, owner: str) -> None:
+        if self.weight_sparsity not in WEIGHT_SPARSITIES:
+            known = ", ".join(map(repr, WEIGHT_SPARSITIES))
+            raise ValueError(f"{owner}: weight_sparsity must be one of {known}, got {self.weight_sparsity!r}")
+        if (self.weight_bits or self.weight_sparsity) and not self.static_weights:
+            name = "weight_bits" if self.weight_bits else "weight_sparsity"
+            raise ValueError(f"{owner}: {name} is a property of constant weights, but both operands are activations")
+        if self.weight_sparsity and self.C % SPARSE_GROUP:
+            raise ValueError(
+                f"{owner}: weights are 2:4 in groups of {SPARSE_GROUP} along C, and C={self.C} is no multiple of it; "
+                "leave this layer dense"
+            )
 
     def input_span(self, axis: str) -> int:
         """Input rows (``axis="y"``) or columns (``"x"``) up to the last tap, padding left out [elements]."""
@@ -197,7 +223,10 @@ class MacLayer:
     def shape_key(self) -> tuple:
         """What the cost model sees: two layers of equal key cost the same on every design."""
         skip = {"name", "operator", "inputs", "fused_input", "output", "weight", "fused", "repeats"}
-        return tuple(getattr(self, f.name) for f in fields(self) if f.name not in skip)
+        skip |= {"weight_bits", "weight_sparsity"}  # the order in which layers run hangs on the keys of those without
+        form = (self.weight_bits, self.weight_sparsity)
+        key = tuple(getattr(self, f.name) for f in fields(self) if f.name not in skip)
+        return (*key, *form) if any(form) else key
 
 
 @dataclass(frozen=True)
@@ -339,6 +368,38 @@ class Network:
             if isinstance(layer, MacLayer) and layer.name in shares:
                 layers[i] = replace(layer, zero_share=shares[layer.name])
         return replace(self, layers=tuple(layers))
+
+    def with_weights(
+        self, layers: Iterable[str] | None = None, *, bits: int | None = None, sparsity: str | None = None
+    ) -> Network:
+        """The same network with other `MacLayer.weight_bits` and `MacLayer.weight_sparsity`; None keeps what they are.
+
+        Parameters
+        ----------
+        layers : names of MAC layers; None: all that can have such weights.  2:4 leaves out those whose C is no multiple
+            of 4 (depthwise convolutions, most first layers), and both those without constant weights.
+        bits : width that the weights need [bit]; 0: that of the accelerator.
+        sparsity : ``"2:4"``, or ``""`` for dense weights.
+
+        ValueError for a name that no MAC layer has, or a named layer that cannot have such weights.
+        """
+        if isinstance(layers, str):
+            layers = [layers]
+        chosen = {layer.name for layer in self.mac_layers} if layers is None else set(layers)
+        for name in sorted(chosen):
+            check_known(name, [layer.name for layer in self.mac_layers], f"network {self.name!r}: MAC layer")
+        changed: list[Layer] = list(self.layers)
+        for i, layer in enumerate(self.layers):
+            if not isinstance(layer, MacLayer) or layer.name not in chosen:
+                continue
+            if layers is None and not layer.static_weights:
+                continue
+            if bits is not None:
+                layer = replace(layer, weight_bits=bits)
+            if sparsity is not None and not (layers is None and sparsity and layer.C % SPARSE_GROUP):
+                layer = replace(layer, weight_sparsity=sparsity)
+            changed[i] = layer
+        return replace(self, layers=tuple(changed))
 
     def toml_text(self) -> str:
         """A TOML file that `load_network` reads back equal, sizes of the tensors too; see `dse.networks.layer_file`."""

@@ -45,10 +45,18 @@ CONVERTERS: dict[str, Converter] = {
 """Operators of the ONNX standard that do MACs, and what converts them."""
 
 
+WEIGHT_PROPERTIES = ("weight_bits", "weight_sparsity")
+"""Metadata properties of an ONNX model that tell of the weights of every layer that can have such (``weight_sparsity``
+is ``2:4``), or with a colon of one (``weight_bits:conv1`` is ``4``): see `Network.with_weights`."""
+
+
 def import_onnx(
     path: Path, batch: int | None = 1, dims: Mapping[str, int] | None = None, name: str = "", source: str = ""
 ) -> Network:
     """Read an ONNX file, with or without its weights, as a `Network`.
+
+    Weights that are stored in 4 or 2 bits give their layers `MacLayer.weight_bits`.  Metadata properties of the model
+    tell what types do not: `WEIGHT_PROPERTIES`.
 
     Parameters
     ----------
@@ -76,6 +84,7 @@ def import_model(
 
     The file need not exist: its name is that of the network, and its folder is where external constants are.
     """
+    told = {entry.key: entry.value for entry in model.metadata_props}
     try:
         model, stored = flatten(model, path.parent)
         take_apart(model)
@@ -88,16 +97,33 @@ def import_model(
         sizes = _tensor_sizes(reader, layers)
         outputs = {reader.tensor(output) for output in graph.outputs}
         layers = fuse(layers, ELEMENTWISE, sizes, outputs)
-        return Network(
+        network = Network(
             name=name or path.stem,
             layers=layers,
             parameters=reader.parameters,
             tensor_elements=_tensor_sizes(reader, layers),
             source=source or path.name,
         )
+        return _with_told_weights(network, told)
     except ValueError as error:  # ours, or a layer or network that refuses its numbers
         one_line = " ".join(str(error).split())
         raise NetworkError(f"{path.name}: {one_line}") from error
+
+
+def _with_told_weights(network: Network, told: Mapping[str, str]) -> Network:
+    """The network with what the metadata properties of its file tell of weights."""
+    for key, value in told.items():
+        name, _, layer = key.partition(":")
+        if name not in WEIGHT_PROPERTIES:
+            continue
+        layers = [layer] if layer else None
+        if name == "weight_sparsity":
+            network = network.with_weights(layers, sparsity=value)
+        elif value.isdigit():
+            network = network.with_weights(layers, bits=int(value))
+        else:
+            raise NetworkError(f"metadata property {key}: expected a whole number of bits, such as 4, got {value!r}")
+    return network
 
 
 def _layers(reader: Reader) -> tuple[Layer, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from dse.costs.evaluation import Evaluation
 from dse.hardware.dram import assumptions
 from dse.hardware.dram_types import DramType
 from dse.hardware.technology import Technology
+from dse.hardware.weight_forms import told_weights
 from dse.networks.layers import Network
 from dse.output.units import number, percent, quantity, scaled, words
 from dse.output.whole_tables import WholeTable
@@ -55,6 +57,13 @@ def network_line(network: Network) -> str:
         f"{network.name}: {number(network.macs / 1e9)} GMACs, {number(network.weight_elements / 1e6)} M weights, "
         f"{len(network.mac_layers)} MAC and {len(network.layers) - len(network.mac_layers)} vector layers"
     )
+
+
+def weight_lines(evaluation: Evaluation) -> list[str]:
+    """What layers state of their weights and what the design makes of it, a line each with the number of layers."""
+    told = Counter(told_weights(layer, evaluation.design) for layer in evaluation.network.mac_layers)
+    every = len(evaluation.network.mac_layers)
+    return [f"{count} of {every} MAC layers: {text}" for text, count in told.items() if text]
 
 
 def evaluation_summary(evaluation: Evaluation, batch: int = 1) -> WholeTable:
@@ -169,6 +178,7 @@ def evaluation_report(evaluation: Evaluation, width: int = 132, batch: int = 1) 
         evaluation_summary(e, batch),
         "",
         *map(Text, assumed([e.design.dram_type], e.technology)),
+        *map(Text, weight_lines(e)),
         "",
         waterfall_table(e),
         "",

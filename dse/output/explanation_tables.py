@@ -23,6 +23,7 @@ from dse.output.evaluation_tables import (
     evaluation_summary,
     on_chip_report,
     waterfall_table,
+    weight_lines,
 )
 from dse.output.units import number, percent, quantity
 from dse.output.whole_tables import WholeTable
@@ -53,7 +54,7 @@ def explanation_report(explanation: Explanation, layer: str | None = None, width
     base = explanation.evaluation
     parts: list[RenderableType] = [network_table(explanation), "", *reason_lines(explanation), ""]
     parts += [evaluation_summary(base), "", *map(Text, assumed([base.design.dram_type], base.technology)), ""]
-    parts += [waterfall_table(base), "", energy_table(base)]
+    parts += [*map(Text, weight_lines(base)), waterfall_table(base), "", energy_table(base)]
     stays = on_chip_report(base, width)
     if stays is not None:
         parts += ["", stays]
@@ -135,7 +136,7 @@ def _layer_lines(explanation: Explanation, name: str) -> list[RenderableType]:
         ),
         *_indented(causes or "takes no time"),
     ]
-    notes = "; ".join(note for note in (row["idle"], row["rereads"]) if note)
+    notes = "; ".join(note for note in (row["weights"], row["idle"], row["rereads"]) if note)
     lines += _indented(notes) if notes else []
     lines += [line for a in explanation.advice if a.layer == name for line in _indented(f"-> {a.sentence}")]
     base = explanation.evaluation

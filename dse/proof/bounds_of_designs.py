@@ -108,7 +108,7 @@ class DesignBounds:
         By the complete mapper and the proven choice of the set; 0 where one of the two came to no end.
         """
         columns = self.space.columns(X)
-        rows, options = design_rows(columns, self.technology, energy=False)
+        rows, options = design_rows(columns, self.technology, energy=False, forms=self._tables.forms)
         keeper, found = Keeper(self._tables, options, k.LATENCY, 0.0, COMPLETE, sure=True), np.zeros(len(X))
         for i, row in enumerate(rows):
             kept = keeper.cost(row, np.empty(0))

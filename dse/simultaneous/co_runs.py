@@ -23,6 +23,7 @@ from dse.hardware.area import AREA_BLOCKS, core_area_mm2, leakage_of_blocks_w, s
 from dse.hardware.dram import dram_background_w
 from dse.hardware.power import clock_pj_per_cycle, flip_flop_bits
 from dse.hardware.technology import Technology, technology_or_default
+from dse.hardware.weight_forms import WeightForm, full_macs
 from dse.simultaneous.bounds import ROUNDED, Demand, least_load, makespan_bound_s, unmet_by_demand
 from dse.simultaneous.division import Division
 from dse.simultaneous.mixes import Mix, Stream
@@ -306,12 +307,17 @@ class MixEvaluator:
         number: dict[Accelerator, int] = {}
         for design in designs:
             number.setdefault(design, len(number))
-        rows, options = design_rows(columns_of(list(number)), self.technology)
+        columns = columns_of(list(number))
+        known: dict[tuple[WeightForm, ...], tuple[np.ndarray, np.ndarray]] = {}
         costs = self._known = {design: self._known.get(design, {}) for design in number}
 
         def cost(design: Accelerator, stream: int) -> LayerCosts:
             i, which = number[design], self._of_stream[stream]
             if which not in costs[design]:
+                forms = self._tables[which].forms
+                if forms not in known:
+                    known[forms] = design_rows(columns, self.technology, forms=forms)
+                rows, options = known[forms]
                 costs[design][which] = self._layer_costs(rows[i : i + 1], options, which, design.clock_ghz)
             return costs[design][which]
 
@@ -366,7 +372,10 @@ class MixEvaluator:
             name: sum(r * c.dynamic_j.get(name, 0.0) for r, c in zip(steady.served_per_s.tolist(), costs, strict=True))
             for name in ENERGY_PARTS
         }
-        macs = [rate * network.macs for rate, network in zip(steady.served_per_s.tolist(), self.networks, strict=True)]
+        macs = [
+            rate * full_macs(network, chip.design)
+            for rate, network in zip(steady.served_per_s.tolist(), self.networks, strict=True)
+        ]
         power["clock"] += chip.clock_j_per_mac * sum(macs)
         for name, watts in chip.standing_w.items():
             power[name] += watts
@@ -420,7 +429,8 @@ class MixEvaluator:
         times = Counter(map(id, of_request))
         counted = [(cost.dynamic_j, times[i]) for i, cost in {id(cost): cost for cost in of_request}.items()]
         spent = {name: sum(n * parts.get(name, 0.0) for parts, n in counted) for name in ENERGY_PARTS}
-        spent["clock"] += chip.clock_j_per_mac * sum(self.networks[s].macs for s in requests.stream.tolist())
+        worked = [full_macs(network, chip.design) for network in self.networks]
+        spent["clock"] += chip.clock_j_per_mac * sum(worked[s] for s in requests.stream.tolist())
         for name, watts in chip.standing_w.items():
             spent[name] += watts * done.makespan_s
         energy = sum(spent.values())

@@ -252,7 +252,8 @@ class Keeper:
         n_steps, n_reads, n_tensors = map(max, zip(*each, strict=True))
         states = make_states(n_steps, n_reads, n_tensors, self.widths[-1])
         lines = np.zeros((len(self.networks.steps), 2, 10))
-        return _Scratch(k.make_scratch(), np.empty(k.N_DESIGN), states, lines)
+        n_forms = self.networks.weight_elements.shape[1]
+        return _Scratch(k.make_scratch(), np.empty(n_forms * k.N_DESIGN), states, lines)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the scratch, which is large."""
@@ -266,8 +267,9 @@ class Keeper:
         self, design: np.ndarray, fixed: np.ndarray, keep: str = "best", given: np.ndarray | None = None,
         memory: CaseMemory | None = None,
     ) -> Kept:  # fmt: skip
-        """Costs on one design, `design` (N_DESIGN,), with a frozen mapping `fixed` (N_FIXED,), or (0,) for the best.
+        """Costs on one design with a frozen mapping `fixed` (N_FIXED,), or (0,) for the best.
 
+        `design` (n_forms * N_DESIGN,): its row (`dse.costs.kernel_rows.design_rows`).
         `given` (n_layers, N_MAP): mappings to take for the distinct MAC layers; no lanes = the best.  `memory` has the
         cases of layers mapped before, and learns those of this network.
         """
@@ -280,10 +282,9 @@ class Keeper:
         if memory is not None:
             if len(fixed) or (given is not None and given.any()):
                 raise ValueError("a memory of cases is of best mappings; give no mappings with it")
-            memory.check(
-                (design.tobytes(), self.options.tobytes(), repr((self.mode, self.slack, self.effort)).encode())
-            )
-            memory.recall(networks.layers, cases)
+            own = design[: k.N_DESIGN].tobytes()
+            memory.check((own, self.options.tobytes(), repr((self.mode, self.slack, self.effort)).encode()))
+            memory.recall(networks.layers, design, cases)
         results, maps = np.empty((n, k.N_RESULT)), np.zeros((n, k.N_MAP))
         totals = np.empty((len(self.spans), k.N_RESULT))
         store = Store(
@@ -296,7 +297,7 @@ class Keeper:
         work = _Work(self, design, fixed, store, cases, plan, results, maps, sure)
         exact = tuple(work.network(i, totals[i]) for i in range(len(self.spans)))
         if memory is not None:
-            memory.keep(networks.layers, cases)
+            memory.keep(networks.layers, design, cases)
         return Kept(results, maps, totals, plan, exact, cases)
 
     def given(self, design: np.ndarray, found: Kept, kept: np.ndarray) -> Kept:

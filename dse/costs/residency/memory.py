@@ -30,11 +30,11 @@ class CaseMemory:
         if setting != self._setting:
             raise ValueError("a CaseMemory is of one design, technology and mapper; make another for this one")
 
-    def recall(self, layers: np.ndarray, cases: k.Cases) -> None:
-        """Put what is known of the layer rows (n_layers, N_LAYER) into `cases`, which is empty."""
+    def recall(self, layers: np.ndarray, design: np.ndarray, cases: k.Cases) -> None:
+        """Put what is known of the layer rows (n_layers, N_LAYER) on a design's row into `cases`, which is empty."""
         at = 0
         for i, row in enumerate(layers):
-            known = self._known.get(row.tobytes())
+            known = self._known.get(_key(row, design))
             if known is None:
                 continue
             slots, results, maps = known
@@ -44,10 +44,17 @@ class CaseMemory:
             at += len(results)
         cases.found[0] = at
 
-    def keep(self, layers: np.ndarray, cases: k.Cases) -> None:
+    def keep(self, layers: np.ndarray, design: np.ndarray, cases: k.Cases) -> None:
         """Note what `cases` holds of the layer rows (n_layers, N_LAYER)."""
         for i, row in enumerate(layers):
             used, inverse = np.unique(cases.slots[i], return_inverse=True)
             chosen = used[used >= 0]
             slots = inverse.reshape(cases.slots[i].shape) - (len(used) - len(chosen))
-            self._known[row.tobytes()] = slots, cases.results[chosen], cases.maps[chosen]
+            self._known[_key(row, design)] = slots, cases.results[chosen], cases.maps[chosen]
+
+
+def _key(layer: np.ndarray, design: np.ndarray) -> bytes:
+    """A layer and the design as it sees it; the number of its form of weights is the network's own."""
+    first, shape = int(layer[k.FORM]) * k.N_DESIGN, layer.copy()
+    shape[k.FORM] = 0.0
+    return shape.tobytes() + design[first : first + k.N_DESIGN].tobytes()

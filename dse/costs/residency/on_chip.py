@@ -96,7 +96,7 @@ class OnChip:
 
 
 def on_chip(network: Network, tables: NetworkTables, row: np.ndarray, keeper: Keeper, found: Kept, keep: str) -> OnChip:
-    """What stays on chip of `network` on the design `row` (N_DESIGN,), whose costs are `found` with `keep`."""
+    """What stays on chip of `network` on a design, `row` (n_forms * N_DESIGN,), whose costs are `found` with `keep`."""
     layers = [network.layers[i] for i in tables.order]
     word, store = float(row[k.ACTIVATION_BYTES]), float(row[k.STORE_BYTES])
     numbers: dict[str, int] = {}

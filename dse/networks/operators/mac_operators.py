@@ -40,6 +40,7 @@ class _Weight(TypedDict):
 
     static_weights: bool
     weight: str
+    weight_bits: int
 
 
 def _filled(node: NodeProto, name: str, count: int) -> list[int]:
@@ -67,7 +68,8 @@ def _folded_axis(node: NodeProto, kernel: tuple[int, ...], exact: list[bool]) ->
 
 def _weight(reader: Reader, name: str) -> _Weight:
     constant = reader.constant(name)
-    return {"static_weights": constant is not None, "weight": "" if constant is None else constant.root}
+    root = "" if constant is None else constant.root
+    return {"static_weights": constant is not None, "weight": root, "weight_bits": reader.weight_bits(name)}
 
 
 def convolution(reader: Reader, node: NodeProto, weight: int = 1, bias: int = 2) -> list[Layer]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
-from onnx import NodeProto
+from onnx import NodeProto, TensorProto
 
 from dse.networks.errors import NetworkError
 from dse.networks.onnx_file.graph import Constant, OnnxGraph, is_standard, node_title
+
+NARROW_TYPES = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
+"""Types of ONNX narrower than a byte, and their bits; older releases of `onnx` lack some."""
 
 
 class Reader:
@@ -38,6 +41,15 @@ class Reader:
     def constant(self, tensor: str) -> Constant | None:
         """The constant called `tensor`, or None if it is an activation."""
         return self.graph.constants.get(tensor)
+
+    def weight_bits(self, tensor: str) -> int:
+        """Bits of the stored constant behind `tensor`, where its type is narrower than a byte; else 0.
+
+        Such a constant comes through ``DequantizeLinear``, and is the same numbers behind it.
+        """
+        constant = self.constant(tensor)
+        stored = None if constant is None else self.constant(constant.root)
+        return 0 if stored is None else NARROW_TYPES.get(TensorProto.DataType.Name(stored.element_type), 0)
 
     def tensor(self, name: str) -> str:
         """The tensor behind all aliases of activation `name`."""

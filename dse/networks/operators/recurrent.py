@@ -70,13 +70,14 @@ def _direction(
         name=reader.layer_name(node, suffix + "/input"), operator=node.op_type,
         K=gates * hidden, C=features, OX=steps * batch, static_weights=reader.constant(w) is not None,
         inputs=(reader.tensor(x),), output=gate_tensor, weight=_root(reader, w) + suffix,
+        weight_bits=reader.weight_bits(w),
     )  # fmt: skip
     of_state = MacLayer(
         name=reader.layer_name(node, suffix + "/state"), operator=node.op_type,
         K=gates * hidden, C=hidden, OX=batch, repeats=steps, static_weights=reader.constant(r) is not None,
         vector_operations=batch * hidden * (GATE_OPERATIONS * gates + CELL_OPERATIONS[node.op_type]),
         inputs=(state,), fused_input=gate_tensor, fused_input_elements=batch * gates * hidden,
-        output=output, weight=_root(reader, r) + suffix,
+        output=output, weight=_root(reader, r) + suffix, weight_bits=reader.weight_bits(r),
     )  # fmt: skip
     return [of_inputs, of_state]
 
