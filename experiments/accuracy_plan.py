@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -304,20 +304,28 @@ def _comparison(plan: Plan, pair: Pair, tables: Path) -> tuple[int, Comparison |
 
 
 def latencies(plan: Plan, graphs: Path, designs: Mapping[str, Accelerator]) -> pd.DataFrame:
-    """A row an edited graph and design: latency saved, utilisation, and capacity as shares of the original's."""
+    """A row an edited graph or narrow or sparse network and design: latency saved, utilisation, shares of the original.
+
+    Narrow and sparse weights run on the design with hardware for them: its area, too, is a share of the original's.
+    """
     rows = []
-    kinds = {
-        (pair.network, pair.tuned): pair.capacity for pair in plan.pairs if plan.arm(pair.tuned).graph == pair.tuned
-    }
+    kinds = {(pair.network, pair.tuned): pair.capacity for pair in plan.pairs if pair.capacity != "epochs"}
     for (network, tuned), capacity in kinds.items():
-        before, after = (network_of(read_graph_of(graphs, network, name)) for name in ("original", tuned))
+        arm = plan.arm(tuned)
+        before, after = (network_of(read_graph_of(graphs, network, name)) for name in ("original", arm.graph))
+        hardware: dict[str, Any] = {}
+        if arm.weight_bits is not None:
+            after, hardware = after.with_weights(bits=arm.weight_bits), {"narrow_weight_bits": arm.weight_bits}
+        if arm.sparse:
+            after, hardware = after.with_weights(sparsity="2:4"), hardware | {"sparse_weights": "2:4"}
         shares = [miss.share for miss in Budget().shares(capacity_of(after), capacity_of(before))]
         for name, design in designs.items():
-            a, b = dse.evaluate(design, before), dse.evaluate(design, after)
+            a, b = dse.evaluate(design, before), dse.evaluate(replace(design, **hardware), after)
             rows.append(
                 {"network": network, "tuned": tuned, "capacity": capacity, "design": name, "latency_s": a.latency_s,
-                 "tuned_latency_s": b.latency_s, "gain": 1 - b.cycles / a.cycles, "utilisation": a.utilisation,
-                 "tuned_utilisation": b.utilisation, "weights_share": shares[0], "macs_share": shares[1],
+                 "tuned_latency_s": b.latency_s, "gain": 1 - b.latency_s / a.latency_s, "utilisation": a.utilisation,
+                 "tuned_utilisation": b.utilisation, "area_share": b.area_mm2 / a.area_mm2,
+                 "weights_share": shares[0], "macs_share": shares[1],
                  "least_stage_share": min(shares[2:]), "most_stage_share": max(shares[2:])}
             )  # fmt: skip
     return pd.DataFrame(rows)
