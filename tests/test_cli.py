@@ -458,7 +458,7 @@ BAD = {
     "unknown layer": (("staircase", "small.onnx", "--layer", "layr"), "no MAC layer 'layr'; did you mean 'layer'?"),
     "unknown layer to explain": (("explain", "small.onnx", "--layer", "Layer"), "did you mean 'layer'?"),
     "unknown size": (("staircase", "small.onnx", "--layer", "layer", "--size", "L"), "size 'L' is unknown; choose"),
-    "budget above all": (("tune", "small.onnx", "--macs", "1.5"), "--macs 1.5: give least and most, such as 0.98,1.02"),
+    "budget above all": (("tune", "small.onnx", "--macs", "2,1"), "macs needs 0 <= least <= most, got (2.0, 1.0)"),
     "unknown problem": (("explore", "small.onnx", "--problem", "x"), "unknown problem 'x': give single, geo"),
     "networks of a single problem": (("explore", "--networks", "small.onnx"), "--networks needs --problem geomean"),
     "mix of a mean": (("explore", "--mix", "vr_gaming", "--problem", "geomean"), "--mix needs --problem simultaneous"),
