@@ -278,7 +278,7 @@ def test_explain_staircase_tune_and_relate(dse_command, files):
     assert code == 0 and "side by side: rows" in out and "energy" in out
     code, out, _ = dse_command("staircase", "small.onnx", "--layer", "layer", "--size", "C", "--out", "steps")
     assert code == 0 and (files / "steps" / "layer_C.csv").is_file() and (files / "steps" / "layer_C.png").is_file()
-    code, out, _ = dse_command("tune", "small.onnx", "--out", "tuned", "--parameters", "0.5", "--macs", "0.5")
+    code, out, _ = dse_command("tune", "small.onnx", "--out", "tuned", "--within", "50%")
     assert code == 0 and "Proposals" in out and (files / "tuned" / "tuned.onnx").is_file()
     code, out, _ = dse_command("relate", "small.onnx", "--out", "relation")
     assert code == 0 and "3x3" in out and (files / "relation" / "relation.csv").is_file()
@@ -335,7 +335,7 @@ def test_technology_is_shown_and_written(dse_command, files):
 
 NODE_OF = {
     "evaluate": ("small.onnx",), "explain": ("small.onnx",), "staircase": ("small.onnx", "--layer", "layer"),
-    "tune": ("small.onnx", "--parameters", "0.5", "--macs", "0.5", "--out", "tuned"), "relate": ("small.onnx",),
+    "tune": ("small.onnx", "--within", "50%", "--out", "tuned"), "relate": ("small.onnx",),
     "schedule": ("pair.toml",),
 }  # fmt: skip
 
@@ -458,7 +458,7 @@ BAD = {
     "unknown layer": (("staircase", "small.onnx", "--layer", "layr"), "no MAC layer 'layr'; did you mean 'layer'?"),
     "unknown layer to explain": (("explain", "small.onnx", "--layer", "Layer"), "did you mean 'layer'?"),
     "unknown size": (("staircase", "small.onnx", "--layer", "layer", "--size", "L"), "size 'L' is unknown; choose"),
-    "budget above all": (("tune", "small.onnx", "--parameters", "1.5"), "parameters is a share from 0 to 1"),
+    "budget above all": (("tune", "small.onnx", "--macs", "2,1"), "macs needs 0 <= least <= most, got (2.0, 1.0)"),
     "unknown problem": (("explore", "small.onnx", "--problem", "x"), "unknown problem 'x': give single, geo"),
     "networks of a single problem": (("explore", "--networks", "small.onnx"), "--networks needs --problem geomean"),
     "mix of a mean": (("explore", "--mix", "vr_gaming", "--problem", "geomean"), "--mix needs --problem simultaneous"),

@@ -2,14 +2,21 @@
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
-from test_tune import Builder, dims_of, run
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+from test_tune import DESIGN, Builder, dims_of, run
+from torch import nn
 
+import dse
 from dse.tuning.capacity import Budget, capacity_of
-from dse.tuning.channels import checked
+from dse.tuning.channels import checked, with_random_weights
 from dse.tuning.compounds import Blocks, Form, compound_edits, weights_kept
 from dse.tuning.edits import Edit
 from dse.tuning.graphs import network_of
+from dse.tuning.proposals import candidates
+from dse.tuning.retrain import GraphModule, graph_of
+from dse.tuning.tuner import tune
 
 
 def mobile():
@@ -112,3 +119,75 @@ def test_weights_kept_are_those_both_have_at_one_place():
 def test_bounds_that_are_none_are_refused(given):
     with pytest.raises(ValueError, match=r"budget: weights (is least and most|needs 0 <= least <= most)"):
         Budget(weights=given)
+
+
+class Mixer(nn.Module):
+    """Two blocks of an MLP-mixer, or of a transformer with four heads, on patches of 28x28 images."""
+
+    def __init__(self, attention):
+        super().__init__()
+        self.attention, self.patches, self.head = attention, nn.Conv2d(1, 64, 4, 4), nn.Linear(64, 10)
+        self.norms = nn.ModuleList(nn.LayerNorm(64) for _ in range(4))
+        sizes = [(64, 64, 64), (49, 64, 49)][not attention]
+        self.first = nn.ModuleList(self.mlp(*sizes) for _ in range(2))
+        self.second = nn.ModuleList(self.mlp(64, 128, 64) for _ in range(2))
+
+    @staticmethod
+    def mlp(a, b, c):
+        return nn.Sequential(nn.Linear(a, b), nn.ReLU(), nn.Linear(b, c))
+
+    def part(self, i, y):
+        if not self.attention:
+            return self.first[i](y.transpose(1, 2)).transpose(1, 2)
+        q = self.first[i](y).reshape(y.shape[0], 49, 4, 16).transpose(1, 2)
+        shares = torch.softmax(q @ q.transpose(2, 3) / 4.0, -1)
+        return (shares @ q).transpose(1, 2).reshape(y.shape[0], 49, 64)
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        for i in (0, 1):
+            x = x + self.part(i, self.norms[2 * i](x))
+            x = x + self.second[i](self.norms[2 * i + 1](x))
+        return self.head(x.mean(1))
+
+
+@pytest.mark.parametrize("attention", [False, True])
+def test_parts_side_by_side_and_heads_keep_every_weight_and_mac(attention):
+    graph = graph_of(Mixer(attention), (1, 1, 28, 28))
+    capacity = capacity_of(network_of(graph))
+    found = {edit for edit, _ in candidates(graph, dse.evaluate(DESIGN, network_of(graph)))}
+    kinds = [edit for edit in found if edit.kind in ("side_by_side", "heads")]
+    assert {edit.kind for edit in kinds} == ({"side_by_side", "heads"} if attention else {"side_by_side"})
+    x = np.random.default_rng(0).standard_normal((2, 1, 28, 28)).astype(np.float32)
+    for edit in kinds:
+        edited = checked(edit.apply(graph))
+        y = ReferenceEvaluator(with_random_weights(edited)).run(None, {"input": x})[0]
+        assert y.shape == (2, 10) and np.isfinite(y).all() and capacity_of(network_of(edited)) == capacity, edit
+    tuned = tune(graph, DESIGN, rounds=1)
+    assert tuned.gain > 0.05 and any(edit.kind == "side_by_side" for edit in tuned.edits)
+    with pytest.raises(ValueError, match="has no normalisation 'norm'"):
+        Edit("side_by_side", "norm").apply(graph)
+
+
+def test_other_heads_keep_the_scale_of_their_width_true():
+    """16 times wider in 4 heads is divided by 4; in one head of 64 by 8."""
+    graph = graph_of(Mixer(True), (1, 1, 28, 28))
+    softmax = next(node.name for node in graph.graph.node if node.op_type == "Softmax")
+    edited = Edit("heads", softmax, 1).apply(graph)
+    scales = [float(numpy_helper.to_array(t)) for t in edited.graph.initializer if t.name.endswith("/scale")]
+    assert scales == [8.0]
+    with pytest.raises(ValueError, match="3 heads do not divide"):
+        Edit("heads", softmax, 3).apply(graph)
+
+
+def test_every_compound_edit_of_the_study_s_networks_can_be_trained():
+    from experiments.small_networks import small_networks
+
+    for name, module in small_networks().items():
+        graph = graph_of(module, (1, 1, 28, 28))
+        found = compound_edits(graph)
+        assert len(found) > 10, name
+        for each in found[:: max(1, len(found) // 8)]:
+            made = GraphModule(each.apply(graph))
+            made(torch.randn(2, 1, 28, 28)).sum().backward()
+            assert all(weight.grad is not None for weight in made.parameters()), each.text

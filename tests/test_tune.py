@@ -427,9 +427,11 @@ def test_the_mildest_edit_that_reaches_the_gain_is_made_alone():
 def test_pairs_keep_what_single_edits_cannot():
     """Channels of one layer up, of another down: neither keeps the capacity alone."""
     b = Builder()
-    x = b.node("Relu", b.conv(b.node("Relu", b.conv("x", 3, 20, 3, name="first")), 20, 28, 3, name="second"))
-    model = b.model(b.node("Relu", b.conv(x, 28, 24, 3, name="third")), 24)
-    tuned = tune(model, DESIGN, budget=Budget.within(0.1), rounds=1)
+    x = b.node("Relu", b.conv("x", 3, 16, 1, name="stem"))
+    for name, width in (("wide", 40), ("narrow", 24)):
+        x = b.node("Relu", b.conv(x, 16, width, 1, name=name))
+        x = b.node("Relu", b.conv(x, width, 16, 1, name=f"{name}_back"))
+    tuned = tune(b.model(x, 16), DESIGN, budget=Budget.within(0.1), rounds=1)
     pairs = [p for p in tuned.made if len(p.edits) == 2 and not p.forms]
     alone = {p.edits[0]: p.excess for p in tuned.proposals if len(p.edits) == 1}
     assert pairs and any(alone[edit] > 0 for edit in pairs[0].edits)
@@ -442,7 +444,8 @@ def test_unknown_options_are_refused_by_name():
 
 
 def test_a_budget_that_no_edit_meets_names_the_nearest_and_by_how_much_it_misses():
-    tuned = tune(stripped(residual()), DESIGN, budget=Budget.within(0), rounds=1)
+    budget = Budget(stage_weights=(1.5, 1.6), stage_macs=(0.5, 0.6))  # MACs of a convolution follow its weights
+    tuned = tune(stripped(residual()), DESIGN, budget=budget, rounds=1)
     assert not tuned.edits and tuned.gain == 0
     assert "% of the original's, at" in tuned.nearest and tuned.nearest in " ".join(report_of(tuned).split())
 

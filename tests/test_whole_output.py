@@ -136,7 +136,7 @@ def test_the_proposals_of_tune_are_whole(run, folder, tmp_path_factory):
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", (1, 8, 6, 6)), ("y", None)))
     graph = helper.make_graph([helper.make_node("Conv", ["x", "w"], ["y"], LONG)], "net", [x], [y], [weights])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), folder / "net.onnx")
-    out = run(80, "tune", "net.onnx", "--parameters", "0.5", "--macs", "0.5", "--out", "tuned")
+    out = run(80, "tune", "net.onnx", "--within", "50%", "--out", "tuned")
     assert "\u2026" not in out and "Proposals" in out
 
 

@@ -14,6 +14,7 @@ from numbers import Integral
 from onnx import ModelProto, NodeProto, helper
 
 from dse.networks.onnx_file.graph import attribute, node_title
+from dse.tuning.attention_edits import heads, side_by_side
 from dse.tuning.channels import channels_of, check_size, set_attribute, shapes_of, with_channels
 from dse.tuning.graph_copy import GraphCopy, meant, pads_of, strides_of
 
@@ -25,8 +26,9 @@ class Edit:
     Attributes
     ----------
     kind : a name of `KINDS`.
-    node : the convolution (or product) it is about; for ``channels`` the first that makes them.
-    value : new channels (``channels``) or groups (``groups``); else 0.
+    node : the convolution (or product) it is about; for ``channels`` the first that makes them, for
+        ``side_by_side`` the second norm, for ``heads`` the softmax.
+    value : new channels (``channels``), groups (``groups``) or heads (``heads``); else 0.
 
     Raises ValueError for an unknown kind, or a value that is no number of channels or groups.
     """
@@ -38,7 +40,7 @@ class Edit:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"edit {self.kind!r} is unknown; choose among {', '.join(KINDS)}")
-        least = 1 if self.kind in ("channels", "groups") else 0
+        least = 1 if self.kind in ("channels", "groups", "heads") else 0
         if not isinstance(self.value, Integral) or self.value < least:
             raise ValueError(f"edit {self.kind!r} of {self.node!r}: value must be a whole number, at least {least}, "
                              f"got {self.value!r}")  # fmt: skip
@@ -69,6 +71,8 @@ class Edit:
             "stride_later": "stride of the convolution before {node} to {node}",
             "factorise": "{node} as a column and a row filter",
             "column_row": "the convolution before {node} as a column filter and {node} as a row filter",
+            "side_by_side": "what {node} begins beside the part before it, with that part's norm",
+            "heads": "heads of {node}: {value}",
             "patches": "patches of {node} as channels of a 1x1 (the same function)",
             "stem": "{node} on 2x2 blocks of pixels as channels (space to depth)",
         }
@@ -291,6 +295,8 @@ KINDS: dict[str, Callable[[GraphCopy, str, int], Change]] = {
     "merge_1x1": _merge,
     "factorise": _factorise,
     "column_row": _column_row,
+    "side_by_side": side_by_side,
+    "heads": heads,
 }
 """Kinds of edits: each checks its conditions, with a ValueError where they do not hold, and returns what makes it."""
 

@@ -7,7 +7,7 @@ capacity: widths are solved so that every stage keeps that share, within the bud
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,14 +196,11 @@ def write_front(front: TunedFront, directory: str | Path, graphs: bool = False) 
     """Write `front.csv`; with `graphs` also an ONNX file, without weights, and the edits of each network."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    contents: dict[str, Callable[[], bytes]] = {
-        "front.csv": lambda: front.table().to_csv(index=False, lineterminator="\n").encode()
-    }
+    contents = {"front.csv": front.table().to_csv(index=False, lineterminator="\n").encode()}
     for i, member in enumerate(front.members if graphs else ()):
-        contents[f"front_{i}.onnx"] = lambda m=member: stripped(  # type: ignore[misc]
-            checked(apply_all(front.original, m.edits))
-        ).SerializeToString()
-        contents[f"front_{i}.json"] = lambda m=member: edits_json(m.edits)  # type: ignore[misc]
+        model = checked(apply_all(front.original, member.edits))
+        contents[f"front_{i}.onnx"] = stripped(model).SerializeToString()
+        contents[f"front_{i}.json"] = edits_json(member.edits)
     for name, content in contents.items():
-        write_whole(directory / name, content())
+        write_whole(directory / name, content)
     return [directory / name for name in contents]

@@ -16,8 +16,9 @@ from dse.costs.kernel_rows import DEFAULT_SLACK
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.technology import Technology
 from dse.networks.onnx_file.graph import attribute, node_title
+from dse.tuning.attention_edits import NORMS
 from dse.tuning.capacity import Budget, Capacity, capacity_of
-from dse.tuning.channels import Channels, channels_of, with_channels
+from dse.tuning.channels import Channels, channels_of, shapes_of, with_channels
 from dse.tuning.compounds import Blocks, Form, weights_kept, weights_of
 from dse.tuning.costing import Costs, Setting
 from dse.tuning.edits import KINDS, SAME_FUNCTION, Edit, apply_all
@@ -28,6 +29,9 @@ LEAST_GAIN = 5e-4
 
 WIDEST = 4
 """Channels are rounded up to at most this many times what they are [1]."""
+
+VALUED = ("channels", "groups", "heads")
+"""Kinds of edits that take a value."""
 
 MOST_STEPS = 2
 """Lanes of the array that widths of compound edits are made multiples of, beside 1: the most frequent [1]."""
@@ -101,14 +105,26 @@ def candidates(
         if node.op_type != "Conv" or node.input[1] not in graph.tensors:
             continue
         name, groups = node_title(node), attribute(node, "group", 1)
-        tried = [Edit(kind, name) for kind in KINDS if kind not in ("channels", "groups")]
+        tried = [Edit(kind, name) for kind in KINDS if kind not in VALUED and kind != "side_by_side"]
         if groups > 1:
             inputs = graph.tensors[node.input[1]].dims[1] * groups
             widths = {1, *(max(1, inputs // step) for step in steps_of(found, [name], "C"))}
             tried += [Edit("groups", name, value) for value in sorted(widths) if value < groups]
         touched = _neighbours(graph, name)
         edits += [(edit, touched) for edit in tried if edit.applies(graph)]
-    return edits
+    return [*edits, *_of_attention(graph)]
+
+
+def _of_attention(graph: GraphCopy) -> Iterator[tuple[Edit, tuple[str, ...]]]:
+    """Parts side by side, and half and twice the heads."""
+    shapes = None
+    for name, node in graph.named.items():
+        tried = [Edit("side_by_side", name)] if node.op_type in NORMS else []
+        if node.op_type == "Softmax":
+            shapes = shapes_of(graph.model) if shapes is None else shapes
+            now = (shapes.get(node.output[0]) or [0, 0])[1] or 0
+            tried = [Edit("heads", name, value) for value in (now // 2, 2 * now) if value]
+        yield from ((edit, (name,)) for edit in tried if edit.applies(graph))
 
 
 def _of_channels(made: Channels, found: Evaluation) -> Iterator[tuple[Edit, tuple[str, ...]]]:
