@@ -9,13 +9,13 @@ from test_tune import DESIGN, Builder, dims_of, run
 from torch import nn
 
 import dse
+from dse.training.retrain import GraphModule, graph_of
 from dse.tuning.capacity import Budget, capacity_of
 from dse.tuning.channels import checked, with_random_weights
 from dse.tuning.compounds import Blocks, Form, compound_edits, weights_kept
 from dse.tuning.edits import Edit
 from dse.tuning.graphs import network_of
 from dse.tuning.proposals import candidates
-from dse.tuning.retrain import GraphModule, graph_of
 from dse.tuning.tuner import tune
 
 
