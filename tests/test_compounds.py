@@ -112,7 +112,7 @@ def test_a_graph_without_such_blocks_has_none():
 
 def test_weights_kept_are_those_both_have_at_one_place():
     assert weights_kept({"a": [8, 4, 3, 3]}, {"a": [4, 8, 3, 3]}) == 0.5
-    assert weights_kept({"a": [8, 4]}, {"b": [8, 4]}) == 0
+    assert weights_kept({"a": [8, 4]}, {"b": [8, 4]}) == 0 and weights_kept({}, {}) == 1
 
 
 @pytest.mark.parametrize("given", [(1.02, 0.98), (-0.1, 1), 0.9, (0.9,), ("a", 1)])

@@ -519,7 +519,14 @@ def test_a_network_that_ships_is_tuned_at_its_own_sizes_and_called_by_its_name()
     assert dims == {"past": 63} and network_dims("gpt2_decode") == {"past": 1023} and network_dims("net.onnx") == {}
     assert tuned.before.network.name == "gpt2_decode"
     assert tuned.before.network.macs == dse.load_network("gpt2_decode", dims=dims).macs
-    assert report_of(tuned).startswith("gpt2_decode: ") and "No edit applies to it." in report_of(tuned)
+    assert report_of(tuned).startswith("gpt2_decode: ") and "No edit saves time." in report_of(tuned)
+
+
+def test_a_network_without_edits_is_told_so():
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", k]) for n, k in (("x", 8), ("y", 4)))
+    w = helper.make_tensor("w", TensorProto.FLOAT, [8, 4], np.ones(32))
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"], "product")], "p", [x], [y], [w])
+    assert "No edit applies to it." in report_of(tune(helper.make_model(graph), DESIGN))
 
 
 def test_an_error_names_the_file_and_not_a_temporary_one(tmp_path):

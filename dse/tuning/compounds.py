@@ -249,7 +249,8 @@ def weights_kept(before: Mapping[str, list[int]], after: Mapping[str, list[int]]
     """Share of the weights of two graphs, by node, that both have at the same place [1]; of the larger graph's."""
     both = sum(math.prod(map(min, shape, after[name])) for name, shape in before.items()
                if name in after and len(after[name]) == len(shape))  # fmt: skip
-    return both / max(1, *(sum(map(math.prod, shapes.values())) for shapes in (before, after)))
+    whole = max(sum(map(math.prod, shapes.values())) for shapes in (before, after))
+    return both / whole if whole else 1.0
 
 
 def compound_edits(
