@@ -52,7 +52,7 @@ def prove(
     search = Search(boxes, bounding, Fastest(found[inside], X[inside]), caps)
     of = {"source": source_sha256(), "limits": {"area_mm2": area_mm2}, "distrusted": list(distrusted)}
     kept = read_boxes(out / BOXES)
-    if kept is not None and kept.told == {"of": of}:
+    if kept is not None and kept.untouched and kept.told == {"of": of}:
         search.open, search.done = kept.open, kept.done
         search.archive = Fastest(kept.archive_F, kept.archive_X)
     reason = look(search, 1 + within, start, 60 * minutes, lambda: write_boxes(out / BOXES, search, {"of": of}))

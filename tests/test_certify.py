@@ -132,6 +132,8 @@ def test_checker_names_what_was_edited(run, certificate, changes):
         edited(path, **changes)
         with pytest.raises(RunDirectoryError, match=r"box \d+|no box|design 2"):
             dse.check_certificate(*run, sample=100_000)
+        with pytest.raises(RunDirectoryError, match="edited after the proof wrote it; --check names the box"):
+            dse.certify(*run, within=0.01)
     finally:
         path.write_bytes(before)
 

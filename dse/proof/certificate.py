@@ -245,6 +245,11 @@ class _Proof:
         kept = read_boxes(self.path / CERTIFIED_BOXES)
         if kept is None:
             return
+        if not kept.untouched:
+            raise RunDirectoryError(
+                f"{self.path / CERTIFIED_BOXES} was edited after the proof wrote it; --check names the box, "
+                "--overwrite, or overwrite=True, starts over"
+            )
         other = [name for name, value in self.of.items() if kept.told["of"].get(name) != value]
         if other or kept.told.get("distrusted") != list(self.distrusted):
             raise RunDirectoryError(
@@ -362,8 +367,9 @@ def trusted_boxes(space: DesignSpace, bounding: DesignBounds) -> tuple[BoxSpace,
 
 @dataclass(frozen=True)
 class KeptBoxes:
-    """What `certificate_boxes.npz` holds."""
+    """What `certificate_boxes.npz` holds; `untouched`: whether it is as a proof wrote it."""
 
+    untouched: bool
     told: dict[str, Any]
     open: Boxes
     done: Boxes
@@ -379,7 +385,7 @@ def write_boxes(path: Path, search: Search, told: Mapping[str, Any]) -> None:
         arrays |= {f"{name}_{key}": values for key, values in vars(some).items()}
     arrays |= {"history": np.array(search.history).reshape(-1, 4), "told": np.array(json.dumps(told))}
     file = io.BytesIO()
-    np.savez_compressed(file, allow_pickle=False, **arrays)
+    np.savez_compressed(file, allow_pickle=False, **arrays, sha256=np.array(_sha256_of(arrays)))
     write_whole(path, file.getvalue())
 
 
@@ -395,9 +401,16 @@ def read_boxes(path: Path) -> KeptBoxes | None:
             }
             told = json.loads(str(file["told"]))
             _check_shapes(some, told, file["archive_F"], file["archive_X"], file["history"])
-            return KeptBoxes(told, some["open"], some["done"], file["archive_F"], file["archive_X"], file["history"])
+            untouched = str(file["sha256"]) == _sha256_of({name: file[name] for name in file.files if name != "sha256"})
+            known = file["archive_F"], file["archive_X"], file["history"]
+            return KeptBoxes(untouched, told, some["open"], some["done"], *known)
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise RunDirectoryError(f"{path} is not what a proof wrote ({error}); delete it to start over") from error
+
+
+def _sha256_of(arrays: Mapping[str, np.ndarray]) -> str:
+    """Hash of named arrays, in the order of their names."""
+    return hash_of(b"".join(name.encode() + np.ascontiguousarray(arrays[name]).tobytes() for name in sorted(arrays)))
 
 
 def _check_shapes(some: dict[str, Boxes], told: Any, F: np.ndarray, X: np.ndarray, history: np.ndarray) -> None:
