@@ -134,12 +134,9 @@ def layers(draw, most_macs: int = 600, most: int = 9, depth: int = 8) -> MacLaye
         met = {i * stride + j * dilation - pad for i in range(o) for j in range(f)}
         if not any(0 <= p < geometry[f"I{axis.upper()}"] for p in met):
             geometry |= {f"pad_{axis}": 0, f"I{axis.upper()}": span}
-    static = draw(st.booleans())
     return MacLayer(
         "small", **loops, **geometry,
-        static_weights=static, vector_operations=draw(st.sampled_from((0, 0, 7, 400, 9000))),
-        weight_bits=draw(st.sampled_from((0, 0, 2, 4))) if static else 0,
-        weight_sparsity=draw(st.sampled_from(("", "2:4"))) if static and loops["C"] % 4 == 0 else "",
+        static_weights=draw(st.booleans()), vector_operations=draw(st.sampled_from((0, 0, 7, 400, 9000))),
         fused_input_elements=draw(st.sampled_from((0, 0, 40))), zero_share=draw(st.sampled_from((0.0, 0.0, 0.4, 1.0))),
     )  # fmt: skip
 
@@ -188,7 +185,6 @@ def accelerators(draw, dataflow=None, least_bytes: int = 16, most_bytes: int = 4
         first = f"{OPERAND_NAMES[operands[0]]}_buffer_kib"
         values[first] = max(values[first], least)
     rows, cols = (draw(st.integers(places, max(5, places))) for places in dataflow.least_array)
-    weight_bits = draw(st.sampled_from((4, 8, 16)))
     return Accelerator(
         rows=rows, cols=cols, macs_per_pe=draw(st.integers(1, 4)),
         dataflow=dataflow, interconnect=draw(st.sampled_from(("broadcast", "systolic"))),
@@ -202,12 +198,20 @@ def accelerators(draw, dataflow=None, least_bytes: int = 16, most_bytes: int = 4
         dram_gbps=draw(st.sampled_from((0.3, 1, 3, 16, 700))),
         dram_type=draw(st.sampled_from(("", "", "HBM2", "LPDDR4", OWN_DRAM))),
         dram_channels=draw(st.sampled_from((0.0625, 0.5, 3))), clock_ghz=draw(st.sampled_from((0.5, 1.0, 1.3))),
-        weight_bits=weight_bits, activation_bits=draw(st.sampled_from((4, 8, 16))),
+        weight_bits=draw(st.sampled_from((4, 8, 16))), activation_bits=draw(st.sampled_from((4, 8, 16))),
         accumulator_bits=draw(st.sampled_from((16, 20, 32))), vector_lanes=draw(st.integers(1, 16)),
         engine_flip_flop_bits=draw(st.sampled_from((0.0, 0.0, 5000.0))),
-        narrow_weight_bits=draw(st.sampled_from((0, 0, *range(2, min(4, weight_bits // 2) + 1)))),
-        sparse_weights=draw(st.sampled_from(SPARSE_WEIGHTS)),
     )  # fmt: skip
+
+
+@st.composite
+def with_weight_forms(draw, layer: MacLayer, design: Accelerator) -> tuple[MacLayer, Accelerator]:
+    """The same layer with narrow or 2:4 weights or neither, and the same design that makes use of them or does not."""
+    if layer.static_weights:
+        sparsity = draw(st.sampled_from(("", "2:4"))) if layer.C % 4 == 0 else ""
+        layer = replace(layer, weight_bits=draw(st.sampled_from((0, 2, 4))), weight_sparsity=sparsity)
+    narrow = draw(st.sampled_from((0, *range(2, min(4, design.weight_bits // 2) + 1))))
+    return layer, replace(design, narrow_weight_bits=narrow, sparse_weights=draw(st.sampled_from(SPARSE_WEIGHTS)))
 
 
 def is_narrow(layer: MacLayer, design: Accelerator) -> bool:

@@ -18,11 +18,9 @@ from strategies import (
     best_cost,
     dataflows,
     kernel_cost,
-    lanes_of,
     layers,
     mappings,
     residencies,
-    words_of,
 )
 
 from dse.costs import kernels as k
@@ -33,7 +31,6 @@ from dse.costs.kernel_rows import EFFORTS
 from dse.costs.traffic import word_bytes
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.space import default_space
-from dse.hardware.weight_forms import weight_form, weights_on
 from dse.networks import load_network
 from dse.networks.layers import MacLayer, Network, VectorLayer
 
@@ -98,9 +95,9 @@ def larger_registers_help(layer, design) -> bool:
     """
     if design.interconnect == "broadcast" and not design.overlap_load:
         return False
-    weights, words = weights_on(weight_form(layer), design), words_of(layer, design)
-    held = (weights.weight_register_bytes // words["W"], weights.input_register_bytes // words["I"])
-    return min(held) >= lanes_of(layer, design)
+    weight_bits = design.weight_bits if layer.static_weights else design.activation_bits
+    held = (design.weight_register_bytes * 8 // weight_bits, design.input_register_bytes * 8 // design.activation_bits)
+    return min(held) >= design.macs_per_pe
 
 
 @settings(max_examples=50)

@@ -20,6 +20,7 @@ from strategies import (
     mappings,
     residencies,
     subsets,
+    with_weight_forms,
     words_of,
 )
 from walker import Buffer, Walker, bytes_moved, whole_accesses
@@ -47,8 +48,7 @@ CLOSE = 1e-12
 
 @st.composite
 def cases(draw, count=4):
-    layer = draw(layers())
-    design = draw(accelerators())
+    layer, design = draw(with_weight_forms(draw(layers()), draw(accelerators())))
     chosen = [draw(residencies(layer)) for _ in range(count)]
     return layer, design, [(draw(mappings(layer, design, resident)), resident) for resident in chosen]
 
