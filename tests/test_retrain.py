@@ -1,5 +1,6 @@
 """`dse.training`: a graph as a torch module computes what the ONNX reference does or refuses it, learns, is rounded."""
 
+import gzip
 import importlib.util
 import math
 import sys
@@ -504,3 +505,43 @@ def test_a_module_becomes_a_graph_and_back():
     assert again(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
     trainable = sum(p.numel() for p in module.parameters())
     assert sum(p.numel() for p in again.weights.values()) == trainable
+
+
+@needs_torch
+def test_a_sparse_network_is_sparse_from_new_weights_too_and_is_saved_so(tmp_path):
+    import torch
+
+    from dse.training.low_precision import SparseModule
+
+    module = SparseModule(residual())
+    torch.manual_seed(0)
+    module.reset()
+    assert module.masks
+    module.save(tmp_path / "weights.npz")
+    for name, mask in module.masks.items():
+        assert (module.value(name)[mask == 0] == 0).all()
+
+
+@needs_torch
+def test_a_rounded_network_without_ranges_takes_those_of_the_batch():
+    """Weights that were saved have none; it gave zeros."""
+    import torch
+
+    from dse.training.low_precision import QuantisedModule
+
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], "product")]
+    model = small_model(nodes, [2, 4], [2, 4], [numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")])
+    module = QuantisedModule(model, 8, 8)
+    module.value("w").data.copy_(torch.eye(4))
+    x = torch.tensor([[0.0, 0.3, -1.0, 2.0], [0.5, 1.0, 1.5, -0.2]])
+    assert ((module.eval()(x) - x).abs() <= 0.01).all()
+
+
+def test_a_damaged_gzip_file_of_images_is_named(tmp_path):
+    from dse.training.images import read_idx
+
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    whole = gzip.compress(bytes(3000))
+    path.write_bytes(whole[:15] + b"\xff\xff" + whole[17:])
+    with pytest.raises(ValueError, match="train-images-idx3-ubyte.gz cannot be read"):
+        read_idx(path)

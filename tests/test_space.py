@@ -325,6 +325,10 @@ def test_dataflow_of_ones_own():
             {"weight_buffer_kib": [0.01, 64], "weight_buffer_width_bytes": [8, 32], "buffers": ["W+I/O", "W/I/O"]},
             "some levels do not go together (buffers W and I and O)",
         ),
+        (
+            {"weight_bits": [4, 8], "narrow_weight_bits": [0, 4]},
+            "level 4: Accelerator: narrow_weight_bits=4 must be at",
+        ),
         ({"input_buffer_banks": [1, 512]}, "512 banks for a port of 32 bytes"),
     ],
 )

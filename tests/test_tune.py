@@ -24,6 +24,7 @@ from dse.tuning.front import tuned_front, write_front
 from dse.tuning.graphs import network_of, read_graph
 from dse.tuning.proposals import candidates, propose
 from dse.tuning.tuner import apply_edits, tune, write_tuned
+from dse.tuning.widths import _targets
 
 DESIGN = dse.Accelerator(rows=16, cols=16, dram_gbps=64, vector_lanes=64)
 
@@ -541,3 +542,17 @@ def test_the_report_counts_the_proposals_it_shows():
     tuned = tune(stripped(concatenated(1)), DESIGN, rounds=1)
     count = len(tuned.proposals)
     assert 0 < count < 20 and f"{count} of {count} that save most" in report_of(tuned)
+
+
+def test_the_front_of_a_graph_with_few_edits_ends_when_all_are_tried():
+    build = Builder(size=32)
+    model = build.model(build.conv("x", 3, 16, 3, stride=2), 16)
+    front = tuned_front(model, DESIGN, evaluations=200)
+    assert 0 < front.evaluations < 200 and front.members
+
+
+def test_a_bound_without_an_end_leaves_widths_to_solve():
+    open_ended = dse.Budget(weights=(1.1, math.inf), macs=(0, math.inf), stage_weights=(0, math.inf),
+                            stage_macs=(0, math.inf))  # fmt: skip
+    shares = _targets(open_ended, capacity_of(network_of(stripped(residual()))))
+    assert shares and set(shares.values()) == {1.1}

@@ -18,7 +18,7 @@ def checked_jobs(n_jobs: int) -> int:
     return (os.cpu_count() or 1) if n_jobs == -1 else int(n_jobs)
 
 
-def in_threads(function: Callable, tasks: Sequence[tuple], n_jobs: int, prefer: str = "threads") -> list:
+def in_threads(function: Callable, tasks: Sequence[tuple], n_jobs: int) -> list:
     """What `function` gives for each task, a tuple of arguments; by joblib, in threads unless another backend is set.
 
     The first task runs alone: it compiles, where that is to do, and workers racing for a cold cache can crash.
@@ -27,7 +27,7 @@ def in_threads(function: Callable, tasks: Sequence[tuple], n_jobs: int, prefer: 
     done = [function(*task) for task in tasks[:1]]
     if workers == 1 or len(tasks) < 4:
         return done + [function(*task) for task in tasks[1:]]
-    return done + joblib.Parallel(n_jobs=jobs, prefer=prefer)(joblib.delayed(function)(*t) for t in tasks[1:])
+    return done + joblib.Parallel(n_jobs=jobs, prefer="threads")(joblib.delayed(function)(*t) for t in tasks[1:])
 
 
 def each_in_threads(function: Callable, tasks: Sequence[tuple], n_jobs: int) -> Iterator:

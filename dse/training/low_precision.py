@@ -66,17 +66,20 @@ class QuantisedModule(GraphModule):
         return rounded
 
     def _activation(self, place: int, x: torch.Tensor) -> torch.Tensor:
+        lowest, highest = self.lowest[place], self.highest[place]
+        low, high = x.detach().amin().clamp(max=0), x.detach().amax().clamp(min=0)
         if self.training:
-            low, high = x.detach().amin().clamp(max=0), x.detach().amax().clamp(min=0)
             share = MOMENTUM if self.seen[place] else 1.0
             self.lowest[place] += share * (low - self.lowest[place])
             self.highest[place] += share * (high - self.highest[place])
             self.seen[place] = True
+        elif not self.seen[place]:  # no range is known: that of the batch
+            lowest, highest = low, high
         steps = 2**self.activation_bits - 1
-        scale = ((self.highest[place] - self.lowest[place]) / steps).clamp(min=1e-12)
-        zero = torch.round(-self.lowest[place] / scale)
+        scale = ((highest - lowest) / steps).clamp(min=1e-12)
+        zero = torch.round(-lowest / scale)
         whole = torch.clamp(torch.round(x.detach() / scale) + zero, 0, steps)
-        inside = x.clamp(self.lowest[place].item(), self.highest[place].item())  # no gradient beyond the range
+        inside = x.clamp(lowest.item(), highest.item())  # no gradient beyond the range
         return inside + ((whole - zero) * scale - inside).detach()
 
 
@@ -99,10 +102,23 @@ class SparseModule(GraphModule):
         super().__init__(model)
         self.masks: dict[str, torch.Tensor] = {}
 
+    def reset(self) -> None:
+        """Draw all weights anew, and prune them."""
+        super().reset()
+        self.masks = {}
+        self.prune()
+
     def load(self, path: Path) -> None:
         """Take weights that `save` wrote, and prune them."""
         super().load(path)
         self.prune()
+
+    def save(self, path: Path) -> None:
+        """Write the weights as they count: those that are masked are zero."""
+        with torch.no_grad():
+            for name, mask in self.masks.items():
+                self.value(name).mul_(mask)
+        super().save(path)
 
     def prune(self) -> None:
         """Choose anew which weights stay, by magnitude."""

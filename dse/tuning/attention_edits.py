@@ -153,7 +153,7 @@ def _parts(graph: GraphCopy, node: NodeProto) -> list[int | None] | None:
 def _place(graph: GraphCopy, node: NodeProto, now: int) -> tuple[int, int] | None:
     """Where a `Reshape` says heads and their width, one behind the other: the place, and the width."""
     parts = _parts(graph, node) or []
-    for at, (number, width) in enumerate(itertools.pairwise(parts)):
+    for at, (number, width) in reversed(list(enumerate(itertools.pairwise(parts)))):  # q, k and v may stand before
         if number == now and width is not None and width > 0:
             return at, width
     return None

@@ -184,6 +184,8 @@ def _nsga2(search: _Search, population: int, evaluations: int, seed: int) -> Non
     idle = 0
     while len(search.seen) < evaluations and idle < 20:
         before, asked = len(search.seen), algorithm.ask()
+        if asked is None:  # no genes are new
+            return
         results = [search.proposal(genes) for genes in asked.get("X")[: max(1, evaluations - before)]]
         results += [None] * (len(asked) - len(results))
         asked.set("F", np.array([search.values(p) if p else (1e30, 1e30) for p in results]))

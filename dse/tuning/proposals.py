@@ -15,6 +15,7 @@ from dse.costs.evaluation import Evaluation
 from dse.costs.kernel_rows import DEFAULT_SLACK
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.technology import Technology
+from dse.hardware.weight_forms import weight_form, weights_on
 from dse.networks.onnx_file.graph import attribute, node_title
 from dse.tuning.attention_edits import NORMS
 from dse.tuning.capacity import Budget, Capacity, capacity_of
@@ -82,13 +83,13 @@ class Proposal:
 
 def steps_of(found: Evaluation, names: Iterable[str], loop: str) -> set[int]:
     """Lanes of a loop in the mappings of these layers, and what the array has for it."""
-    steps = set()
+    steps, layers = set(), {layer.name: layer for layer in found.network.mac_layers}
     for name in names:
         mapping = found.mappings.get(name)
         if mapping is None:
             continue
         option, design = mapping.spatial_option(found.design), found.design
-        wide = design.macs_per_pe if loop == "C" else 1
+        wide = int(weights_on(weight_form(layers[name]), design).lanes) if loop == "C" else 1
         for loops, places in ((option.on_rows, design.rows), (option.on_cols, design.cols)):
             wide *= next((int(min(places, u.most)) for u in loops if u.loop == loop), 1)
         steps |= {mapping.s(loop), wide}

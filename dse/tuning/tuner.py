@@ -92,8 +92,9 @@ def tune(
     model : a graph, from `read_graph`.
     design : the accelerator that it shall run faster on; ValueError where it cannot run on it.
     budget : default: weights and MACs of the whole network and of each stage within 2 % of the original's.
-    gain : share of the latency that is enough to save [1]: the mildest edit that saves so much is made, and no other.
-        None: the edit that saves most, then the next, as long as something helps.
+    gain : share of the latency that is enough to save [1]: the mildest edit that saves so much is made; where none does
+        alone, those that save most, until it is reached.  None: the edit that saves most, then the next, as long as
+        something helps.
     rounds : how often the edits are drawn anew from what has become of the network.
     batch, dims : as in `load_network`; `dse.networks.network_dims` has the sizes of those that ship.
     technology, objective, slack : as in `dse.evaluate`.
@@ -134,7 +135,8 @@ class _Tuning:
 
     def round(self) -> bool:
         """Draw proposals and make what helps; whether something did and more may."""
-        start, drawn = self.now.cycles, Proposals(self.model, self.now, self.costs, self.budget, self.original)
+        begun, start = self.now, self.now.cycles
+        drawn = Proposals(self.model, begun, self.costs, self.budget, self.original)
         found = drawn.all()
         known = {proposal.edits for proposal in self.proposals}
         self.proposals += [proposal for proposal in found if proposal.edits not in known]
@@ -142,9 +144,12 @@ class _Tuning:
         if self.now.cycles > self.goal:
             if self.now.cycles < start:
                 drawn = Proposals(self.model, self.now, self.costs, self.budget, self.original)
-            pairs = [pair for pair in self._pairs(drawn, found) if pair.saved_cycles >= self.least and not pair.excess]
-            self.proposals += pairs
-            self._greedy(sorted(pairs, key=lambda p: -p.saved_cycles)[:3])
+            tried = self._pairs(drawn, begun, found)
+            pairs = [pair for pair in tried if pair.saved_cycles >= self.least and not pair.excess]
+            known |= {proposal.edits for proposal in self.proposals}
+            self.proposals += [pair for pair in pairs if pair.edits not in known]
+            pairs.sort(key=lambda p: -p.saved_cycles)
+            self._greedy(pairs if self.goal else pairs[:3])
         return self.now.cycles > self.goal and start - self.now.cycles >= self.least
 
     def _greedy(self, found: Sequence[Proposal]) -> None:
@@ -176,15 +181,18 @@ class _Tuning:
         saves = after.feasible and self.now.cycles - after.cycles >= self.least
         return saves and self.budget.allows(capacity_of(after.network), self.original)
 
-    def _pairs(self, drawn: Proposals, found: Sequence[Proposal]) -> Iterator[Proposal]:
-        """Two edits that the budget may allow: forms with their widths solved anew, else one, then the other."""
+    def _pairs(self, drawn: Proposals, start: Evaluation, found: Sequence[Proposal]) -> Iterator[Proposal]:
+        """Two edits that the budget may allow: forms with their widths solved anew, else one, then the other.
+
+        Of the edits `found` for the network at the `start` of the round.
+        """
         best = [p for p in found if p.saved_cycles > 0 and not p.same_function][:MOST_PAIRED]
         giving = sorted((p for p in found if len(p.edits) == 1), key=lambda p: -p.saved_cycles)[: 4 * MOST_PAIRED]
         pairs = {(a.edits, b.edits): (a, b) for a, b in itertools.product(best, giving) if a is not b}
         pairs |= {(a.edits, b.edits): (a, b) for a, b in itertools.combinations(best, 2)}
-        now = capacity_of(drawn.base.network)
+        then, now = capacity_of(start.network), capacity_of(drawn.base.network)
         likely = [(a, b) for a, b in pairs.values() if a.saved_cycles + b.saved_cycles >= self.least
-                  and ((a.forms and b.forms) or self.budget.allows(_both(a, b, now), self.original))]  # fmt: skip
+                  and ((a.forms and b.forms) or self.budget.allows(_both(a, b, then, now), self.original))]  # fmt: skip
         likely.sort(key=lambda pair: -(pair[0].saved_cycles + pair[1].saved_cycles))
         for a, b in likely[:MOST_PAIRS]:
             if a.forms and b.forms:
@@ -195,14 +203,17 @@ class _Tuning:
                 yield made
 
 
-def _both(a: Proposal, b: Proposal, now: Capacity) -> Capacity:
-    """Capacity with two edits made, as if they did not touch each other."""
-    stages = {}
-    for stage in {*a.capacity.stages, *b.capacity.stages, *now.stages}:
-        mine, its, was = (x.stages.get(stage, (0, 0)) for x in (a.capacity, b.capacity, now))
-        stages[stage] = mine[0] + its[0] - was[0], mine[1] + its[1] - was[1]
-    whole = [a.capacity.weights + b.capacity.weights - now.weights, a.capacity.macs + b.capacity.macs - now.macs]
-    return Capacity(whole[0], whole[1], stages)
+def _both(a: Proposal, b: Proposal, then: Capacity, now: Capacity) -> Capacity:
+    """Capacity with two edits of the network `then` made in that of `now`, as if they did not touch each other."""
+    changed = ((1, a.capacity), (1, b.capacity), (1, now), (-2, then))
+    stages = {
+        stage: (
+            sum(sign * of.stages.get(stage, (0, 0))[0] for sign, of in changed),
+            sum(sign * of.stages.get(stage, (0, 0))[1] for sign, of in changed),
+        )
+        for stage in {stage for _, of in changed for stage in of.stages}
+    }
+    return Capacity(sum(sign * of.weights for sign, of in changed), sum(sign * of.macs for sign, of in changed), stages)
 
 
 def nearest_miss(proposals: Iterable[Proposal], budget: Budget, original: Capacity) -> str:

@@ -200,7 +200,7 @@ def _targets(budget: Budget, original: Capacity) -> dict[int, float]:
     low = max(budget.stage_weights[0], budget.stage_macs[0])
     high = min(budget.stage_weights[1], budget.stage_macs[1])
     least, most = max(budget.weights[0], budget.macs[0]), min(budget.weights[1], budget.macs[1])
-    want = 1.0 if least <= 1 <= most else (least + most) / 2
+    want = min(max(1.0, least), most)
     margin = min(0.005, 0.25 * max(0.0, high - low))
     share = min(max(want, low + margin), high - margin)
     return {stage: share for stage, (weights, _) in original.stages.items() if weights}
