@@ -251,6 +251,13 @@ class Trainings:
         )  # fmt: skip
 
 
+MEASURED = (
+    "seeds", "images", "accuracy", "tuned_accuracy", "change_points", "low_points", "high_points",
+    "seed_deviation_points", "p_loss", "p_tost", "failed", "p_loss_holm", "no_loss", "low_holm_points",
+)  # fmt: skip
+"""Columns of a complete pair."""
+
+
 def comparisons(plan: Plan, tables: Path) -> pd.DataFrame:
     """A row a pair of a plan: the change of its accuracy once all its seeds were trained, and Holm's tests.
 
@@ -262,7 +269,8 @@ def comparisons(plan: Plan, tables: Path) -> pd.DataFrame:
         family = [pair for pair in plan.pairs if pair.data == data and pair.capacity != "epochs"]
         p = [math.nan if (one := found[pair][1]) is None else one.p_loss(margin) for pair in family]
         adjusted |= dict(zip(family, zip(*holm(p), strict=True), strict=True))
-    return pd.DataFrame([_row(plan, pair, *found[pair], adjusted.get(pair)) for pair in plan.pairs])
+    table = pd.DataFrame([_row(plan, pair, *found[pair], adjusted.get(pair)) for pair in plan.pairs])
+    return table.reindex(columns=list(dict.fromkeys((*table.columns, *MEASURED))))  # empty until a pair is complete
 
 
 def _row(
