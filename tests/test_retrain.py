@@ -407,16 +407,24 @@ def test_rounded_weights_are_whole_multiples_of_a_scale_an_output_channel(bits):
     assert (weight.grad == 1).all()  # straight through
 
 
-@needs_torch
-def test_rounded_activations_keep_zero_and_their_range():
+def passing_on(activation_bits):
+    """A product with the unit matrix, whose operands are rounded."""
     import torch
 
     from dse.training.low_precision import QuantisedModule
 
     nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], "product")]
     model = small_model(nodes, [2, 4], [2, 4], [numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")])
-    module = QuantisedModule(model, 8, 4)
+    module = QuantisedModule(model, 8, activation_bits)
     module.value("w").data.copy_(torch.eye(4))
+    return module
+
+
+@needs_torch
+def test_rounded_activations_keep_zero_and_their_range():
+    import torch
+
+    module = passing_on(4)
     x = torch.tensor([[0.0, 0.31, -1.0, 2.0], [0.5, 1.0, 1.49, -0.2]], requires_grad=True)
     made = module.train()(x)
     assert made[0, 0] == 0 and torch.allclose(made * 5, (made * 5).round(), atol=1e-4)  # 15 steps from -1 to 2
@@ -527,12 +535,7 @@ def test_a_rounded_network_without_ranges_takes_those_of_the_batch():
     """Weights that were saved have none; it gave zeros."""
     import torch
 
-    from dse.training.low_precision import QuantisedModule
-
-    nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], "product")]
-    model = small_model(nodes, [2, 4], [2, 4], [numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")])
-    module = QuantisedModule(model, 8, 8)
-    module.value("w").data.copy_(torch.eye(4))
+    module = passing_on(8)
     x = torch.tensor([[0.0, 0.3, -1.0, 2.0], [0.5, 1.0, 1.5, -0.2]])
     assert ((module.eval()(x) - x).abs() <= 0.01).all()
 

@@ -25,7 +25,7 @@ from dse.commands.options import (
     chosen_design,
     sizes,
 )
-from dse.commands.runs import share_of
+from dse.commands.runs import as_share, share_of
 from dse.commands.terminal import check_alone, console, note, say, say_json
 
 
@@ -200,8 +200,7 @@ def _bounds(name: str, text: str) -> tuple[float, float]:
     """Least and most, as shares: ``0.98,1.02``, ``98%,102%`` or ``1,inf``."""
     option = f"--{name.replace('_', '-')}"
     try:
-        low, high = (float(part.strip().removesuffix("%")) / (100 if part.strip().endswith("%") else 1)
-                     for part in text.split(","))  # fmt: skip
+        low, high = map(as_share, text.split(","))
     except ValueError:
         raise typer.BadParameter(f"{option} {text}: give least and most, such as 0.98,1.02 or 1,inf") from None
     return low, high

@@ -224,10 +224,15 @@ def proven(
     return found
 
 
+def as_share(text: str) -> float:
+    """A number, or one before a percent sign; ValueError for another text."""
+    return float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
+
+
 def share_of(option: str, text: str) -> float:
     """A share written as 5% or 0.05."""
     try:
-        share = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
+        share = as_share(text)
     except ValueError:
         share = -1.0
     if not 0 <= share < (100 if text.strip().endswith("%") else 1):

@@ -19,6 +19,7 @@ from matplotlib.patches import Patch
 
 from dse.analysis.changes import FIXED
 from dse.analysis.explanation import Explanation
+from dse.costs.formulas import peak_macs
 from dse.costs.results import WATERFALL
 from dse.output.figure_style import (
     BLACK,
@@ -79,10 +80,14 @@ def _caption(explanation: Explanation) -> str:
 
 @styled
 def roofline(explanation: Explanation, width_in: float = COLUMN_IN, with_footer: bool = True) -> Figure:
-    """Performance against MACs per DRAM byte: the roof, and every MAC layer with an area of its share of the time."""
+    """Performance against MACs per DRAM byte: the roof, and every MAC layer with an area of its share of the time.
+
+    The roof is that of the layers' weights that the array multiplies fastest.
+    """
     e = explanation.evaluation
     table = explanation.layers[explanation.layers["macs"] > 0]
-    peak, bandwidth = e.design.macs_per_cycle, e.design.dram_gbps / e.design.clock_ghz
+    peak = max(peak_macs(layer, e.design) for layer in e.network.mac_layers)
+    bandwidth = e.design.dram_gbps / e.design.clock_ghz
     figure = Figure(figsize=(width_in, 2.8), layout="constrained")
     axis = figure.subplots()
     x, y = table["macs_per_dram_byte"].to_numpy(), (table["macs"] / table["cycles"]).to_numpy()
@@ -91,7 +96,7 @@ def roofline(explanation: Explanation, width_in: float = COLUMN_IN, with_footer:
     ridge = peak / bandwidth
     ends = np.array([min(x.min() / 2, ridge / 20), ridge, max(x.max(), ridge) * 10])
     axis.plot(ends, np.minimum(ends * bandwidth, peak), color=BLACK, lw=1.0, zorder=2)
-    axis.annotate(f"peak {peak:,} MACs/cycle", (ends[2], peak), (0, 3),
+    axis.annotate(f"peak {peak:,.0f} MACs/cycle", (ends[2], peak), (0, 3),
                   textcoords="offset points", ha="right", va="bottom", fontsize=SMALL)  # fmt: skip
     axis.annotate(f"{number(e.design.dram_gbps)} GB/s", (0.3 * ridge, 0.3 * peak), (-4, 1),
                   textcoords="offset points", ha="right", va="bottom", fontsize=SMALL)  # fmt: skip

@@ -27,12 +27,12 @@ from dse.hardware.accelerator import Accelerator
 from dse.hardware.technology import Technology
 from dse.runs.files import write_whole
 from dse.tuning.capacity import Budget, Capacity, capacity_of
-from dse.tuning.channels import checked, stripped
+from dse.tuning.channels import stripped
 from dse.tuning.compounds import Form
 from dse.tuning.costing import Costs, Setting
-from dse.tuning.edits import Edit, apply_all
+from dse.tuning.edits import Edit
 from dse.tuning.proposals import Proposal, Proposals
-from dse.tuning.tuner import edits_json
+from dse.tuning.tuner import apply_edits, edits_json
 
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 """Shares of the original's capacity that a network of the search may have in every stage [1]."""
@@ -112,7 +112,7 @@ def tuned_front(
     _nsga2(search, min(population, evaluations), evaluations, seed)
     members = []
     for found in search.front():
-        after = costs.exact(checked(apply_all(model, found.edits)))
+        after = costs.exact(apply_edits(model, found.edits))
         now = capacity_of(after.network)
         members.append(Member(found.edits, found.text, after.cycles, after.latency_s, now,
                               share_of_capacity(now, original), found.weights_kept))  # fmt: skip
@@ -200,7 +200,7 @@ def write_front(front: TunedFront, directory: str | Path, graphs: bool = False) 
     directory.mkdir(parents=True, exist_ok=True)
     contents = {"front.csv": front.table().to_csv(index=False, lineterminator="\n").encode()}
     for i, member in enumerate(front.members if graphs else ()):
-        model = checked(apply_all(front.original, member.edits))
+        model = apply_edits(front.original, member.edits)
         contents[f"front_{i}.onnx"] = stripped(model).SerializeToString()
         contents[f"front_{i}.json"] = edits_json(member.edits)
     for name, content in contents.items():

@@ -21,7 +21,7 @@ from dse.costs.kernel_rows import DEFAULT_SLACK
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.technology import Technology
 from dse.runs.files import write_whole
-from dse.tuning.capacity import Budget, Capacity, capacity_of
+from dse.tuning.capacity import Budget, Capacity, capacity_of, capacity_of_stages
 from dse.tuning.channels import checked, stripped
 from dse.tuning.costing import Costs, Setting
 from dse.tuning.edits import Edit, apply_all
@@ -213,7 +213,7 @@ def _both(a: Proposal, b: Proposal, then: Capacity, now: Capacity) -> Capacity:
         )
         for stage in {stage for _, of in changed for stage in of.stages}
     }
-    return Capacity(sum(sign * of.weights for sign, of in changed), sum(sign * of.macs for sign, of in changed), stages)
+    return capacity_of_stages(stages)
 
 
 def nearest_miss(proposals: Iterable[Proposal], budget: Budget, original: Capacity) -> str:
