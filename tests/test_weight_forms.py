@@ -139,6 +139,16 @@ def test_sparse_weights_by_packing_them():
         assert row_of(design, PRUNED)["dram_weight_bytes"] * 8 == size_bits
 
 
+@pytest.mark.parametrize("channels, padded", [(4, 8), (8, 8), (12, 16), (16, 16)])
+def test_padded_tiles_were_as_wide_as_the_lanes_of_narrow_and_sparse_weights(channels, padded):
+    """An array of 8 rows moves blocks of 8 channels; weights of which it takes 16 or 32 a step take several of them."""
+    for design, layer in ((PLAIN, LAYER), (NARROW, W4), (SPARSE, PRUNED), (BOTH, W4_PRUNED)):
+        row = row_of(replace(design, rows=8, padded_tiles="WIO"), replace(layer, C=channels))
+        bits = weights_on(weight_forms.weight_form(layer), design).bits
+        assert row["dram_input_bytes"] == 16 * padded
+        assert row["dram_weight_bytes"] % (4 * padded * bits / 8) == 0  # once, or as often as they are fetched
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # What must not change.
 

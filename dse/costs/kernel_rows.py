@@ -151,6 +151,7 @@ def design_rows(
     rows = np.zeros((n, k.N_DESIGN))
     clock_hz = columns["clock_ghz"] * 1e9
     rows[:, k.ROWS], rows[:, k.COLS], rows[:, k.LANES] = columns["rows"], columns["cols"], columns["macs_per_pe"]
+    rows[:, k.OWN_LANES] = rows[:, k.LANES]
     dram = dram_of(columns, technology)
     rows[:, k.DRAM_BYTES_PER_CYCLE] = dram.gbps * 1e9 / clock_hz
     rows[:, k.WEIGHT_BYTES] = columns["weight_bits"] / 8

@@ -65,14 +65,15 @@ V_OPERATIONS, V_INPUT, V_OUTPUT, V_WEIGHT = range(4)
 N_VECTOR = 4
 # Columns of a design row.  Where networks have several forms of weights, a design has such a row for each, one behind the
 # other, as the layers of that form see it (`_seen`); the first says all that is not of a layer.  BANKS: accesses that a port of a buffer makes in a cycle; 0: it counts bytes.
+# OWN_LANES: multipliers of a PE, whatever the form.
 (ROWS, COLS, LANES, REG_W, REG_I, REG_O, BUFFER_W, BUFFER_I, BUFFER_O, CAPACITY_0, CAPACITY_1, CAPACITY_2,
  WIDTH_0, WIDTH_1, WIDTH_2, DOUBLE_W, DOUBLE_I, DOUBLE_O, DRAM_BYTES_PER_CYCLE, WEIGHT_BYTES, ACTIVATION_BYTES,
  ACCUMULATOR_BYTES, VECTOR_LANES, SYSTOLIC, OVERLAP, BYPASS, STORE_BYTES, RESIDENT_WEIGHTS, OPTION_FIRST,
  OPTION_COUNT, PJ_MAC, PJ_REG_READ_W, PJ_REG_READ_I, PJ_REG_READ_O, PJ_REG_WRITE_W, PJ_REG_WRITE_I, PJ_REG_WRITE_O, PJ_READ_W, PJ_READ_I, PJ_READ_O, PJ_WRITE_W, PJ_WRITE_I,
  PJ_WRITE_O, PJ_DRAM, PJ_FEED_W, PJ_FEED_I, PJ_FEED_O, PJ_ON_W, PJ_ON_I, PJ_ON_O, PJ_VECTOR, PJ_LEAK_CYCLE, PJ_IO_CYCLE, PJ_CLOCK_CYCLE, PJ_CLOCK_MAC, PJ_MAC_DYNAMIC, OVERLAP_LOAD, LINK_W, LINK_I, LINK_O,
  PADDED_W, PADDED_I, PADDED_O, COMPRESSION, TWICE_W, TWICE_I, TWICE_O, RELOAD, BANKS_0, BANKS_1, BANKS_2,
- WRITES_APART_0, WRITES_APART_1, WRITES_APART_2, PJ_DRAM_CYCLE) = range(75)  # fmt: skip
-N_DESIGN = 75
+ WRITES_APART_0, WRITES_APART_1, WRITES_APART_2, PJ_DRAM_CYCLE, OWN_LANES) = range(76)  # fmt: skip
+N_DESIGN = 76
 # Columns of a spatial-option row: up to four loops an axis (-1 = none), allowed stationary operands, flags; the largest
 # factor of each loop of each axis (infinite = none) and whether it is a sub-axis of its own; the mapping family: buffer
 # tiles of whole rows, allowed orders of the DRAM loops (bits by row of ORDERS), operands that cross the DRAM link once
@@ -856,7 +857,10 @@ def _padding(case, mapping, operand):
 
 @_inner
 def _whole_step(case, mapping, d):
-    """Elements of loop `d` that a whole array takes: all of the axes that unroll it alone, else its spatial factor."""
+    """Elements of loop `d` in whole blocks of the array: all of the axes that unroll it alone, else its spatial factor.
+
+    Narrow and 2:4 weights let an array take several blocks a step; a block is as wide as without them.
+    """
     design, option = case.design, case.option
     size, axes = 1.0, 0
     for axis in range(2):
@@ -869,7 +873,8 @@ def _whole_step(case, mapping, d):
             axes += 1
     if axes == 0:
         return mapping[MAP_S + d]
-    return size * (design[LANES] if d == C else 1.0)
+    block = size * (design[OWN_LANES] if d == C else 1.0)
+    return block * _ceil_div(mapping[MAP_S + d], block)
 
 
 @_inner

@@ -154,7 +154,8 @@ def fold_bytes(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[s
 def padding(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[str, float]:
     """Bytes of W, I and O as they lie in DRAM / their size: 1, or whole array tiles / true size.
 
-    Where an axis of the array unrolls one loop alone, a tile is the whole axis along it, or what its cap allows.
+    Where an axis of the array unrolls one loop alone, a tile is the whole axis along it, or what its cap allows.  Steps
+    that narrow or 2:4 weights widen take several such tiles.
     """
     option = mapping.spatial_option(design)
     extents = flattened({d: getattr(layer, d) for d in LOOPS}, layer, option)
@@ -166,9 +167,8 @@ def padding(layer: MacLayer, design: Accelerator, mapping: Mapping) -> dict[str,
     for d in LOOPS:
         axes = [(loops, size) for loops, size in on_axes if d in loops]
         if axes and all(loops == [d] for loops, _ in axes):
-            step[d] = math.prod(size for _, size in axes) * (
-                weights_on(weight_form(layer), design).lanes if d == "C" else 1
-            )
+            tile = math.prod(size for _, size in axes) * (design.macs_per_pe if d == "C" else 1)
+            step[d] = tile * math.ceil(mapping.s(d) / tile)
     result = {}
     for x in OPERANDS:
         relevant = [d for group in GROUPS if group != IRRELEVANT[x] for d in GROUPS[group]]
