@@ -7,11 +7,12 @@
 At each area budget [mm2 at 45 nm], over the default space, with the best mapping of every layer:
 
 search     the fastest design of each DNN within the budget, and of the geometric mean of the eight
-certify    no design within the budget is faster than the fastest known by more than a factor: proven by the method of
-           dse certify, for latency alone, in --minutes each at most; better designs that the proof meets count
+reference  the front of each DNN and of the mean without a budget, certified within 5 %, --minutes each at most
+certify    no design within a budget is faster than the fastest known by more than a factor: proven by the method of
+           dse certify, for latency alone and all budgets at once, from the boxes of the reference's certificate on, in
+           --minutes for each DNN and budget at most; better designs that the proof meets count
 ties       designs within 0.5 % of a DNN's least latency, searched for the geometric mean of all
 frozen     loop order and tiles frozen in hardware for all layers, as in the paper: the nine searches under ten seeds
-reference  the front of each DNN and of the mean without a budget, certified within 5 %, --minutes each at most
 table      designs.csv, least_area.csv, matrix.csv, summary.csv, generality.csv, references.csv
 draw       a heat map of each budget
 
@@ -48,7 +49,7 @@ from dse.analysis.price_of_generality import price_table
 from dse.networks import EIGHT
 from dse.output.figure_style import TWO_COLUMNS_IN, add_footer, is_wide, styled
 from dse.runs.column_dictionary import PARAMETERS
-from dse.runs.run_directory import CERTIFICATE, CERTIFIED_FRONT
+from dse.runs.run_directory import CERTIFICATE, CERTIFIED_BOXES, CERTIFIED_FRONT
 from dse.runs.tables import genes_of
 from dse.runs.tables import read_table as read_run
 from experiments.fastest import DESIGNS, PROOF, prove
@@ -135,8 +136,8 @@ def main(
     plan = Plan(**{**vars(size), "budgets": tuple(budget or size.budgets), "minutes": minutes or size.minutes})
     work = Work(Study.at("eight_dnns", out, quick, jobs, overwrite), plan)
     sizes = {name: value for name, value in vars(plan).items() if name not in ("budgets", "minutes")}
-    steps = {"search": work.search, "certify": work.certify, "ties": work.ties, "frozen": work.frozen,
-                    "reference": work.reference, "table": work.table, "draw": work.draw}  # fmt: skip
+    steps = {"search": work.search, "reference": work.reference, "certify": work.certify, "ties": work.ties,
+                    "frozen": work.frozen, "table": work.table, "draw": work.draw}  # fmt: skip
     work.study.run(stages, steps, lambda: work.study.begin([work.problem(MEAN)], **sizes, tie_share=TIE))
 
 
@@ -204,13 +205,24 @@ class Work:
 
     def certify(self) -> None:
         """A factor for each optimum, proven for the latency alone."""
-        for budget, name in self.each():
-            out = self.best_run(budget, name)
-            problem = rebuild(out, self.study.jobs)
-            X = genes_of(read_run(out / "front.csv"), problem.space)
-            least, share, reason = prove(problem, X, budget, WITHIN, self.plan.minutes, out)
-            print(f"{budget:g} mm2, {name}: {1e3 * least:.5g} ms, none faster by more than "
-                  f"{100 * share:.2g} % ({reason})", flush=True)  # fmt: skip
+        budgets = self.plan.budgets
+        for name in (*self.plan.networks, MEAN):
+            problem = rebuild(self.best_run(budgets[0], name), self.study.jobs)
+            fronts = [read_run(self.best_run(budget, name) / "front.csv") for budget in budgets]
+            X = np.concatenate([genes_of(front, problem.space) for front in fronts])
+            out, before = self.proof(name), self.reference_run(name) / CERTIFIED_BOXES
+            proof = prove(problem, X, budgets, WITHIN, len(budgets) * self.plan.minutes, out, before)
+            for budget in budgets:
+                print(f"{budget:g} mm2, {name}: {1e3 * proof.latency_s[budget]:.5g} ms, none faster by more than "
+                      f"{100 * proof.share[budget]:.2g} % ({proof.reason})", flush=True)  # fmt: skip
+
+    def proof(self, name: str) -> Path:
+        """Directory of the proof of a DNN's optima."""
+        return self.study.runs / "proof" / name
+
+    def reference_run(self, name: str) -> Path:
+        """Directory of a front without a budget."""
+        return self.study.runs / "reference" / name
 
     def ties(self) -> None:
         """Near each DNN's least latency, the best for the mean."""
@@ -225,9 +237,13 @@ class Work:
 
     def least(self, budget: float, name: str) -> float:
         """Latency of the fastest design of a search, or of its proof [s]."""
-        out = self.best_run(budget, name)
-        files = [out / "front.csv", out / DESIGNS]
-        return min(read_run(file)["latency_s"].min() for file in files if file.is_file())
+        tables = [read_run(file) for file in self.files(budget, name)]
+        return min(table.loc[table["area_mm2"] <= budget, "latency_s"].min() for table in tables)
+
+    def files(self, budget: float, name: str) -> list[Path]:
+        """Tables of the designs that a search and a proof found."""
+        found = [self.best_run(budget, name) / "front.csv", self.proof(name) / DESIGNS]
+        return [file for file in found if file.is_file()]
 
     def frozen(self) -> None:
         """The nine searches under several seeds."""
@@ -244,7 +260,7 @@ class Work:
     def reference(self) -> None:
         """The nine fronts without a budget."""
         for name in (*self.plan.networks, MEAN):
-            out = self.study.runs / "reference" / name
+            out = self.reference_run(name)
             self.explore(self.problem(name), self.plan.reference, out)
             found = dse.certify(self.problem(name), out, within=REFERENCE_WITHIN, minutes=self.plan.minutes)
             print(f"{name}: front of {len(found.front)}, {100 * found.proven:.3g} % proven", flush=True)
@@ -262,9 +278,8 @@ class Work:
         else:
             problem, met = self.problem(MEAN), []
             for name in (*networks, MEAN):
-                out = self.best_run(budget, name)
-                files = (file for file in (out / DESIGNS, out / "front.csv") if file.is_file())
-                met += [genes_of(read_run(file), problem.space) for file in files]
+                tables_of = (read_run(file) for file in self.files(budget, name))
+                met += [genes_of(of[of["area_mm2"] <= budget], problem.space) for of in tables_of]
             X = np.unique(np.concatenate(met), axis=0)
             found = problem.evaluate_designs(X)
             tables.append(pd.DataFrame({**problem.space.columns(X), **found.metrics}).assign(feasible=found.feasible))
@@ -283,10 +298,10 @@ class Work:
             return dict.fromkeys(names, np.nan)
         found = {}
         for name in names:
-            path = self.best_run(budget, name) / PROOF
+            path = self.proof(name) / PROOF
             if not path.is_file():
                 raise Fault(f"{path} is missing; run the stage certify, --minutes 0.1 at least")
-            found[name] = share_proven(path)
+            found[name] = share_proven(path, f"{budget:g}")
         return found
 
     def table(self) -> None:
@@ -308,7 +323,7 @@ class Work:
         """The certified fronts, one table."""
         fronts = []
         for name in (*self.plan.networks, MEAN):
-            out = self.study.runs / "reference" / name
+            out = self.reference_run(name)
             if not (out / CERTIFIED_FRONT).is_file():
                 return
             fronts.append(read_run(out / CERTIFIED_FRONT).assign(network=name, proven=share_proven(out / CERTIFICATE)))
@@ -324,10 +339,11 @@ class Work:
             self.study.save(figure, f"matrix_{budget:g}mm2", f"optima on each DNN, {budget:g} mm2", TWO_COLUMNS_IN)
 
 
-def share_proven(certificate: Path) -> float:
-    """The factor less 1 of a certificate; `Fault` names a damaged one."""
+def share_proven(certificate: Path, budget: str = "") -> float:
+    """The factor less 1 of a certificate, or of a proof for a budget; `Fault` names a damaged one."""
     try:
-        return float(json.loads(certificate.read_text(encoding="utf-8"))["proven"])
+        told = json.loads(certificate.read_text(encoding="utf-8"))
+        return float((told[budget] if budget else told)["proven"])
     except (ValueError, KeyError, TypeError):
         raise Fault(f"{certificate} is damaged; delete it, and run the stages certify or reference again") from None
 

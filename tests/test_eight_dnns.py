@@ -78,7 +78,7 @@ def test_stages_continue_without_work(study, monkeypatch):
 
 
 def test_a_proof_that_is_missing_or_damaged_is_named(study):
-    path = study.best_run(40.0, "wide_deep") / "proof.json"
+    path = study.proof("wide_deep") / "proof.json"
     text = path.read_bytes()
     path.unlink()
     with pytest.raises(Fault, match=r"proof\.json is missing; run the stage certify"):
@@ -90,18 +90,25 @@ def test_a_proof_that_is_missing_or_damaged_is_named(study):
 
 
 def test_the_proof_of_the_fastest_holds_for_every_design_and_continues(tmp_path):
-    """On a space that is small enough to look at all."""
+    """On a space that is small enough to look at all, within two areas, also from the boxes of a certificate."""
     levels = {v.name: v.levels for v in dse.small_space().variables[:4]}
     problem = SingleDNN("wide_deep", space=dse.DesignSpace(levels, dse.small_space().base, "few"), mapping_slack="none")
-    every = problem.evaluate_designs(problem.space.all_designs())
-    area = float(np.median(every.metrics["area_mm2"]))
-    within = (every.metrics["area_mm2"] <= area) & every.feasible
-    slow = problem.space.all_designs()[within][[int(np.argmax(every.metrics["latency_s"][within]))]]
-    first = prove(problem, slow, area, 0.0, 0.0, tmp_path)
-    least, share, _ = prove(problem, slow, area, 0.01, 1.0, tmp_path)
-    truth = every.metrics["latency_s"][within].min()
-    assert least / (1 + share) <= truth * (1 + 1e-9) and least <= first[0]
-    assert share <= 0.01 and least >= truth * (1 - 1e-9)
+    X = problem.space.all_designs()
+    every = problem.evaluate_designs(X)
+    latency, area = every.metrics["latency_s"], every.metrics["area_mm2"]
+    areas = sorted(float(x) for x in np.quantile(area[every.feasible], [0.3, 0.6]))
+    slow = X[every.feasible & (area <= areas[0])][:1]
+    dse.explore(problem, evaluations=20, out=tmp_path / "run", random_twin=False)
+    dse.certify(problem, tmp_path / "run", within=0.5)
+    first = prove(problem, slow, areas, 0.0, 0.0, tmp_path / "own")
+    own = prove(problem, slow, areas, 0.01, 1.0, tmp_path / "own")
+    after = prove(problem, slow, areas, 0.01, 1.0, tmp_path / "after", tmp_path / "run" / "certificate_boxes.npz")
+    for proof in (own, after):
+        for limit in areas:
+            truth = latency[(area <= limit) & every.feasible].min()
+            assert proof.latency_s[limit] / (1 + proof.share[limit]) <= truth * (1 + 1e-9)
+            assert proof.share[limit] <= 0.01 and proof.latency_s[limit] >= truth * (1 - 1e-9)
+            assert own.latency_s[limit] <= first.latency_s[limit]
 
 
 def pool():
