@@ -124,8 +124,9 @@ def test_bounds_that_are_none_are_refused(given):
 class Mixer(nn.Module):
     """Two blocks of an MLP-mixer, or of a transformer with four heads, on patches of 28x28 images."""
 
-    def __init__(self, attention):
+    def __init__(self, attention, scaled="scores"):
         super().__init__()
+        self.scaled = scaled
         self.attention, self.patches, self.head = attention, nn.Conv2d(1, 64, 4, 4), nn.Linear(64, 10)
         self.norms = nn.ModuleList(nn.LayerNorm(64) for _ in range(4))
         sizes = [(64, 64, 64), (49, 64, 49)][not attention]
@@ -139,8 +140,13 @@ class Mixer(nn.Module):
     def part(self, i, y):
         if not self.attention:
             return self.first[i](y.transpose(1, 2)).transpose(1, 2)
-        q = self.first[i](y).reshape(y.shape[0], 49, 4, 16).transpose(1, 2)
-        shares = torch.softmax(q @ q.transpose(2, 3) / 4.0, -1)
+        q = self.first[i](y)
+        if self.scaled == "before":  # before it is reshaped into heads
+            q = q * 0.5
+        q = q.reshape(y.shape[0], 49, 4, 16).transpose(1, 2)
+        if self.scaled == "both":
+            q = q * 0.5
+        shares = torch.softmax(q @ q.transpose(2, 3) / (4.0 if self.scaled == "scores" else 1.0), -1)
         return (shares @ q).transpose(1, 2).reshape(y.shape[0], 49, 64)
 
     def forward(self, x):
@@ -169,13 +175,14 @@ def test_parts_side_by_side_and_heads_keep_every_weight_and_mac(attention):
         Edit("side_by_side", "norm").apply(graph)
 
 
-def test_other_heads_keep_the_scale_of_their_width_true():
-    """16 times wider in 4 heads is divided by 4; in one head of 64 by 8."""
-    graph = graph_of(Mixer(True), (1, 1, 28, 28))
+@pytest.mark.parametrize("scaled, scale", [("scores", 8.0), ("both", 64**-0.25), ("before", 64**-0.25)])
+def test_other_heads_keep_the_scale_of_their_width_true(scaled, scale):
+    """Scores of 16 wide heads are divided by 4, in one head of 64 by 8; or queries and keys each by its root."""
+    graph = graph_of(Mixer(True, scaled), (1, 1, 28, 28))
     softmax = next(node.name for node in graph.graph.node if node.op_type == "Softmax")
     edited = Edit("heads", softmax, 1).apply(graph)
     scales = [float(numpy_helper.to_array(t)) for t in edited.graph.initializer if t.name.endswith("/scale")]
-    assert scales == [8.0]
+    assert scales == pytest.approx([scale])
     with pytest.raises(ValueError, match="3 heads do not divide"):
         Edit("heads", softmax, 3).apply(graph)
 

@@ -69,8 +69,8 @@ def heads(graph: GraphCopy, name: str, value: int) -> Callable[[], None]:
     if len(shape) != 4 or not shape[1]:
         raise ValueError(f"{name!r} is not a softmax over (batch, heads, queries, keys) of known heads")
     now = shape[1]
-    products = [*_makers(graph, softmax.input[0], "MatMul"),
-                *(node for node in _after(graph, softmax.output[0]) if node.op_type == "MatMul")]  # fmt: skip
+    scores = list(_makers(graph, softmax.input[0], "MatMul"))
+    products = [*scores, *(node for node in _after(graph, softmax.output[0]) if node.op_type == "MatMul")]
     found: dict[str, tuple[NodeProto, int, int]] = {}
     for product in products:
         for tensor in product.input:
@@ -87,8 +87,11 @@ def heads(graph: GraphCopy, name: str, value: int) -> Callable[[], None]:
     def make() -> None:
         for node, at, width in found.values():
             _rewrite(graph, node, at, (value, now * width // value))
-        for node in _between(graph, softmax.input[0]):
-            _rescale(graph, node, next(width for _, _, width in found.values()), value / now)
+        width = next(width for _, _, width in found.values())
+        scaled = (softmax.input[0], *(tensor for product in scores for tensor in product.input))
+        nodes = [node for tensor in scaled for node in _before(graph, tensor)]
+        for node in {id(node): node for node in nodes}.values():  # queries and keys may be scaled by one node
+            _rescale(graph, node, width, value / now)
 
     return make
 
@@ -113,13 +116,13 @@ def _after(graph: GraphCopy, tensor: str) -> Iterator[NodeProto]:
             yield node
 
 
-def _between(graph: GraphCopy, tensor: str) -> Iterator[NodeProto]:
-    """The scaling nodes between the product and the softmax."""
+def _before(graph: GraphCopy, tensor: str) -> Iterator[NodeProto]:
+    """What moves or scales a tensor, back to the products that it comes from."""
     node = graph.makers.get(tensor)
-    if node is not None and node.op_type in MOVES:
+    if node is not None and (node.op_type in MOVES or node.op_type == "Reshape"):
         yield node
         for name in node.input:
-            yield from _between(graph, name)
+            yield from _before(graph, name)
 
 
 def _values(graph: GraphCopy, name: str) -> np.ndarray | None:
@@ -181,12 +184,12 @@ def _rewrite(graph: GraphCopy, node: NodeProto, at: int, sizes: tuple[int, int])
 
 
 def _rescale(graph: GraphCopy, node: NodeProto, width: int, factor: float) -> None:
-    """Keep a constant scale ``width ** (1 / 2)`` or its inverse true for heads `factor` times as many."""
+    """Keep a constant scale true for heads `factor` times as many: of scores, or its root, of queries and keys each."""
     for i, name in enumerate(node.input):
         value = _values(graph, name)
         if value is None or value.size != 1 or node.op_type not in ("Mul", "Div"):
             continue
-        for power in (0.5, -0.5):
+        for power in (0.5, -0.5, 0.25, -0.25):
             if math.isclose(float(value.reshape(-1)[0]), width**power, rel_tol=1e-3):
                 new = (value * factor**-power).astype(value.dtype)
                 graph.graph.initializer.append(numpy_helper.from_array(new, f"{node_title(node)}/scale"))
