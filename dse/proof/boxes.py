@@ -22,8 +22,8 @@ from dse.hardware.space import DesignSpace
 MOST_CATEGORIES = 200_000
 """A space of more cannot be certified: too many of its variables are enumerated."""
 
-SEARCHED = 4
-"""Pairs of each axis whose bounds by searches are tested, too; they take some milliseconds."""
+SEARCHED = 2
+"""Pairs of each axis and kind whose bounds by searches are tested, too; they take some milliseconds."""
 
 _ALWAYS = (
     "vector_lanes", "dram_gbps", "dram_channels", "clock_ghz", "resident_activation_fraction",
