@@ -184,17 +184,21 @@ class Work:
         It ends with a round that brings less than `LEAST_GAIN`.
         """
         for budget, name in self.each():
-            evaluations = self.plan.mean if name == MEAN else self.plan.own
-            limits, before, least = {"area_mm2": budget}, None, np.inf
-            for number in range(self.plan.rounds + 1):
-                out = self.directory("best", budget, name) / f"round_{number}"
-                problem, start = self.problem(name), {"warm_start": before, "seed": number}
-                run = self.explore(problem, evaluations, out, limits=limits, **start)
-                gain, least = least / run.front["latency_s"].min() - 1, run.front["latency_s"].min()
-                print(f"{budget:g} mm2, {name}, round {number}: {1e3 * least:.5g} ms", flush=True)
-                if gain < LEAST_GAIN:
-                    break
-                before, limits = out, {"area_mm2": budget, "latency_s": NEAR * least}
+            self.fastest(budget, name)
+
+    def fastest(self, budget: float, name: str) -> None:
+        """The rounds of one search."""
+        evaluations = self.plan.mean if name == MEAN else self.plan.own
+        limits, before, least = {"area_mm2": budget}, None, np.inf
+        for number in range(self.plan.rounds + 1):
+            out = self.directory("best", budget, name) / f"round_{number}"
+            problem, start = self.problem(name), {"warm_start": before, "seed": number}
+            run = self.explore(problem, evaluations, out, limits=limits, **start)
+            gain, least = least / run.front["latency_s"].min() - 1, run.front["latency_s"].min()
+            print(f"{budget:g} mm2, {name}, round {number}: {1e3 * least:.5g} ms", flush=True)
+            if gain < LEAST_GAIN:
+                break
+            before, limits = out, {"area_mm2": budget, "latency_s": NEAR * least}
 
     def best_run(self, budget: float, name: str) -> Path:
         """Directory of the last round."""

@@ -1,23 +1,36 @@
-"""What each kind of operation wants: the operations of eight DNNs against the designs that are best for them.
+"""What each kind of operation wants, what it loses on designs made for other networks, and which edit helps it.
 
-    python -m experiments operation_kinds         # after the tables of eight_dnns; a minute
+    python -m experiments operation_kinds         # after the tables of eight_dnns; 20 minutes, killed it continues
+    python -m experiments operation_kinds page draw
 
-Takes the shared design and each DNN's own optimum at an area budget (40 mm2) from results/eight_dnns/designs.csv, best
-mapping of every layer.
+For every network that ships, at an area budget (40 mm2), best mapping of every layer.  The shared design, and the own
+optima of the eight networks that share it, come from results/eight_dnns/designs.csv.
 
-networks.csv   a row a DNN: share of its MACs by kind of operation [1], and of its own optimum: rows, columns, PEs,
+designs   the fastest design of each other network, by the search of eight_dnns
+table     designs.csv, networks.csv, kinds.csv, losses.csv
+edits     edits.csv: for the shared design, weights and MACs of every stage kept within 2 %
+page      relation.md: all of it, network by network and kind by kind
+draw      kinds.png and .pdf
+
+designs.csv    own optima, and the shared design
+networks.csv   a row a network: share of its MACs by kind of operation [1], and of its own optimum: rows, columns, PEs,
                multipliers, share of weights, inputs and outputs in the buffers [1], bandwidth [GB/s], MACs a byte
 kinds.csv      a row a kind and aspect, the shared design varied in one aspect at a time: the choice in which all layers
-               of the kind in all DNNs take least time, and the time above that of the design as it is [1]
-kinds.png      and .pdf
+               of the kind in all networks take least time, and the time above that of the design as it is [1]
+wants.csv      the same by network: the best choice of each of its kinds
+losses.csv     a row a network and kind: share of the MACs and of the time on its own optimum [1], and the time on the
+               shared design and on the other networks' optima, above that on its own [1]
+edits.csv      a row a network and kind: the edit of its layers that saves most of the network's time on the shared
+               design [1]; kind "all": all edits together
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -26,9 +39,11 @@ from matplotlib.figure import Figure
 
 import dse
 from dse.analysis.operation_kinds import kind_of, relate
+from dse.costs import kernels as k
+from dse.costs.batches import layer_cycles
 from dse.hardware.accelerator import PARAMETERS
-from dse.networks import EIGHT
-from dse.networks.layers import Network
+from dse.networks import EIGHT, network_dims, network_names
+from dse.networks.layers import MacLayer, Network
 from dse.output.figure_style import (
     BLACK,
     BLUE,
@@ -46,9 +61,31 @@ from dse.output.figure_style import (
     is_wide,
     styled,
 )
-from experiments.study import RESULTS, SHORT, Fault, Finding, Out, Quick, Stages, Study, read_table
+from dse.runs.files import write_whole
+from dse.runs.tables import read_table as read_run
+from dse.tuning.graphs import read_graph
+from dse.tuning.tuner import Tuned, tune
+from experiments.eight_dnns import Plan, Work
+from experiments.relation_page import ALL_EDITS, page
+from experiments.study import (
+    RESULTS,
+    SHORT,
+    Fault,
+    Finding,
+    Jobs,
+    Out,
+    Overwrite,
+    Quick,
+    Rows,
+    Stages,
+    Steps,
+    Study,
+    read_table,
+)
 from problems import GeomeanDNN
 
+SHARED = "shared"
+QUICK = ("wide_deep", "ptb_lstm_medium", "ptb_lstm_large")
 GROUPS = {
     "1x1 or matrix product": ("1x1, matrix product", BLUE), "3x3": ("3x3", ORANGE), "other": ("other filters", SKY),
     "stem": ("first layer (3 channels)", YELLOW), "depthwise": ("depthwise", GREEN),
@@ -66,35 +103,154 @@ def main(
     stages: Stages = None,
     quick: Quick = False,
     out: Out = None,
+    jobs: Jobs = -1,
+    overwrite: Overwrite = False,
     budget: Annotated[float, typer.Option(min=0, metavar="MM2", help="Area budget of the designs.")] = 40.0,
     designs: Annotated[Path | None, typer.Option(metavar="CSV", help="Default results/eight_dnns/designs.csv.")] = None,
 ) -> None:
     """Run the study."""
-    study = Study.at("operation_kinds", out, quick, overwrite=True)
-    chosen = ("wide_deep", "ptb_lstm_medium") if quick else EIGHT
-    path = designs or RESULTS / "eight_dnns" / "designs.csv"
-    study.run(stages, {"table": lambda: table(study, path, budget, chosen), "draw": lambda: figure(study, budget)})
+    study = Study.at("operation_kinds", out, quick, jobs, overwrite)
+    others = tuple(name for name in network_names() if name not in EIGHT)
+    work = Kinds(study, designs or RESULTS / "eight_dnns" / "designs.csv", budget, QUICK if quick else EIGHT + others)
+    steps = {"designs": work.search, "table": work.table, "edits": work.edits, "page": work.page, "draw": work.draw}
+    study.run(stages, steps, work.begin if {*(stages or steps)} - {"page", "draw"} else None)
 
 
-def table(study: Study, path: Path, budget: float, chosen: tuple[str, ...]) -> None:
-    """Both tables."""
-    designs = read_table(path, ["mapping", "budget_mm2", "design", "area_mm2", "rows", "cols", "dataflow"])
-    designs = designs[(designs["mapping"] == "best") & (designs["budget_mm2"] == budget)].set_index("design")
-    if lacking := [name for name in (*chosen, "shared") if name not in designs.index]:
-        raise Fault(
-            f"{path} has no design of {lacking[0]} at {budget:g} mm2; budgets are those of its column budget_mm2"
-        )
-    networks = [dse.load_network(name) for name in chosen]
-    study.begin([GeomeanDNN(chosen)], budget_mm2=budget, designs=designs.reset_index().astype(str).to_dict("records"))
-    study.write("networks.csv", pd.DataFrame([wants(each, designs.loc[each.name]) for each in networks]), digits=4)
-    study.write("kinds.csv", by_kind(relate(accelerator(designs.loc["shared"]), networks)), digits=4)
+@dataclass
+class Kinds:
+    """The stages on one study.
+
+    Parameters
+    ----------
+    study : the study.
+    path : table of the eight networks' optima.
+    budget : area [mm2].
+    networks : names.
+    """
+
+    study: Study
+    path: Path
+    budget: float
+    networks: tuple[str, ...]
+
+    def begin(self) -> None:
+        """Write the manifest, or continue."""
+        known = self.known().reset_index().astype(str).to_dict("records")
+        self.study.begin([GeomeanDNN(self.networks)], budget_mm2=self.budget, designs=known)
+
+    def known(self) -> pd.DataFrame:
+        """The shared design and the optima that eight_dnns found, by name."""
+        found = read_table(self.path, ["mapping", "budget_mm2", "design", "area_mm2", "rows", "cols", "dataflow"])
+        found = found[(found["mapping"] == "best") & (found["budget_mm2"] == self.budget)].set_index("design")
+        needed = [*(name for name in self.networks if name in EIGHT), SHARED]
+        if lacking := [name for name in needed if name not in found.index]:
+            raise Fault(f"{self.path} has no design of {lacking[0]} at {self.budget:g} mm2; budgets are those of its "
+                        "column budget_mm2")  # fmt: skip
+        return found.loc[needed, [c for c in found if c == "area_mm2" or c in PARAMETERS]]
+
+    def search(self) -> None:
+        """The fastest designs of the other networks."""
+        for name in self._others():
+            self._work().fastest(self.budget, name)
+
+    def _others(self) -> tuple[str, ...]:
+        return tuple(name for name in self.networks if name not in EIGHT)
+
+    def _work(self) -> Work:
+        sizes: dict[str, Any] = {"own": 60, "rounds": 1} if self.study.quick else {}
+        return Work(self.study, Plan(self._others(), (self.budget,), **sizes))
+
+    def table(self) -> None:
+        """All tables that need no edits."""
+        known = self.known()
+        rows = [known]
+        for name in self._others():
+            front = read_run(self._work().best_run(self.budget, name) / "front.csv")
+            rows.append(front.loc[[front["latency_s"].idxmin()], list(known)].set_axis([name]))
+        designs = pd.concat(rows).rename_axis("design")
+        self.study.write("designs.csv", designs.reset_index(), digits=6)
+        networks = [dse.load_network(name) for name in self.networks]
+        self.study.write("networks.csv", pd.DataFrame([wants(each, designs.loc[each.name]) for each in networks]), 4)
+        relation = relate(accelerator(designs.loc[SHARED]), networks)
+        self.study.write("kinds.csv", by_kind(relation), digits=4)
+        each = [by_kind(of).assign(network=name) for name, of in relation.groupby("network", sort=False)]
+        self.study.write("wants.csv", pd.concat(each), digits=4)
+        self.study.write("losses.csv", pd.DataFrame(losses(networks, designs)), digits=4)
+
+    def edits(self) -> None:
+        """The edit that helps each kind most on the shared design."""
+        shared = accelerator(self.study.read("designs.csv", ["design"]).set_index("design").loc[SHARED])
+        rows = Rows(self.study.runs / "edits.csv", ("network",))
+        with Steps(len(self.networks), "networks edited") as steps:
+            for name in self.networks:
+                if (name,) not in rows:
+                    rows.add(*edits_of(name, tune(read_graph(name), shared, rounds=1, dims=network_dims(name))))
+                steps.step()
+        self.study.write("edits.csv", rows.table(), digits=4)
+
+    def page(self) -> None:
+        """The page."""
+        of = {name: self.study.read(f"{name}.csv", columns) for name, columns in PAGE_COLUMNS.items()}
+        text = page(self.budget, **of)
+        write_whole(self.study.out / "relation.md", text.encode())
+        print(f"{self.study.out / 'relation.md'}: {len(of['losses']['network'].unique())} networks", flush=True)
+
+    def draw(self) -> None:
+        """The figure."""
+        columns = ("network", "dram_gbps", "buffer_kib", *(f"{x}_buffer_share" for x in ("weight", "input", "output")))
+        figure = functools.partial(kinds_figure, self.study.read("networks.csv", columns), self.budget)
+        self.study.save(figure, "kinds", "operations and own optima", TWO_COLUMNS_IN)
 
 
-def figure(study: Study, budget: float) -> None:
-    """The figure."""
-    columns = ("network", "dram_gbps", "buffer_kib", *(f"{x}_buffer_share" for x in ("weight", "input", "output")))
-    figure = functools.partial(kinds_figure, study.read("networks.csv", columns), budget)
-    study.save(figure, "kinds", "operations and own optima", TWO_COLUMNS_IN)
+PAGE_COLUMNS = {
+    "networks": ("network", "dataflow", "rows", "cols", "macs_per_pe", "dram_gbps", "buffer_kib"),
+    "kinds": ("kind", "aspect", "best_choice", "loss_now"),
+    "wants": ("network", "kind", "aspect", "best_choice", "loss_now"),
+    "losses": ("network", "kind", "macs", "time", "shared", "others_median", "others_worst", "worst_design"),
+    "edits": ("network", "kind", "edit", "saved"),
+}
+"""Tables of the page, and columns that they must have."""
+
+
+def losses(networks: list[Network], designs: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """What each kind of each network loses on the designs that are not its own."""
+    names, made = list(designs.index), [accelerator(row) for _, row in designs.iterrows()]
+    for network in networks:
+        cycles, totals = layer_cycles(made, network)
+        cycles[totals[:, k.OVERFLOW] > 0] = np.nan
+        own, kinds = names.index(network.name), [group_of(kind_of(layer)) for layer in network.layers]
+        macs = [layer.macs if isinstance(layer, MacLayer) else 0 for layer in network.layers]
+        other = [i for i, name in enumerate(names) if name not in (network.name, SHARED)]
+        for kind in dict.fromkeys(kinds):
+            here = [i for i, one in enumerate(kinds) if one == kind]
+            of_kind = cycles[:, here].sum(axis=1)
+            if of_kind[own] == 0:  # such as a concatenation
+                continue
+            loss = of_kind / of_kind[own] - 1
+            feasible = [i for i in other if not np.isnan(loss[i])]
+            worst = max(feasible, key=lambda i: loss[i])
+            yield {
+                "network": network.name, "kind": kind, "macs": sum(macs[i] for i in here) / network.macs,
+                "time": of_kind[own] / cycles[own].sum(), "own_cycles": of_kind[own],
+                "shared": loss[names.index(SHARED)], "others_median": float(np.median(loss[feasible])),
+                "others_worst": loss[worst], "worst_design": names[worst],
+            }  # fmt: skip
+
+
+def edits_of(name: str, tuned: Tuned) -> Iterator[dict[str, Any]]:
+    """By kind of the layers that they are about, the proposal within the budget that saves most; and all together."""
+    kinds = {layer.name: group_of(kind_of(layer)) for layer in tuned.before.network.layers}
+    allowed = sorted((p for p in tuned.proposals if not p.excess), key=lambda p: -p.saved_cycles)
+    whole = tuned.before.cycles
+    for kind in dict.fromkeys(kinds.values()):
+        for proposal in allowed:
+            nodes = {edit.node for edit in proposal.edits} | {form.node for form in proposal.forms}
+            if proposal.saved_cycles > 0 and kind in {kinds.get(node) for node in nodes}:
+                yield {"network": name, "kind": kind, "edit": proposal.text, "saved": proposal.saved_cycles / whole,
+                       "weights_kept": proposal.weights_kept}  # fmt: skip
+                break
+    made = "; ".join(proposal.text for proposal in tuned.made)
+    yield {"network": name, "kind": ALL_EDITS, "edit": made or "none", "saved": tuned.gain, "weights_kept": np.nan}
 
 
 def accelerator(row: pd.Series) -> dse.Accelerator:

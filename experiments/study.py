@@ -29,7 +29,10 @@ RESULTS = ROOT / "results"
 SHORT = {
     "inception_v3": "Inception-v3", "deeplabv3_resnet50": "DeepLabv3", "resnet50": "ResNet-50",
     "faster_rcnn_resnet50": "Faster R-CNN", "ptb_lstm_medium": "PTB LSTM", "wide_deep": "Wide & Deep",
-    "nasnet_a_large": "NASNet-A", "vgg16": "VGG-16", "shared": "shared", "geomean": "geom. mean",
+    "nasnet_a_large": "NASNet-A", "vgg16": "VGG-16", "bert_base": "BERT-base", "efficientnet_b0": "EfficientNet-B0",
+    "gpt2_decode": "GPT-2, a token", "gpt2_prefill": "GPT-2, prompt", "mobilenet_v2": "MobileNetV2",
+    "ptb_lstm_large": "PTB LSTM large", "resnet50_v1": "ResNet-50 v1", "vit_b_16": "ViT-B/16", "shared": "shared",
+    "geomean": "geom. mean",
 }  # fmt: skip
 """What figures and findings call the networks."""
 

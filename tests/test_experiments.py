@@ -14,9 +14,11 @@ import pandas as pd
 import pytest
 import typer
 
+import dse
 from experiments.__main__ import EXPERIMENTS, app, main
 from experiments.findings import all_findings, flat, wrong_findings
-from experiments.study import RESULTS, ROOT, Fault, Rows, Steps, Study, read_table
+from experiments.relation_page import _short
+from experiments.study import RESULTS, ROOT, SHORT, Fault, Rows, Steps, Study, read_table
 from problems import SingleDNN
 
 TABLES = [path.relative_to(RESULTS) for path in RESULTS.rglob("*.csv") if "runs" not in path.parts]
@@ -182,6 +184,23 @@ def test_committed_tables_are_all_that_a_figure_takes(name, tmp_path, here):
     assert done.returncode == 0, done.stderr
     drawn = {path.name for path in (tmp_path / name).glob("*.png")}
     assert drawn == {path.name for path in (RESULTS / name).glob("*.png")}
+
+
+def test_the_page_of_operations_is_that_of_the_committed_tables(tmp_path, here):
+    copied(tmp_path)
+    place = tmp_path / "operation_kinds"
+    assert here("operation_kinds", "page", "--out", place).returncode == 0
+    page = (place / "relation.md").read_text(encoding="utf-8")
+    assert page == (RESULTS / "operation_kinds" / "relation.md").read_text(encoding="utf-8")
+    titles = {line.removeprefix("### ") for line in page.split("\n") if line.startswith("### ")}
+    assert titles == {SHORT[name] for name in dse.network_names()}
+
+
+def test_edits_are_told_in_few_words():
+    said = "groups of 16 channels for depthwise (/a/b/c/Conv, /d/e/f/Conv and 13 more); widths: /a/b/c/Conv 32 -> 16"
+    assert _short(said) == "groups of 16 channels for depthwise (15 layers)"
+    assert _short("stem on blocks (/conv1/Conv)") == "stem on blocks (/conv1/Conv)"
+    assert _short("channels made by /features/features.0/Conv: 24") == "channels made by features.0/Conv: 24"
 
 
 def test_quick_studies_stay_out_of_results(here):
