@@ -77,8 +77,9 @@ TIE = 0.005
 WITHIN, REFERENCE_WITHIN = 0.02, 0.05
 """What the proofs aim at, of optima and of reference fronts."""
 
-NEAR, LEAST_GAIN = 1.3, 0.001
-"""Latencies that a round looks at, as a multiple of the least so far; gain of a round below which there is no other."""
+NEAR, LATER, LEAST_GAIN = 1.3, 0.4, 0.001
+"""Of the rounds after the first: latencies that they look at, as a multiple of the least so far; their designs, as a
+share of the first's; gain of a round below which there is no other."""
 
 MEAN = "mean"
 PAPER = (12.0, 117.9)
@@ -95,7 +96,7 @@ class Plan:
     ----------
     networks : that share a design.
     budgets : area [mm2].
-    own, mean : designs evaluated by each round of the search for a DNN's, and for the mean's, optimum.
+    own, mean : designs evaluated by the first round of the search for a DNN's, and for the mean's, optimum.
     rounds : most of them after the first; see `Work.search`.
     tie, frozen, reference : designs evaluated by a search of each kind.
     seeds : of the frozen mapping.
@@ -104,8 +105,8 @@ class Plan:
 
     networks: tuple[str, ...] = EIGHT
     budgets: tuple[float, ...] = BUDGETS
-    own: int = 2_000
-    mean: int = 800
+    own: int = 1_200
+    mean: int = 500
     rounds: int = 4
     tie: int = 250
     frozen: int = 1_000
@@ -188,11 +189,12 @@ class Work:
 
     def fastest(self, budget: float, name: str) -> None:
         """The rounds of one search."""
-        evaluations = self.plan.mean if name == MEAN else self.plan.own
+        first = self.plan.mean if name == MEAN else self.plan.own
         limits, before, least = {"area_mm2": budget}, None, np.inf
         for number in range(self.plan.rounds + 1):
             out = self.directory("best", budget, name) / f"round_{number}"
             problem, start = self.problem(name), {"warm_start": before, "seed": number}
+            evaluations = first if number == 0 else max(1, round(LATER * first))
             run = self.explore(problem, evaluations, out, limits=limits, **start)
             gain, least = least / run.front["latency_s"].min() - 1, run.front["latency_s"].min()
             print(f"{budget:g} mm2, {name}, round {number}: {1e3 * least:.5g} ms", flush=True)

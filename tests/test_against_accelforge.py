@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import sys
 from pathlib import Path
 
@@ -44,8 +45,11 @@ def test_the_models_agree_on_their_mappings():
                 assert float(same) == pytest.approx(float(row[f"their_{tiles}_edp_pj_cycles"]), rel=1e-6)
 
 
-@pytest.mark.parametrize("array", ARRAYS)
-@pytest.mark.parametrize("layer", LAYERS)
+SLOW = ("resnet50_stem_7x7_stride2", "ws_16x16")
+"""The pair that takes longer than all others together; the benchmark measures it."""
+
+
+@pytest.mark.parametrize(("layer", "array"), [pair for pair in itertools.product(LAYERS, ARRAYS) if pair != SLOW])
 def test_our_mapper_is_at_most_theirs(layer, array):
     row, found = ROWS[layer, array], ours(LAYERS[layer], ARRAYS[array])
     assert found.edp <= UNEVEN.get((layer, array), WORST) * float(row["their_even_edp_pj_cycles"])

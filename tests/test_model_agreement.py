@@ -73,7 +73,7 @@ def assert_formulas_agree(layer, design, mapping, resident=frozenset()):
     assert not any(wrong), (list(filter(None, wrong)), layer, design, mapping, resident)
 
 
-@settings(max_examples=450)
+@settings(max_examples=250)
 @given(cases())
 def test_kernel_equals_formulas(case):
     layer, design, chosen = case
@@ -149,7 +149,7 @@ def dram_prices(design: Accelerator) -> tuple[float, float]:
     return design.dram_type.pj_per_bit, (design.dram_type.background_w_per_channel or 0.0) * design.dram_channels
 
 
-@settings(max_examples=450)
+@settings(max_examples=250)
 @given(cases())
 def test_kernel_equals_walker(case):
     layer, design, chosen = case

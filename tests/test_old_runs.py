@@ -96,7 +96,7 @@ def edited(path, *changes):
     path.write_text(text)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def runs(tmp_path_factory):
     """Finished runs of the source as it is, and copies of them that look interrupted."""
     base = tmp_path_factory.mktemp("runs")
@@ -119,38 +119,24 @@ def runs(tmp_path_factory):
     return base
 
 
-@pytest.fixture(scope="module")
-def copy(tmp_path_factory):
-    """A copy of the package with other words in its docstrings."""
-    root = tmp_path_factory.mktemp("copy")
+def test_changed_words_and_new_fields_with_a_default_keep_a_run(runs, tmp_path):
+    """Neither is what a run computes: `resume` says finished and does no work, and an interrupted run continues.
+
+    The fields are of layers, networks, requests, designs, options of a dataflow, constants: each made every run a
+    foreign one.  The copy is compiled anew, which takes longer than all else.
+    """
+    copy = tmp_path / "copy"
     for name in ("dse", "problems"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name, change in WORDS.items():
-        edited(root / name, change)
-    return root
-
-
-def known_by(copy, runs, tmp_path):
-    """What the copy prints after it has finished all runs of before and found them equal."""
-    done = tmp_path / "runs"
-    shutil.copytree(runs, done)
-    environment = {**os.environ, "PYTHONPATH": str(copy), "NUMBA_CACHE_DIR": str(copy / "numba")}
-    command = [sys.executable, "-c", SCRIPT, str(copy), str(done)]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout.split()
-
-
-def test_changed_words_keep_a_finished_run(copy, runs, tmp_path):
-    """A docstring is not what a run computes: `resume` says finished and does no work."""
-    source, *_ = known_by(copy, runs, tmp_path)
-    assert source != json.loads((runs / "single" / "manifest.json").read_text())["source_sha256"]
-
-
-def test_a_new_field_with_a_default_keeps_a_run(copy, runs, tmp_path):
-    """Of layers, networks, requests, designs, options of a dataflow, constants: each made every run a foreign one."""
+        edited(copy / name, change)
     for name, changes in FIELDS.items():
         edited(copy / name, *changes)
-    *_, spare_pj = known_by(copy, runs, tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(copy), "NUMBA_CACHE_DIR": str(copy / "numba")}
+    command = [sys.executable, "-c", SCRIPT, str(copy), str(runs)]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
+    assert ended.returncode == 0, ended.stderr
+    source, *_, spare_pj = ended.stdout.split()
+    assert source != json.loads((runs / "single" / "manifest.json").read_text())["source_sha256"]
     assert 0 < float(spare_pj) < 0.5  # scaled to 28 nm
     assert not hasattr(dse.Technology(), "spare_pj")

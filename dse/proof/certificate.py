@@ -37,8 +37,8 @@ OBJECTIVES = ("latency_s", "area_mm2")
 """What can be certified: both at once."""
 
 PAIRS, FEWEST_PAIRS = 100, 25
-"""Random pairs of designs for each axis on which monotonicity is tested at the start: shared by the kinds of categories,
-but so many in each at least."""
+"""Random pairs of designs for each axis on which monotonicity is tested at the start: shared by the kinds of
+categories, but so many in each at least."""
 
 SAVE_EVERY_S = 30.0
 
