@@ -151,7 +151,7 @@ def tune(
     node: DesignNode = None,
     out: OutDirectory = None,
 ) -> None:
-    """Edit NETWORK so that it runs faster on a design, at its capacity.
+    """Edit NETWORK to run faster on one design, its capacity kept.
 
     A stage is all MAC layers of one output size; weights and MACs of each stay within 2 % unless told otherwise. Edits
     are groups of channels, fused or factorised filters, blocks of pixels, channels, with widths solved to fit.
