@@ -111,7 +111,7 @@ class Plan:
     tie: int = 250
     frozen: int = 1_000
     seeds: int = 10
-    reference: int = 10_000
+    reference: int = 5_000
     minutes: float = 5.0
 
 
