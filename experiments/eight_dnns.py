@@ -527,6 +527,8 @@ def findings(results: Path) -> Iterator[Finding]:
         f"{rest.max():.0f} %."
     )
     yield from proven(designs, single)
+    if not (place / "references.csv").is_file():  # the stage takes an hour
+        return
     fronts = read_table(place / "references.csv", ["network", "latency_s", "area_mm2", "proven"])
     for name in (*EIGHT, MEAN):
         of = fronts[fronts["network"] == name]

@@ -3,7 +3,7 @@
     python -m experiments tune_dnn predict
     python -m experiments tune_dnn graphs                      # needs [retrain]
     python -m experiments tune_dnn measure --data DIRECTORY    # needs [retrain]
-    python -m experiments tune_dnn measure --data DIRECTORY --mnist DIRECTORY
+    python -m experiments tune_dnn measure --data DIRECTORY --mnist DIRECTORY --network mixer
     python -m experiments tune_dnn compare
     python -m experiments tune_dnn draw
 
@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,6 +81,9 @@ def main(
     overwrite: Overwrite = False,
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Fashion-MNIST's four IDX files.")] = None,
     mnist: Annotated[Path | None, typer.Option(metavar="DIR", help="MNIST's four IDX files.")] = None,
+    network: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="measure: its pairs alone; may be repeated.")
+    ] = None,
 ) -> None:
     """Run the study; measure is left out without --data."""
     work = Study.at("tune_dnn", out, quick, overwrite=overwrite)
@@ -88,9 +92,12 @@ def main(
     given = {name: path for name, path in (("fashion-mnist", data), ("mnist", mnist)) if path is not None}
     if "measure" in (stages or []) and not given and not quick:
         raise Fault("measure trains on Fashion-MNIST: name the directory of its IDX files with --data")
+    known = sorted({pair.network for pair in plan.pairs})
+    if other := [name for name in network or () if name not in known]:
+        raise Fault(f"the plan has no network {other[0]!r}; its networks are {', '.join(known)}")
     designs = {name: str(design) for name, design in DESIGNS.items()}
     steps = {"predict": lambda: predict(work, networks), "graphs": lambda: make_graphs(plan, work.out / "networks"),
-             "measure": lambda: measure(work, plan, given), "compare": lambda: compare(work, plan),
+             "measure": lambda: measure(work, plan, given, network), "compare": lambda: compare(work, plan),
              "draw": lambda: draw(work)}  # fmt: skip
     chosen = stages or [name for name in steps if name not in ("graphs", "measure") or given or quick]
     begin = functools.partial(work.begin, [GeomeanDNN(networks)], designs=designs)
@@ -123,14 +130,16 @@ def predict(work: Study, networks: tuple[str, ...]) -> None:
     work.write("predicted.csv", rows.table())
 
 
-def measure(work: Study, plan: Plan, data: Mapping[str, Path]) -> None:
-    """The trainings of the plan, as far as they are not done."""
+def measure(work: Study, plan: Plan, data: Mapping[str, Path], networks: list[str] | None) -> None:
+    """The trainings of the plan, or of some of its networks, as far as they are not done."""
     import dse.training.retrain  # noqa: F401  # says what to install before anything is read
 
     images = {name: load_images(directory) for name, directory in data.items()}
     if work.quick and not data:
         images = {name: simple_images(300, 100, 100) for name in plan.margin_points}
     say = functools.partial(print, flush=True)
+    if networks:
+        plan = replace(plan, pairs=tuple(pair for pair in plan.pairs if pair.network in networks))
     Trainings(plan, work.out / "networks", work.out / "trainings", work.out / "weights", images, say).run()
 
 
