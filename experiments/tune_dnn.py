@@ -51,6 +51,7 @@ from experiments.study import (
     Steps,
     Study,
     read_table,
+    span,
 )
 from problems import GeomeanDNN
 
@@ -217,6 +218,14 @@ def measured(results: Path) -> Iterator[Finding]:
         f"So far {len(done)} of {len(tests)} pairs have all their seeds. In {len(good)} of them a loss of the margin "
         "is excluded.", where=both,
     )  # fmt: skip
+    for row in good.to_dict("records"):
+        gains_of = 100 * saved[(saved["network"] == row["network"]) & (saved["tuned"] == row["tuned"])]["gain"]
+        yield Finding(
+            f"{row['data']}, {row['network']}, {row['tuned']} ({row['capacity']}): accuracy "
+            f"{row['change_points']:+.2f} points (95 % interval {row['low_points']:+.2f} to {row['high_points']:+.2f}), "
+            f"latency {span(gains_of)} less.",
+            where=both,
+        )
 
 
 def _verdict(row: Mapping[str, Any]) -> str:
