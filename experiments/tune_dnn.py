@@ -222,8 +222,8 @@ def measured(results: Path) -> Iterator[Finding]:
         gains_of = 100 * saved[(saved["network"] == row["network"]) & (saved["tuned"] == row["tuned"])]["gain"]
         yield Finding(
             f"{row['data']}, {row['network']}, {row['tuned']} ({row['capacity']}): accuracy "
-            f"{row['change_points']:+.2f} points (95 % interval {row['low_points']:+.2f} to {row['high_points']:+.2f}), "
-            f"latency {span(gains_of)} less.",
+            f"{row['change_points']:+.2f} points (95 % interval {row['low_points']:+.2f} to "
+            f"{row['high_points']:+.2f}), latency {span(gains_of)} less.",
             where=both,
         )
 
