@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 import dse
+from dse.runs.tables import read_table as read_run
+from dse.runs.tables import warm_start_genes
 from experiments.eight_dnns import MAPPINGS, TIE, Choice, Plan, Work, proven, tell
 from experiments.fastest import prove
 from experiments.study import Fault, Study
@@ -67,6 +69,16 @@ def test_designs_keep_the_budget_and_say_how_sure_they_are(study):
     assert designs.loc[frozen, "fixed_tile_k"].notna().all() and designs.loc[frozen, "spread_over_seeds"].ge(0).all()
     assert designs.loc[~frozen, "proven"].ge(0).all() and designs.loc[frozen, "proven"].isna().all()
     assert len(list(proven(designs, by_case(study, "summary").drop("shared", level="design")))) == len(BUDGETS)
+
+
+def test_ties_are_searched_from_a_faster_design_that_the_proof_met(study):
+    """The search knew none so fast, and found no tie."""
+    start = read_run(study.nearest(40.0, "wide_deep") / "front.csv")
+    assert start["latency_s"].is_monotonic_increasing and (start["area_mm2"] <= 40).all()
+    assert start["latency_s"].iloc[0] == study.least(40.0, "wide_deep")
+    met = read_run(study.proof("wide_deep") / "proof_designs.csv")
+    assert start["latency_s"].iloc[0] == met.loc[met["area_mm2"] <= 40, "latency_s"].min()
+    assert 0 < len(warm_start_genes(study.nearest(40.0, "wide_deep"), dse.default_space())) <= len(start)
 
 
 def test_stages_continue_without_work(study, monkeypatch):
