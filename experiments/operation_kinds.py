@@ -66,7 +66,7 @@ from dse.runs.tables import read_table as read_run
 from dse.tuning.graphs import read_graph
 from dse.tuning.tuner import Tuned, tune
 from experiments.eight_dnns import Plan, Work
-from experiments.relation_page import ALL_EDITS, page
+from experiments.relation_page import ALL_EDITS, kind_rows, page, whole_loss
 from experiments.study import (
     RESULTS,
     SHORT,
@@ -81,6 +81,7 @@ from experiments.study import (
     Steps,
     Study,
     read_table,
+    span,
 )
 from problems import GeomeanDNN
 
@@ -340,23 +341,20 @@ def stack(axis, at: np.ndarray, table: pd.DataFrame, parts: list[tuple[str, str,
 
 
 def findings(results: Path) -> Iterator[Finding]:
-    """What the kinds want."""
-    kinds = read_table(results / "operation_kinds" / "kinds.csv", ["kind", "aspect", "best_choice", "loss_now"])
-    of = kinds.set_index(["kind", "aspect"])
-    (flow,) = {of.loc[(kind, "dataflow"), "best_choice"] for kind in ("3x3", "1x1 or matrix product")} or {""}
-    (array,) = {of.loc[(kind, "array"), "best_choice"] for kind in ("3x3", "1x1 or matrix product")} or {""}
-    yield Finding(f"Convolutions of 3x3 and 1x1 agree on `{flow}` and a {array} array.")
-    slow = of.loc[("depthwise", "dataflow")]
-    yield Finding(
-        f"Depthwise layers take {1 + slow['loss_now']:.1f} times as long there as with `{slow['best_choice']}`; "
-        "another array saves nothing.",
-        of.loc[("depthwise", "array"), "loss_now"] == 0,
+    """What the kinds want, what the networks lose, and what edits bring back."""
+    place = results / "operation_kinds"
+    kinds, losses_of, edits = (
+        read_table(place / f"{name}.csv", PAGE_COLUMNS[name]) for name in ("kinds", "losses", "edits")
     )
-    wide = of.loc[("fully connected", "bandwidth")]
+    for cells in kind_rows(kinds):
+        yield Finding(f"| {' | '.join(cells)} |")
+    lost = 100 * pd.Series({name: whole_loss(of) for name, of in losses_of.groupby("network", sort=False)})
     yield Finding(
-        f"Fully connected layers want bandwidth alone: they are {1 + wide['loss_now']:.1f} times as fast at "
-        f"{wide['best_choice']}.",
-        bool((of.loc["fully connected"].drop("bandwidth")["loss_now"] < 1e-3).all()),
+        f"On the shared design the {len(lost)} networks take {span(lost)} longer than on their own, median "
+        f"{lost.median():.0f} %; most of all {SHORT[str(lost.idxmax())]}."
     )
-    buffers = kinds[kinds["aspect"] == "buffers"]
-    yield Finding("No kind gains from another split of the buffers.", bool((buffers["loss_now"] == 0).all()))
+    saved = 100 * edits[edits["kind"] == ALL_EDITS].set_index("network")["saved"]
+    yield Finding(
+        f"Edits that keep weights and MACs of every stage within 2 % save {span(saved)} of the time there, at least "
+        f"10 % for {(saved >= 10).sum()} of the networks, most for {SHORT[str(saved.idxmax())]}."
+    )

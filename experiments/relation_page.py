@@ -35,7 +35,7 @@ def page(
         "## Kinds of operations",
         "The shared design varied in one aspect at a time: the choice in which all layers of the kind in all networks "
         "take least time, and how much longer they take with the shared design as it is.",
-        "\n".join(_table(["operation", "dataflow", "array", "buffers", "bandwidth"], _kinds(kinds))),
+        "\n".join(_table(["operation", "dataflow", "array", "buffers", "bandwidth"], kind_rows(kinds))),
         "## Networks",
         "\n".join(_table(["network", "own design", "buffers", "bandwidth", "on the shared design"],
                          _networks(networks, losses))),
@@ -73,7 +73,8 @@ def _short(edit: str) -> str:
     return "; ".join(parts)
 
 
-def _kinds(kinds: pd.DataFrame) -> Iterator[list[str]]:
+def kind_rows(kinds: pd.DataFrame) -> Iterator[list[str]]:
+    """What each kind wants, and loses: cells of a table."""
     for kind, rows in kinds.groupby("kind", sort=False):
         of = rows.set_index("aspect")
         yield [str(kind), *(f"{of.at[aspect, 'best_choice']} ({_percent(of.at[aspect, 'loss_now'])})"
@@ -82,7 +83,7 @@ def _kinds(kinds: pd.DataFrame) -> Iterator[list[str]]:
 
 def _networks(networks: pd.DataFrame, losses: pd.DataFrame) -> Iterator[list[str]]:
     for row in networks.to_dict("records"):
-        whole = _whole(losses[losses["network"] == row["network"]])
+        whole = whole_loss(losses[losses["network"] == row["network"]])
         yield [
             SHORT.get(row["network"], row["network"]),
             f"{row['rows']:g} x {row['cols']:g} x {row['macs_per_pe']:g} {row['dataflow']}",
@@ -90,8 +91,8 @@ def _networks(networks: pd.DataFrame, losses: pd.DataFrame) -> Iterator[list[str
         ]  # fmt: skip
 
 
-def _whole(losses: pd.DataFrame) -> float:
-    """What the network loses on the shared design."""
+def whole_loss(losses: pd.DataFrame) -> float:
+    """What a network loses on the shared design, of its rows of `losses.csv`."""
     return float((losses["time"] * losses["shared"]).sum())
 
 
@@ -116,7 +117,7 @@ def _network(name: str, wants: pd.DataFrame, losses: pd.DataFrame, edits: pd.Dat
     heads = ["operation", "MACs", "time", "wants", "on the shared design", "on others' designs: median, most",
              "edit that saves most of the network's time there"]  # fmt: skip
     yield "\n".join(_table(heads, rows))
-    whole, saved = _whole(losses), float(found.at[ALL_EDITS, "saved"])
+    whole, saved = whole_loss(losses), float(found.at[ALL_EDITS, "saved"])
     if saved <= 0:
         yield "No edit that keeps the weights and MACs of every stage within 2 % saves time on the shared design."
         return
