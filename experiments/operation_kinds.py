@@ -191,7 +191,7 @@ class Kinds:
 
     def page(self) -> None:
         """The page."""
-        of = {name: self.study.read(f"{name}.csv", columns) for name, columns in PAGE_COLUMNS.items()}
+        of = tables_of(self.study.out)
         text = page(self.budget, **of)
         write_whole(self.study.out / "relation.md", text.encode())
         print(f"{self.study.out / 'relation.md'}: {len(of['losses']['network'].unique())} networks", flush=True)
@@ -211,6 +211,13 @@ PAGE_COLUMNS = {
     "edits": ("network", "kind", "edit", "saved"),
 }
 """Tables of the page, and columns that they must have."""
+
+
+def tables_of(place: Path) -> dict[str, pd.DataFrame]:
+    """Tables of the page; that of the edits is empty where the stage did not run."""
+    found = {name: read_table(place / f"{name}.csv", columns) for name, columns in PAGE_COLUMNS.items()
+             if name != "edits" or (place / "edits.csv").is_file()}  # fmt: skip
+    return {"edits": pd.DataFrame(columns=list(PAGE_COLUMNS["edits"]))} | found
 
 
 def losses(networks: list[Network], designs: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -342,10 +349,8 @@ def stack(axis, at: np.ndarray, table: pd.DataFrame, parts: list[tuple[str, str,
 
 def findings(results: Path) -> Iterator[Finding]:
     """What the kinds want, what the networks lose, and what edits bring back."""
-    place = results / "operation_kinds"
-    kinds, losses_of, edits = (
-        read_table(place / f"{name}.csv", PAGE_COLUMNS[name]) for name in ("kinds", "losses", "edits")
-    )
+    of = tables_of(results / "operation_kinds")
+    kinds, losses_of, edits = of["kinds"], of["losses"], of["edits"]
     for cells in kind_rows(kinds):
         yield Finding(f"| {' | '.join(cells)} |")
     lost = 100 * pd.Series({name: whole_loss(of) for name, of in losses_of.groupby("network", sort=False)})
@@ -353,6 +358,8 @@ def findings(results: Path) -> Iterator[Finding]:
         f"On the shared design the {len(lost)} networks take {span(lost)} longer than on their own, median "
         f"{lost.median():.0f} %; most of all {SHORT[str(lost.idxmax())]}."
     )
+    if len(edits) == 0:
+        return
     saved = 100 * edits[edits["kind"] == ALL_EDITS].set_index("network")["saved"]
     yield Finding(
         f"Edits that keep weights and MACs of every stage within 2 % save {span(saved)} of the time there, at least "

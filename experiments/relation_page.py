@@ -117,6 +117,8 @@ def _network(name: str, wants: pd.DataFrame, losses: pd.DataFrame, edits: pd.Dat
     heads = ["operation", "MACs", "time", "wants", "on the shared design", "on others' designs: median, most",
              "edit that saves most of the network's time there"]  # fmt: skip
     yield "\n".join(_table(heads, rows))
+    if ALL_EDITS not in found.index:
+        return
     whole, saved = whole_loss(losses), float(found.at[ALL_EDITS, "saved"])
     if saved <= 0:
         yield "No edit that keeps the weights and MACs of every stage within 2 % saves time on the shared design."

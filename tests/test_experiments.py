@@ -105,7 +105,6 @@ def changed(path, column, rows=slice(None)):
         ("exact_fronts/quality.csv", "0.01"),
         ("operation_kinds/kinds.csv", "loss_now"),
         ("operation_kinds/losses.csv", "shared"),
-        ("operation_kinds/edits.csv", "saved"),
         ("sensitivity/draws.csv", "surviving_share"),
         ("sensitivity/constants.csv", "rank_correlation"),
         ("simultaneous/summary.csv", "makespan_s"),
