@@ -526,8 +526,7 @@ def findings(results: Path) -> Iterator[Finding]:
     frozen, medians = gains["fixed"], cases.median()
     yield Finding(
         "With loop order and tiles frozen in hardware, as in the paper, the range is "
-        f"{span(frozen)}, with medians of {span(medians['fixed'])}, higher than with the best mapping at every budget.",
-        bool((medians["fixed"] > medians["best"]).all()),
+        f"{span(frozen)}, with medians of {span(medians['fixed'])}."
     )
     columns = [f"latency_s_{name}" for name in EIGHT]
     designs = read_table(place / "designs.csv", ["mapping", "budget_mm2", "design", *columns])
