@@ -349,10 +349,13 @@ def stack(axis, at: np.ndarray, table: pd.DataFrame, parts: list[tuple[str, str,
 
 def findings(results: Path) -> Iterator[Finding]:
     """What the kinds want, what the networks lose, and what edits bring back."""
-    of = tables_of(results / "operation_kinds")
-    kinds, losses_of, edits = of["kinds"], of["losses"], of["edits"]
+    place = results / "operation_kinds"
+    kinds = read_table(place / "kinds.csv", PAGE_COLUMNS["kinds"])
     for cells in kind_rows(kinds):
         yield Finding(f"| {' | '.join(cells)} |")
+    if not (place / "losses.csv").is_file():
+        return
+    losses_of, edits = (tables_of(place)[name] for name in ("losses", "edits"))
     lost = 100 * pd.Series({name: whole_loss(of) for name, of in losses_of.groupby("network", sort=False)})
     yield Finding(
         f"On the shared design the {len(lost)} networks take {span(lost)} longer than on their own, median "

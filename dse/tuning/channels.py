@@ -153,8 +153,14 @@ def resize_initializer(tensor: TensorProto, dims: list[int]) -> None:
 
 
 def shapes_of(model: ModelProto) -> dict[str, list[int | None]]:
-    """Shapes of all tensors that shape inference finds; None for an unknown size."""
-    return _noted(shape_inference.infer_shapes(model, strict_mode=False, data_prop=True))
+    """Shapes of all tensors that shape inference finds; None for an unknown size.
+
+    ValueError where the graph contradicts itself.
+    """
+    try:
+        return _noted(shape_inference.infer_shapes(model, strict_mode=False, data_prop=True))
+    except shape_inference.InferenceError as error:
+        raise ValueError(f"the shapes of the graph contradict each other: {error}") from None
 
 
 def _noted(inferred: ModelProto) -> dict[str, list[int | None]]:
