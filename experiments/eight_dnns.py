@@ -542,6 +542,7 @@ def findings(results: Path) -> Iterator[Finding]:
         f"What the shared design costs at 40 mm²: {SHORT[str(dear)]} loses {losses.max():.0f} %, the others at most "
         f"{rest.max():.0f} %."
     )
+    yield unconverged(designs, frozen)
     yield from proven(designs, single)
     if not (place / "references.csv").is_file():  # the stage takes an hour
         return
@@ -550,6 +551,15 @@ def findings(results: Path) -> Iterator[Finding]:
         of = fronts[fronts["network"] == name]
         called = "geometric mean" if name == MEAN else SHORT[name]
         yield Finding(f"| {called} | {len(of)} | {100 * of['proven'].iloc[0]:.0f} % |")
+
+
+def unconverged(designs: pd.DataFrame, frozen: pd.Series) -> Finding:
+    """Whether the seeds of the frozen mapping differ by more than what they are to show."""
+    spread = 100 * designs.loc[designs["mapping"] == "fixed", "spread_over_seeds"].max()
+    return Finding(
+        "The searches of frozen mappings have not converged: their seeds differ by more than any gain.",
+        bool(spread > frozen.max()),
+    )
 
 
 def proven(designs: pd.DataFrame, single: pd.DataFrame) -> Iterator[Finding]:

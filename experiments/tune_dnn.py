@@ -233,4 +233,4 @@ def _verdict(row: Mapping[str, Any]) -> str:
     if row["capacity"] == "epochs":
         return "no test | "
     found = "excluded" if row["no_loss"] else "not excluded"
-    return f"{found}, p = {row['p_loss_holm']:.2g} | p = {row['p_tost']:.2g}"
+    return f"{found}, p = {row['p_loss_holm']:.2g} | {row['p_tost']:.2g}"
