@@ -41,7 +41,10 @@ for module in (kernels, logic, area, power):
     for number in watched.analysis2(module.__file__)[3]:
         print("unreached", Path(module.__file__).name, number, source[number - 1].strip())
 
-CHANGES = ("_extent", "_padding", "_stop_cycles", "_edge", "buffer_overflow", "dram_axis_sum", "_access_padding")
+CHANGES = (
+    "_extent", "_outside", "axis_sum", "_padding", "tile_capacity", "_stop_cycles", "_edge", "_skew",
+    "register_overflow", "buffer_overflow", "array_axis_sum", "dram_axis_sum", "_access_padding", "_step_words",
+)  # fmt: skip
 before = values_of(NOTICING)
 for name in CHANGES:
     real = getattr(kernels, name)

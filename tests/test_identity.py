@@ -378,4 +378,4 @@ def test_the_smallest_probes_reach_every_line_of_the_kernel_and_notice_its_chang
     assert len(of_mapper) < 50, of_mapper
     changed = [line.split(" ", 2) for line in lines if line.startswith("changed")]
     known = probe_values(BASE)
-    assert len(changed) == 7 and all(noticed in known for *_, noticed in changed), changed
+    assert len(changed) == 14 and all(noticed in known for *_, noticed in changed), changed
