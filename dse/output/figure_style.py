@@ -11,6 +11,7 @@ import contextlib
 import functools
 import io
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol
@@ -154,9 +155,10 @@ def wrapped(text: str, width_in: float, size: float | str = "medium") -> str:
         lines += [word] if lines[-1] else []
         lines[-1] = lines[-1] or word
         while text_width_in(lines[-1], size) > width_in and len(lines[-1]) > 1:
-            keep = next(n for n in range(len(lines[-1]) - 1, 0, -1)
-                        if n == 1 or text_width_in(lines[-1][:n], size) <= width_in)  # fmt: skip
-            lines[-1:] = [lines[-1][:keep], lines[-1][keep:]]
+            line = lines[-1]
+            fits = bisect_right(range(1, len(line)), width_in, key=lambda n, line=line: text_width_in(line[:n], size))
+            keep = max(1, fits)
+            lines[-1:] = [line[:keep], line[keep:]]
     return "\n".join(lines)
 
 
