@@ -305,7 +305,9 @@ class Work:
                 met += [genes_of(of[of["area_mm2"] <= budget], problem.space) for of in tables_of]
             X = np.unique(np.concatenate(met), axis=0)
             found = problem.evaluate_designs(X)
-            tables.append(pd.DataFrame({**problem.space.columns(X), **found.metrics}).assign(feasible=found.feasible))
+            columns = problem.space.columns(X)
+            varied = {name: columns[name] for name in problem.space.names}
+            tables.append(pd.DataFrame({**varied, **found.metrics}).assign(feasible=found.feasible))
             tables += [read_run(self.directory("ties", budget, name) / "designs.csv") for name in networks]
             tables.append(read_run(self.best_run(budget, MEAN) / "designs.csv"))
         every = pd.concat([table[table["overflow"] == 0] for table in tables], ignore_index=True)
