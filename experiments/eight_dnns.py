@@ -49,7 +49,6 @@ from dse.analysis.price_of_generality import price_table
 from dse.networks import EIGHT
 from dse.output.figure_style import TWO_COLUMNS_IN, add_footer, is_wide, styled
 from dse.runs.column_dictionary import PARAMETERS
-from dse.runs.files import write_whole
 from dse.runs.run_directory import CERTIFICATE, CERTIFIED_BOXES, CERTIFIED_FRONT
 from dse.runs.tables import genes_of
 from dse.runs.tables import read_table as read_run
@@ -67,6 +66,7 @@ from experiments.study import (
     read_table,
     searching,
     span,
+    start_of,
 )
 from problems import GeomeanDNN, SingleDNN
 from problems.resumption import rebuild
@@ -81,9 +81,6 @@ WITHIN, REFERENCE_WITHIN = 0.02, 0.05
 NEAR, LATER, LEAST_GAIN = 1.3, 0.4, 0.001
 """Of the rounds after the first: latencies that they look at, as a multiple of the least so far; their designs, as a
 share of the first's; gain of a round below which there is no other."""
-
-MOST_STARTS = 200
-"""Designs that the search for ties starts from."""
 
 MEAN = "mean"
 PAPER = (12.0, 117.9)
@@ -253,15 +250,11 @@ class Work:
     def nearest(self, budget: float, name: str) -> Path:
         """The fastest designs within a budget of a search and its proof, as a run that another one starts from."""
         run = self.best_run(budget, name)
-        out = run.with_name("fastest")
         tables = [read_run(file) for file in self.files(budget, name)]
         columns = [c for c in tables[0] if all(c in table for table in tables)]
         every = pd.concat([table[columns] for table in tables])
-        every = every[every["area_mm2"] <= budget].sort_values("latency_s", kind="stable").head(MOST_STARTS)
-        out.mkdir(exist_ok=True)
-        write_whole(out / "front.csv", every.to_csv(index=False, lineterminator="\n").encode())
-        write_whole(out / "manifest.json", (run / "manifest.json").read_bytes())
-        return out
+        every = every[every["area_mm2"] <= budget].sort_values("latency_s", kind="stable")
+        return start_of(run, every, run.with_name("fastest"))
 
     def files(self, budget: float, name: str) -> list[Path]:
         """Tables of the designs that a search and a proof found."""

@@ -24,6 +24,7 @@ from dse.proof.branch_and_bound import AT_LIMIT, Archive, Boxes, Search, keeps_t
 from dse.proof.certificate import KeptBoxes, certifiable_networks, look, read_boxes, trusted_boxes, write_boxes
 from dse.runs.files import write_whole
 from dse.runs.identity import source_sha256
+from experiments.study import write_table
 
 PROOF, BOXES, DESIGNS = "proof.json", "proof_boxes.npz", "proof_designs.csv"
 
@@ -141,4 +142,4 @@ def _write(out: Path, proof: Proof, space: Any, archive: Archive) -> None:
     } | {"stopped_because": proof.reason, "designs_of_the_space": space.size}
     write_whole(out / PROOF, (json.dumps(told, indent=1) + "\n").encode())
     columns = space.columns(archive.X) | {"latency_s": archive.F[:, 0], "area_mm2": archive.F[:, 1]}
-    write_whole(out / DESIGNS, pd.DataFrame(columns).to_csv(index=False, lineterminator="\n").encode())
+    write_table(out / DESIGNS, pd.DataFrame(columns))

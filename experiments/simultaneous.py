@@ -24,7 +24,6 @@ figures of each mix: _front, _schedule (of the fastest divided design), _slow_do
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +53,7 @@ from experiments.study import (
     read_table,
     searching,
     span,
+    start_of,
 )
 from problems import GeomeanDNN, SimultaneousDNNs
 from problems.simultaneous import DividedSpace
@@ -226,17 +226,14 @@ def lent(run: Path, space: DividedSpace, time: str) -> Path:
     """
     levels = {variable.name: variable.levels for variable in space.variables}
     found = read_run(run / "designs.csv")
-    found = found[found["feasible"]].sort_values(time, kind="stable").head(200).reset_index(drop=True)
+    found = found[found["feasible"]].sort_values(time, kind="stable").reset_index(drop=True)
     new: dict[str, Any] = {name: 1 for name in levels if "_share_" in name}
     new |= {name: 1 + i % 2 for i, name in enumerate(name for name in levels if name.startswith("place_of_"))}
     new |= {"policy": "shared_bandwidth", "sub_arrays": 2}
     for name in (name for name in levels if name.startswith("dataflow_")):
         new[name] = [levels[name][1 + i % (len(levels[name]) - 1)] for i in found.index]
-    out = run.with_name(f"{run.name}_lent")
-    out.mkdir(exist_ok=True)
-    found.assign(**{n: v for n, v in new.items() if n not in found}).to_csv(out / "designs.csv", index=False)
-    shutil.copy(run / "manifest.json", out / "manifest.json")
-    return out
+    found = found.assign(**{n: v for n, v in new.items() if n not in found})
+    return start_of(run, found, run.with_name(f"{run.name}_lent"))
 
 
 def findings(results: Path) -> Iterator[Finding]:

@@ -210,6 +210,17 @@ def read_table(path: Path, columns: Iterable[str]) -> pd.DataFrame:
     return table
 
 
+MOST_STARTS = 200
+"""Designs that a search takes from another one, at most."""
+
+
+def start_of(run: Path, designs: pd.DataFrame, out: Path) -> Path:
+    """Designs, the best first, as a directory that `dse.explore(warm_start=...)` takes; `run` is one of their space."""
+    write_table(out / "designs.csv", designs.head(MOST_STARTS))
+    write_whole(out / "manifest.json", (run / "manifest.json").read_bytes())
+    return out
+
+
 class Rows:
     """Rows of a table that are kept one by one, so that a killed study continues behind the last."""
 

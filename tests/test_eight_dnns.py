@@ -73,7 +73,7 @@ def test_designs_keep_the_budget_and_say_how_sure_they_are(study):
 
 def test_ties_are_searched_from_a_faster_design_that_the_proof_met(study):
     """The search knew none so fast, and found no tie."""
-    start = read_run(study.nearest(40.0, "wide_deep") / "front.csv")
+    start = read_run(study.nearest(40.0, "wide_deep") / "designs.csv")
     assert start["latency_s"].is_monotonic_increasing and (start["area_mm2"] <= 40).all()
     assert start["latency_s"].iloc[0] == study.least(40.0, "wide_deep")
     met = read_run(study.proof("wide_deep") / "proof_designs.csv")

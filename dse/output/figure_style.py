@@ -155,11 +155,14 @@ def wrapped(text: str, width_in: float, size: float | str = "medium") -> str:
         lines += [word] if lines[-1] else []
         lines[-1] = lines[-1] or word
         while text_width_in(lines[-1], size) > width_in and len(lines[-1]) > 1:
-            line = lines[-1]
-            fits = bisect_right(range(1, len(line)), width_in, key=lambda n, line=line: text_width_in(line[:n], size))
-            keep = max(1, fits)
-            lines[-1:] = [line[:keep], line[keep:]]
+            keep = _most_that_fits(lines[-1], width_in, size)
+            lines[-1:] = [lines[-1][:keep], lines[-1][keep:]]
     return "\n".join(lines)
+
+
+def _most_that_fits(line: str, width_in: float, size: float | str) -> int:
+    """Characters of the beginning of a line, of two at least, that are no wider than this [1]; one in any case."""
+    return max(1, bisect_right(range(1, len(line)), width_in, key=lambda n: text_width_in(line[:n], size)))
 
 
 def add_footer(figure: Figure, text: str, wanted: bool = True) -> Figure:
