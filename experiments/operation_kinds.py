@@ -151,22 +151,21 @@ class Kinds:
 
     def search(self) -> None:
         """The fastest designs of the other networks."""
-        for name in self._others():
-            self._work().fastest(self.budget, name)
-
-    def _others(self) -> tuple[str, ...]:
-        return tuple(name for name in self.networks if name not in EIGHT)
+        work = self._work()
+        for name in work.plan.networks:
+            work.fastest(self.budget, name)
 
     def _work(self) -> Work:
         sizes: dict[str, Any] = {"own": 60, "rounds": 1} if self.study.quick else {}
-        return Work(self.study, Plan(self._others(), (self.budget,), **sizes))
+        others = tuple(name for name in self.networks if name not in EIGHT)
+        return Work(self.study, Plan(others, (self.budget,), **sizes))
 
     def table(self) -> None:
         """All tables that need no edits."""
-        known = self.known()
+        known, work = self.known(), self._work()
         rows = [known]
-        for name in self._others():
-            front = read_run(self._work().best_run(self.budget, name) / "front.csv")
+        for name in work.plan.networks:
+            front = read_run(work.best_run(self.budget, name) / "front.csv")
             rows.append(front.loc[[front["latency_s"].idxmin()], list(known)].set_axis([name]))
         designs = pd.concat(rows).rename_axis("design")
         self.study.write("designs.csv", designs.reset_index(), digits=6)
@@ -214,10 +213,8 @@ PAGE_COLUMNS = {
 
 
 def tables_of(place: Path) -> dict[str, pd.DataFrame]:
-    """Tables of the page; that of the edits is empty where the stage did not run."""
-    found = {name: read_table(place / f"{name}.csv", columns) for name, columns in PAGE_COLUMNS.items()
-             if name != "edits" or (place / "edits.csv").is_file()}  # fmt: skip
-    return {"edits": pd.DataFrame(columns=list(PAGE_COLUMNS["edits"]))} | found
+    """Tables of the page."""
+    return {name: read_table(place / f"{name}.csv", columns) for name, columns in PAGE_COLUMNS.items()}
 
 
 def losses(networks: list[Network], designs: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -314,8 +311,9 @@ def kinds_figure(
 ) -> Figure:
     """MACs by kind beside the buffers of each DNN's own optimum; its size, array and bandwidth in words."""
     wide = is_wide(width_in)
-    figure = Figure(figsize=(width_in, 3.0 if wide else 5.2), layout="constrained")
-    kinds, buffers = figure.subplots(1, 2, sharey=True) if wide else figure.subplots(2, 1)
+    height_in = 1.3 + (0.25 if wide else 0.41) * len(table)
+    figure = Figure(figsize=(width_in, height_in if wide else 0.4 + height_in), layout="constrained")
+    kinds, buffers = figure.subplots(1, 2, sharey=True) if wide else figure.subplots(2, 1, height_ratios=(0.65, 1))
     at = np.arange(len(table))[::-1]
     parts = [(f"macs_{name}", *look) for name, look in GROUPS.items() if name != "vector"]
     stack(kinds, at, table, parts, 100)
@@ -349,20 +347,15 @@ def stack(axis, at: np.ndarray, table: pd.DataFrame, parts: list[tuple[str, str,
 
 def findings(results: Path) -> Iterator[Finding]:
     """What the kinds want, what the networks lose, and what edits bring back."""
-    place = results / "operation_kinds"
-    kinds = read_table(place / "kinds.csv", PAGE_COLUMNS["kinds"])
-    for cells in kind_rows(kinds):
+    of = tables_of(results / "operation_kinds")
+    losses_of, edits = of["losses"], of["edits"]
+    for cells in kind_rows(of["kinds"]):
         yield Finding(f"| {' | '.join(cells)} |")
-    if not (place / "losses.csv").is_file():
-        return
-    losses_of, edits = (tables_of(place)[name] for name in ("losses", "edits"))
     lost = 100 * pd.Series({name: whole_loss(of) for name, of in losses_of.groupby("network", sort=False)})
     yield Finding(
         f"On the shared design the {len(lost)} networks take {span(lost)} longer than on their own, median "
         f"{lost.median():.0f} %; most of all {SHORT[str(lost.idxmax())]}."
     )
-    if len(edits) == 0:
-        return
     saved = 100 * edits[edits["kind"] == ALL_EDITS].set_index("network")["saved"]
     yield Finding(
         f"Edits that keep weights and MACs of every stage within 2 % save {span(saved)} of the time there, at least "

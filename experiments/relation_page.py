@@ -56,7 +56,7 @@ def _percent(share: float) -> str:
     """A loss: in percent, above tenfold as a multiple."""
     if pd.isna(share):
         return "does not fit"
-    return f"{1 + share:.0f} times" if share >= 9 else f"{100 * share:+.0f} %"
+    return f"{1 + share:.0f} times" if share >= 9 else f"{100 * share:+z.0f} %"
 
 
 def _short(edit: str) -> str:

@@ -308,7 +308,7 @@ class Finding:
     where: tuple[str, ...] = ("results/README.md",)
 
 
-def span(values: Iterable[float], form: str = ".0f", unit: str = " %") -> str:
+def span(values: Iterable[float], form: str = "z.0f", unit: str = " %") -> str:
     """Least and largest, as ``0 to 35 %``."""
     some = list(values)
     return f"{min(some):{form}} to {max(some):{form}}{unit}"

@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 import typer
 
+import dse
 from experiments.__main__ import EXPERIMENTS, app, main
 from experiments.findings import all_findings, flat, wrong_findings
 from experiments.relation_page import _short
-from experiments.study import RESULTS, ROOT, Fault, Rows, Steps, Study, read_table
+from experiments.study import RESULTS, ROOT, SHORT, Fault, Rows, Steps, Study, read_table
 from problems import SingleDNN
 
 TABLES = [path.relative_to(RESULTS) for path in RESULTS.rglob("*.csv") if "runs" not in path.parts]
@@ -103,6 +104,8 @@ def changed(path, column, rows=slice(None)):
         ("eight_dnns/designs.csv", "latency_s_vgg16"),
         ("exact_fronts/quality.csv", "0.01"),
         ("operation_kinds/kinds.csv", "loss_now"),
+        ("operation_kinds/losses.csv", "shared"),
+        ("operation_kinds/edits.csv", "saved"),
         ("sensitivity/draws.csv", "surviving_share"),
         ("sensitivity/constants.csv", "rank_correlation"),
         ("simultaneous/summary.csv", "makespan_s"),
@@ -183,6 +186,16 @@ def test_committed_tables_are_all_that_a_figure_takes(name, tmp_path, here):
     assert done.returncode == 0, done.stderr
     drawn = {path.name for path in (tmp_path / name).glob("*.png")}
     assert drawn == {path.name for path in (RESULTS / name).glob("*.png")}
+
+
+def test_the_page_of_operations_is_that_of_the_committed_tables(tmp_path, here):
+    copied(tmp_path)
+    place = tmp_path / "operation_kinds"
+    assert here("operation_kinds", "page", "--out", place).returncode == 0
+    page = (place / "relation.md").read_text(encoding="utf-8")
+    assert page == (RESULTS / "operation_kinds" / "relation.md").read_text(encoding="utf-8")
+    titles = {line.removeprefix("### ") for line in page.split("\n") if line.startswith("### ")}
+    assert titles == {SHORT[name] for name in dse.network_names()}
 
 
 def test_edits_are_told_in_few_words():

@@ -26,7 +26,7 @@ SEED = int(os.environ.get("JUDGE_SEED", "1"))
 GAP = {"default": 0.02, "complete": 0.001}
 """What a mapping may be slower than the best one [1]: the heuristic setting on a single layer, and the exact one."""
 
-PAIRS = {"default": 120, "complete": 12}
+PAIRS = {"default": 120, "complete": 6}
 """Pairs of a test; `benchmarks/mapping_table.py doubling --effort complete --size 100000` is the long run."""
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def test_twice_the_multipliers_do_not_slow_vgg_down(effort):
         dram_gbps=32, weight_buffer_kib=128, input_buffer_kib=128, output_buffer_kib=64, input_buffer_width_bytes=64,
         vector_lanes=64, overlap_skew=True,
     )  # fmt: skip
-    layers = tuple(dse.load_network("vgg16").mac_layers)
+    layers = tuple(dse.load_network("vgg16").mac_layers)[:: 1 if effort == "default" else 4]
     slow, fast = (layer_cycles(replace(four, macs_per_pe=n), layers, effort)[0] for n in (4, 8))
     assert (fast <= slow * (1 + GAP[effort])).all()
     assert fast.sum() <= slow.sum()
@@ -241,7 +241,7 @@ def test_single_elements_tell_whether_a_mapping_fits():
 
 def test_the_judge_finds_the_best_of_all_mappings():
     rng = np.random.default_rng(SEED)
-    for _ in range(20):
+    for _ in range(12):
         layer, design, _, _ = random_pair(rng, most=5e4)
         every = every_mapping(layer, design)
         for objective in OBJECTIVES:
