@@ -18,6 +18,7 @@ def _fresh_numba_cache() -> None:
 
 
 _fresh_numba_cache()
+os.environ.setdefault("DSE_NO_FIGURES", "1")  # of runs: half the time of a small one; where they matter, it is unset
 settings.register_profile(
     "same-everywhere",
     deadline=None,

@@ -90,7 +90,8 @@ def dse_command(files, monkeypatch, capsys):
 def finished(files):
     """A finished run with its random twin, in a process of its own."""
     command = [*DSE, "explore", "small.onnx", "-n", "40", "--space", "large.toml", "--out", "finished", "--jobs", "1"]
-    done = subprocess.run(command, cwd=files, capture_output=True, text=True, check=False)
+    drawn = {name: value for name, value in os.environ.items() if name != "DSE_NO_FIGURES"}
+    done = subprocess.run(command, cwd=files, env=drawn, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -110,12 +111,24 @@ def test_explore_prints_a_table_and_leaves_its_files(files, finished):
     assert "40 of 40 designs" in finished.stderr and "\x1b" not in finished.stdout + finished.stderr
 
 
+def test_no_figures_leaves_tables_that_front_draws(dse_command, files, monkeypatch):
+    monkeypatch.delenv("DSE_NO_FIGURES")
+    explore = ("explore", "small.onnx", "-n", 8, "--jobs", 1, "--no-figures")
+    for command in ((*explore, "--out", "bare_run"), ("resume", "bare_run", "--no-figures"),
+                    (*explore, "--out", "bare_seeds", "--seeds", 2)):  # fmt: skip
+        code, said, err = dse_command(*command)
+        assert code == 0 and ".csv" in said + err and ".pdf" not in said + err
+    assert not [path for out in ("bare_run", "bare_seeds") for path in (files / out).rglob("*.p[dn][fg]")]
+    assert dse_command("front", "bare_run")[0] == 0 and (files / "bare_run" / "front.pdf").is_file()
+
+
 def test_the_same_command_again_says_that_it_is_finished(dse_command, finished):
     code, out, _ = dse_command("explore", "small.onnx", "-n", 40, "--space", "large.toml", "--out", "finished")
     assert code == 0 and "holds this run, finished 20" in out and "--overwrite runs it again" in out
 
 
-def test_resume_and_front_of_a_finished_run(dse_command, files, finished):
+def test_resume_and_front_of_a_finished_run(dse_command, files, finished, monkeypatch):
+    monkeypatch.delenv("DSE_NO_FIGURES")
     for command in ("resume", "front"):
         (files / "finished" / "front.png").unlink()
         code, out, _ = dse_command(command, "finished")
@@ -757,7 +770,8 @@ FOUR = "latency_s,energy_j,area_mm2,dram_bytes"
 def test_degenerate_runs_are_shown(dse_command, budget, objectives):
     out = f"degenerate_{budget}_{len(objectives)}"
     explore = ("explore", "small.onnx", "-n", budget, "--jobs", 1, "--out", out, "--objectives", objectives)
-    for command in (explore, (*explore, "--no-random-twin", "--overwrite"), ("front", out), ("resume", out)):
+    front = ("front", out)  # draws it
+    for command in (explore, front, (*explore, "--no-random-twin", "--overwrite"), front, ("resume", out)):
         code, _, err = dse_command(*command)
         assert code == 0, err
 

@@ -141,6 +141,11 @@ NoFooter = Annotated[
     bool, typer.Option("--no-footer", help="Figures without the small lines that say what they are of.")
 ]
 
+NoFigures = Annotated[
+    bool,
+    typer.Option("--no-figures", envvar="DSE_NO_FIGURES", help="Tables alone; dse front draws the figures later."),
+]
+
 OutDirectory = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write figures and tables there.")]
 
 

@@ -19,6 +19,7 @@ from dse.commands.options import (
     Limits,
     MappingObjective,
     Node,
+    NoFigures,
     NoFooter,
     Reference,
     RemapFront,
@@ -148,6 +149,7 @@ def explore(
     no_random_twin: Annotated[
         bool, typer.Option("--no-random-twin", help="Leave out the random search at equal budget.")
     ] = False,
+    no_figures: NoFigures = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away what a run left in --out.")] = False,
     warm_start: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Start from the designs of another run.")
@@ -236,7 +238,7 @@ def explore(
     }  # fmt: skip
     own = problem if ":" in problem else ""
     if seeds is not None:
-        _run_seeds(directory, lambda x: explore_seeds(chosen, seeds, progress=x, **settings), own)
+        _run_seeds(directory, lambda x: explore_seeds(chosen, seeds, progress=x, **settings), own, not no_figures)
         return
     _run(
         directory,
@@ -247,6 +249,7 @@ def explore(
         chosen if isinstance(chosen, SimultaneousDNNs) else None,
         reference,
         None if within is None else lambda: proven(chosen, directory, within, jobs=jobs),
+        with_figures=not no_figures,
     )
 
 
@@ -257,6 +260,7 @@ def resume(
     remap_front: RemapFront = False,
     limit: Limits = None,
     reference: Reference = None,
+    no_figures: NoFigures = False,
 ) -> None:
     """Continue an interrupted run from its directory alone.
 
@@ -288,6 +292,7 @@ def resume(
         own=own,
         remap=again,
         reference=reference,
+        with_figures=not no_figures,
     )
 
 
@@ -315,7 +320,7 @@ def front(
     _conclude(load(directory), None, reference=reference, with_footer=not no_footer)
 
 
-def _run_seeds(directory: Path, search: Any, own: str) -> None:
+def _run_seeds(directory: Path, search: Any, own: str, with_figures: bool) -> None:
     """Search under several seeds with progress shown; draw the band, print what it tells."""
     from dse.output.progress import shown
     from dse.output.run_figures import write_band
@@ -328,11 +333,11 @@ def _run_seeds(directory: Path, search: Any, own: str) -> None:
             found = _searched(search, progress, own)
     except KeyboardInterrupt as error:
         fail(f"{str(error).split(';')[0] or 'interrupted'}. The same command continues", EXIT_INTERRUPTED)
-    figures = ", ".join(path.name for path in write_band(found))
+    names = ["seeds.csv", "convergence.csv", *(path.name for path in (write_band(found) if with_figures else ()))]
     for line in seeds_report(found):
         say(line)
-    say(f"Took {duration(time.perf_counter() - start)}. Wrote {directory}/: seeds.csv, convergence.csv, "
-        f"{figures}, and a run in each of seed_{found.seeds[0]} to seed_{found.seeds[-1]}")  # fmt: skip
+    say(f"Took {duration(time.perf_counter() - start)}. Wrote {directory}/: "
+        f"{', '.join(names)}, and a run in each of seed_{found.seeds[0]} to seed_{found.seeds[-1]}")  # fmt: skip
 
 
 def _so_far(run: Any, json: bool) -> None:
@@ -366,6 +371,7 @@ def _run(
     mixed: Any = None,
     reference: Path | None = None,
     prove: Callable[[], Any] | None = None,
+    with_figures: bool = True,
 ) -> None:
     """Search with progress shown, then draw the result and print it.
 
@@ -390,7 +396,8 @@ def _run(
         try:
             proven_so = None if prove is None else prove()
         finally:  # the report of the search is not lost with its proof
-            _conclude(run if prove is None else load(directory), took_s, again, mixed, reference)
+            concluded = run if prove is None else load(directory)
+            _conclude(concluded, took_s, again, mixed, reference, with_figures=with_figures)
         if proven_so is not None and not proven_so.finished:
             raise typer.Exit(EXIT_ERROR)
     except KeyboardInterrupt as error:
@@ -438,9 +445,9 @@ def _conclude(
     mixed: Any = None,
     reference: Path | None = None,
     with_footer: bool = True,
+    with_figures: bool = True,
 ) -> None:
     """Draw the figures; print the table, the verdict, the time and the paths."""
-    from dse.output.run_figures import write_figures
     from dse.output.tables import (
         along_front,
         distance_report,
@@ -452,7 +459,10 @@ def _conclude(
     )
     from dse.output.units import duration
 
-    write_figures(run, with_footer=with_footer)
+    if with_figures:
+        from dse.output.run_figures import write_figures  # slow to import
+
+        write_figures(run, with_footer=with_footer)
     screen = console()
     if len(run.front):
         screen.print("", front_table(run, screen.width), "", sep="\n")

@@ -85,7 +85,12 @@ def run_of(
     under, design = technologies(name, node_nm), preset(name)
     done = evaluate(design, work, technology=under[0], mapping=mapping)
     tree_j = done.energies_under(_without_flip_flops(under))["clock"]
-    return Run(_clock_in_two(done.energies_under(under), tree_j), idle_w(design, under), done.latency_s)
+    return Run(_clock_in_two(done.energies_under(under), tree_j), _idle_w_of(name, node_nm), done.latency_s)
+
+
+@cache
+def _idle_w_of(name: str, node_nm: int) -> dict[str, Values]:
+    return idle_w(preset(name), technologies(name, node_nm))
 
 
 def idle_w(design: Accelerator, under: Iterable[Technology]) -> dict[str, Values]:
