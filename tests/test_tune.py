@@ -121,6 +121,22 @@ def test_a_depthwise_convolution_follows_with_its_groups():
     assert {a.name: helper.get_attribute_value(a) for a in node.attribute}["group"] == 48
 
 
+def test_filters_that_shared_weights_were_factorised_to_columns_of_one_name():
+    """A width of one of the columns then contradicted the other: Faster R-CNN's head, shared by five levels."""
+    b = Builder()
+    x = b.conv("x", 3, 12, 3, name="stem")
+    shared = b.weight(12, 12, 3, 3)
+    for name in ("near", "far"):
+        x = b.node("Conv", x, shared, kernel_shape=[3, 3], pads=[1] * 4, name=name)
+    edits = [Edit("factorise", "near"), Edit("factorise", "far"), Edit("channels", "near/column", 7),
+             Edit("channels", "far/column", 9)]  # fmt: skip
+    edited = apply_edits(b.model(x, 12), edits)
+    names = [tensor.name for tensor in edited.graph.initializer]
+    assert len(set(names)) == len(names) and dims_of(edited, "near/column") == [7, 12, 3, 1]
+    assert dims_of(edited, "far/column") == [9, 12, 3, 1] and dims_of(edited, "far") == [12, 9, 1, 3]
+    assert checked(edited) and run(edited).shape == (2, 10)
+
+
 def test_channels_pass_padding_cropping_and_blocks_of_pixels():
     b = Builder()
     values = {"pads": [0, 0, 1, 1, 0, 0, 1, 1], "from": [1, 1], "to": [9999, 9999], "axes": [2, 3]}

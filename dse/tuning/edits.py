@@ -181,13 +181,13 @@ def _factorise(graph: GraphCopy, name: str, _: int) -> Change:
 
     def make() -> None:
         kind = graph.tensors[node.input[1]].data_type
+        graph.reshape(node, [dims[0], dims[0], 1, dims[3]])  # first: what others share gets a name of its own
         weight, middle = f"{node.input[1]}/column", f"{node.output[0]}/column"
         graph.add(weight, [dims[0], dims[1], dims[2], 1], kind)
         column = helper.make_node(
             "Conv", [node.input[0], weight], [middle], f"{name}/column", kernel_shape=[dims[2], 1],
             strides=[strides[0], 1], pads=[pads[0], 0, pads[2], 0],
         )  # fmt: skip
-        graph.reshape(node, [dims[0], dims[0], 1, dims[3]])
         set_attribute(node, "kernel_shape", [1, dims[3]])
         set_attribute(node, "strides", [1, strides[1]])
         set_attribute(node, "pads", [0, pads[1], 0, pads[3]])
