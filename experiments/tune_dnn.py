@@ -5,6 +5,7 @@
     python -m experiments tune_dnn measure --data DIRECTORY    # needs [retrain]
     python -m experiments tune_dnn measure --data DIRECTORY --mnist DIRECTORY --network mixer
     python -m experiments tune_dnn compare
+    python -m experiments tune_dnn codesign
     python -m experiments tune_dnn draw
 
 `plan.toml` says what is measured; it was committed before an edited network was trained. The images: Fashion-MNIST is
@@ -20,7 +21,9 @@ networks/       graphs of the arms, without weights
 trainings/      every training: accuracies, error, and which test images it got right, compressed
 pairs.csv       change of the accuracy by pair, intervals over seeds and images, tests by Holm
 latencies.csv   latency saved by pair and design, and how much of the array works
-gains, accuracy_latency   figures
+codesign_*.csv  hardware searched for the original and for the edited networks of complete pairs, compared: see
+                results/README.md; minutes of one core
+gains, accuracy_latency, codesign_*   figures
 """
 
 from __future__ import annotations
@@ -39,10 +42,12 @@ from dse.training.images import load_images, simple_images
 from dse.tuning.graphs import read_graph
 from dse.tuning.tuner import tune
 from experiments.accuracy_plan import Pair, Plan, Trainings, comparisons, latencies, make_graphs
+from experiments.measured_codesign import Searches, codesign, codesign_findings, draw_codesign
 from experiments.study import (
     RESULTS,
     Fault,
     Finding,
+    Jobs,
     Out,
     Overwrite,
     Quick,
@@ -62,6 +67,9 @@ AIMS = {"most": None, "mildest": 0.15}
 
 PAIR_DESIGNS = {name: dse.preset(name) for name in ("gemmini_16x16", "nvdla_large", "eyeriss_v1", "tpu_v1")}
 PLAN = RESULTS / "tune_dnn" / "plan.toml"
+SEARCHES, QUICK_SEARCHES = (10, 2_000), (2, 60)
+"""Of codesign, for every form of a network: seeds, and designs of each search [1]."""
+
 QUICK = Plan(
     seeds=(1, 2), one_side=0.025, margin_points={"simple": 0.5},
     recipes={name: {"epochs": 1, "batch": 64} for name in ("mobilenet-style", "resnet-style")},
@@ -79,6 +87,7 @@ def main(
     stages: Stages = None,
     quick: Quick = False,
     out: Out = None,
+    jobs: Jobs = -1,
     overwrite: Overwrite = False,
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Fashion-MNIST's four IDX files.")] = None,
     mnist: Annotated[Path | None, typer.Option(metavar="DIR", help="MNIST's four IDX files.")] = None,
@@ -87,7 +96,7 @@ def main(
     ] = None,
 ) -> None:
     """Run the study; measure is left out without --data."""
-    work = Study.at("tune_dnn", out, quick, overwrite=overwrite)
+    work = Study.at("tune_dnn", out, quick, jobs, overwrite)
     networks = ("mobilenet_v2",) if quick else PREDICTED
     plan = QUICK if quick else Plan.read(PLAN)
     given = {name: path for name, path in (("fashion-mnist", data), ("mnist", mnist)) if path is not None}
@@ -97,9 +106,11 @@ def main(
     if other := [name for name in network or () if name not in known]:
         raise Fault(f"the plan has no network {other[0]!r}; its networks are {', '.join(known)}")
     designs = {name: str(design) for name, design in DESIGNS.items()}
+    sizes = QUICK_SEARCHES if quick else SEARCHES
+    searches = Searches(work.out / "networks", work.runs / "codesign", *sizes, jobs, overwrite)
     steps = {"predict": lambda: predict(work, networks), "graphs": lambda: make_graphs(plan, work.out / "networks"),
              "measure": lambda: measure(work, plan, given, network), "compare": lambda: compare(work, plan),
-             "draw": lambda: draw(work)}  # fmt: skip
+             "codesign": lambda: codesign(work, plan, searches), "draw": lambda: draw(work)}  # fmt: skip
     chosen = stages or [name for name in steps if name not in ("graphs", "measure") or given or quick]
     begin = functools.partial(work.begin, [GeomeanDNN(networks)], designs=designs)
     work.run(chosen, steps, begin if "predict" in chosen else None)  # else nothing depends on the model
@@ -164,6 +175,7 @@ def draw(work: Study) -> None:
     pairs = work.read("pairs.csv", ["data", "network", "tuned", "seeds_done", "seeds_planned", "margin_points"])
     saved = work.read("latencies.csv", ["network", "tuned", "design", "gain"])
     work.save(functools.partial(tuned_pairs, pairs, saved), "accuracy_latency", "accuracy and latency")
+    draw_codesign(work)
 
 
 def findings(results: Path) -> Iterator[Finding]:
@@ -179,6 +191,7 @@ def findings(results: Path) -> Iterator[Finding]:
         bool(table["least_share"].min() >= 0.98 and table["most_share"].max() <= 1.02),
     )
     yield from measured(results)
+    yield from codesign_findings(results / "tune_dnn")
 
 
 def measured(results: Path) -> Iterator[Finding]:

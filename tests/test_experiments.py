@@ -113,6 +113,8 @@ def changed(path, column, rows=slice(None)):
         ("tune_dnn/predicted.csv", "gain"),
         ("tune_dnn/latencies.csv", "gain"),
         ("tune_dnn/pairs.csv", "seeds_done"),
+        ("tune_dnn/codesign_arms.csv", "accuracy_percent"),
+        ("tune_dnn/codesign_gains.csv", "volume_percent"),
     ],
 )
 def test_a_changed_table_is_found_out(table, column, tmp_path):

@@ -23,6 +23,7 @@ from dse.validation import plots
 from dse.validation.table import checked
 from experiments.eight_dnns import heat_map
 from experiments.exact_fronts import progress_figure
+from experiments.measured_codesign import codesign_figure, tables_of
 from experiments.operation_kinds import kinds_figure
 from experiments.sensitivity import survivors
 from problems import GeomeanDNN, SingleDNN
@@ -168,6 +169,7 @@ FIGURES = {
     ),
     "tuned pairs": (lambda pairs, **kw: explanation_figures.tuned_pairs(pairs, csv("tune_dnn/latencies.csv"), **kw),
                     lambda: csv("tune_dnn/pairs.csv")),
+    "codesign": (codesign_figure, lambda: tables_of(ROOT / "results" / "tune_dnn")),
     "gains": (explanation_figures.gains, lambda: csv("tune_dnn/predicted.csv").query("aim == 'most'")),
     "schedule of a batch": (schedule_figures.gantt_figure, lambda: co_run("batch")),
     "schedule of streams": (schedule_figures.gantt_figure, lambda: co_run("vr_gaming"), 0.0, 0.05),
