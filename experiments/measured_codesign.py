@@ -461,10 +461,6 @@ def codesign_figure(
     return add_footer(figure, said, with_footer)
 
 
-WORDS = {"hardware": "hardware alone", "dnn": "DNN alone", "both": "both"}
-"""What findings call the ways."""
-
-
 def codesign_findings(place: Path) -> Iterator[Finding]:
     """What the three ways win of each other, by form."""
     tables = tables_of(place)
@@ -480,11 +476,10 @@ def codesign_findings(place: Path) -> Iterator[Finding]:
                     and max(row["weights_share"], row["macs_share"]) <= 1.02),
         )  # fmt: skip
     for row in gains.to_dict("records"):
-        yield Finding(
-            f"| {row['network'].removesuffix('-style')} | {row['arm']} | {WORDS[row['way']]} against "
-            f"{WORDS[row['against']]} | {_told(row, 'saved')} | {row['least_saved_percent']:z.0f} to "
-            f"{row['most_saved_percent']:z.0f} % | {_told(row, 'volume', '+')} | {_told(row, 'accurate_volume', '+')} |"
-        )
+        name = f"| {row['network'].removesuffix('-style')} | {row['arm']} | {row['way']} against {row['against']} | "
+        area = f"{row['least_saved_percent']:z.0f} to {row['most_saved_percent']:z.0f} %"
+        yield Finding(f"{name}{_told(row, 'saved')} | {area} |")
+        yield Finding(f"{name}{_told(row, 'volume', '+')} | {_told(row, 'accurate_volume', '+')} |")
     for (data, network), rows in gains.groupby(["data", "network"], sort=False):
         of = arms.loc[(data, network)]
         arm = headline(of.reset_index())
