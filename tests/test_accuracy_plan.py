@@ -183,8 +183,9 @@ def test_a_killed_study_continues_to_the_same_trainings(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert experiments("tune_dnn", "graphs", "--quick", "--out", whole).returncode == 0
     shutil.copytree(whole, killed)
-    assert experiments("tune_dnn", "measure", "--quick", "--out", whole).returncode == 0
-    command = [sys.executable, "-m", "experiments", "tune_dnn", "measure", "--quick", "--out", str(killed)]
+    measure = ("tune_dnn", "measure", "--quick", "--network", "mobilenet-style", "--out")
+    assert experiments(*measure, whole).returncode == 0
+    command = [sys.executable, "-m", "experiments", *measure, str(killed)]
     first = killed / "trainings" / "simple" / "mobilenet-style" / "runs.csv"
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 300
@@ -192,11 +193,10 @@ def test_a_killed_study_continues_to_the_same_trainings(tmp_path):
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     kept = first.read_bytes()
-    assert experiments("tune_dnn", "measure", "--quick", "--out", killed).returncode == 0
+    assert experiments(*measure, killed).returncode == 0
     assert first.read_bytes().startswith(kept)
-    for network in ("mobilenet-style", "resnet-style"):
-        a, b = (read_runs(place / "trainings" / "simple" / network / "runs.csv") for place in (whole, killed))
-        assert a.drop(columns="cpu_time_s").equals(b.drop(columns="cpu_time_s"))
+    a, b = (read_runs(place / "trainings" / "simple" / "mobilenet-style" / "runs.csv") for place in (whole, killed))
+    assert len(a) == 4 and a.drop(columns="cpu_time_s").equals(b.drop(columns="cpu_time_s"))
 
 
 def test_a_missing_data_set_is_one_line(tmp_path):
