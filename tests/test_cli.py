@@ -118,8 +118,21 @@ def test_no_figures_leaves_tables_that_front_draws(dse_command, files, monkeypat
                     (*explore, "--out", "bare_seeds", "--seeds", 2)):  # fmt: skip
         code, said, err = dse_command(*command)
         assert code == 0 and ".csv" in said + err and ".pdf" not in said + err
-    assert not [path for out in ("bare_run", "bare_seeds") for path in (files / out).rglob("*.p[dn][fg]")]
+    assert not [path for out in ("bare_run", "bare_seeds") for path in (files / out).rglob("*")
+                if path.suffix in (".png", ".pdf")]  # fmt: skip
     assert dse_command("front", "bare_run")[0] == 0 and (files / "bare_run" / "front.pdf").is_file()
+    assert dse_command(*explore[:-1], "--out", "bare_seeds", "--seeds", 2)[0] == 0
+    assert (files / "bare_seeds" / "convergence.pdf").is_file()
+
+
+def test_figures_of_a_shorter_run_do_not_stay_beside_the_tables_of_a_longer_one(dse_command, files, monkeypatch):
+    monkeypatch.delenv("DSE_NO_FIGURES")
+    explore = ("explore", "small.onnx", "-n", 40, "--space", "large.toml", "--jobs", 1, "--out", "stopped_early")
+    assert dse_command(*explore, "--time-limit", "0.001s")[0] == 0
+    assert (files / "stopped_early" / "front.pdf").is_file()
+    code, said, err = dse_command("resume", "stopped_early", "--no-figures")
+    assert code == 0 and "40 unique" in said and ".pdf" not in said + err
+    assert not (files / "stopped_early" / "front.pdf").exists()
 
 
 def test_the_same_command_again_says_that_it_is_finished(dse_command, finished):

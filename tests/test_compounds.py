@@ -183,6 +183,8 @@ def test_other_heads_keep_the_scale_of_their_width_true(scaled, scale):
     edited = Edit("heads", softmax, 1).apply(graph)
     scales = [float(numpy_helper.to_array(t)) for t in edited.graph.initializer if t.name.endswith("/scale")]
     assert scales == pytest.approx([scale])
+    again = checked(Edit("heads", softmax, 4).apply(edited))  # new constants had the names of the first edit's
+    assert capacity_of(network_of(again)) == capacity_of(network_of(graph))
     with pytest.raises(ValueError, match="3 heads do not divide"):
         Edit("heads", softmax, 3).apply(graph)
 

@@ -21,6 +21,7 @@ from dse.tuning.channels import channels_of, checked, stripped, with_channels, w
 from dse.tuning.costing import Costs, Setting
 from dse.tuning.edits import Edit
 from dse.tuning.front import tuned_front, write_front
+from dse.tuning.graph_copy import GraphCopy
 from dse.tuning.graphs import network_of, read_graph
 from dse.tuning.proposals import candidates, propose
 from dse.tuning.tuner import apply_edits, tune, write_tuned
@@ -121,20 +122,72 @@ def test_a_depthwise_convolution_follows_with_its_groups():
     assert {a.name: helper.get_attribute_value(a) for a in node.attribute}["group"] == 48
 
 
-def test_filters_that_shared_weights_were_factorised_to_columns_of_one_name():
-    """A width of one of the columns then contradicted the other: Faster R-CNN's head, shared by five levels."""
+def two_of_one_weight():
+    """Two filters of one weight, behind a stem, as the head of Faster R-CNN has it for five levels."""
     b = Builder()
     x = b.conv("x", 3, 12, 3, name="stem")
-    shared = b.weight(12, 12, 3, 3)
+    weight = b.weight(12, 12, 3, 3)
     for name in ("near", "far"):
-        x = b.node("Conv", x, shared, kernel_shape=[3, 3], pads=[1] * 4, name=name)
+        x = b.node("Conv", x, weight, kernel_shape=[3, 3], pads=[1] * 4, name=name)
+    return b.model(x, 12)
+
+
+def every_constant_is_read_and_has_its_name_alone(model):
+    names = [tensor.name for tensor in model.graph.initializer]
+    return len(set(names)) == len(names) and set(names) <= {name for node in model.graph.node for name in node.input}
+
+
+def test_filters_that_share_weights_get_columns_of_their_own():
+    """The columns had one name, so a width of one contradicted the other's, and the edit was lost."""
     edits = [Edit("factorise", "near"), Edit("factorise", "far"), Edit("channels", "near/column", 7),
              Edit("channels", "far/column", 9)]  # fmt: skip
-    edited = apply_edits(b.model(x, 12), edits)
-    names = [tensor.name for tensor in edited.graph.initializer]
-    assert len(set(names)) == len(names) and dims_of(edited, "near/column") == [7, 12, 3, 1]
+    edited = apply_edits(two_of_one_weight(), edits)
+    assert every_constant_is_read_and_has_its_name_alone(edited) and dims_of(edited, "near/column") == [7, 12, 3, 1]
     assert dims_of(edited, "far/column") == [9, 12, 3, 1] and dims_of(edited, "far") == [12, 9, 1, 3]
     assert checked(edited) and run(edited).shape == (2, 10)
+
+
+def test_a_pair_of_filters_that_shares_its_weight_leaves_none_unread():
+    edited = apply_edits(two_of_one_weight(), [Edit("column_row", "far")])
+    assert every_constant_is_read_and_has_its_name_alone(edited) and run(edited).shape == (2, 10)
+    assert dims_of(edited, "near") == [12, 12, 3, 1] and dims_of(edited, "far") == [12, 12, 1, 3]
+
+
+def test_a_name_that_the_graph_has_already_is_not_given_again():
+    model = two_of_one_weight()
+    model.graph.initializer[-1].name, old = "near_out/near", model.graph.initializer[-1].name
+    for node in model.graph.node:
+        node.input[:] = ["near_out/near" if name == old else name for name in node.input]
+    for name in ("near/column", "near_out/column"):
+        model.graph.initializer.append(numpy_helper.from_array(np.ones(12, np.float32), name))
+    edited = Edit("factorise", "near").apply(model)
+    names = [tensor.name for tensor in edited.graph.initializer]
+    assert len(set(names)) == len(names) and checked(edited)
+
+
+def test_what_a_branch_reads_stays():
+    """A branch was no reader: the filter before lost what the branch reads, and constants that it alone reads went."""
+    model = two_of_one_weight()
+    out = helper.make_tensor_value_info("chosen", TensorProto.FLOAT, None)
+    branches = {f"{name}_branch": helper.make_graph([helper.make_node("Add", ["near_out", "alone"], ["chosen"])], name,
+                                                    [], [out]) for name in ("then", "else")}  # fmt: skip
+    model.graph.node.append(helper.make_node("If", ["condition"], ["also"], "if", **branches))
+    model.graph.output.append(helper.make_tensor_value_info("also", TensorProto.FLOAT, None))
+    model.graph.initializer.extend([numpy_helper.from_array(np.array(True), "condition"),
+                                    numpy_helper.from_array(np.ones(1, np.float32), "alone")])  # fmt: skip
+    with pytest.raises(ValueError, match="has other readers"):
+        Edit("column_row", "far").apply(model)
+    graph = GraphCopy(model)
+    graph.remove([])
+    assert "alone" in {tensor.name for tensor in graph.graph.initializer}
+
+
+def test_constants_that_an_older_exporter_lists_as_inputs_can_be_reshaped():
+    model = two_of_one_weight()
+    for tensor in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    edited = Edit("factorise", "stem").apply(model)
+    assert [entry.name for entry in edited.graph.input] == ["x"] and run(edited).shape == (2, 10)
 
 
 def test_channels_pass_padding_cropping_and_blocks_of_pixels():

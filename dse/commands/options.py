@@ -143,7 +143,11 @@ NoFooter = Annotated[
 
 NoFigures = Annotated[
     bool,
-    typer.Option("--no-figures", envvar="DSE_NO_FIGURES", help="Tables alone; dse front draws the figures later."),
+    typer.Option(
+        "--no-figures",
+        envvar="DSE_NO_FIGURES",
+        help="Tables alone: dse front draws, or the same command.",
+    ),
 ]
 
 OutDirectory = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write figures and tables there.")]

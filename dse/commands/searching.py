@@ -323,7 +323,6 @@ def front(
 def _run_seeds(directory: Path, search: Any, own: str, with_figures: bool) -> None:
     """Search under several seeds with progress shown; draw the band, print what it tells."""
     from dse.output.progress import shown
-    from dse.output.run_figures import write_band
     from dse.output.tables import seeds_report
     from dse.output.units import duration
 
@@ -333,7 +332,11 @@ def _run_seeds(directory: Path, search: Any, own: str, with_figures: bool) -> No
             found = _searched(search, progress, own)
     except KeyboardInterrupt as error:
         fail(f"{str(error).split(';')[0] or 'interrupted'}. The same command continues", EXIT_INTERRUPTED)
-    names = ["seeds.csv", "convergence.csv", *(path.name for path in (write_band(found) if with_figures else ()))]
+    names = ["seeds.csv", "convergence.csv"]
+    if with_figures:
+        from dse.output.run_figures import write_band  # slow to import
+
+        names += [path.name for path in write_band(found)]
     for line in seeds_report(found):
         say(line)
     say(f"Took {duration(time.perf_counter() - start)}. Wrote {directory}/: "
@@ -458,11 +461,16 @@ def _conclude(
         verdict,
     )
     from dse.output.units import duration
+    from dse.runs.run_directory import FIGURE_FILES
 
     if with_figures:
         from dse.output.run_figures import write_figures  # slow to import
 
         write_figures(run, with_footer=with_footer)
+    elif seconds is not None:  # those of a shorter run would contradict the tables
+        for name in FIGURE_FILES:
+            if not name.startswith("sensitivity"):
+                (run.directory / name).unlink(missing_ok=True)
     screen = console()
     if len(run.front):
         screen.print("", front_table(run, screen.width), "", sep="\n")

@@ -40,8 +40,12 @@ def side_by_side(graph: GraphCopy, name: str, _: int) -> Callable[[], None]:
     if first is None:
         raise ValueError(f"no {second.op_type} begins the part before {name!r}")
 
+    following = graph.readers.get(second.output[0], [])
+    if any(second.output[0] not in reader.input for reader in following):
+        raise ValueError(f"a branch reads what {name!r} makes")
+
     def make() -> None:
-        for reader in graph.readers.get(second.output[0], []):
+        for reader in following:
             for i, tensor in enumerate(reader.input):
                 if tensor == second.output[0]:
                     reader.input[i] = first.output[0]
@@ -165,20 +169,21 @@ def _place(graph: GraphCopy, node: NodeProto, now: int) -> tuple[int, int] | Non
 def _rewrite(graph: GraphCopy, node: NodeProto, at: int, sizes: tuple[int, int]) -> None:
     """Give a `Reshape` other heads of another width."""
     whole = _values(graph, node.input[1])
-    title = node_title(node)
+    name = graph.unused(f"{node_title(node)}/heads")
     if whole is not None:
         new = whole.reshape(-1).copy()
         new[at : at + 2] = sizes
-        graph.graph.initializer.append(numpy_helper.from_array(new, f"{title}/heads"))
-        node.input[1] = f"{title}/heads"
+        graph.graph.initializer.append(numpy_helper.from_array(new, name))
+        node.input[1] = name
         return
     concat = graph.makers[node.input[1]]
     copy = NodeProto()
     copy.CopyFrom(concat)
-    copy.name, copy.output[0] = f"{title}/heads", f"{title}/heads"
+    copy.name, copy.output[0] = name, name
     for i, size in enumerate(sizes):
-        graph.graph.initializer.append(numpy_helper.from_array(np.array([size], np.int64), f"{title}/heads/{i}"))
-        copy.input[at + i] = f"{title}/heads/{i}"
+        part = graph.unused(f"{name}/of {i}")
+        graph.graph.initializer.append(numpy_helper.from_array(np.array([size], np.int64), part))
+        copy.input[at + i] = part
     node.input[1] = copy.output[0]
     graph.insert_before(node, copy)
 
@@ -192,6 +197,7 @@ def _rescale(graph: GraphCopy, node: NodeProto, width: int, factor: float) -> No
         for power in (0.5, -0.5, 0.25, -0.25):
             if math.isclose(float(value.reshape(-1)[0]), width**power, rel_tol=1e-3):
                 new = (value * factor**-power).astype(value.dtype)
-                graph.graph.initializer.append(numpy_helper.from_array(new, f"{node_title(node)}/scale"))
-                node.input[i] = f"{node_title(node)}/scale"
+                scale = graph.unused(f"{node_title(node)}/scale")
+                graph.graph.initializer.append(numpy_helper.from_array(new, scale))
+                node.input[i] = scale
                 return

@@ -187,7 +187,7 @@ def channels_of(model: ModelProto) -> Channels:
             tensors[entry.name] = made.new(dims[1])
             made.fix(tensors[entry.name], "it is an input of the network")
     for node in model.graph.node:
-        captured = [name for graph in subgraphs(node) for name in _read_in(graph)]
+        captured = [name for graph in subgraphs(node) for name in read_in(graph)]
         for name in captured:
             made.fix(tensors.get(name, ()), f"a branch of {node_title(node)!r} ({node.op_type}) reads it")
         result = _through(node, made, tensors, shapes, constants)
@@ -220,12 +220,12 @@ def channels_of(model: ModelProto) -> Channels:
     return made
 
 
-def _read_in(graph: GraphProto) -> Iterator[str]:
+def read_in(graph: GraphProto) -> Iterator[str]:
     """Names that the nodes of a branch or a loop's body read, those of the graphs around it among them."""
     for node in graph.node:
         yield from node.input
         for inner in subgraphs(node):
-            yield from _read_in(inner)
+            yield from read_in(inner)
 
 
 def _through(

@@ -182,7 +182,7 @@ def _factorise(graph: GraphCopy, name: str, _: int) -> Change:
     def make() -> None:
         kind = graph.tensors[node.input[1]].data_type
         graph.reshape(node, [dims[0], dims[0], 1, dims[3]])  # first: what others share gets a name of its own
-        weight, middle = f"{node.input[1]}/column", f"{node.output[0]}/column"
+        weight, middle = graph.unused(f"{node.input[1]}/column"), graph.unused(f"{node.output[0]}/column")
         graph.add(weight, [dims[0], dims[1], dims[2], 1], kind)
         column = helper.make_node(
             "Conv", [node.input[0], weight], [middle], f"{name}/column", kernel_shape=[dims[2], 1],

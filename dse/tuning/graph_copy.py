@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable
 
 from onnx import ModelProto, NodeProto
 
-from dse.networks.onnx_file.graph import attribute, node_title
-from dse.tuning.channels import NORMALISE, PASS, absent
+from dse.networks.onnx_file.graph import attribute, node_title, subgraphs
+from dse.tuning.channels import NORMALISE, PASS, absent, read_in
 
 
 class GraphCopy:
@@ -17,6 +18,9 @@ class GraphCopy:
     def __init__(self, model: ModelProto) -> None:
         self.model = ModelProto()
         self.model.CopyFrom(model)
+        constant = {tensor.name for tensor in model.graph.initializer}  # older exporters list these as inputs, too
+        for entry in [each for each in self.model.graph.input if each.name in constant]:
+            self.model.graph.input.remove(entry)
         self.look_up()
 
     def look_up(self) -> None:
@@ -25,7 +29,7 @@ class GraphCopy:
         self.makers = {output: node for node in self.graph.node for output in node.output if output}
         self.readers: dict[str, list[NodeProto]] = {}
         for node in self.graph.node:
-            for name in node.input:
+            for name in _read_by(node):
                 self.readers.setdefault(name, []).append(node)
         self.tensors = {tensor.name: tensor for tensor in self.graph.initializer}
         self.named = {node_title(node): node for node in self.graph.node}
@@ -88,8 +92,13 @@ class GraphCopy:
     def reshape(self, node: NodeProto, dims: list[int]) -> None:
         """New weights of that shape, under a name of their own where others share the old ones."""
         old = self.tensors[node.input[1]]
-        name = old.name if len(self.readers[old.name]) == 1 else f"{old.name}/{node_title(node)}"
-        self.add(name, dims, old.data_type, replace=name == old.name)
+        if len(self.readers[old.name]) == 1:
+            self.add(old.name, dims, old.data_type, replace=True)
+            return
+        name = self.unused(f"{old.name}/{node_title(node)}")
+        self.add(name, dims, old.data_type)
+        self.readers[old.name] = [each for each in self.readers[old.name] if each is not node]
+        self.readers[name] = [node]
         node.input[1] = name
 
     def add(self, name: str, dims: list[int], data_type: int, replace: bool = False) -> None:
@@ -99,6 +108,13 @@ class GraphCopy:
             self.tensors[name].CopyFrom(new)
         else:
             self.graph.initializer.append(new)
+            self.tensors[name] = self.graph.initializer[-1]
+
+    def unused(self, name: str) -> str:
+        """The name, or with a number behind it where the graph has it already."""
+        taken = {*self.makers, *self.readers, *(tensor.name for tensor in self.graph.initializer)}
+        numbered = (f"{name}/{i}" for i in itertools.count(2))
+        return next(each for each in itertools.chain([name], numbered) if each not in taken)
 
     def insert_before(self, node: NodeProto, new: NodeProto) -> None:
         """Put a new node in front of one that reads it."""
@@ -108,13 +124,18 @@ class GraphCopy:
         """Take nodes out, and the weights that nothing reads then."""
         for node in nodes:
             self.graph.node.remove(node)
-        read = {name for node in self.graph.node for name in node.input}
+        read = {name for node in self.graph.node for name in _read_by(node)}
         kept = [tensor for tensor in self.graph.initializer if tensor.name in read]
         dropped = set(self.tensors) - read
         held = [entry for entry in self.graph.input if entry.name not in dropped]
         del self.graph.initializer[:], self.graph.input[:]
         self.graph.initializer.extend(kept)
         self.graph.input.extend(held)
+
+
+def _read_by(node: NodeProto) -> list[str]:
+    """What a node reads, its branches too."""
+    return [*node.input, *(name for graph in subgraphs(node) for name in read_in(graph))]
 
 
 def meant(name: str, known: Iterable[str]) -> str:
