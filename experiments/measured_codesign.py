@@ -488,7 +488,7 @@ def codesign_findings(place: Path) -> Iterator[Finding]:
                     and max(row["weights_share"], row["macs_share"]) <= 1.02),
         )  # fmt: skip
     for row in gains.to_dict("records"):
-        network, ways = row["network"].removesuffix("-style"), f"{row['way']} against {row['against']}"
+        network, ways = row["network"].removesuffix("-style"), f"{row['way']} vs {row['against']}"
         name = f"| {row['data']} | {network} | {row['arm']} | {ways} | "
         area = f"{row['least_saved_percent']:z.0f} to {row['most_saved_percent']:z.0f} %"
         yield Finding(f"{name}{_told(row, 'saved')} | {area} | {row['areas_percent']:.0f} % |")
@@ -526,4 +526,4 @@ def _shares(row: Any) -> str:
 def _told(row: Any, name: str, sign: str = "") -> str:
     """A mean with its interval, as "8.4 % (7.2 to 9.7)"."""
     value, low, high = (row[f"{name}{part}_percent"] for part in ("", "_low", "_high"))
-    return f"{value:{sign}.1f} % ({low:{sign}.1f} to {high:{sign}.1f})"
+    return f"{value:{sign}.1f} % ({low:.1f} to {high:.1f})"
