@@ -50,7 +50,7 @@ from dse.training.accuracy_study import read_runs, unpacked
 from dse.training.equivalence import ONE_SIDE, mean_of_two_way
 from dse.tuning.capacity import Budget, capacity_of
 from dse.tuning.graphs import network_of
-from experiments.accuracy_plan import Plan, read_graph_of
+from experiments.accuracy_plan import Plan, file_of, read_graph_of
 from experiments.study import Fault, Finding, Study, read_table
 from problems import SingleDNN
 
@@ -170,20 +170,20 @@ class Searches:
     jobs: int
     overwrite: bool = False
 
+    def __post_init__(self) -> None:
+        if self.seeds < 2:
+            raise Fault(f"codesign needs two seeds of the search at least for its intervals, got {self.seeds}")
+
     def problem(self, network: str, arm: str) -> SingleDNN:
         """The problem of a form: latency and area."""
         found = network_of(read_graph_of(self.graphs, network, arm))
         return SingleDNN(found, n_jobs=self.jobs, mapping_slack="none")
 
-    def __post_init__(self) -> None:
-        if self.seeds < 2:
-            raise Fault(f"codesign needs two seeds of the search at least for its intervals, got {self.seeds}")
-
     def runs_of(self, problem: SingleDNN, network: str, arm: str) -> list[dse.Exploration]:
         """The search of every seed."""
         found = []
         for seed in range(self.seeds):
-            out = self.runs / network / arm.replace(" ", "_").replace(",", "") / f"seed_{seed}"
+            out = file_of(self.runs, network, arm).with_suffix("") / f"seed_{seed}"
             run = dse.explore(
                 problem, evaluations=self.designs, seed=seed, random_twin=False, out=out, overwrite=self.overwrite
             )
@@ -220,7 +220,7 @@ def common_areas(ways: Sequence[Fronts], scale: Normalisation, count: int = AREA
 def interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean over the first axis, and its 95 % interval by the t distribution."""
     n, mean = len(values), np.mean(values, axis=0)
-    half = stats.t.ppf(1 - ONE_SIDE, n - 1) * np.std(values, axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.nan
+    half = stats.t.ppf(1 - ONE_SIDE, n - 1) * np.std(values, axis=0, ddof=1) / np.sqrt(n)
     return mean, mean - half, mean + half
 
 

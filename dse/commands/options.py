@@ -143,11 +143,7 @@ NoFooter = Annotated[
 
 NoFigures = Annotated[
     bool,
-    typer.Option(
-        "--no-figures",
-        envvar="DSE_NO_FIGURES",
-        help="Tables alone: dse front draws, or the same command.",
-    ),
+    typer.Option("--no-figures", envvar="DSE_NO_FIGURES", help="Tables alone."),
 ]
 
 OutDirectory = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write figures and tables there.")]

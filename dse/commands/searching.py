@@ -337,10 +337,20 @@ def _run_seeds(directory: Path, search: Any, own: str, with_figures: bool) -> No
         from dse.output.run_figures import write_band  # slow to import
 
         names += [path.name for path in write_band(found)]
+    else:
+        _remove_figures(directory)
     for line in seeds_report(found):
         say(line)
     say(f"Took {duration(time.perf_counter() - start)}. Wrote {directory}/: "
         f"{', '.join(names)}, and a run in each of seed_{found.seeds[0]} to seed_{found.seeds[-1]}")  # fmt: skip
+
+
+def _remove_figures(directory: Path) -> None:
+    """Those of a shorter run would contradict the tables."""
+    from dse.runs.run_directory import RUN_FIGURES
+
+    for name in RUN_FIGURES:
+        (directory / name).unlink(missing_ok=True)
 
 
 def _so_far(run: Any, json: bool) -> None:
@@ -461,16 +471,13 @@ def _conclude(
         verdict,
     )
     from dse.output.units import duration
-    from dse.runs.run_directory import FIGURE_FILES
 
     if with_figures:
         from dse.output.run_figures import write_figures  # slow to import
 
         write_figures(run, with_footer=with_footer)
-    elif seconds is not None:  # those of a shorter run would contradict the tables
-        for name in FIGURE_FILES:
-            if not name.startswith("sensitivity"):
-                (run.directory / name).unlink(missing_ok=True)
+    elif seconds is not None:
+        _remove_figures(run.directory)
     screen = console()
     if len(run.front):
         screen.print("", front_table(run, screen.width), "", sep="\n")

@@ -27,11 +27,11 @@ RUN_FILES = (
     MANIFEST, "designs.csv", "random_twin.csv", "front.csv", "exact_front.csv", "convergence.csv", "columns.csv",
     "space.toml", "sweep.json", "front_energy.csv",
 )  # fmt: skip
-FIGURE_FILES = tuple(
-    f"{stem}{ending}"
-    for stem in ("front", "convergence", "breakdown", "parallel", "sensitivity")
-    for ending in (".png", ".pdf", "_wide.pdf")
+FIGURE_ENDINGS = (".png", ".pdf", "_wide.pdf")
+RUN_FIGURES = tuple(
+    f"{stem}{ending}" for stem in ("front", "convergence", "breakdown", "parallel") for ending in FIGURE_ENDINGS
 )
+FIGURE_FILES = (*RUN_FIGURES, *(f"sensitivity{ending}" for ending in FIGURE_ENDINGS))
 FRONT_COMPLETE = "front_complete.csv"
 """The front evaluated again with the complete mapper (`dse.search.remapping`): a file that a run may lack."""
 CERTIFICATE, CERTIFIED_BOXES, CERTIFIED_FRONT = "certificate.json", "certificate_boxes.npz", "certified_front.csv"

@@ -9,13 +9,13 @@ edit can be refused but never break the graph.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
-from dse.networks.onnx_file.graph import attribute, constant_tensor, node_title, subgraphs
+from dse.networks.onnx_file.graph import attribute, captured_names, constant_tensor, node_title
 
 PASS = frozenset(
     "Relu LeakyRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Tanh Softplus Mish Gelu Clip Dropout Identity Cast "
@@ -187,7 +187,7 @@ def channels_of(model: ModelProto) -> Channels:
             tensors[entry.name] = made.new(dims[1])
             made.fix(tensors[entry.name], "it is an input of the network")
     for node in model.graph.node:
-        captured = [name for graph in subgraphs(node) for name in read_in(graph)]
+        captured = captured_names(node)
         for name in captured:
             made.fix(tensors.get(name, ()), f"a branch of {node_title(node)!r} ({node.op_type}) reads it")
         result = _through(node, made, tensors, shapes, constants)
@@ -218,14 +218,6 @@ def channels_of(model: ModelProto) -> Channels:
         if first.groups != use.groups:
             made.fix((*first.segments, *use.segments), f"{use.tensor!r} is shared by operators of different groups")
     return made
-
-
-def read_in(graph: GraphProto) -> Iterator[str]:
-    """Names that the nodes of a branch or a loop's body read, those of the graphs around it among them."""
-    for node in graph.node:
-        yield from node.input
-        for inner in subgraphs(node):
-            yield from read_in(inner)
 
 
 def _through(

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from onnx import ModelProto, NodeProto
 
-from dse.networks.onnx_file.graph import attribute, node_title, subgraphs
-from dse.tuning.channels import NORMALISE, PASS, absent, read_in
+from dse.networks.onnx_file.graph import attribute, captured_names, node_title, outer_names
+from dse.tuning.channels import NORMALISE, PASS, absent
 
 
 class GraphCopy:
@@ -29,7 +29,9 @@ class GraphCopy:
         self.makers = {output: node for node in self.graph.node for output in node.output if output}
         self.readers: dict[str, list[NodeProto]] = {}
         for node in self.graph.node:
-            for name in _read_by(node):
+            for name in node.input:
+                self.readers.setdefault(name, []).append(node)
+            for name in captured_names(node):
                 self.readers.setdefault(name, []).append(node)
         self.tensors = {tensor.name: tensor for tensor in self.graph.initializer}
         self.named = {node_title(node): node for node in self.graph.node}
@@ -124,18 +126,13 @@ class GraphCopy:
         """Take nodes out, and the weights that nothing reads then."""
         for node in nodes:
             self.graph.node.remove(node)
-        read = {name for node in self.graph.node for name in _read_by(node)}
+        read = set().union(*map(outer_names, self.graph.node))
         kept = [tensor for tensor in self.graph.initializer if tensor.name in read]
         dropped = set(self.tensors) - read
         held = [entry for entry in self.graph.input if entry.name not in dropped]
         del self.graph.initializer[:], self.graph.input[:]
         self.graph.initializer.extend(kept)
         self.graph.input.extend(held)
-
-
-def _read_by(node: NodeProto) -> list[str]:
-    """What a node reads, its branches too."""
-    return [*node.input, *(name for graph in subgraphs(node) for name in read_in(graph))]
 
 
 def meant(name: str, known: Iterable[str]) -> str:

@@ -89,7 +89,7 @@ def run_of(
 
 
 @cache
-def _idle_w_of(name: str, node_nm: int) -> dict[str, Values]:
+def _idle_w_of(name: str, node_nm: int) -> Mapping[str, Values]:
     return idle_w(preset(name), technologies(name, node_nm))
 
 

@@ -13,6 +13,7 @@ import heapq
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -99,8 +100,18 @@ def attribute(node: NodeProto, name: str, default: object = None) -> Any:
     return default
 
 
+@cache
+def _may_hold_graphs(domain: str, operator: str) -> bool:
+    """Whether the standard lets an operator have graphs as attributes, or does not know it."""
+    kinds = (onnx.defs.OpSchema.AttrType.GRAPH, onnx.defs.OpSchema.AttrType.GRAPHS)
+    known = domain in STANDARD_DOMAINS and onnx.defs.has(operator)
+    return not known or any(each.type in kinds for each in onnx.defs.get_schema(operator).attributes.values())
+
+
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
     """Graphs held by the attributes of `node` (branches, loop bodies)."""
+    if not _may_hold_graphs(node.domain, node.op_type):
+        return
     for item in node.attribute:
         if item.type == AttributeProto.GRAPH:
             yield item.g
@@ -123,6 +134,13 @@ def outer_names(node: NodeProto) -> set[str]:
         made |= {name for inner in graph.node for name in inner.output}
         names |= {entry.name for entry in graph.output}.union(*map(outer_names, graph.node)) - made
     return names - {""}
+
+
+def captured_names(node: NodeProto) -> list[str]:
+    """Names of the tensors that only the nested graphs of a node read from the graph it stands in, sorted."""
+    if not _may_hold_graphs(node.domain, node.op_type):  # nearly all: editing a graph asks every node
+        return []
+    return sorted(outer_names(node) - set(node.input))
 
 
 def sort_nodes(graph: GraphProto) -> None:
