@@ -1251,6 +1251,7 @@ BEST = _record_type(
 TABLES = _record_type(
     ("n_spatial", (), np.int64),
     ("spatial", (MAX_SPATIAL,), SPATIAL),
+    ("heap", (MAX_SPATIAL,), np.int64),  # their numbers, the least lower bound first (`_sink`)
     ("n_places", (), np.int64),
     ("places", (8,), PLACE),
     ("n_configurations", (), np.int64),
@@ -1273,6 +1274,7 @@ TABLES = _record_type(
     ("nodes", (MAX_NODES,), NODE),
     ("facts", (), FACTS),
     ("costs", (N_COST_ROWS, N_COSTS + 1)),  # what traffic costs (`_coefficients`)
+    ("costs_of", (), np.int64),  # set of bypasses whose costs in time they are; -1: none
     ("best", (), BEST),
     ("least_positions", ()),  # least of all pixel tiles: input positions, outputs of the last tile
     ("least_last", ()),
@@ -1639,10 +1641,12 @@ def _search_configurations(search, options, lists, aim, effort, out):
     Leaves in `tables.proven` what no mapping falls below, in cycles; only the search for the fastest knows it.
     """
     tables, best = search.tables, search.tables.best
-    tables.n_configurations, tables.work_left, best.near = 0, effort.work, effort.near
+    tables.n_configurations, tables.work_left, best.near, tables.costs_of = 0, effort.work, effort.near, -1
     floor = tables.truncated  # of all that is not searched completely
     for j in range(tables.n_spatial):
-        tables.spatial[j].floor, tables.spatial[j].ports = _spatial_floor(search, j), -1.0
+        tables.spatial[j].floor, tables.spatial[j].ports, tables.heap[j] = _spatial_floor(search, j), -1.0, j
+    for at in range(tables.n_spatial // 2 - 1, -1, -1):
+        _sink(tables, at)
     searched, expanded, wide = 0.0, 0.0, effort.most
     # Where latency says little of what is looked for, the quick search looks at more spatial factors.
     limited = best.most_cycles < np.inf
@@ -1671,16 +1675,16 @@ def _search_configurations(search, options, lists, aim, effort, out):
                 break
         if expand and aim == FASTEST and tables.spatial[j].ports < 0:
             tables.spatial[j].ports = _port_floor(search, options, j, out) * ROOM
-            tables.spatial[j].floor = max(tables.spatial[j].floor, tables.spatial[j].ports)
+            _raise_floor(tables, max(least_s, tables.spatial[j].ports))
             continue
         if expand:
             expanded += 1.0
             if aim == FASTEST and effort.sizes == COMPLETE and search.case.design[BYPASS] == 0:
                 relaxed = _search_relaxed(search, options, lists, j, effort, out)
                 if relaxed >= best.cycles and tables.work_left >= 0:
-                    tables.spatial[j].floor = np.inf
+                    _raise_floor(tables, np.inf)
                     continue
-            tables.spatial[j].floor = np.inf
+            _raise_floor(tables, np.inf)
             ideal = _expand(search, options, j, aim, effort, out)
             if effort.sizes == QUICK:
                 floor = min(floor, ideal)
@@ -1718,11 +1722,33 @@ def _hopeless_configuration(aim, best, configuration):
 @_inner
 def _least_spatial(tables):
     """Number of the spatial factors of the least lower bound that are not done; -1: none."""
-    least, found = np.inf, -1
-    for j in range(tables.n_spatial):
-        if tables.spatial[j].floor < least:
-            least, found = tables.spatial[j].floor, j
-    return found
+    j = tables.heap[0]
+    return j if tables.n_spatial > 0 and tables.spatial[j].floor < np.inf else -1
+
+
+@_inner
+def _raise_floor(tables, floor):
+    """Set the lower bound of the spatial factors of the least one, which is no more than this."""
+    tables.spatial[tables.heap[0]].floor = floor
+    _sink(tables, 0)
+
+
+@_inner
+def _sink(tables, at):
+    """Put the spatial factors at a place of the heap behind those of smaller lower bounds; of equal ones, the first."""
+    heap, spatial, n = tables.heap, tables.spatial, tables.n_spatial
+    j = heap[at]
+    floor = spatial[j].floor
+    while 2 * at + 1 < n:
+        below = 2 * at + 1
+        least, other = spatial[heap[below]].floor, spatial[heap[min(below + 1, n - 1)]].floor
+        if other < least or (other == least and heap[min(below + 1, n - 1)] < heap[below]):
+            below, least = below + 1, other
+        if floor < least or (floor == least and j < heap[below]):
+            break
+        heap[at] = heap[below]
+        at = below
+    heap[at] = j
 
 
 @_inner
@@ -1973,7 +1999,7 @@ def _port_floor(search, options, j, out):
             continue
         mapping[MAP_BYPASS] = bypass
         _facts(case, mapping, tables.facts)
-        _coefficients(case, mapping, out, tables.costs)
+        _coefficients(case, mapping, FASTEST, out, tables)
         for stationary in range(3):
             if case.option[OPT_W + stationary] > 0:
                 least = min(least, _least_port_cycles(inside, stationary))
@@ -1993,6 +2019,7 @@ def _least_left_out(search, options, least, bare, out):
     _copy(case.design, bare, N_DESIGN)
     for column in (PADDED_W, PADDED_I, PADDED_O, BANKS_0, BANKS_1, BANKS_2):
         bare[column] = 0.0
+    tables.costs_of = -1
     wasteless = Search(Case(case.layer, bare, case.option, case.variant), search.mapping, tables, search.best_map,
                        search.trial)  # fmt: skip
     for j in range(tables.n_spatial):
@@ -2076,7 +2103,7 @@ def _expand(search, options, j, aim, effort, out):
             continue
         mapping[MAP_BYPASS] = bypass
         _facts(case, mapping, tables.facts)
-        _coefficients(case, mapping, out, tables.costs)
+        _coefficients(case, mapping, aim, out, tables)
         for stationary in range(3):
             if case.option[OPT_W + stationary] == 0:
                 continue
@@ -2453,7 +2480,7 @@ def _search_configuration(search, options, lists, q, aim, effort, out):
     for d in range(8):
         mapping[MAP_R + d] = configuration.register[d]
     _facts(case, mapping, tables.facts)
-    _coefficients(case, mapping, out, tables.costs)
+    _coefficients(case, mapping, aim, out, tables)
     inside = Search(case, mapping, tables, search.best_map, search.trial)
     floor = Work(configuration.busy, WIO(configuration.wires[W], configuration.wires[I], configuration.wires[O]))
     _search_tiles(inside, lists, floor, aim, effort.sizes)
@@ -2470,7 +2497,7 @@ def _search_relaxed(search, options, lists, j, effort, out):
     kept = best.cycles
     mapping[MAP_BYPASS], mapping[MAP_STATIONARY] = 0.0, RELAXED
     _facts(case, mapping, tables.facts)
-    _coefficients(case, mapping, out, tables.costs)
+    _coefficients(case, mapping, FASTEST, out, tables)
     floor = Work(max(_array_floor(search, j), tables.spatial[j].ports), WIO(0.0, 0.0, 0.0))
     _search_tiles(Search(case, mapping, tables, search.trial, search.trial), lists, floor, FASTEST, effort.sizes)
     found, best.cycles = best.cycles, kept
@@ -3133,9 +3160,15 @@ def _facts(case, mapping, facts):
 
 
 @_inner
-def _coefficients(case, mapping, out, costs):
-    """Read the costs of the six traffic numbers off the model."""
-    design = case.design
+def _coefficients(case, mapping, aim, out, tables):
+    """Read the costs of the six traffic numbers off the model; for FASTEST those of time.
+
+    These depend on the set of bypasses alone, unless wider steps may cost more.
+    """
+    design, costs, bypass = case.design, tables.costs, int(mapping[MAP_BYPASS])
+    if aim == FASTEST and tables.costs_of == bypass:
+        return
+    tables.costs_of = bypass if aim == FASTEST and not _costly_width(design) else -1
     costs[NO_TRAFFIC, COST_WRITES] = design[WRITES_APART_0] + design[WRITES_APART_1] + design[WRITES_APART_2]
     for row in range(N_COST_ROWS):
         u = UNIT_BYTES
