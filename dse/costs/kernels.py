@@ -35,6 +35,9 @@ from numba import njit
 _inner = njit(  # type: ignore[call-overload]  # numba's types lack these options
     nogil=True, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
 )
+_inline = njit(  # type: ignore[call-overload]  # numba's types lack these options
+    nogil=True, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True
+)
 _entry = njit(  # type: ignore[call-overload]  # numba's types lack `_nrt`
     cache=True, nogil=True, error_model="numpy", _nrt=False
 )
@@ -602,7 +605,7 @@ def _mapped_dram_times(case, mapping, outside):
     return WIO(w, i, _given_dram_times(case.layer, mapping, O))
 
 
-@_inner
+@_inline
 def _dram_times(order, reload, outside):
     """How often each word of W, I and O crosses the DRAM link, from the trips over DRAM tiles.
 
@@ -646,7 +649,7 @@ def _mapped_stationary_times(case, mapping, inside, outside, once):
     return _given_stationary_times(case, mapping, outside.r, once.o)
 
 
-@_inner
+@_inline
 def _stationary_times(stationary, inside, outside, once):
     """How often each word of the stationary operand enters the array.
 
@@ -1015,7 +1018,7 @@ def _bounds(case, ideal, out):
     out[BOUND_PJ] = _least_pj(layer, design, out[MACS], moved, out[BOUND_CYCLES])
 
 
-@_inner
+@_inline
 def _skew(design, cycles, folds, load, stop):
     """Cycles that an array spends at its folds: on skewed fill and drain, or on `stop` (from `_stop_cycles`).
 
@@ -1761,7 +1764,7 @@ def _least_configuration(tables):
     return found
 
 
-@_inner
+@_inline
 def _hopeless(aim, best, cycles, pj, moved):
     """No mapping with these lower bounds can become the best."""
     if moved > best.most_moved:
@@ -1778,7 +1781,7 @@ def _hopeless(aim, best, cycles, pj, moved):
     return cycles * pj >= best.cycles * best.pj * near
 
 
-@_inner
+@_inline
 def _better(aim, best, cost):
     """Whether a mapping of this cost is better than the best so far."""
     if cost.moved > best.most_moved:
@@ -2204,7 +2207,7 @@ def _least_axis_sum(case, mapping, axis):
     return max(min(found, case.layer[TOUCHED_Y + axis]), found - case.layer[RAGGED_Y + axis])
 
 
-@_inner
+@_inline
 def _work(design, facts, stationary, inside, total, outside, once, positions, cycles, stop):
     """`Work` of a mapping from its trips.
 
@@ -2223,7 +2226,7 @@ def _work(design, facts, stationary, inside, total, outside, once, positions, cy
                             facts.whole[O] * (times.o - 1)))  # fmt: skip
 
 
-@_inner
+@_inline
 def _array_times(stationary, inside, total, outside, once):
     """How often each word of W and I enters the array, and each sum leaves it; arguments as of `_work`."""
     times = _stationary_times(stationary, inside, outside, once)
@@ -2672,7 +2675,7 @@ def _add_nodes(search, g, f, c, floor, aim):
         tables.n_nodes += 1
 
 
-@_inner
+@_inline
 def _pixel_trips(facts, pixels, held_w, held_i, held_o, twice_i, twice_o):
     """DRAM trips over the pixels at least; bytes that W, and one pixel of I and O occupy, if whole and if not."""
     in_w, in_i, in_o = facts.buffer[W], facts.buffer[I], facts.buffer[O]
@@ -2765,7 +2768,7 @@ def _search_pixels(search, g, f, node, floor, aim):
                 _write_mapping(search, group, taps, channels, kernels, p, order, search.best_map)
 
 
-@_inner
+@_inline
 def _too_slow(aim, best, cycles):
     """Whether a lower bound of the cycles alone leaves no hope."""
     return cycles >= best.cycles * (1.0 - best.near) if aim == FASTEST else cycles > best.most_cycles
@@ -2842,7 +2845,7 @@ def _copy(source, target, n):
         target[i] = source[i]
 
 
-@_inner
+@_inline
 def _copies(facts, operand, whole):
     """Copies of a tile that its buffer holds; a tile that is the `whole` operand needs no second one."""
     return min(facts.copies[operand], 1.0) if whole else facts.copies[operand]
@@ -3188,7 +3191,7 @@ def _coefficients(case, mapping, aim, out, tables):
             costs[row, column] = out[source] if row == NO_TRAFFIC else (out[source] - costs[NO_TRAFFIC, column]) / u
 
 
-@_inner
+@_inline
 def _priced(costs, column, wires, link):
     """What bytes over the wires of the array and over the DRAM link cost in one column."""
     return (costs[NO_TRAFFIC, column]
@@ -3198,7 +3201,7 @@ def _priced(costs, column, wires, link):
                + costs[DRAM_BYTE_O, column] * link.o))  # fmt: skip
 
 
-@_inner
+@_inline
 def _port_cycles(costs, wires, link):
     """Cycles of the busiest port."""
     read = max(_priced(costs, COST_READ_0, wires, link),
@@ -3209,7 +3212,7 @@ def _port_cycles(costs, wires, link):
                          max(_priced(costs, COST_WRITE_1, wires, link), _priced(costs, COST_WRITE_2, wires, link))))  # fmt: skip
 
 
-@_inner
+@_inline
 def _cost(aim, tables, work, link, ends):
     """Cost of a mapping (as `_latency`), or lower bounds of it from lower bounds of everything; FASTEST without energy.
 
