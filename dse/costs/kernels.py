@@ -121,6 +121,7 @@ LATENCY, ENERGY, EDP = 0, 1, 2
 ORDERS = np.array([[1, 2, 0], [0, 2, 1], [1, 0, 2], [2, 1, 0], [2, 0, 1], [0, 1, 2]], dtype=np.int64)
 DEPTH = np.argsort(ORDERS, axis=1)[:, ::1].astype(np.int64)  # DEPTH[order, group]: 0 outermost .. 2 innermost
 N_ORDERS = 3
+EVERY_ORDER = 2**N_ORDERS - 1
 
 
 class Case(NamedTuple):
@@ -1944,7 +1945,8 @@ def _append_spatial(case, number, lanes, tables):
     spatial = tables.spatial[tables.n_spatial]
     spatial.lanes, spatial.option, spatial.cycles = lanes, number, 1.0
     for d in range(8):
-        spatial.cycles *= _ceil_div(_loop_extent(layer, option, d), spatial.s[d])
+        extent = _loop_extent(layer, option, d)
+        spatial.cycles *= extent if spatial.s[d] == 1 else _ceil_div(extent, spatial.s[d])
     tables.n_spatial += 1
     if tables.n_spatial < MAX_SPATIAL:
         _copy(spatial.s, tables.spatial[tables.n_spatial].s, 8)
@@ -2627,9 +2629,10 @@ def _add_nodes(search, g, f, c, floor, aim):
         last_o = facts.tail * group.last * kernels.last * tables.least_last
         ends = facts.lead_w * tile_w + ends_i + last_o
         trips = Trips(n_p, n_k, n_r, group.trips)
+        orders = _unequal_orders(trips)
         cycles, pj, moved = np.inf, np.inf, np.inf
         if aim == FASTEST:
-            for order in range(N_ORDERS if n_r > 1.0 else 2):
+            for order in range(orders):
                 once = _dram_times(order, facts.reload, trips)
                 moved = min(moved, again_w * (once.w - 1) + again_i * (once.i - 1) + again_o * (once.o - 1))
             moved += moved_once
@@ -2639,17 +2642,15 @@ def _add_nodes(search, g, f, c, floor, aim):
             if ported:
                 cycles = np.inf
         else:
-            for order in range(N_ORDERS if n_r > 1.0 else 2):
+            for order in range(orders):
                 once = _dram_times(order, facts.reload, trips)
                 pj = min(pj, pj_w * (once.w - 1) + pj_i * (once.i - 1) + pj_o * (once.o - 1))
             cycles = max(busy + ends * facts.per_bandwidth, linked)
             if _hopeless(aim, best, cycles * ROOM, (pj_once + pj + cycles * facts.idle) * ROOM, moved_once * ROOM):
                 continue
             cycles, pj = np.inf, np.inf
-        for order in range(N_ORDERS):
+        for order in range(orders):
             if cycles < np.inf and aim == FASTEST and not ported:
-                break
-            if order == 2 and n_r == 1.0:
                 break
             once = _dram_times(order, facts.reload, trips)
             link = WIO(facts.whole[W] * once.w, positions * once.i, facts.whole[O] * (once.o - 1))
@@ -2733,8 +2734,8 @@ def _search_pixels(search, g, f, node, floor, aim):
             continue
         trips = Trips(p.trips, n_k, n_r, group.trips)
         allowed = _allowed_orders(orders, trips)
-        for order in range(N_ORDERS):
-            if (order == 2 and n_r == 1.0) or not allowed >> order & 1:
+        for order in range(_unequal_orders(trips) if allowed == EVERY_ORDER else N_ORDERS):
+            if not allowed >> order & 1:
                 continue
             once = _dram_times(order, facts.reload, trips)
             if _again(once_only & ~bypass, once):
@@ -2781,7 +2782,14 @@ def _allowed_orders(orders, trips):
     That group then is inside all loops of several trips, whatever the order.
     """
     free = (orders & 1 and trips.p == 1.0) or (orders & 2 and trips.k == 1.0) or (orders & 4 and trips.r == 1.0)
-    return 7 if free else orders
+    return EVERY_ORDER if free else orders
+
+
+@_inline
+def _unequal_orders(trips):
+    """How many DRAM orders, from the first on, are unlike those before them: that of loops of one trip is no matter."""
+    looping = (1 if trips.p > 1 else 0) + (1 if trips.k > 1 else 0) + (1 if trips.r > 1 else 0)
+    return max(1, looping)
 
 
 @_inner
