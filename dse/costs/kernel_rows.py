@@ -19,6 +19,7 @@ from dse.hardware.accelerator import NAMED, OPERAND_NAMES, Accelerator, buffer_g
 from dse.hardware.area import Columns, area_blocks_mm2, leakage_of_blocks_w
 from dse.hardware.dataflow import DRAM_ORDERS, Dataflow, check_fits, dataflow_named
 from dse.hardware.dram import Dram, dram_of
+from dse.hardware.logic import distinct
 from dse.hardware.power import clock_pj_per_cycle, flip_flop_bits, transfer_pj_per_byte
 from dse.hardware.technology import Technology
 from dse.hardware.weight_forms import AS_THE_DESIGN, WeightForm, mac_pj, weight_form, weights_of
@@ -125,9 +126,8 @@ def _bits(operands: str) -> int:
 
 def _categories(column: np.ndarray, width: int, rows_of: Callable[[Any], Iterable[float]]) -> np.ndarray:
     """Rows (n, width) of an object column of few distinct values: `rows_of(value)` once for each of them."""
-    distinct: dict[object, int] = {}
-    index = np.fromiter((distinct.setdefault(value, len(distinct)) for value in column), np.int64, len(column))
-    return np.array([rows_of(value) for value in distinct], dtype=float).reshape(-1, width)[index]
+    values, codes = distinct(column)
+    return np.array([rows_of(value) for value in values], dtype=float).reshape(-1, width)[codes]
 
 
 def _buffer_layout(arrangement: str) -> list[float]:

@@ -3936,6 +3936,8 @@ def _layer_bounds(case, options, reach, step, each):
         each[held, 0], each[held, 1] = max(steady + serial / bandwidth, bytes_ / bandwidth) * ROOM, size
         cycles = min(cycles, max(steady + serial / bandwidth, bytes_ / bandwidth))
         moved = min(moved, bytes_)
+    if design[PJ_MAC] + design[PJ_DRAM] == 0:  # a row without energy
+        return cycles, 0.0
     kept = WIO(0.0 if skips & BYPASS_W else filled_w, 0.0 if skips & BYPASS_I else filled_i, 0.0)
     return cycles, _bound_pj(case, whole, kept, skips, moved) + cycles * pj_per_cycle(design)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from dse.hardware.accelerator import BUFFER_ARRANGEMENTS, INTERCONNECTS, OPERAND_NAMES, buffer_groups
 from dse.hardware.dram import dram_of
-from dse.hardware.logic import Columns, column_reader, dataflows, logic, text_column
+from dse.hardware.logic import Columns, column_reader, dataflows, distinct, logic, text_column
 from dse.hardware.technology import Technology, adder_tree_bits
 
 AREA_BLOCKS = (
@@ -150,11 +150,8 @@ def stationary_registers(columns: Columns, files: dict[str, np.ndarray]) -> np.n
 
 def _named(column: np.ndarray) -> np.ndarray:
     """Which of W, I and O the texts of a column name, (n, 3) bool."""
-    texts = np.atleast_1d(np.asarray(column, dtype=object))
-    named = np.zeros((texts.size, 3), dtype=bool)
-    for text in set(texts.tolist()) - {""}:
-        named[np.equal(texts, text).astype(bool)] = [x in text for x in "WIO"]
-    return named
+    texts, codes = distinct(column)
+    return np.array([[x in text for x in "WIO"] for text in texts], dtype=bool).reshape(-1, 3)[codes]
 
 
 _SHARES = {
@@ -166,16 +163,11 @@ _SHARES = {
 
 def shared_buffers(columns: Columns) -> np.ndarray:
     """Whether operand x shares a buffer with operand y, (n, 3, 3) bool, both in the order W, I, O."""
-    arrangement = text_column(columns, "buffers")
-    together = np.zeros((arrangement.size, 3, 3), dtype=bool)
-    known = np.zeros(arrangement.size, dtype=bool)
-    for name, shares in _SHARES.items():
-        here = np.equal(arrangement, name).astype(bool)
-        together[here] = shares
-        known |= here
-    if not known.all():
-        raise ValueError(f"unknown buffers {arrangement[~known][0]!r}; one of {', '.join(BUFFER_ARRANGEMENTS)}")
-    return together
+    arrangements, codes = distinct(columns["buffers"])
+    for name in arrangements:
+        if name not in _SHARES:
+            raise ValueError(f"unknown buffers {name!r}; one of {', '.join(BUFFER_ARRANGEMENTS)}")
+    return np.array([_SHARES[name] for name in arrangements], dtype=bool).reshape(-1, 3, 3)[codes]
 
 
 def _buffers_um2(columns: Columns, t: Technology) -> dict[str, np.ndarray]:
@@ -186,7 +178,7 @@ def _buffers_um2(columns: Columns, t: Technology) -> dict[str, np.ndarray]:
         for what in ("kib", "width_bytes", "banks")
     }
     together = shared_buffers(columns)
-    total = {what: np.einsum("nxy,ny->nx", together, values) for what, values in parts.items()}
+    total = {what: sum(together[:, :, y] * values[:, y, None] for y in range(3)) for what, values in parts.items()}
     two_ports = (together & _named(columns["separate_ports"])[:, None, :]).any(axis=2)
     area = t.sram_area_um2(total["kib"] * 1024, total["width_bytes"], total["banks"], two_ports)
     area = area * parts["kib"] / total["kib"]

@@ -13,6 +13,7 @@ import numpy as np
 
 from dse.hardware.accelerator import Accelerator
 from dse.hardware.dram_types import DramType, dram_type_named
+from dse.hardware.logic import distinct
 from dse.hardware.technology import Technology
 
 
@@ -51,10 +52,8 @@ def _read(columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np
         if name not in columns:
             raise ValueError(f"columns lack {name!r}; give one array for each Accelerator parameter")
     channels, alone = (np.atleast_1d(np.asarray(columns[x], dtype=float)) for x in ("dram_channels", "dram_gbps"))
-    types = np.atleast_1d(np.asarray(columns["dram_type"], dtype=object)).tolist()
-    number: dict[object, int] = {}
-    codes = np.fromiter((number.setdefault(x, len(number)) for x in types), np.int64, len(types))
-    of_types = np.array([_of_channel(x) for x in number], dtype=float).reshape(-1, 4)[codes].T
+    types, codes = distinct(columns["dram_type"])
+    of_types = np.array([_of_channel(x) for x in types], dtype=float).reshape(-1, 4)[codes].T
     return np.where(np.isnan(of_types[0]), alone, channels * of_types[0]), channels, of_types
 
 

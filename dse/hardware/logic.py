@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -138,8 +139,9 @@ def logic(columns: Columns, technology: Technology) -> dict[str, Logic]:
     lanes = need["flat"] * inputs
     for axis in ("rows", "cols"):
         lanes = lanes * np.where(need[f"flat_{axis}"] > 0, number(axis), 1.0)
-    texts = zip(text_column(columns, "buffers"), text_column(columns, "separate_ports"), strict=True)
-    own_port = np.array([_sums_have_a_write_port(*pair) for pair in texts])
+    (buffers, of_buffers), (apart, of_apart) = (distinct(columns[name]) for name in ("buffers", "separate_ports"))
+    pairs = [_sums_have_a_write_port(*pair) for pair in product(buffers, apart)]
+    own_port = np.array(pairs, dtype=bool).reshape(len(buffers), len(apart))[of_buffers, of_apart]
     sums = need["sums_leave"] * ports["O"] * np.where(own_port, 1.0, 0.5)
     return {
         "pipeline": Logic(pipeline, zero, zero),
@@ -203,13 +205,28 @@ def text_column(columns: Columns, name: str) -> np.ndarray:
     return np.atleast_1d(np.asarray(columns[name], dtype=object))
 
 
+def distinct(column: np.ndarray) -> tuple[list[Any], np.ndarray]:
+    """The different values of a column of objects, by first appearance, and for each row, (n,), which of them it has.
+
+    Rows that hold the same object are compared at once: hashes of dataflows take long.
+    """
+    column = np.atleast_1d(np.asarray(column, dtype=object))
+    if len(column) and column.strides == (0,):
+        return [column[0]], np.zeros(len(column), np.int64)
+    values = column.tolist()
+    objects = np.fromiter(map(id, values), np.int64, len(values))
+    _, first, codes = np.unique(objects, return_index=True, return_inverse=True)
+    number: dict[Any, int] = {}
+    equal = np.empty(len(first), np.int64)
+    for at in np.argsort(first):
+        equal[at] = number.setdefault(values[first[at]], len(number))
+    return list(number), equal[codes]
+
+
 def dataflows(columns: Columns) -> tuple[list[Dataflow], np.ndarray]:
     """The different dataflows of a batch, and for each design, (n,), which of them it has."""
-    values = text_column(columns, "dataflow").tolist()
-    _, first, codes = np.unique(
-        np.fromiter(map(id, values), np.int64, len(values)), return_index=True, return_inverse=True
-    )
-    return [dataflow_named(values[i]) for i in first], codes
+    values, codes = distinct(text_column(columns, "dataflow"))
+    return [dataflow_named(value) for value in values], codes
 
 
 def needs(columns: Columns) -> dict[str, np.ndarray]:

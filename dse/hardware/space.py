@@ -177,8 +177,8 @@ class DesignSpace:
     def columns(self, X: np.ndarray) -> dict[str, np.ndarray]:
         """Genes (n, n_var) as parameter columns: one array (n,) for each `Accelerator` parameter.
 
-        Numbers and bools are float64; texts, dataflows and DRAM types are object arrays.  `dram_gbps` is what the DRAM
-        type of a design makes it.
+        Numbers and bools are float64; texts, dataflows and DRAM types are object arrays; what is no variable is one value
+        seen n times, read-only.  `dram_gbps` is what the DRAM type of a design makes it.
         """
         by_gene = dict(zip(self.names, np.ascontiguousarray(self.validate(X).T), strict=True))
         n = len(X)
@@ -446,7 +446,9 @@ def _column(values: Iterable[Level]) -> np.ndarray:
 
 
 def _full(n: int, value: Level) -> np.ndarray:
-    return np.full(n, value, dtype=object if isinstance(value, (str, *NAMED)) else np.float64)
+    one = np.empty((), dtype=object if isinstance(value, (str, *NAMED)) else np.float64)
+    one[()] = value
+    return np.broadcast_to(one, n)
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
