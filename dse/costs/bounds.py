@@ -7,6 +7,7 @@ activations that stays on chip: a design that is dominated by its bounds is domi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 import numpy as np
 
@@ -83,6 +84,8 @@ class BoundEvaluator:
         self._option_first: dict[bytes, int] = {}
         self._arrays: dict[bytes, int] = {}
         self._reach = np.empty((0, len(tables.layers), 1, k.N_REACH))
+        self._words: dict[bytes, int] = {}
+        self._traffic = np.empty((0, len(tables.layers), 4, k.N_ROOMS))
 
     def __call__(self, columns: Columns) -> dict[str, np.ndarray]:
         """Bounds of the designs in `columns`."""
@@ -100,9 +103,11 @@ class BoundEvaluator:
         """
         rows = self._with_own_options(rows, options)
         totals = np.empty((len(rows), len(self._networks.weight_elements), 2))
-        which = self._known_arrays(rows)
+        which = self._known(rows)
         networks, steps, arrivals = self._networks, self._steps, self._arrivals
-        k.bound_designs(rows, which, self._reach, self._options, networks, steps, arrivals, self._each, totals)
+        k.bound_designs(
+            rows, which, self._reach, self._traffic, self._options, networks, steps, arrivals, self._each, totals
+        )
         return totals
 
     @property
@@ -134,11 +139,11 @@ class BoundEvaluator:
         """
         rows, options = design_rows(columns, self.technology, energy=False, forms=self._tables.forms)
         rows = self._with_own_options(rows, options)
-        which, networks, n = self._known_arrays(rows), self._networks, len(self._networks.layers)
+        which, networks, n = self._known(rows), self._networks, len(self._networks.layers)
         quick, closer = (k.Least(*np.empty((3, n, k.N_VARIANTS))) for _ in range(2))
         totals = np.empty((len(rows), len(self.weights), 2))
         k.least_designs(
-            rows, which, self._reach, self._options, networks, self._steps, self._arrivals, effort,
+            rows, which, self._reach, self._traffic, self._options, networks, self._steps, self._arrivals, effort,
             np.asarray(enough, dtype=float), self.weights, quick, closer, k.make_scratch(), np.empty(k.N_MAP),
             np.empty_like(self._each), np.empty((len(self._steps), 2)), totals,
         )  # fmt: skip
@@ -157,6 +162,25 @@ class BoundEvaluator:
             for form in range(0, rows.shape[1], k.N_DESIGN):
                 rows[here, form + k.OPTION_FIRST] = at
         return rows
+
+    def _known(self, rows: np.ndarray) -> np.ndarray:
+        """Numbers of the rows' arrays, and of their words, (n, 2); what new ones do of the layers is added."""
+        return np.column_stack([self._known_arrays(rows), self._known_words(rows)])
+
+    def _known_words(self, rows: np.ndarray) -> np.ndarray:
+        """Numbers of what decides the least traffic of the rows, but for their room, (n,)."""
+        forms = range(0, rows.shape[1], k.N_DESIGN)
+        columns = [*_TRAFFIC_COLUMNS, *(form + k.WEIGHT_BYTES for form in forms)]
+        words, codes = np.unique(rows[:, columns], axis=0, return_inverse=True)
+        known, before = self._words, len(self._words)
+        numbers = np.array([known.setdefault(one.tobytes(), len(known)) for one in words], np.int64)
+        if len(known) > before:
+            new = [
+                [_traffic_of(row.tobytes(), *one[: len(_TRAFFIC_COLUMNS)], one[len(_TRAFFIC_COLUMNS) + int(row[k.FORM])]) for row in self._tables.layers]
+                for one in words[numbers >= before]
+            ]
+            self._traffic = np.concatenate([self._traffic, new]) if len(self._tables.layers) else self._traffic
+        return numbers[codes.ravel()]
 
     def _known_arrays(self, rows: np.ndarray) -> np.ndarray:
         """Numbers of the rows' arrays, (n,); what new ones do of the layers is added."""
@@ -186,6 +210,23 @@ class BoundEvaluator:
             self._reach = grown
         reach = self._reach[before:needed]
         k.array_reach(arrays, self._options, self._networks.layers, k.DEFAULT_EFFORT, self._scratch, reach)
+
+
+_TRAFFIC_COLUMNS = (
+    k.ACTIVATION_BYTES, k.ACCUMULATOR_BYTES, k.COMPRESSION, k.TWICE_W, k.TWICE_I, k.TWICE_O,
+)  # fmt: skip
+"""Columns of a design row that decide the least traffic of a layer, beside the bytes of its weights."""
+
+
+@lru_cache(maxsize=2048)
+def _traffic_of(
+    layer: bytes, word: float, word_o: float, compression: float, twice_w: float, twice_i: float, twice_o: float, word_w: float
+) -> np.ndarray:
+    """Least traffic of a layer, given by its kernel row, (4, N_ROOMS); see `kernels.least_traffic`."""
+    traffic, cuts = np.empty((4, k.N_ROOMS)), np.empty((2, k.MAX_CUTS, 4))
+    row = np.frombuffer(layer)
+    k.least_traffic(row, word_w, word, word_o, compression, twice_w, twice_i, twice_o, cuts, traffic)
+    return traffic
 
 
 def raise_bounds(totals: np.ndarray, bounds: BoundEvaluator, rows: np.ndarray, options: np.ndarray) -> None:

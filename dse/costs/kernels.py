@@ -24,6 +24,7 @@ to inputs), ``R`` = C FY FX (irrelevant to outputs).  ``G`` is relevant to all o
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any, NamedTuple
 
@@ -3831,12 +3832,135 @@ def _most_reach(case, lanes, alone, tables, reach):
         reach[MOST_W] = max(reach[MOST_W], r * s[K] * s[G])
 
 
+# Bins of rooms [bytes]: `ROOMS_OF_OCTAVE` from each power of two to the next.
+ROOMS_OF_OCTAVE = 16
+N_ROOMS = 40 * ROOMS_OF_OCTAVE
+MAX_CUTS = 1024
+MOST_CUTS = 2e7  # tiles of a layer that `least_traffic` looks at: some seconds
+
+
+@_inner
+def _bin_of_room(size):
+    """Number of the bin of so many bytes; a larger number never has a lower bin."""
+    share, octave = math.frexp(max(1.0, size))
+    return min(N_ROOMS - 1, (octave - 1) * ROOMS_OF_OCTAVE + int((2.0 * share - 1.0) * ROOMS_OF_OCTAVE))
+
+
 @_entry
-def bound_designs(designs, which, reach, options, networks, steps, arrivals, each, totals):
+def least_traffic(layer, word_w, word, word_o, compression, twice_w, twice_i, twice_o, cuts, traffic):
+    """Bytes over the DRAM link at least besides each operand once, by room for the tiles, into `traffic` (4, N_ROOMS).
+
+    First of all operands, then where the inputs stay on chip (1), where W does (2), and where both do.  One buffer holds
+    the tiles of all operands; several of the same sum hold no larger ones.  Over all tiles that a mapping can have, and
+    all orders of the groups of loops; none where these are too many.  `word_*`: bytes of a word; `twice_*`: 1 where a
+    tile is held twice; `cuts` (2, MAX_CUTS, 4) is scratch.
+    """
+    if _number_of_cuts(layer) > MOST_CUTS or max(layer[OY], layer[OX]) > (MAX_CUTS / 2.0) ** 2:
+        traffic[:] = 0.0
+        return
+    traffic[:] = np.inf
+    words, taps_y, taps_x = _words(layer), 0.0, 0.0
+    whole = WIO(words.w * word_w, words.i * word, words.o * word_o)
+    while taps_y < layer[FY]:
+        taps_y = _next_cut(layer[FY], taps_y)
+        n_y, taps_x = _cuts_of_axis(layer, Y, taps_y, cuts[Y]), 0.0
+        while taps_x < layer[FX]:
+            taps_x = _next_cut(layer[FX], taps_x)
+            n_x, c = _cuts_of_axis(layer, X, taps_x, cuts[X]), 0.0
+            while c < layer[C]:
+                c = _next_cut(layer[C], c)
+                n_r = _ceil_div(layer[FY], taps_y) * _ceil_div(layer[FX], taps_x) * _ceil_div(layer[C], c)
+                b = 0.0
+                while b < layer[B]:
+                    b = _next_cut(layer[B], b)
+                    for at_y in range(n_y):
+                        for at_x in range(n_x):
+                            y, x = cuts[Y, at_y], cuts[X, at_x]
+                            n_p = _ceil_div(layer[B], b) * y[1] * x[1]
+                            tile_w, tile_i = c * taps_y * taps_x * word_w, b * c * y[2] * x[2] * word
+                            tile_o = b * y[0] * x[0] * word_o
+                            again_i = WIO(whole.i * layer[TOUCHED_Y] * layer[TOUCHED_X], whole.i * y[3] * x[3], compression)
+                            k = 0.0
+                            while k < layer[K]:
+                                k = _next_cut(layer[K], k)
+                                trips = Trips(n_p, _ceil_div(layer[K], k), n_r, layer[G])
+                                tile = WIO(tile_w * k, tile_i, tile_o * k)
+                                _note_traffic(trips, tile, whole, again_i, twice_w, twice_i, twice_o, traffic)
+                                if layer[G] > 1:  # all groups at once: an operand that is there whole is held once
+                                    trips = Trips(n_p, trips.k, n_r, 1.0)
+                                    tile = WIO(tile.w * layer[G], tile.i * layer[G], tile.o * layer[G])
+                                    _note_traffic(trips, tile, whole, again_i, twice_w, twice_i, twice_o, traffic)
+    for row in range(4):
+        for at in range(1, N_ROOMS):
+            traffic[row, at] = min(traffic[row, at], traffic[row, at - 1])
+
+
+@_inner
+def _note_traffic(trips, tile, whole, inputs, twice_w, twice_i, twice_o, traffic):
+    """Note in `traffic` what `least_traffic` counts of tiles of so many bytes.
+
+    `inputs`: bytes of them that are read at all, that all tiles fetch, and the share of these that crosses the link.
+    """
+    all_r, all_k, all_p = trips.r == 1.0 and trips.g == 1.0, trips.k == 1.0, trips.p == 1.0
+    held_w = tile.w * (1.0 if all_r and all_k else 1.0 + twice_w)
+    held_i = tile.i * (1.0 if all_r and all_p else 1.0 + twice_i)
+    held_o = tile.o * (1.0 if all_k and all_p and trips.g == 1.0 else 1.0 + twice_o)
+    every, no_i, no_w, no_both = (_bin_of_room(held_w + held_i + held_o), _bin_of_room(held_w + held_o),
+                                  _bin_of_room(held_i + held_o), _bin_of_room(held_o))  # fmt: skip
+    for order in range(_unequal_orders(trips)):
+        once = _dram_times(order, 0.0, trips)
+        w, o = whole.w * (once.w - 1.0), 2.0 * whole.o * (once.o - 1.0)
+        i = (inputs.i * once.i - inputs.w) * inputs.o
+        traffic[0, every] = min(traffic[0, every], w + i + o)
+        traffic[1, no_i] = min(traffic[1, no_i], w + o)
+        traffic[2, no_w] = min(traffic[2, no_w], i + o)
+        traffic[3, no_both] = min(traffic[3, no_both], o)
+
+
+@_inner
+def _number_of_cuts(layer):
+    """About how many tiles `least_traffic` looks at: a loop has at most two of them for each whole number to its root."""
+    number = 1.0
+    for d in range(8):
+        if d != G:
+            number *= min(layer[d], 2.0 * np.sqrt(layer[d]))
+    return number
+
+
+@_inner
+def _next_cut(extent, size):
+    """The smallest tile of fewer trips than one of `size`; 0: the smallest of all."""
+    return 1.0 if size == 0 else _ceil_div(extent, _ceil_div(extent, size) - 1.0)
+
+
+@_inner
+def _cuts_of_axis(layer, axis, taps, cuts):
+    """Tiles of the outputs along an axis, the smallest of each trip count; returns how many.
+
+    Of each the size, the trips, positions of the inputs for so many `taps`, and those that all tiles fetch: the fewest
+    of all sizes of outputs and taps of these trips.
+    """
+    extent, all_taps, n, size = layer[OY + axis], layer[FY + axis], -1, 1.0
+    while size <= extent:
+        trips, fetched, cut = _ceil_div(extent, size), np.inf, taps
+        while cut <= all_taps and _ceil_div(all_taps, cut) == _ceil_div(all_taps, taps):
+            fetched = min(fetched, axis_sum(Cut(extent, size, size), Cut(all_taps, cut, cut), axis_of(layer, axis)))
+            cut += 1.0
+        if n < 0 or trips != cuts[n, 1]:
+            n += 1
+            cuts[n, 0], cuts[n, 1], cuts[n, 3] = size, trips, fetched
+            cuts[n, 2] = min(_span(layer, axis, size, taps), layer[TOUCHED_Y + axis])
+        cuts[n, 3] = min(cuts[n, 3], fetched)
+        size += 1.0
+    return n + 1
+
+
+@_entry
+def bound_designs(designs, which, reach, traffic, options, networks, steps, arrivals, each, totals):
     """Lower bounds of cycles and energy [pJ] of each network on each design, (n_designs, n_networks, 2).
 
-    `which` (n_designs,): the row of `reach` (`array_reach`) of a design's array.  `steps` (n, N_EQUAL), `arrivals`: see
-    there.  They hold for all mappings, every effort and objective, and whatever stays on chip.  Leaves in `each`
+    `which` (n_designs, 2): the rows of `reach` (`array_reach`) and of `traffic` (n, n_layers, 4, N_ROOMS; `least_traffic`)
+    that are of a design.  `steps` (n, N_EQUAL), `arrivals`: see there.  They hold for all mappings, every effort and objective, and whatever stays on chip.  Leaves in `each`
     (n, N_VARIANTS, 2), of the last design: cycles of each step by what of it stays (of vector steps the first), and the
     bytes that this takes; infinite where it cannot stay.
     """
@@ -3855,7 +3979,8 @@ def bound_designs(designs, which, reach, options, networks, steps, arrivals, eac
                 first, end = _seen(networks.layers[index])
                 seen = design[first:end]
                 case = Case(networks.layers[index], seen, seen, WEIGHTS_RESIDENT if stay else 0)
-                cycles, pj = _layer_bounds(case, options, reach[which[row], index], step, each[i])
+                cycles, pj = _layer_bounds(case, options, reach[which[row, 0], index], traffic[which[row, 1], index],
+                                           step, each[i])  # fmt: skip
             totals[row, network, 0] += step[EQUAL_TIMES] * cycles * ROOM
             totals[row, network, 1] += step[EQUAL_TIMES] * pj * ROOM
 
@@ -3885,7 +4010,7 @@ def _vector_bounds(design, vector, step, arrivals):
 
 
 @_inner
-def _layer_bounds(case, options, reach, step, each):
+def _layer_bounds(case, options, reach, traffic, step, each):
     """Lower bounds of cycles and energy of a MAC layer; `case` has WEIGHTS_RESIDENT where constant weights stay.
 
     `each` (N_VARIANTS, 2): see `bound_designs`.
@@ -3907,6 +4032,7 @@ def _layer_bounds(case, options, reach, step, each):
     filled_w = 0.0 if weights or size_second < np.inf else whole.w
     filled_i = 0.0 if size_in < np.inf else whole.i
     steady = _least_steady(case, options, reach, whole, skips, filled_w, filled_i)
+    room = (design[CAPACITY_0] + design[CAPACITY_1] + design[CAPACITY_2]) / ROOM
     cycles, moved = np.inf, np.inf
     for variant in range(N_VARIANTS):
         each[variant, 0] = np.inf
@@ -3928,8 +4054,10 @@ def _layer_bounds(case, options, reach, step, each):
         i = 0.0 if held & IN_RESIDENT else whole.i * design[COMPRESSION]
         o = 0.0 if held & OUT_RESIDENT else whole.o * design[COMPRESSION]
         bytes_ = w + i + o
-        if not (skips or held & (IN_RESIDENT | WEIGHTS_RESIDENT)):
-            bytes_ += _least_again(design, layer, whole, words.o, size)
+        if not skips:
+            stays = (1 if held & IN_RESIDENT else 0) + (2 if held & WEIGHTS_RESIDENT else 0)
+            again = traffic[stays, _bin_of_room(room - size)]
+            bytes_ += again if stays else max(again, _least_again(design, layer, whole, words.o, size))
         bytes_ += 0.0 if held & FUSED_RESIDENT else layer[FUSED_INPUT] * word * design[COMPRESSION]
         serial = (0.0 if design[DOUBLE_W] > 0 else w) + (0.0 if design[DOUBLE_I] > 0 else i)
         serial += 0.0 if design[DOUBLE_O] > 0 else o
@@ -4119,8 +4247,8 @@ class Least(NamedTuple):
 
 
 @_entry
-def least_designs(designs, which, reach, options, networks, steps, arrivals, effort, enough, weights, quick, closer, scratch,
-                  best_map, each, known, totals):  # fmt: skip
+def least_designs(designs, which, reach, traffic, options, networks, steps, arrivals, effort, enough, weights, quick, closer,
+                  scratch, best_map, each, known, totals):  # fmt: skip
     """Lower bounds of the cycles of each network on each design, over all mappings and whatever stays on chip.
 
     `totals` (n_designs, n_networks, 2): first the sums over the steps of the larger of `bound_designs` and `out[LEAST]` of
@@ -4129,12 +4257,12 @@ def least_designs(designs, which, reach, options, networks, steps, arrivals, eff
     first; then `effort` for the steps that gain most, as long as the weighted geometric mean over the networks of the first
     is below `enough` (n_designs,) cycles, and that of the second is not; `weights` (n_networks,) add up to 1.
 
-    `which`, `reach`, `steps`, `arrivals`, `each`: as in `bound_designs`; `quick`, `closer` (`Least`), `best_map` (N_MAP,),
+    `which`, `reach`, `traffic`, `steps`, `arrivals`, `each`: as in `bound_designs`; `quick`, `closer` (`Least`), `best_map` (N_MAP,),
     `known` (n_steps, 2): filled.  The designs' STORE_BYTES is changed meanwhile.
     """
     for row in range(designs.shape[0]):
         design, total = designs[row], totals[row]
-        bound_designs(designs[row : row + 1], which[row : row + 1], reach, options, networks, steps, arrivals, each,
+        bound_designs(designs[row : row + 1], which[row : row + 1], reach, traffic, options, networks, steps, arrivals, each,
                       totals[row : row + 1])
         for network in range(total.shape[0]):
             total[network, 0], total[network, 1] = 0.0, 0.0
