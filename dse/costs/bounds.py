@@ -171,15 +171,20 @@ class BoundEvaluator:
         """Numbers of what decides the least traffic of the rows, but for their room, (n,)."""
         forms = range(0, rows.shape[1], k.N_DESIGN)
         columns = [*_TRAFFIC_COLUMNS, *(form + k.WEIGHT_BYTES for form in forms)]
-        words, codes = np.unique(rows[:, columns], axis=0, return_inverse=True)
+        words, codes = rows[:1, columns], np.zeros(len(rows), np.int64)
+        if (rows[:, columns] != words).any():
+            words, codes = np.unique(rows[:, columns], axis=0, return_inverse=True)
         known, before = self._words, len(self._words)
         numbers = np.array([known.setdefault(one.tobytes(), len(known)) for one in words], np.int64)
         if len(known) > before:
+            n, layers = len(_TRAFFIC_COLUMNS), self._tables.layers
             new = [
-                [_traffic_of(row.tobytes(), *one[: len(_TRAFFIC_COLUMNS)], one[len(_TRAFFIC_COLUMNS) + int(row[k.FORM])]) for row in self._tables.layers]
+                _traffic_of(layer.tobytes(), *one[:n], one[n + int(layer[k.FORM])])
                 for one in words[numbers >= before]
+                for layer in layers
             ]
-            self._traffic = np.concatenate([self._traffic, new]) if len(self._tables.layers) else self._traffic
+            shape = (len(known) - before, *self._traffic.shape[1:])
+            self._traffic = np.concatenate([self._traffic, np.reshape(new, shape)])
         return numbers[codes.ravel()]
 
     def _known_arrays(self, rows: np.ndarray) -> np.ndarray:
@@ -219,13 +224,14 @@ _TRAFFIC_COLUMNS = (
 
 
 @lru_cache(maxsize=2048)
-def _traffic_of(
-    layer: bytes, word: float, word_o: float, compression: float, twice_w: float, twice_i: float, twice_o: float, word_w: float
-) -> np.ndarray:
-    """Least traffic of a layer, given by its kernel row, (4, N_ROOMS); see `kernels.least_traffic`."""
-    traffic, cuts = np.empty((4, k.N_ROOMS)), np.empty((2, k.MAX_CUTS, 4))
-    row = np.frombuffer(layer)
-    k.least_traffic(row, word_w, word, word_o, compression, twice_w, twice_i, twice_o, cuts, traffic)
+def _traffic_of(layer: bytes, word: float, word_o: float, *more: float) -> np.ndarray:
+    """Least traffic of a layer, given by its kernel row, (4, N_ROOMS): `kernels.least_traffic`, which takes a moment.
+
+    `more`: compression, whether tiles of W, I and O are held twice, bytes of a word of W.
+    """
+    traffic, cuts, pixels = np.empty((4, k.N_ROOMS)), np.empty((2, k.MAX_CUTS, 4)), np.empty((k.MAX_CUTS**2, 4))
+    *others, word_w = more
+    k.least_traffic(np.array(np.frombuffer(layer)), word_w, word, word_o, *others, cuts, pixels, traffic)
     return traffic
 
 

@@ -3765,8 +3765,8 @@ def weights_bits(design, networks, begin, end, bits):
 # 7. Bounds: what no mapping and nothing that stays on chip can beat, without a search (`bound_designs`).
 #
 # Array cycles are exact for each spatial option; ports move each operand as often as the largest array pieces make it;
-# the DRAM link moves it once, or again where no operand fits its buffer.  These are least one by one, so their largest
-# bounds every mapping.
+# the DRAM link moves what the best tiles that fit move, whatever the array does (`least_traffic`), or what the product of
+# tiles asks where each buffer has its own.  These are least one by one, so their largest bounds every mapping.
 
 # Columns of a row of steps of equal bounds: the layer, how often they run, elements that could stay on chip (infinite:
 # never), whether the fused input or the second operand is the input itself; of vector layers the range in `arrivals`.
@@ -3835,7 +3835,7 @@ def _most_reach(case, lanes, alone, tables, reach):
 # Bins of rooms [bytes]: `ROOMS_OF_OCTAVE` from each power of two to the next.
 ROOMS_OF_OCTAVE = 16
 N_ROOMS = 40 * ROOMS_OF_OCTAVE
-MAX_CUTS = 1024
+MAX_CUTS = 64
 MOST_CUTS = 2e7  # tiles of a layer that `least_traffic` looks at: some seconds
 
 
@@ -3847,13 +3847,13 @@ def _bin_of_room(size):
 
 
 @_entry
-def least_traffic(layer, word_w, word, word_o, compression, twice_w, twice_i, twice_o, cuts, traffic):
+def least_traffic(layer, word_w, word, word_o, compression, twice_w, twice_i, twice_o, cuts, pixels, traffic):
     """Bytes over the DRAM link at least besides each operand once, by room for the tiles, into `traffic` (4, N_ROOMS).
 
     First of all operands, then where the inputs stay on chip (1), where W does (2), and where both do.  One buffer holds
     the tiles of all operands; several of the same sum hold no larger ones.  Over all tiles that a mapping can have, and
     all orders of the groups of loops; none where these are too many.  `word_*`: bytes of a word; `twice_*`: 1 where a
-    tile is held twice; `cuts` (2, MAX_CUTS, 4) is scratch.
+    tile is held twice; `cuts` (2, MAX_CUTS, 4) and `pixels` (MAX_CUTS * MAX_CUTS, 4) are scratch.
     """
     if _number_of_cuts(layer) > MOST_CUTS or max(layer[OY], layer[OX]) > (MAX_CUTS / 2.0) ** 2:
         traffic[:] = 0.0
@@ -3866,30 +3866,29 @@ def least_traffic(layer, word_w, word, word_o, compression, twice_w, twice_i, tw
         n_y, taps_x = _cuts_of_axis(layer, Y, taps_y, cuts[Y]), 0.0
         while taps_x < layer[FX]:
             taps_x = _next_cut(layer[FX], taps_x)
-            n_x, c = _cuts_of_axis(layer, X, taps_x, cuts[X]), 0.0
+            n_pixels = _cuts_of_plane(cuts, n_y, _cuts_of_axis(layer, X, taps_x, cuts[X]), pixels)
+            c = 0.0
             while c < layer[C]:
                 c = _next_cut(layer[C], c)
                 n_r = _ceil_div(layer[FY], taps_y) * _ceil_div(layer[FX], taps_x) * _ceil_div(layer[C], c)
                 b = 0.0
                 while b < layer[B]:
                     b = _next_cut(layer[B], b)
-                    for at_y in range(n_y):
-                        for at_x in range(n_x):
-                            y, x = cuts[Y, at_y], cuts[X, at_x]
-                            n_p = _ceil_div(layer[B], b) * y[1] * x[1]
-                            tile_w, tile_i = c * taps_y * taps_x * word_w, b * c * y[2] * x[2] * word
-                            tile_o = b * y[0] * x[0] * word_o
-                            again_i = WIO(whole.i * layer[TOUCHED_Y] * layer[TOUCHED_X], whole.i * y[3] * x[3], compression)
-                            k = 0.0
-                            while k < layer[K]:
-                                k = _next_cut(layer[K], k)
-                                trips = Trips(n_p, _ceil_div(layer[K], k), n_r, layer[G])
-                                tile = WIO(tile_w * k, tile_i, tile_o * k)
-                                _note_traffic(trips, tile, whole, again_i, twice_w, twice_i, twice_o, traffic)
-                                if layer[G] > 1:  # all groups at once: an operand that is there whole is held once
-                                    trips = Trips(n_p, trips.k, n_r, 1.0)
-                                    tile = WIO(tile.w * layer[G], tile.i * layer[G], tile.o * layer[G])
-                                    _note_traffic(trips, tile, whole, again_i, twice_w, twice_i, twice_o, traffic)
+                    for at in range(n_pixels):
+                        p = pixels[at]
+                        n_p = _ceil_div(layer[B], b) * p[1]
+                        tile_w, tile_i, tile_o = c * taps_y * taps_x * word_w, b * c * p[2] * word, b * p[0] * word_o
+                        inputs = WIO(whole.i * layer[TOUCHED_Y] * layer[TOUCHED_X], whole.i * p[3], compression)
+                        k = 0.0
+                        while k < layer[K]:
+                            k = _next_cut(layer[K], k)
+                            trips = Trips(n_p, _ceil_div(layer[K], k), n_r, layer[G])
+                            tile = WIO(tile_w * k, tile_i, tile_o * k)
+                            _note_traffic(trips, tile, whole, inputs, twice_w, twice_i, twice_o, traffic)
+                            if layer[G] > 1:  # all groups at once: an operand that is there whole is held once
+                                trips = Trips(n_p, trips.k, n_r, 1.0)
+                                tile = WIO(tile.w * layer[G], tile.i * layer[G], tile.o * layer[G])
+                                _note_traffic(trips, tile, whole, inputs, twice_w, twice_i, twice_o, traffic)
     for row in range(4):
         for at in range(1, N_ROOMS):
             traffic[row, at] = min(traffic[row, at], traffic[row, at - 1])
@@ -3915,6 +3914,34 @@ def _note_traffic(trips, tile, whole, inputs, twice_w, twice_i, twice_o, traffic
         traffic[1, no_i] = min(traffic[1, no_i], w + o)
         traffic[2, no_w] = min(traffic[2, no_w], i + o)
         traffic[3, no_both] = min(traffic[3, no_both], o)
+
+
+@_inner
+def _cuts_of_plane(cuts, n_y, n_x, pixels):
+    """Tiles of both axes, each as `_cuts_of_axis` has it, but for those that are nowhere better than another."""
+    n = 0
+    for y in range(n_y):
+        for x in range(n_x):
+            for i in range(4):
+                pixels[n, i] = cuts[Y, y, i] * cuts[X, x, i]
+            n += 1
+    kept = 0
+    for a in range(n):  # those before `kept` are kept, those from `a` on not yet looked at
+        better = False
+        for b in range(n):
+            if (b < kept or b > a) and _no_worse(pixels[b], pixels[a]) and (b < kept or not _no_worse(pixels[a], pixels[b])):
+                better = True
+                break
+        if not better:
+            _copy(pixels[a], pixels[kept], 4)
+            kept += 1
+    return kept
+
+
+@_inner
+def _no_worse(one, other):
+    """Whether each of four numbers is at most that of the other."""
+    return one[0] <= other[0] and one[1] <= other[1] and one[2] <= other[2] and one[3] <= other[3]
 
 
 @_inner

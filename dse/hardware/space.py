@@ -177,8 +177,8 @@ class DesignSpace:
     def columns(self, X: np.ndarray) -> dict[str, np.ndarray]:
         """Genes (n, n_var) as parameter columns: one array (n,) for each `Accelerator` parameter.
 
-        Numbers and bools are float64; texts, dataflows and DRAM types are object arrays; what is no variable is one value
-        seen n times, read-only.  `dram_gbps` is what the DRAM type of a design makes it.
+        Numbers and bools are float64; texts, dataflows and DRAM types are object arrays; what is no variable is one
+        value seen n times, read-only.  `dram_gbps` is what the DRAM type of a design makes it.
         """
         by_gene = dict(zip(self.names, np.ascontiguousarray(self.validate(X).T), strict=True))
         n = len(X)
