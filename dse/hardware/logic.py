@@ -211,16 +211,14 @@ def distinct(column: np.ndarray) -> tuple[list[Any], np.ndarray]:
     Rows that hold the same object are compared at once: hashes of dataflows take long.
     """
     column = np.atleast_1d(np.asarray(column, dtype=object))
-    if len(column) and column.strides == (0,):
-        return [column[0]], np.zeros(len(column), np.int64)
-    values = column.tolist()
+    values = (column[:1] if column.strides == (0,) else column).tolist()  # no stride: one value seen n times
     objects = np.fromiter(map(id, values), np.int64, len(values))
     _, first, codes = np.unique(objects, return_index=True, return_inverse=True)
     number: dict[Any, int] = {}
     equal = np.empty(len(first), np.int64)
     for at in np.argsort(first):
         equal[at] = number.setdefault(values[first[at]], len(number))
-    return list(number), equal[codes]
+    return list(number), np.broadcast_to(equal[codes], len(column))
 
 
 def dataflows(columns: Columns) -> tuple[list[Dataflow], np.ndarray]:
