@@ -394,13 +394,22 @@ def tables_of(place: Path) -> dict[str, pd.DataFrame]:
     return {name: read_table(place / f"codesign_{name}.csv", [*key, *some]) for name, some in columns.items()}
 
 
+def by_network(tables: Mapping[str, pd.DataFrame]) -> dict[tuple[str, str], dict[str, pd.DataFrame]]:
+    """The four tables of each data set and network."""
+    pairs = tables["arms"][["data", "network"]].drop_duplicates().itertuples(index=False, name=None)
+    return {
+        (data, network): {
+            name: table[(table["data"] == data) & (table["network"] == network)] for name, table in tables.items()
+        }
+        for data, network in pairs
+    }
+
+
 def draw_codesign(study: Study) -> None:
     """A figure a network that is measured, from the tables, where there are any."""
     if not (study.out / "codesign_arms.csv").is_file():
         return
-    tables = tables_of(study.out)
-    for data, network in tables["arms"][["data", "network"]].drop_duplicates().itertuples(index=False):
-        of = {name: table[(table["data"] == data) & (table["network"] == network)] for name, table in tables.items()}
+    for (data, network), of in by_network(tables_of(study.out)).items():
         study.save(functools.partial(codesign_figure, of), f"codesign_{network}_{data}", "codesign, accuracy measured")
 
 
@@ -417,7 +426,7 @@ def codesign_figure(
 ) -> Figure:
     """Joint front; latency saved at equal area by the three ways; accuracy against latency saved by form.
 
-    `tables` : those of `tables_of`, of one network and data set.
+    `tables` : those of one network and data set, of `by_network`.
     """
     arms, gains, curves, front = (tables[name] for name in ("arms", "gains", "curves", "front"))
     looks = dict(zip(arms["arm"], zip((BLACK, BLUE, ORANGE, PURPLE, SKY, GREEN), "so^Dv*", strict=True), strict=False))

@@ -23,7 +23,7 @@ from dse.validation import plots
 from dse.validation.table import checked
 from experiments.eight_dnns import heat_map
 from experiments.exact_fronts import progress_figure
-from experiments.measured_codesign import codesign_figure, tables_of
+from experiments.measured_codesign import by_network, codesign_figure, tables_of
 from experiments.operation_kinds import kinds_figure
 from experiments.sensitivity import survivors
 from problems import GeomeanDNN, SingleDNN
@@ -31,6 +31,7 @@ from problems import GeomeanDNN, SingleDNN
 ROOT = Path(__file__).parents[1]
 LONG = "a_network_with_a_long_name_of_its_exporter_version_12"
 SPACE = dse.DesignSpace({"rows": [4, 8, 16], "cols": [4, 8, 16], "dram_gbps": [1, 4, 16]})
+CODESIGNS = by_network(tables_of(ROOT / "results" / "tune_dnn"))
 
 
 def layers(channels):
@@ -169,7 +170,10 @@ FIGURES = {
     ),
     "tuned pairs": (lambda pairs, **kw: explanation_figures.tuned_pairs(pairs, csv("tune_dnn/latencies.csv"), **kw),
                     lambda: csv("tune_dnn/pairs.csv")),
-    "codesign": (codesign_figure, lambda: tables_of(ROOT / "results" / "tune_dnn")),
+    **{
+        f"codesign of {name}": (codesign_figure, functools.partial(CODESIGNS.__getitem__, (data, name)))
+        for data, name in CODESIGNS
+    },
     "gains": (explanation_figures.gains, lambda: csv("tune_dnn/predicted.csv").query("aim == 'most'")),
     "schedule of a batch": (schedule_figures.gantt_figure, lambda: co_run("batch")),
     "schedule of streams": (schedule_figures.gantt_figure, lambda: co_run("vr_gaming"), 0.0, 0.05),
