@@ -429,6 +429,20 @@ class Choice:
         return {"area_mm2": of["area_mm2"]} | kept | latencies
 
 
+def optima(path: Path, budget: float) -> pd.DataFrame:
+    """The shared design and the optima within a budget [mm2], best mapping, of a designs.csv of this study, by name."""
+    found = read_table(path, ["mapping", "budget_mm2", "design", "area_mm2", "rows", "cols", "dataflow"])
+    return found[(found["mapping"] == "best") & (found["budget_mm2"] == budget)].set_index("design")
+
+
+def accelerator(row: pd.Series) -> dse.Accelerator:
+    """The design of a row; empty texts were read as missing."""
+    values = {name: row[name] for name in PARAMETERS if name in row}
+    default = dse.Accelerator(overlap_skew=True)
+    kept = {n: v.item() if isinstance(v, np.generic) else v for n, v in values.items() if not pd.isna(v)}
+    return dse.Accelerator(**({"overlap_skew": default.overlap_skew} | kept))
+
+
 def tell(summary: pd.DataFrame, designs: pd.DataFrame, prices: pd.DataFrame) -> None:
     """The findings as lines."""
     for (mapping, budget), rows in summary.groupby(["mapping", "budget_mm2"], sort=False):

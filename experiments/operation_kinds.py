@@ -65,7 +65,7 @@ from dse.runs.files import write_whole
 from dse.runs.tables import read_table as read_run
 from dse.tuning.graphs import read_graph
 from dse.tuning.tuner import Tuned, tune
-from experiments.eight_dnns import Plan, Work
+from experiments.eight_dnns import Plan, Work, accelerator, optima
 from experiments.relation_page import ALL_EDITS, kind_rows, page, whole_loss
 from experiments.study import (
     RESULTS,
@@ -141,8 +141,7 @@ class Kinds:
 
     def known(self) -> pd.DataFrame:
         """The shared design and the optima that eight_dnns found, by name."""
-        found = read_table(self.path, ["mapping", "budget_mm2", "design", "area_mm2", "rows", "cols", "dataflow"])
-        found = found[(found["mapping"] == "best") & (found["budget_mm2"] == self.budget)].set_index("design")
+        found = optima(self.path, self.budget)
         needed = [*(name for name in self.networks if name in EIGHT), SHARED]
         if lacking := [name for name in needed if name not in found.index]:
             raise Fault(f"{self.path} has no design of {lacking[0]} at {self.budget:g} mm2; budgets are those of its "
@@ -256,14 +255,6 @@ def edits_of(name: str, tuned: Tuned) -> Iterator[dict[str, Any]]:
                 break
     made = "; ".join(proposal.text for proposal in tuned.made)
     yield {"network": name, "kind": ALL_EDITS, "edit": made or "none", "saved": tuned.gain, "weights_kept": np.nan}
-
-
-def accelerator(row: pd.Series) -> dse.Accelerator:
-    """The design of a row; empty texts were read as missing."""
-    values = {name: row[name] for name in PARAMETERS if name in row}
-    default = dse.Accelerator(overlap_skew=True)
-    kept = {n: v.item() if isinstance(v, np.generic) else v for n, v in values.items() if not pd.isna(v)}
-    return dse.Accelerator(**({"overlap_skew": default.overlap_skew} | kept))
 
 
 def wants(network: Network, row: pd.Series) -> dict:

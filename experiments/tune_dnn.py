@@ -42,6 +42,7 @@ from dse.training.images import load_images, simple_images
 from dse.tuning.graphs import read_graph
 from dse.tuning.tuner import tune
 from experiments.accuracy_plan import Pair, Plan, Trainings, comparisons, latencies, make_graphs
+from experiments.eight_dnns import accelerator, optima
 from experiments.measured_codesign import Searches, codesign, codesign_findings, draw_codesign
 from experiments.study import (
     RESULTS,
@@ -65,7 +66,9 @@ DESIGNS = {name: dse.preset(name) for name in ("gemmini_16x16", "nvdla_large")}
 AIMS = {"most": None, "mildest": 0.15}
 """What is made: all that saves time, or the mildest edit that saves so much [1]."""
 
-PAIR_DESIGNS = {name: dse.preset(name) for name in ("gemmini_16x16", "nvdla_large", "eyeriss_v1", "tpu_v1")}
+PAIR_PRESETS, FOUND = ("gemmini_16x16", "nvdla_large", "eyeriss_v1", "tpu_v1"), "resnet50_40mm2"
+"""What pairs are costed on: presets, and ResNet-50's own optimum at 40 mm2 by eight_dnns."""
+
 PLAN = RESULTS / "tune_dnn" / "plan.toml"
 SEARCHES, QUICK_SEARCHES = (10, 2_000), (2, 60)
 """Of codesign, for every form of a network: seeds, and designs of each search [1]."""
@@ -159,12 +162,18 @@ def compare(work: Study, plan: Plan) -> None:
     """What the trainings and the cost model say of every pair of the plan."""
     pairs = comparisons(plan, work.out / "trainings")
     work.write("pairs.csv", pairs, 6)
-    work.write("latencies.csv", latencies(plan, work.out / "networks", PAIR_DESIGNS), 6)
+    work.write("latencies.csv", latencies(plan, work.out / "networks", pair_designs()), 6)
     for row in pairs.to_dict("records"):
         said = f"{row['seeds_done']} of {row['seeds_planned']} seeds"
         if row["seeds_done"] == row["seeds_planned"]:
             said = f"{row['change_points']:+.2f} points ({row['low_points']:+.2f} to {row['high_points']:+.2f})"
         print(f"{row['data']}, {row['network']}, {row['tuned']}: {said}", flush=True)
+
+
+def pair_designs() -> dict[str, dse.Accelerator]:
+    """The designs that pairs are costed on, by name."""
+    found = optima(RESULTS / "eight_dnns" / "designs.csv", 40.0)
+    return {name: dse.preset(name) for name in PAIR_PRESETS} | {FOUND: accelerator(found.loc["resnet50"])}
 
 
 def draw(work: Study) -> None:
@@ -200,7 +209,7 @@ def measured(results: Path) -> Iterator[Finding]:
     saved = read_table(results / "tune_dnn" / "latencies.csv", ["network", "tuned", "design", "gain", "utilisation"])
     for (network, tuned), rows in saved.groupby(["network", "tuned"], sort=False):
         of, cells = rows.set_index("design"), []
-        for design in PAIR_DESIGNS:
+        for design in (*PAIR_PRESETS, FOUND):
             row = of.loc[design]
             before, after = (f"{100 * row[name]:.2g}" for name in ("utilisation", "tuned_utilisation"))
             cells.append(f"{100 * row['gain']:.0f} % ({before} → {after})")

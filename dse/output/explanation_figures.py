@@ -26,6 +26,7 @@ from dse.output.figure_style import (
     BLUE,
     COLUMN_IN,
     ENERGY_LOOKS,
+    GREEN,
     GREY,
     ORANGE,
     PURPLE,
@@ -298,7 +299,7 @@ def tuned_pairs(
     rows = pairs[pairs["capacity"] != "epochs"].reset_index(drop=True)
     figure = Figure(figsize=(width_in, 1.1 + 0.27 * len(rows)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    looks = list(zip((BLUE, ORANGE, PURPLE, RED), "osD^", strict=True))
+    looks = list(zip((BLUE, ORANGE, PURPLE, RED, GREEN), "osD^v", strict=True))
     for (design, mine), (colour, marker) in zip(saved.groupby("design", sort=False), looks, strict=False):
         gain = mine.set_index(["network", "tuned"])["gain"]
         found = [100 * gain.get((row["network"], row["tuned"]), np.nan) for _, row in rows.iterrows()]
