@@ -438,9 +438,8 @@ def optima(path: Path, budget: float) -> pd.DataFrame:
 def accelerator(row: pd.Series) -> dse.Accelerator:
     """The design of a row; empty texts were read as missing."""
     values = {name: row[name] for name in PARAMETERS if name in row}
-    default = dse.Accelerator(overlap_skew=True)
     kept = {n: v.item() if isinstance(v, np.generic) else v for n, v in values.items() if not pd.isna(v)}
-    return dse.Accelerator(**({"overlap_skew": default.overlap_skew} | kept))
+    return dse.Accelerator(**({"overlap_skew": True} | kept))
 
 
 def tell(summary: pd.DataFrame, designs: pd.DataFrame, prices: pd.DataFrame) -> None:

@@ -503,8 +503,8 @@ def codesign_findings(place: Path) -> Iterator[Finding]:
         yield Finding(f"{name}{_told(row, 'saved')} | {area} | {row['areas_percent']:.0f} % |")
         yield Finding(f"{name}{_told(row, 'volume', '+')} | {_told(row, 'accurate_volume', '+')} |")
     for (data, network), rows in gains.groupby(["data", "network"], sort=False):
-        of = tables["arms"].query("data == @data and network == @network").set_index("arm")
-        arm = headline(of.reset_index())
+        forms = tables["arms"].query("data == @data and network == @network")
+        of, arm = forms.set_index("arm"), headline(forms)
         one = rows[rows["arm"] == arm].set_index(["way", "against"])
         whole, rest = one.loc[("both", "hardware")], one.loc[("both", "dnn")]
         loss = "" if of.loc[arm, "no_loss"] else "; a loss of the margin is not excluded"
@@ -512,18 +512,21 @@ def codesign_findings(place: Path) -> Iterator[Finding]:
         where = f"means over {least} to {most} mm²; by area {rest['least_saved_percent']:z.0f} to "
         where += f"{rest['most_saved_percent']:z.0f} %, above 0 at {rest['areas_percent']:.0f} % of the areas"
         volumes = _told(whole, "volume"), _told(rest, "volume")
-        if not (whole["saved_low_percent"] > 0 and whole["volume_low_percent"] > 0):
+        larger = whole["volume_low_percent"] > 0, rest["volume_low_percent"] > 0
+        changes = f"The hypervolume changes by {volumes[0]} and {volumes[1]}."
+        if whole["saved_low_percent"] <= 0:
             said = "no latency is shown to be saved at equal area over the original with its own, "
             said += f"{_told(whole, 'saved')}; over the original's designs it is {_told(rest, 'saved')} ({where}). "
-            said += f"The hypervolume changes by {volumes[0]} and {volumes[1]}."
+            said += changes
         else:
             said = f"it takes {_told(whole, 'saved')} less latency at equal area than the original with its own, "
-            if rest["saved_low_percent"] > 0 and rest["volume_low_percent"] > 0:
+            if rest["saved_low_percent"] > 0:
                 said += f"and {_told(rest, 'saved')} less than on the original's designs ({where}). "
-                said += f"The hypervolume is {volumes[0]} and {volumes[1]} larger."
+                said += f"The hypervolume is {volumes[0]} and {volumes[1]} larger." if all(larger) else changes
             else:
                 said += f"but no less is shown than on the original's designs: {_told(rest, 'saved')} ({where}). "
-                said += f"The hypervolume is {volumes[0]} larger, beside these {volumes[1]}."
+                beside = f"The hypervolume is {volumes[0]} larger, beside these {volumes[1]}."
+                said += beside if larger[0] else changes
         yield Finding(
             f"{data}, {network}, {arm} ({of.loc[arm, 'capacity']}{loss}): with hardware searched for it, {said}",
             where=("docs/why-slow.md", "results/README.md"),

@@ -178,6 +178,7 @@ def test_least_traffic_is_the_least_of_all_tiles_and_orders(name, twice):
     k.least_traffic(layer_row(layer), 1.0, 2.0, design.accumulator_bits / 8, 0.5, *twice_of, *scratch, found)
     for stays, reached in least.items():
         expected = np.minimum.accumulate(reached)
+        expected[np.isinf(expected)] = expected[np.isfinite(expected)][0]  # no tile fits less
         assert (found[stays] <= expected * (1 + 1e-12) + 1e-9).all()
         # tiles of dilated outputs share most of their inputs at sizes that are not the smallest of their trips
         assert name == "dilated" or (found[stays] >= expected * (1 - 1e-12) - 1e-9).all()
@@ -198,6 +199,47 @@ def once_bytes(layer, design):
         "i": read * words["I"] * design.feature_map_compression,
         "o": layer.output_elements * words["O"] * design.feature_map_compression,
     }
+
+
+@pytest.mark.parametrize("bits", [(16, 8), (16, 4), (4, 16)])
+def test_bounds_of_a_product_of_activations_have_its_words_not_those_of_weights(bits):
+    """They were 1.5 times what the complete mapper takes: its second operand is of activations."""
+    layer = dse.MacLayer("qk", K=64, C=64, OX=64, static_weights=False)
+    design = dse.Accelerator(
+        rows=8, cols=8, weight_bits=bits[0], activation_bits=bits[1], dram_gbps=0.05, buffers="W+I+O",
+        weight_buffer_kib=1, input_buffer_kib=0.5, output_buffer_kib=1
+    )  # fmt: skip
+    found = dse.evaluate(design, layer, slack=0.0, effort="complete")
+    bound = dse.bound_many(design, layer)
+    assert 0 < bound["latency_bound_s"][0] <= found.latency_s * ROOM
+    assert bound["energy_bound_j"][0] <= dse.evaluate(design, layer, objective="energy").energy_j * ROOM
+
+
+def test_a_design_that_fits_nothing_has_finite_bounds():
+    """They were infinite, and problems refused the whole batch."""
+    of = ("weight", "input", "output")
+    least = {f"{x}_buffer_kib": 0.0019 for x in of} | {f"{x}_buffer_width_bytes": 1 for x in of}
+    layer = dse.MacLayer("layer", K=8, C=8, OX=8)
+    found = dse.bound_many([dse.Accelerator(**least), dse.Accelerator()], layer)
+    assert all(np.isfinite(values).all() and (values > 0).all() for values in found.values())
+
+
+def test_bounds_after_an_interruption_are_those_of_a_new_evaluator(monkeypatch):
+    """A number of words was known before what it stands for was found: the next call read beyond an array."""
+    tables = network_tables(as_network([dse.MacLayer("a", K=8, C=8, OX=8), dse.MacLayer("b", K=4, C=16, OX=32)]))
+    columns = parameter_columns(dse.Accelerator())
+
+    def stops(*given):
+        raise KeyboardInterrupt
+
+    for name in ("_traffic_of", "k.array_reach"):
+        bounds = BoundEvaluator(tables)
+        with monkeypatch.context() as patch:
+            patch.setattr(f"dse.costs.bounds.{name}", stops)
+            with pytest.raises(KeyboardInterrupt):
+                bounds(columns)
+        after, new = bounds(columns), BoundEvaluator(tables)(columns)
+        assert all((after[column] == new[column]).all() for column in new)
 
 
 def test_bounds_know_the_traffic_of_tiles_that_fit():

@@ -1,7 +1,8 @@
 """Lower bounds of latency and energy of many designs, without a search over mappings, and their exact area.
 
-Some microseconds a design.  The bounds hold for every mapping of every effort and objective, and for every set of
-activations that stays on chip: a design that is dominated by its bounds is dominated.
+Some microseconds a design, after some milliseconds for each layer.  The bounds hold for every mapping of every effort
+and objective, and for every set of activations that stays on chip: a design that is dominated by its bounds is
+dominated.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class BoundEvaluator:
     ----------
     tables : the networks as kernel arrays, n_networks of them.
     technology : constants; 45 nm when omitted.
-    energy : whether to bound the energy too, which takes most of the time.
+    energy : whether to bound the energy too, about a third of the time.
     weights : of the networks in geometric means; default all equal.
 
     Calling it with parameter columns of n designs returns ``latency_bound_s`` and, with `energy`, ``energy_bound_j``,
@@ -156,9 +157,12 @@ class BoundEvaluator:
         for number in np.unique(first):
             here = first == number
             own = options[int(number) : int(number + rows[np.argmax(here), k.OPTION_COUNT])]
-            at = self._option_first.setdefault(own.tobytes(), len(self._options))
-            if at == len(self._options):
+            key, at = own.tobytes(), len(self._options)
+            if key in self._option_first:
+                at = self._option_first[key]
+            else:
                 self._options = np.concatenate([self._options, own])
+                self._option_first[key] = at
             for form in range(0, rows.shape[1], k.N_DESIGN):
                 rows[here, form + k.OPTION_FIRST] = at
         return rows
@@ -170,22 +174,23 @@ class BoundEvaluator:
     def _known_words(self, rows: np.ndarray) -> np.ndarray:
         """Numbers of what decides the least traffic of the rows, but for their room, (n,)."""
         forms = range(0, rows.shape[1], k.N_DESIGN)
-        columns = [*_TRAFFIC_COLUMNS, *(form + k.WEIGHT_BYTES for form in forms)]
-        words, codes = rows[:1, columns], np.zeros(len(rows), np.int64)
-        if (rows[:, columns] != words).any():
-            words, codes = np.unique(rows[:, columns], axis=0, return_inverse=True)
-        known, before = self._words, len(self._words)
-        numbers = np.array([known.setdefault(one.tobytes(), len(known)) for one in words], np.int64)
-        if len(known) > before:
+        words = rows[:, [*_TRAFFIC_COLUMNS, *(form + k.WEIGHT_BYTES for form in forms)]]
+        numbers, new = _numbered(words, self._words)
+        if new:
             n, layers = len(_TRAFFIC_COLUMNS), self._tables.layers
-            new = [
-                _traffic_of(layer.tobytes(), *one[:n], one[n + int(layer[k.FORM])])
-                for one in words[numbers >= before]
-                for layer in layers
+            bare = layers.copy()
+            bare[:, _NO_TRAFFIC] = 0.0
+            of = np.frombuffer(b"".join(new)).reshape(len(new), -1)
+            found = [
+                _traffic_of(
+                    alike.tobytes(), one[n + int(layer[k.FORM])] if layer[k.STATIC_WEIGHTS] else one[0], *one[:n]
+                )
+                for one in of
+                for layer, alike in zip(layers, bare, strict=True)
             ]
-            shape = (len(known) - before, *self._traffic.shape[1:])
-            self._traffic = np.concatenate([self._traffic, np.reshape(new, shape)])
-        return numbers[codes.ravel()]
+            self._traffic = np.concatenate([self._traffic, np.reshape(found, (len(new), *self._traffic.shape[1:]))])
+            self._words.update(zip(new, range(len(self._words), len(self._words) + len(new)), strict=True))
+        return numbers
 
     def _known_arrays(self, rows: np.ndarray) -> np.ndarray:
         """Numbers of the rows' arrays, (n,); what new ones do of the layers is added."""
@@ -197,13 +202,11 @@ class BoundEvaluator:
         arrays[:, k.ARRAY_LANES_DYNAMIC] = _fed_lanes(rows, k.ACTIVATION_BYTES)
         for form in range(n_forms):
             arrays[:, k.N_ARRAY + form] = _fed_lanes(rows[:, form * k.N_DESIGN :], k.WEIGHT_BYTES)
-        keys = arrays.view(f"V{arrays.itemsize * arrays.shape[1]}").ravel().tolist()
-        known, before = self._arrays, len(self._arrays)
-        which = np.fromiter((known.setdefault(key, len(known)) for key in keys), np.int64, len(keys))
-        if len(known) > before:
-            numbers, first = np.unique(which, return_index=True)
-            self._add_arrays(arrays[first[numbers >= before]], before)
-        return which
+        numbers, new = _numbered(arrays, self._arrays)
+        if new:
+            self._add_arrays(np.frombuffer(b"".join(new)).reshape(len(new), -1), len(self._arrays))
+            self._arrays.update(zip(new, range(len(self._arrays), len(self._arrays) + len(new)), strict=True))
+        return numbers
 
     def _add_arrays(self, arrays: np.ndarray, before: int) -> None:
         """Find what the arrays, of numbers from `before` on, do of the layers."""
@@ -222,16 +225,36 @@ _TRAFFIC_COLUMNS = (
 )  # fmt: skip
 """Columns of a design row that decide the least traffic of a layer, beside the bytes of its weights."""
 
+_NO_TRAFFIC = [k.VECTOR_OPERATIONS, k.FUSED_INPUT, k.ZERO_SHARE, k.FORM, k.STATIC_WEIGHTS]
+"""Columns of a layer that do not: layers that differ in them share what is found."""
+
+
+def _numbered(rows: np.ndarray, known: dict[bytes, int]) -> tuple[np.ndarray, list[bytes]]:
+    """Numbers of rows (n, m), those `known` or the next ones, (n,), and the new ones in order.
+
+    They become known when the caller adds them, after what it keeps of them is whole: an interruption leaves no number
+    of nothing.
+    """
+    if len(rows) == 0:
+        return np.empty(0, np.int64), []
+    if (rows == rows[:1]).all():
+        keys, which = [rows[:1].tobytes()], np.zeros(len(rows), np.int64)
+    else:
+        keys = np.ascontiguousarray(rows).view(f"V{rows.itemsize * rows.shape[1]}").ravel().tolist()
+        which = np.arange(len(rows))
+    new: dict[bytes, int] = {}
+    numbers = [known[key] if key in known else new.setdefault(key, len(known) + len(new)) for key in keys]
+    return np.array(numbers, np.int64)[which], list(new)
+
 
 @lru_cache(maxsize=2048)
-def _traffic_of(layer: bytes, word: float, word_o: float, *more: float) -> np.ndarray:
+def _traffic_of(layer: bytes, word_w: float, *words: float) -> np.ndarray:
     """Least traffic of a layer, given by its kernel row, (4, N_ROOMS): `kernels.least_traffic`, which takes a moment.
 
-    `more`: compression, whether tiles of W, I and O are held twice, bytes of a word of W.
+    `word_w`: bytes of a word of W; `words`: the design's `_TRAFFIC_COLUMNS`.
     """
     traffic, cuts, pixels = np.empty((4, k.N_ROOMS)), np.empty((2, k.MAX_CUTS, 4)), np.empty((k.MAX_CUTS**2, 4))
-    *others, word_w = more
-    k.least_traffic(np.array(np.frombuffer(layer)), word_w, word, word_o, *others, cuts, pixels, traffic)
+    k.least_traffic(np.array(np.frombuffer(layer)), word_w, *words, cuts, pixels, traffic)
     return traffic
 
 

@@ -3836,7 +3836,7 @@ def _most_reach(case, lanes, alone, tables, reach):
 ROOMS_OF_OCTAVE = 16
 N_ROOMS = 40 * ROOMS_OF_OCTAVE
 MAX_CUTS = 64
-MOST_CUTS = 2e7  # tiles of a layer that `least_traffic` looks at: some seconds
+MOST_CUTS = 2e7  # tiles of a layer that `least_traffic` looks at: some tenths of a second
 
 
 @_inner
@@ -3878,27 +3878,30 @@ def least_traffic(layer, word_w, word, word_o, compression, twice_w, twice_i, tw
                         p = pixels[at]
                         n_p = _ceil_div(layer[B], b) * p[1]
                         tile_w, tile_i, tile_o = c * taps_y * taps_x * word_w, b * c * p[2] * word, b * p[0] * word_o
-                        inputs = WIO(whole.i * layer[TOUCHED_Y] * layer[TOUCHED_X], whole.i * p[3], compression)
+                        read = whole.i * layer[TOUCHED_Y] * layer[TOUCHED_X] * compression
+                        fetched = whole.i * p[3] * compression
                         k = 0.0
                         while k < layer[K]:
                             k = _next_cut(layer[K], k)
                             trips = Trips(n_p, _ceil_div(layer[K], k), n_r, layer[G])
                             tile = WIO(tile_w * k, tile_i, tile_o * k)
-                            _note_traffic(trips, tile, whole, inputs, twice_w, twice_i, twice_o, traffic)
+                            _note_traffic(trips, tile, whole, read, fetched, twice_w, twice_i, twice_o, traffic)
                             if layer[G] > 1:  # all groups at once: an operand that is there whole is held once
                                 trips = Trips(n_p, trips.k, n_r, 1.0)
                                 tile = WIO(tile.w * layer[G], tile.i * layer[G], tile.o * layer[G])
-                                _note_traffic(trips, tile, whole, inputs, twice_w, twice_i, twice_o, traffic)
+                                _note_traffic(trips, tile, whole, read, fetched, twice_w, twice_i, twice_o, traffic)
     for row in range(4):
         for at in range(1, N_ROOMS):
             traffic[row, at] = min(traffic[row, at], traffic[row, at - 1])
+        for at in range(N_ROOMS - 2, -1, -1):  # no tile fits less
+            traffic[row, at] = traffic[row, at + 1] if traffic[row, at] == np.inf else traffic[row, at]
 
 
 @_inner
-def _note_traffic(trips, tile, whole, inputs, twice_w, twice_i, twice_o, traffic):
+def _note_traffic(trips, tile, whole, read, fetched, twice_w, twice_i, twice_o, traffic):
     """Note in `traffic` what `least_traffic` counts of tiles of so many bytes.
 
-    `inputs`: bytes of them that are read at all, that all tiles fetch, and the share of these that crosses the link.
+    `read`, `fetched`: bytes of the inputs that cross the link at least, and for all tiles once.
     """
     all_r, all_k, all_p = trips.r == 1.0 and trips.g == 1.0, trips.k == 1.0, trips.p == 1.0
     held_w = tile.w * (1.0 if all_r and all_k else 1.0 + twice_w)
@@ -3909,7 +3912,7 @@ def _note_traffic(trips, tile, whole, inputs, twice_w, twice_i, twice_o, traffic
     for order in range(_unequal_orders(trips)):
         once = _dram_times(order, 0.0, trips)
         w, o = whole.w * (once.w - 1.0), 2.0 * whole.o * (once.o - 1.0)
-        i = (inputs.i * once.i - inputs.w) * inputs.o
+        i = fetched * once.i - read
         traffic[0, every] = min(traffic[0, every], w + i + o)
         traffic[1, no_i] = min(traffic[1, no_i], w + o)
         traffic[2, no_w] = min(traffic[2, no_w], i + o)

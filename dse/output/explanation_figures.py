@@ -6,6 +6,7 @@ The style is that of `dse.output.figure_style`.  Every function returns a `matpl
 from __future__ import annotations
 
 import functools
+import itertools
 from pathlib import Path
 
 import matplotlib
@@ -299,7 +300,7 @@ def tuned_pairs(
     rows = pairs[pairs["capacity"] != "epochs"].reset_index(drop=True)
     figure = Figure(figsize=(width_in, 1.1 + 0.27 * len(rows)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    looks = list(zip((BLUE, ORANGE, PURPLE, RED, GREEN), "osD^v", strict=True))
+    looks = itertools.cycle(zip((BLUE, ORANGE, PURPLE, RED, GREEN), "osD^v", strict=True))
     for (design, mine), (colour, marker) in zip(saved.groupby("design", sort=False), looks, strict=False):
         gain = mine.set_index(["network", "tuned"])["gain"]
         found = [100 * gain.get((row["network"], row["tuned"]), np.nan) for _, row in rows.iterrows()]
