@@ -93,10 +93,24 @@ class Plan:
             raise Fault(f"{path} is missing: a study is planned before it is measured") from None
         except (KeyError, TypeError, ValueError) as error:
             raise Fault(f"{path} is no plan of this study: {error}") from None
-        for pair in plan.pairs:
-            if pair.data not in plan.margin_points or pair.network not in plan.recipes:
-                raise Fault(f"{path}: no margin for {pair.data}, or no recipe for {pair.network}")
+        plan.check(path)
         return plan
+
+    def check(self, path: Path) -> None:
+        """`Fault` names what of a file's plan contradicts another part of it."""
+        for pair in self.pairs:
+            if pair.data not in self.margin_points or pair.network not in self.recipes:
+                raise Fault(f"{path}: no margin for {pair.data}, or no recipe for {pair.network}")
+        if len(set(self.seeds)) < len(self.seeds) or len(set(self.pairs)) < len(self.pairs):
+            raise Fault(f"{path}: each seed and each pair stands once in a plan")
+        known = {"original", *self.arms, *(pair.tuned for pair in self.pairs)}
+        for name in self.arms:
+            try:
+                start = self.arm(name).start
+            except TypeError as error:
+                raise Fault(f"{path}: arm {name!r}: {str(error).partition(' ')[2]}") from None
+            if start is not None and start not in known:
+                raise Fault(f"{path}: arm {name!r} starts from {start!r}, which is no arm")
 
     def arm(self, name: str) -> Arm:
         """An arm by its name."""

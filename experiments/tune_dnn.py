@@ -34,6 +34,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 
 import dse
@@ -70,6 +71,9 @@ PAIR_PRESETS, FOUND = ("gemmini_16x16", "nvdla_large", "eyeriss_v1", "tpu_v1"), 
 """What pairs are costed on: presets, and ResNet-50's own optimum at 40 mm2 by eight_dnns."""
 
 PLAN = RESULTS / "tune_dnn" / "plan.toml"
+ENOUGH = 0.3
+"""Twice the epochs shall add less than this [percentage points]."""
+
 SEARCHES, QUICK_SEARCHES = (10, 2_000), (2, 60)
 """Of codesign, for every form of a network: seeds, and designs of each search [1]."""
 
@@ -212,16 +216,22 @@ def measured(results: Path) -> Iterator[Finding]:
         for design in (*PAIR_PRESETS, FOUND):
             row = of.loc[design]
             before, after = (f"{100 * row[name]:.2g}" for name in ("utilisation", "tuned_utilisation"))
-            cells.append(f"{100 * row['gain']:.0f} % ({before} → {after})")
+            cells.append(f"{100 * row['gain']:z.0f} ({before}→{after})")
         name = f"{network.removesuffix('-style')} | {tuned}"
         yield Finding(f"| {name} | {' | '.join(cells)} |", where=both)
         row = rows.iloc[0]
         stages = f"{row['least_stage_share']:.2f} to {row['most_stage_share']:.2f}"
         kept = row["least_stage_share"] >= 0.98 and row["most_stage_share"] <= 1.02
+        areas = span(rows["area_share"], ".2f", "") if rows["area_share"].max() > 1 else "1.00"
         yield Finding(
-            f"| {name} | {row['weights_share']:.2f} | {row['macs_share']:.2f} | {stages} |",
+            f"| {name} | {row['weights_share']:.2f} | {row['macs_share']:.2f} | {stages} | {areas} |",
             holds=kept or row["capacity"] != "kept",
         )
+    areas = saved[saved["capacity"].isin(["precision", "sparsity"])]["area_share"]
+    yield Finding(
+        f"W4A8 and 2:4 run on hardware for them, of {span(areas, '.2f', '')} times the area.",
+        where=("docs/why-slow.md",),
+    )
     columns = ["data", "network", "tuned", "capacity", "seeds_done", "seeds_planned", "margin_points"]
     pairs = read_table(results / "tune_dnn" / "pairs.csv", columns)
     for row in pairs.to_dict("records"):
@@ -241,18 +251,35 @@ def measured(results: Path) -> Iterator[Finding]:
         "is excluded.", where=both,
     )  # fmt: skip
     for row in good.to_dict("records"):
-        gains_of = 100 * saved[(saved["network"] == row["network"]) & (saved["tuned"] == row["tuned"])]["gain"]
+        mine = saved[(saved["network"] == row["network"]) & (saved["tuned"] == row["tuned"])]
+        slower = " and ".join(mine[mine["gain"] < 0]["design"])
+        more = f" (slower on {slower})" if slower else ""
         yield Finding(
             f"{row['data']}, {row['network']}, {row['tuned']} ({row['capacity']}): accuracy "
             f"{row['change_points']:+.2f} points (95 % interval {row['low_points']:+.2f} to "
-            f"{row['high_points']:+.2f}), latency {span(gains_of)} less.",
+            f"{row['high_points']:+.2f}), latency {span(100 * mine['gain'])} less"
+            f"{more}.",
             where=both,
         )
+    yield from longer(pairs)
+
+
+def longer(pairs: pd.DataFrame) -> Iterator[Finding]:
+    """What twice the epochs add, of the networks of which that is known."""
+    known = pairs[(pairs["capacity"] == "epochs") & (pairs["seeds_done"] == pairs["seeds_planned"])]
+    for row in known.to_dict("records"):
+        little = row["change_points"] < ENOUGH
+        said = "eight are enough." if little else f"more than {ENOUGH:g}, so what is said of it holds for eight epochs."
+        yield Finding(
+            f"Twice the epochs add {row['change_points']:+.2f} points to {row['network']} (3 seeds, 95 % interval "
+            f"{row['low_points']:+.2f} to {row['high_points']:+.2f}): {said}",
+            where=("docs/why-slow.md", "results/README.md"),
+        )  # fmt: skip
 
 
 def _verdict(row: Mapping[str, Any]) -> str:
     """Holm's test, and the two one-sided tests, as two cells."""
     if row["capacity"] == "epochs":
         return "no test | "
-    found = "excluded" if row["no_loss"] else "not excluded"
-    return f"{found}, p = {row['p_loss_holm']:.2g} | {row['p_tost']:.2g}"
+    found = "yes" if row["no_loss"] else "no"
+    return f"{found}: {row['p_loss_holm']:.2g} ({row['low_holm_points']:+.2f}) | {row['p_tost']:.2g}"

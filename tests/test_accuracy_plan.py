@@ -42,7 +42,7 @@ def trainings(plan, graphs, place, say=lambda line: None, data=None):
 
 def test_the_committed_plan_is_whole_and_its_graphs_lie_there():
     plan = Plan.read(PLAN)
-    assert len(plan.seeds) == 10 and {"kept", "smaller", "precision", "sparsity", "epochs"} == {
+    assert len(plan.seeds) == 10 and {"kept", "smaller", "larger", "precision", "sparsity", "epochs"} == {
         pair.capacity for pair in plan.pairs
     }
     for pair in plan.pairs:
@@ -69,7 +69,9 @@ def test_committed_trainings_are_of_the_plan():
     [('capacity = "kept"', 'capacity = "big"', "capacity 'big'; one of kept"),
      ("seeds = [101", "seed = [101", "no plan"),
      ('data = "mnist"', 'data = "cifar"', "no margin for cifar"), ("one_side", "one_sided", "no plan"),
-     ("seeds = [101", "seeds = 101 [", "no plan")],
+     ("seeds = [101", "seeds = 101 [", "no plan"), ("seeds = [101", "seeds = [102", "each seed and each pair"),
+     ("epochs = 16", "epoch = 16", "arm '16 epochs': got an unexpected keyword argument 'epoch'"),
+     ('start = "original"', 'start = "orignal"', "starts from 'orignal', which is no arm")],
 )  # fmt: skip
 def test_a_wrong_plan_is_told(old, new, told, tmp_path):
     path = tmp_path / "plan.toml"

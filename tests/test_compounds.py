@@ -9,12 +9,13 @@ from test_tune import DESIGN, Builder, dims_of, run
 from torch import nn
 
 import dse
+from dse.networks.onnx_file.graph import node_title
 from dse.training.retrain import GraphModule, graph_of
 from dse.tuning.capacity import Budget, capacity_of
 from dse.tuning.channels import checked, with_random_weights
 from dse.tuning.compounds import Blocks, Form, compound_edits, weights_kept
 from dse.tuning.edits import Edit
-from dse.tuning.graphs import network_of
+from dse.tuning.graphs import network_of, read_graph
 from dse.tuning.proposals import candidates
 from dse.tuning.tuner import tune
 
@@ -100,6 +101,20 @@ def test_no_edit_within_the_budget_names_the_nearest_and_by_how_much_it_misses()
     told = r"no compound edit keeps the budget; the nearest is .*: (weights|MACs).* % of the original's, at least 200 %"
     with pytest.raises(ValueError, match=told):
         compound_edits(basic(), Budget(stage_weights=(2, 2.0001)))
+
+
+def test_forms_that_cannot_be_are_told():
+    for given, told in ((("grups", "a"), "form 'grups' is unknown; choose among groups"),
+                        (("groups", "a", 0), "whole number of channels, at least 2, got 0"),
+                        (("stem", "a", 4), "value must be 0, got 4")):  # fmt: skip
+        with pytest.raises(ValueError, match=told):
+            Form(*given)
+    model = read_graph("mobilenet_v2")
+    blocks = Blocks(model, network_of(model))
+    names = [node_title(node) for node in model.graph.node if node.op_type == "Conv"]
+    for node, told in (("nowhere", "no convolution 'nowhere'"), (names[0], "is no depthwise convolution")):
+        with pytest.raises(ValueError, match=told):
+            blocks.solved([Form("groups", node, 4)], Budget())
 
 
 def test_a_graph_without_such_blocks_has_none():

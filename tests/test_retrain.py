@@ -348,7 +348,7 @@ def test_data_of_another_shape_and_labels_without_a_class_are_told_before_traini
     data["test"] = data["test"][0], data["test"][1] + 7
     with pytest.raises(ValueError, match=r"makes 2 x \d+ from 2 images, the labels need 2 x 17"):
         ImageTraining(data, batch=32)(GraphModule(residual()), 0)
-    with pytest.raises(ValueError, match="batch of 1 to 1024 images, got 1 epochs and batches of 2000"):
+    with pytest.raises(ValueError, match="batch of 1 to 1024 images, whole numbers, got 1 epochs and batches of 2000"):
         ImageTraining(data, epochs=1, batch=2000)
     with pytest.raises(ValueError, match="optimiser 'adam' is unknown"):
         ImageTraining(data, optimiser="adam")
@@ -455,8 +455,9 @@ def test_precision_is_set_by_layer_and_wrong_ones_are_told():
     assert levels[0] <= 3 < levels[1]
     with pytest.raises(ValueError, match="no convolution or product 'nothing' with constant weights"):
         QuantisedModule(model, {"nothing": 4})
-    with pytest.raises(ValueError, match="expected 2 to 16 bits, got 1"):
-        QuantisedModule(model, 1)
+    for bits in (1, 4.5, "4"):
+        with pytest.raises(ValueError, match=f"expected a whole number of bits from 2 to 16, got {bits!r}"):
+            QuantisedModule(model, bits)
 
 
 @needs_torch

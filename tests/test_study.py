@@ -15,6 +15,7 @@ from dse.training.equivalence import compare, holm, mean_of_two_way
 from dse.training.images import load_images, read_idx, simple_images
 
 ACCURACY = {("original", s): 0.90 + 0.002 * s for s in range(5)} | {("tuned", s): 0.901 + 0.002 * s for s in range(5)}
+NO_ROW = "correct is no row of True and False, one a test image"
 MODULES = {"original": lambda: "original", "tuned": lambda: "tuned"}
 
 
@@ -50,7 +51,13 @@ def test_neutral_only_when_the_interval_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "told"),
     [(math.nan, "accuracy nan is not between 0 and 1"), (93.0, "accuracy 93.0 is not between 0 and 1"),
-     (RuntimeError("out of\nmemory"), "RuntimeError: out of memory")],
+     (RuntimeError("out of\nmemory"), "RuntimeError: out of memory"),
+     (True, "TypeError: an accuracy is a number, got True"),
+     (Trained(0.5, 7.0), "held-out accuracy 7.0 is not between 0 and 1"),
+     (Trained(0.5, correct=np.ones((2, 2), bool)), f"{NO_ROW}: bool (2, 2)"),
+     (Trained(0.5, correct=np.array([0, 1])), f"{NO_ROW}: int64 (2,)"),
+     (Trained(0.5, correct=5), f"{NO_ROW}: int64 ()"),
+     (Trained(0.9, correct=np.array([False, True])), "accuracy 0.9 is not that of the right images, 0.5")],
 )  # fmt: skip
 def test_a_seed_that_fails_is_kept_and_told_and_tried_again(tmp_path, bad, told):
     def breaks(module, seed):
@@ -113,6 +120,16 @@ class Recorded:
         if seed in self.bad:
             raise RuntimeError("no")
         return ACCURACY[module, seed]
+
+
+def test_seeds_that_are_no_whole_numbers_and_an_identity_too_few_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"seeds are whole numbers, got \['a'\]"):
+        study(MODULES, known, tmp_path, seeds=["a"])
+    with pytest.raises(ValueError, match="identity has nothing of 'tuned'"):
+        study(MODULES, known, tmp_path, identity={"original": "x"})
+    runs = study(MODULES, known, tmp_path)
+    with pytest.raises(ValueError, match="no training of 'typo', but of 'original', 'tuned'"):
+        compare(runs, tuned="typo")
 
 
 def test_seeds_given_twice_are_refused_before_the_training(tmp_path):

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -28,6 +29,7 @@ from dse.tuning.tuner import apply_edits, tune, write_tuned
 from dse.tuning.widths import _targets
 
 DESIGN = dse.Accelerator(rows=16, cols=16, dram_gbps=64, vector_lanes=64)
+MIXER = Path(__file__).parents[1] / "results" / "tune_dnn" / "networks" / "mixer" / "original.onnx"
 
 
 class Builder:
@@ -560,6 +562,41 @@ def test_the_front_trades_latency_for_capacity_and_is_written(tmp_path):
         assert dse.evaluate(DESIGN, dse.load_network(tmp_path / f"front_{i}.onnx")).cycles == member.cycles
     with pytest.raises(ValueError, match="no block of .* has another form"):
         tuned_front(read_graph("gpt2_decode"), DESIGN, dims={"past": 63}, evaluations=4, population=2)
+
+
+def test_the_front_has_what_tune_found_and_the_original_where_nothing_beats_them():
+    """Its genes are forms of blocks alone: a network that was tuned by channels too was faster than all of it."""
+    model = stripped(residual())
+    tuned = tune(model, DESIGN, rounds=1)
+    front = tuned_front(model, DESIGN, evaluations=12, population=4, also=[tuned.edits])
+    mine = [m for m in front.members if m.edits == tuned.edits]
+    assert mine and mine[0].cycles == tuned.after.cycles
+    best, share = min(m.cycles for m in front.members), tuned.capacity_after.weights / tuned.capacity_before.weights
+    assert best <= tuned.after.cycles and abs(mine[0].share_of_capacity - share) < 0.02
+
+
+def test_an_edit_of_the_same_function_comes_before_all_others_and_is_told_apart():
+    """Patches as channels save enough; an edit that changes the network was made, since it kept more weights."""
+    tuned = tune(read_graph(MIXER), dse.preset("gemmini_16x16"), gain=0.025, rounds=1)
+    assert [p.same_function for p in tuned.made] == [True] and tuned.same_function_gain == pytest.approx(tuned.gain)
+    assert "of it without a change of what the network computes" in report_of(tuned)
+
+
+def test_a_gain_that_is_not_reached_is_told():
+    tuned = tune(stripped(residual()), DESIGN, gain=0.9, rounds=1)
+    assert tuned.gain < 0.9 and "This is less than the 90 % asked for" in report_of(tuned)
+
+
+@pytest.mark.parametrize("function", [tune, propose, tuned_front])
+def test_a_name_in_place_of_a_graph_is_refused(function):
+    with pytest.raises(ValueError, match="give a graph, from dse.read_graph"):
+        function("mobilenet_v2", DESIGN)
+
+
+def test_a_gain_or_budget_of_another_kind_is_refused():
+    for wrong, told in (({"gain": "15%"}, "gain is a share"), ({"budget": 0.02}, "budget is a dse.Budget")):
+        with pytest.raises(ValueError, match=told):
+            tune(residual(), DESIGN, **wrong)
 
 
 def test_a_file_of_symbolic_batch_is_read_and_a_wrong_name_told(tmp_path):

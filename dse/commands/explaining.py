@@ -142,7 +142,8 @@ def tune(
         str | None, typer.Option(metavar="SHARE", help="Latency that is enough to save: the mildest edit that does it.")
     ] = None,
     front: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Search latency against capacity too, with N networks.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Search latency against capacity too, with N networks of any budget."),
     ] = None,
     graphs: Annotated[bool, typer.Option("--graphs", help="Write every network of the front as an ONNX file.")] = False,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the search of the front.")] = 0,
@@ -190,9 +191,13 @@ def tune(
     directory = out if out is not None else Path("results") / f"tuned_{graph.name}"
     written = write_tuned(found, directory)
     if front is not None:
-        searched = tuned_front(model, chosen.design, evaluations=front, seed=seed, **options)
-        console().print(front_report(searched, found.before))
-        written += write_front(searched, directory, graphs)
+        try:
+            searched = tuned_front(model, chosen.design, evaluations=front, seed=seed, also=[found.edits], **options)
+        except ValueError as error:
+            note(f"no front: {error}")
+        else:
+            console().print(front_report(searched, found.before))
+            written += write_front(searched, directory, graphs)
     note(f"wrote {', '.join(map(str, written))}; took {time.process_time() - start:.0f} s of CPU time")
 
 

@@ -206,8 +206,13 @@ def tuned_report(tuned: Tuned, most: int = 20) -> RenderableType:
             style="bold",
         ),
         *(Text(f"  {i}. {proposal.text}") for i, proposal in enumerate(tuned.made, 1)),
-        "",
     ]
+    if tuned.same_function_gain:
+        lines.append(f"  {percent(tuned.same_function_gain)} of it without a change of what the network computes")
+    if tuned.goal is not None and tuned.gain < tuned.goal:
+        lines.append(Text(f"This is less than the {percent(tuned.goal)} asked for: the budget allows no more.",
+                          style="bold"))  # fmt: skip
+    lines.append("")
     if not tuned.proposals:
         return Group(*lines, "No edit applies to it.")
     if not tuned.made and tuned.nearest:

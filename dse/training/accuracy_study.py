@@ -15,6 +15,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,8 @@ def study(
     ----------
     modules : ``{"original": make, "tuned": make}``, each a function that returns a new, untrained module.
     train_and_evaluate : takes a module and a seed, returns an accuracy from 0 to 1, or `Trained`.  What it raises, or
-        an accuracy that is no number from 0 to 1, is kept as that seed's ``error``; the other seeds go on.
+        an accuracy that is no number from 0 to 1 or not that of its right images, is kept as that seed's ``error``;
+        the other seeds go on.
     directory : of ``runs.csv``, written after every training; a run with an error is tried again by the next call.
         It may hold further networks and seeds.
     seeds : each once.
@@ -89,12 +91,16 @@ def study(
     Returns the table of `COLUMNS`.
     """
     seeds = list(seeds)
+    if not all(isinstance(seed, Integral) and not isinstance(seed, bool) for seed in seeds):
+        raise ValueError(f"seeds are whole numbers, got {seeds!r}")
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds {seeds}: give each once; a training that is repeated is no other sample")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / "runs.csv"
     texts = dict.fromkeys(modules, identity) if isinstance(identity, str) else identity
+    if lacking := [name for name in modules if name not in texts]:
+        raise ValueError(f"identity has nothing of {lacking[0]!r}: give a text, or one for each network")
     short = {name: hashlib.sha256(texts[name].encode()).hexdigest()[:12] for name in modules}
     rows = read_runs(path).to_dict("records") if path.exists() else []
     for row in rows:
@@ -145,14 +151,32 @@ def _trained(
     found = Trained(math.nan)
     try:
         given = train_and_evaluate(make(), seed)
+        if isinstance(given, bool):
+            raise TypeError(f"an accuracy is a number, got {given}")
         found = given if isinstance(given, Trained) else Trained(float(given))
-        if not 0 <= found.accuracy <= 1:
-            found, error = Trained(math.nan), f"accuracy {found.accuracy} is not between 0 and 1"
+        if error := _nonsense(found):
+            found = Trained(math.nan)
     except Exception as raised:  # one seed must not cost the others
         error = f"{type(raised).__name__}: {' '.join(str(raised).split())[:200]}"
     took = round(time.process_time() - start, 2)
     values = (name, seed, found.accuracy, found.held_out_accuracy, took, error, identity, packed(found.correct))
     return dict(zip(COLUMNS, values, strict=True))
+
+
+def _nonsense(found: Trained) -> str:
+    """What is wrong with what a training gave, or nothing."""
+    if not 0 <= found.accuracy <= 1:
+        return f"accuracy {found.accuracy} is not between 0 and 1"
+    if not (math.isnan(found.held_out_accuracy) or 0 <= found.held_out_accuracy <= 1):
+        return f"held-out accuracy {found.held_out_accuracy} is not between 0 and 1"
+    if found.correct is None:
+        return ""
+    correct = np.asarray(found.correct)
+    if correct.ndim != 1 or correct.dtype != bool or not len(correct):
+        return f"correct is no row of True and False, one a test image: {correct.dtype} {correct.shape}"
+    if abs(correct.mean() - found.accuracy) > 1e-6:
+        return f"accuracy {found.accuracy} is not that of the right images, {correct.mean()}"
+    return ""
 
 
 def _csv(table: pd.DataFrame) -> bytes:

@@ -125,6 +125,9 @@ class Comparison:
 
 def compare(runs: pd.DataFrame, original: str = "original", tuned: str = "tuned") -> Comparison:
     """The paired comparison of two networks of a study; seeds that lack one of the two are left out and named."""
+    known = list(dict.fromkeys(runs["network"]))
+    if lacking := [name for name in (original, tuned) if name not in known]:
+        raise ValueError(f"the table has no training of {lacking[0]!r}, but of {', '.join(map(repr, known))}")
     runs = runs[runs["network"].isin([original, tuned])]
     is_bad = runs["error"].fillna("") != ""
     good = runs[~is_bad].set_index(["network", "seed"])

@@ -70,6 +70,8 @@ def load_images(directory: str | Path, held_out: int = HELD_OUT) -> dict[str, tu
     split = len(train) - held_out
     parts = {"train": (train[:split], labels[:split]), "held_out": (train[split:], labels[split:]), "test": test}
     mean, deviation = train[:split].mean(dtype=np.float64), train[:split].std(dtype=np.float64)
+    if deviation == 0:
+        raise ValueError(f"{directory}: all pixels of the training images are {mean:g}: there is nothing to learn")
     return {part: ((x - np.float32(mean)) / np.float32(deviation), y) for part, (x, y) in parts.items()}
 
 

@@ -42,12 +42,13 @@ class QuantisedModule(GraphModule):
         super().__init__(model)
         products = [node for node in self.nodes if node.op_type in PRODUCTS]
         weighted = [node_title(node) for node in products if _weight_place(self, node) is not None]
-        self.weight_bits = dict.fromkeys(weighted, weight_bits) if isinstance(weight_bits, int) else dict(weight_bits)
+        by_node = weight_bits if isinstance(weight_bits, Mapping) else dict.fromkeys(weighted, weight_bits)
+        self.weight_bits = dict(by_node)
         if unknown := [name for name in self.weight_bits if name not in weighted]:
             raise ValueError(f"the graph has no convolution or product {unknown[0]!r} with constant weights")
         for bits in (*self.weight_bits.values(), activation_bits):
-            if not 2 <= bits <= 16:
-                raise ValueError(f"expected 2 to 16 bits, got {bits}")
+            if not isinstance(bits, int) or not 2 <= bits <= 16:
+                raise ValueError(f"expected a whole number of bits from 2 to 16, got {bits!r}")
         self.activation_bits = activation_bits
         tensors = {name for node in products for name in node.input[:2] if name and name not in self.names}
         self.places = {name: place for place, name in enumerate(sorted(tensors))}

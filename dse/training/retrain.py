@@ -43,9 +43,10 @@ class ImageTraining:
     ) -> None:  # fmt: skip
         if optimiser not in OPTIMISERS:
             raise ValueError(f"optimiser {optimiser!r} is unknown; choose among {', '.join(OPTIMISERS)}")
-        if epochs < 1 or not 1 <= batch <= len(data["train"][0]):
-            raise ValueError(f"expected at least one epoch and a batch of 1 to {len(data['train'][0])} images, got "
-                             f"{epochs} epochs and batches of {batch}")  # fmt: skip
+        whole = all(isinstance(n, int) and not isinstance(n, bool) for n in (epochs, batch))
+        if not whole or epochs < 1 or not 1 <= batch <= len(data["train"][0]):
+            raise ValueError(f"expected at least one epoch and a batch of 1 to {len(data['train'][0])} images, whole "
+                             f"numbers, got {epochs!r} epochs and batches of {batch!r}")  # fmt: skip
         self.data, self.epochs, self.batch, self.peak_rate, self.decay = data, epochs, batch, peak_rate, decay
         self.optimiser, self.start, self.finish = optimiser, start, finish
 

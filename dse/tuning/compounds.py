@@ -10,8 +10,9 @@ import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
 from dse.networks.layers import Network
 from dse.networks.onnx_file.graph import attribute, node_title
@@ -24,6 +25,16 @@ from dse.tuning.widths import Solution, WidthModel, places_of, rest_of, solve
 
 GROUP_WIDTHS = (4, 8, 16)
 """Channels of a group in place of a depthwise convolution [1]."""
+
+FORMS = {
+    "groups": "groups of {} channels for depthwise",
+    "fuse_depthwise": "1x1 + depthwise as one full convolution",
+    "column_row": "two filters as a column and a row",
+    "factorise": "a filter as a column and a row",
+    "stem": "stem on 2x2 blocks of pixels",
+    "stem_factorise": "stem on 2x2 blocks of pixels, as a column and a row",
+}
+"""Forms of blocks, in words."""
 
 EDITS_OF = {"groups": (), "stem_factorise": ("stem", "factorise")}
 """Edits of forms that are not one edit of the same name; groups are cut at the end, at the widths found."""
@@ -44,12 +55,22 @@ class Form:
     kind : ``groups`` of `value` channels for a depthwise convolution; or ``fuse_depthwise``, ``column_row``,
         ``factorise``, ``stem`` of `dse.tuning.edits`, or the last two together (``stem_factorise``).
     node : the convolution.
-    value : channels of a group; else 0.
+    value : channels of a group, at least 2; else 0.
+
+    Raises ValueError for an unknown kind, or another value.
     """
 
     kind: str
     node: str
     value: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in FORMS:
+            raise ValueError(f"form {self.kind!r} is unknown; choose among {', '.join(FORMS)}")
+        whole = isinstance(self.value, Integral) and not isinstance(self.value, bool)
+        if not whole or (self.value < 2 if self.kind == "groups" else self.value != 0):
+            wanted = "a whole number of channels, at least 2" if self.kind == "groups" else "0"
+            raise ValueError(f"form {self.kind!r} of {self.node!r}: value must be {wanted}, got {self.value!r}")
 
 
 @dataclass(frozen=True)
@@ -93,14 +114,12 @@ class CompoundEdit:
 
 
 def _words(form: Form) -> str:
-    return {
-        "groups": f"groups of {form.value} channels for depthwise",
-        "fuse_depthwise": "1x1 + depthwise as one full convolution",
-        "column_row": "two filters as a column and a row",
-        "factorise": "a filter as a column and a row",
-        "stem": "stem on 2x2 blocks of pixels",
-        "stem_factorise": "stem on 2x2 blocks of pixels, as a column and a row",
-    }.get(form.kind, form.kind)
+    return FORMS[form.kind].format(form.value)
+
+
+def _is_depthwise(graph: GraphCopy, node: NodeProto) -> bool:
+    dims = graph.dims(node)
+    return dims[1] == 1 and attribute(node, "group", 1) == dims[0] > 1
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:
@@ -128,8 +147,8 @@ class Blocks:
             name = node_title(node)
             if node.op_type != "Conv" or name not in self.places or len(graph.tensors[node.input[1]].dims) != 4:
                 continue
-            dims, groups = graph.dims(node), attribute(node, "group", 1)
-            if dims[1] == 1 and groups == dims[0] > 1:
+            dims = graph.dims(node)
+            if _is_depthwise(graph, node):
                 found += [Form("groups", name, n) for n in group_widths if 1 < n < dims[0]]
                 tried = ["fuse_depthwise"]
             else:
@@ -177,6 +196,11 @@ class Blocks:
 
     def solved(self, forms: Sequence[Form], budget: Budget, step: int = 1) -> CompoundEdit:
         """The forms with widths for a budget, multiples of `step`; ValueError where a form does not apply."""
+        graph = GraphCopy(self.model)
+        for form in forms:
+            node = graph.conv(form.node)
+            if form.kind == "groups" and not _is_depthwise(graph, node):
+                raise ValueError(f"{form.node!r} is no depthwise convolution, so it has no groups of {form.value}")
         edits = [Edit(kind, form.node) for form in forms for kind in EDITS_OF.get(form.kind, (form.kind,))]
         widths = self._widths(tuple(forms), tuple(edits))
         _check_groups(forms, widths)

@@ -7,7 +7,7 @@ capacity: widths are solved so that every stage keeps that share, within the bud
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from dse.hardware.technology import Technology
 from dse.runs.files import write_whole
 from dse.tuning.capacity import Budget, Capacity, capacity_of
 from dse.tuning.channels import stripped
-from dse.tuning.compounds import Form
+from dse.tuning.compounds import Form, weights_kept, weights_of
 from dse.tuning.costing import Costs, Setting
 from dse.tuning.edits import Edit
 from dse.tuning.proposals import Proposal, Proposals
@@ -81,6 +81,7 @@ def tuned_front(
     population: int = 24,
     seed: int = 0,
     shares: Sequence[float] = SHARES,
+    also: Iterable[Sequence[Edit]] = (),
     batch: int | None = 1,
     dims: Mapping[str, int] | None = None,
     technology: Technology | None = None,
@@ -94,8 +95,10 @@ def tuned_front(
     model, design, batch, dims, technology, objective, slack : as in `dse.tune`.
     evaluations : networks to cost, at most; `population`, `seed`: of NSGA-II.
     shares : capacities to look at, as shares of the original's [1].
+    also : edits of further networks that may join the front, such as `Tuned.edits`; the original may, too.
 
-    Raises ValueError where no block of the network has another form, or for no evaluations or shares.
+    Raises ValueError where no block of the network has another form and `also` is empty, or for no evaluations or
+    shares.
     """
     if evaluations < 1 or population < 2:
         raise ValueError(f"evaluations must be at least 1 and population 2, got {evaluations} and {population}")
@@ -107,15 +110,18 @@ def tuned_front(
         raise ValueError(f"the design cannot run {base.network.name}; tune for one that can")
     original = capacity_of(base.network)
     search = _Search(Proposals(model, base, costs, Budget(), original), shares)
-    if not search.sets:
+    known = [tuple(edits) for edits in also]
+    if not search.sets and not any(known):
         raise ValueError(f"no block of {base.network.name} has another form")
-    _nsga2(search, min(population, evaluations), evaluations, seed)
-    members = []
-    for found in search.front():
-        after = costs.exact(apply_edits(model, found.edits))
+    if search.sets:
+        _nsga2(search, min(population, evaluations), evaluations, seed)
+    texts = {edits: "; ".join(edit.text for edit in edits) for edits in ((), *known)}
+    members, weights = [], weights_of(model)
+    for edits, text in (texts | {found.edits: found.text for found in search.front()}).items():
+        edited = apply_edits(model, edits)
+        after, kept = costs.exact(edited), weights_kept(weights, weights_of(edited))
         now = capacity_of(after.network)
-        members.append(Member(found.edits, found.text, after.cycles, after.latency_s, now,
-                              share_of_capacity(now, original), found.weights_kept))  # fmt: skip
+        members.append(Member(edits, text, after.cycles, after.latency_s, now, share_of_capacity(now, original), kept))
     members = _non_dominated(members)
     return TunedFront(model, tuple(sorted(members, key=lambda m: m.cycles)), len(search.seen))
 

@@ -19,6 +19,8 @@ NOWHERE = "no folder: the graph is in memory"
 
 def network_of(model: ModelProto, batch: int | None = 1, dims: Mapping[str, int] | None = None) -> Network:
     """The network of a graph, called as the graph is and read as its file would be; see `load_network`."""
+    if not isinstance(model, ModelProto):
+        raise ValueError(f"give a graph, from dse.read_graph(name or path), not {model!r:.80}")
     name = model.graph.name.replace("/", "_")[:200] or "network"
     copy = ModelProto()
     copy.CopyFrom(model)

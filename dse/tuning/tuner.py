@@ -39,7 +39,8 @@ class Tuned:
     """A network before and after: graphs, evaluations, capacities, every proposal and the edits made, in order.
 
     `made` are the proposals whose edits were made; `nearest` says, where none was, which edit that saves time comes
-    nearest to the budget, and by how much it misses.
+    nearest to the budget, and by how much it misses.  `goal`: share of the latency that was asked for, None: all that
+    helps; `same_function_gain`: the part of `gain` of edits after which the network computes what it did [1].
     """
 
     original: ModelProto
@@ -52,6 +53,8 @@ class Tuned:
     proposals: tuple[Proposal, ...]
     made: tuple[Proposal, ...]
     nearest: str = ""
+    goal: float | None = None
+    same_function_gain: float = 0.0
 
     @property
     def edits(self) -> tuple[Edit, ...]:
@@ -92,17 +95,19 @@ def tune(
     model : a graph, from `read_graph`.
     design : the accelerator that it shall run faster on; ValueError where it cannot run on it.
     budget : default: weights and MACs of the whole network and of each stage within 2 % of the original's.
-    gain : share of the latency that is enough to save [1]: the mildest edit that saves so much is made; where none does
-        alone, those that save most, until it is reached.  None: the edit that saves most, then the next, as long as
-        something helps.
+    gain : share of the latency that is enough to save [1]: the mildest edit that saves so much is made, one of the same
+        function before all others; where none does alone, those that save most, until it is reached.  None: the edit
+        that saves most, then the next, as long as something helps.
     rounds : how often the edits are drawn anew from what has become of the network.
     batch, dims : as in `load_network`; `dse.networks.network_dims` has the sizes of those that ship.
     technology, objective, slack : as in `dse.evaluate`.
 
     The result has passed `onnx.checker` and strict shape inference, and its evaluation is that of its file.
     """
-    if gain is not None and not 0 < gain < 1:
+    if gain is not None and not (isinstance(gain, int | float) and 0 < gain < 1):
         raise ValueError(f"gain is a share of the latency between 0 and 1, got {gain!r}")
+    if not isinstance(budget, Budget | None):
+        raise ValueError(f"budget is a dse.Budget, such as dse.Budget.within(0.02), got {budget!r}")
     if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
         raise ValueError(f"rounds must be a whole number, at least 1, got {rounds!r}")
     costs = Costs(design, Setting(batch, dims, technology, objective, slack))
@@ -117,7 +122,7 @@ def tune(
     capacity = capacity_of(after.network)
     nearest = "" if work.made else nearest_miss(work.proposals, work.budget, work.original)
     return Tuned(model, work.model, before, after, work.original, capacity, work.budget, tuple(work.proposals),
-                 tuple(work.made), nearest)  # fmt: skip
+                 tuple(work.made), nearest, gain, work.same_function_cycles / before.cycles)  # fmt: skip
 
 
 class _Tuning:
@@ -132,6 +137,7 @@ class _Tuning:
         self.goal = 0.0 if gain is None else (1 - gain) * before.cycles
         self.proposals: list[Proposal] = []
         self.made: list[Proposal] = []
+        self.same_function_cycles = 0.0
 
     def round(self) -> bool:
         """Draw proposals and make what helps; whether something did and more may."""
@@ -157,7 +163,7 @@ class _Tuning:
         useful = [p for p in found if not p.excess and p.saved_cycles >= self.least]
         if self.goal:
             enough = [p for p in useful if self.now.cycles - p.saved_cycles <= self.goal]
-            useful = sorted(enough, key=lambda p: -p.weights_kept) or useful
+            useful = sorted(enough, key=lambda p: (not p.same_function, -p.weights_kept)) or useful
         for proposal in useful:
             if self.now.cycles <= self.goal:
                 return
@@ -174,6 +180,7 @@ class _Tuning:
         except ValueError:  # an edit made before it took its place
             return
         if self._helps(after):
+            self.same_function_cycles += (self.now.cycles - after.cycles) * proposal.same_function
             self.model, self.now = edited, after
             self.made.append(proposal)
 
