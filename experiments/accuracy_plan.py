@@ -16,6 +16,7 @@ from onnx import ModelProto, TensorProto
 
 import dse
 from dse.hardware.accelerator import Accelerator
+from dse.networks.layers import Network
 from dse.networks.onnx_file.graph import drop_values
 from dse.runs.files import hash_of, write_whole
 from dse.training.accuracy_study import read_runs, study
@@ -323,6 +324,16 @@ def _comparison(plan: Plan, pair: Pair, tables: Path) -> tuple[int, Comparison |
     return done, compare(runs, pair.original, pair.tuned) if done == len(plan.seeds_of(pair)) else None
 
 
+def form_of(graphs: Path, network: str, arm: Arm) -> tuple[Network, dict[str, Any]]:
+    """The network of an arm with the words of its weights, and the hardware for them, as parameters of a design."""
+    found, hardware = network_of(read_graph_of(graphs, network, arm.graph)), dict[str, Any]()
+    if arm.weight_bits is not None:
+        found, hardware = found.with_weights(bits=arm.weight_bits), {"narrow_weight_bits": arm.weight_bits}
+    if arm.sparse:
+        found, hardware = found.with_weights(sparsity="2:4"), hardware | {"sparse_weights": "2:4"}
+    return found, hardware
+
+
 def latencies(plan: Plan, graphs: Path, designs: Mapping[str, Accelerator]) -> pd.DataFrame:
     """A row an edited graph or narrow or sparse network and design: latency saved, utilisation, shares of the original.
 
@@ -332,12 +343,8 @@ def latencies(plan: Plan, graphs: Path, designs: Mapping[str, Accelerator]) -> p
     kinds = {(pair.network, pair.tuned): pair.capacity for pair in plan.pairs if pair.capacity != "epochs"}
     for (network, tuned), capacity in kinds.items():
         arm = plan.arm(tuned)
-        before, after = (network_of(read_graph_of(graphs, network, name)) for name in ("original", arm.graph))
-        hardware: dict[str, Any] = {}
-        if arm.weight_bits is not None:
-            after, hardware = after.with_weights(bits=arm.weight_bits), {"narrow_weight_bits": arm.weight_bits}
-        if arm.sparse:
-            after, hardware = after.with_weights(sparsity="2:4"), hardware | {"sparse_weights": "2:4"}
+        before = network_of(read_graph_of(graphs, network, "original"))
+        after, hardware = form_of(graphs, network, arm)
         shares = [miss.share for miss in Budget().shares(capacity_of(after), capacity_of(before))]
         for name, design in designs.items():
             a, b = dse.evaluate(design, before), dse.evaluate(replace(design, **hardware), after)

@@ -4,16 +4,17 @@ hardware  the original network, on designs that were searched for it
 dnn       an edited network, on the same designs: all that the search for the original evaluated
 both      the edited network, on designs that were searched for it, with the same budget
 
-Edited networks are those of complete pairs, in the original's precision: any of the space's designs runs them.  Each
-search is made with several seeds.  Intervals of latencies and hypervolumes are over these, of accuracies over training
+Edited networks are those of complete pairs; narrow and sparse weights have designs with hardware for them.  Each search
+is made with several seeds.  Intervals of latencies and hypervolumes are over these, of accuracies over training
 seeds and test images.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +51,13 @@ from dse.training.accuracy_study import read_runs, unpacked
 from dse.training.equivalence import ONE_SIDE, mean_of_two_way
 from dse.tuning.capacity import Budget, capacity_of
 from dse.tuning.graphs import network_of
-from experiments.accuracy_plan import Plan, file_of, read_graph_of
+from experiments.accuracy_plan import Arm, Plan, file_of, form_of, read_graph_of
 from experiments.study import Fault, Finding, Study, read_table
 from problems import SingleDNN
 
 OBJECTIVES = ["latency_s", "area_mm2"]
 COMPARED = (("dnn", "hardware"), ("both", "hardware"), ("both", "dnn"))
 """What is compared with what."""
-
-CAPACITIES = ("kept", "smaller", "larger")
-"""Of the edited networks that any design runs."""
 
 AREAS = 100
 """Areas at which latencies are compared [1]: fronts are staircases, and a few areas would decide the mean."""
@@ -85,7 +83,7 @@ class Measured:
     Parameters
     ----------
     data, network : names.
-    arms : edited forms by name: "kept", "smaller" or "larger", and whether a loss of the margin is excluded.
+    arms : edited forms by name: the capacity of its pair, such as "kept", and whether a loss of the margin is excluded.
     right : by form, the original too: whether each test image is right, (seeds, images), over the seeds that all have.
     """
 
@@ -101,16 +99,14 @@ class Measured:
 
 
 def measured(plan: Plan, pairs: pd.DataFrame, trainings: Path) -> list[Measured]:
-    """Networks with at least one complete pair of equal precision; `Fault` where there is none.
+    """Networks with at least one complete pair; `Fault` where there is none.
 
     `pairs` : the table of `accuracy_plan.comparisons`.
     """
-    plainly = {
-        (p.data, p.network, p.tuned) for p in plan.pairs if p.original == "original" and _is_plain(plan, p.tuned)
-    }
-    done = pairs[pairs["capacity"].isin(CAPACITIES) & (pairs["seeds_done"] == pairs["seeds_planned"])]
+    known = {(p.data, p.network, p.tuned) for p in plan.pairs if _by_the_recipe(plan.arm(p.tuned), p.tuned)}
+    done = pairs[(pairs["capacity"] != "epochs") & (pairs["seeds_done"] == pairs["seeds_planned"])]
     keys = done[["data", "network", "tuned"]].itertuples(index=False, name=None)
-    done = done[np.array([key in plainly for key in keys], bool)]
+    done = done[np.array([key in known for key in keys], bool)]
     found = []
     for (data, network), rows in done.groupby(["data", "network"], sort=False):
         arms = {row.tuned: (row.capacity, str(row.no_loss) == "True") for row in rows.itertuples()}
@@ -125,10 +121,9 @@ def measured(plan: Plan, pairs: pd.DataFrame, trainings: Path) -> list[Measured]
     return found
 
 
-def _is_plain(plan: Plan, name: str) -> bool:
-    """Whether an arm is a graph of its own in the precision of its original."""
-    arm = plan.arm(name)
-    return arm.graph == name and arm.weight_bits is None and not arm.sparse
+def _by_the_recipe(arm: Arm, name: str) -> bool:
+    """Whether an arm is a graph of its own, or the original in narrow or sparse weights."""
+    return arm.graph == name or (arm.graph == "original" and (arm.weight_bits is not None or arm.sparse))
 
 
 def accuracy_draws(right: Mapping[str, np.ndarray], draws: int = DRAWS) -> dict[str, np.ndarray]:
@@ -154,8 +149,11 @@ def accuracy_draws(right: Mapping[str, np.ndarray], draws: int = DRAWS) -> dict[
 class Searches:
     """Searches of the default space for the forms of the networks, as far as they are not done.
 
+    Narrow and sparse weights have the same space with hardware for them in every design.
+
     Parameters
     ----------
+    plan : says what the forms are.
     graphs, runs : directories of the graphs, and of the searches.
     seeds : of the search, from 0 [1].
     designs : of each search [1].
@@ -163,6 +161,7 @@ class Searches:
     overwrite : whether searches that are there are made again.
     """
 
+    plan: Plan
     graphs: Path
     runs: Path
     seeds: int
@@ -176,8 +175,12 @@ class Searches:
 
     def problem(self, network: str, arm: str) -> SingleDNN:
         """The problem of a form: latency and area."""
-        found = network_of(read_graph_of(self.graphs, network, arm))
-        return SingleDNN(found, n_jobs=self.jobs, mapping_slack="none")
+        found, hardware = form_of(self.graphs, network, self.plan.arm(arm))
+        space = dse.default_space()
+        if hardware:
+            variables = {v.name: (dse.Category if v.is_category else dse.Ordered)(*v.levels) for v in space.variables}
+            space = dse.DesignSpace(variables, replace(space.base, **hardware), f"{space.name}, {arm}")
+        return SingleDNN(found, space, n_jobs=self.jobs, mapping_slack="none")
 
     def runs_of(self, problem: SingleDNN, network: str, arm: str) -> list[dse.Exploration]:
         """The search of every seed."""
@@ -300,7 +303,7 @@ def accuracies(family: Measured, searches: Searches) -> pd.DataFrame:
     rows = []
     for arm, right in family.right.items():
         capacity, no_loss = family.arms.get(arm, ("original", True))
-        of = capacity_of(network_of(read_graph_of(searches.graphs, family.network, arm)))
+        of = capacity_of(form_of(searches.graphs, family.network, searches.plan.arm(arm))[0])
         weights, macs = (miss.share for miss in list(Budget().shares(of, original))[:2])
         mean, error, degrees = mean_of_two_way(100.0 * right)
         half = float(stats.t.ppf(1 - ONE_SIDE, degrees)) * error
@@ -429,7 +432,8 @@ def codesign_figure(
     `tables` : those of one network and data set, of `by_network`.
     """
     arms, gains, curves, front = (tables[name] for name in ("arms", "gains", "curves", "front"))
-    looks = dict(zip(arms["arm"], zip((BLACK, BLUE, ORANGE, PURPLE, SKY, GREEN), "so^Dv*", strict=True), strict=False))
+    every = zip((BLACK, BLUE, ORANGE, PURPLE, SKY, GREEN, RED, GREY), "so^Dv*PX", strict=True)
+    looks = dict(zip(arms["arm"], itertools.cycle(every), strict=False))
     size = (1, 3) if is_wide(width_in) else (3, 1)
     figure = Figure(figsize=(width_in, 0.7 + 2.0 * size[0]), layout="constrained")
     joint, saved, accuracy = figure.subplots(*size)

@@ -114,7 +114,7 @@ def main(
         raise Fault(f"the plan has no network {other[0]!r}; its networks are {', '.join(known)}")
     designs = {name: str(design) for name, design in DESIGNS.items()}
     sizes = QUICK_SEARCHES if quick else SEARCHES
-    searches = Searches(work.out / "networks", work.runs / "codesign", *sizes, jobs, overwrite)
+    searches = Searches(plan, work.out / "networks", work.runs / "codesign", *sizes, jobs, overwrite)
     steps = {"predict": lambda: predict(work, networks), "graphs": lambda: make_graphs(plan, work.out / "networks"),
              "measure": lambda: measure(work, plan, given, network), "compare": lambda: compare(work, plan),
              "codesign": lambda: codesign(work, plan, searches), "draw": lambda: draw(work)}  # fmt: skip
@@ -269,7 +269,9 @@ def longer(pairs: pd.DataFrame) -> Iterator[Finding]:
     known = pairs[(pairs["capacity"] == "epochs") & (pairs["seeds_done"] == pairs["seeds_planned"])]
     for row in known.to_dict("records"):
         little = row["change_points"] < ENOUGH
-        said = "eight are enough." if little else f"more than {ENOUGH:g}, so what is said of it holds for eight epochs."
+        said = f"less than {ENOUGH:g} in the mean."
+        if not little:
+            said = f"more than {ENOUGH:g}, so what is said of it holds for eight epochs."
         yield Finding(
             f"Twice the epochs add {row['change_points']:+.2f} points to {row['network']} (3 seeds, 95 % interval "
             f"{row['low_points']:+.2f} to {row['high_points']:+.2f}): {said}",

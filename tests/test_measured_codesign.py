@@ -72,7 +72,22 @@ def test_the_three_ways_of_a_small_case_are_those_by_hand():
 
 def test_intervals_need_two_searches():
     with pytest.raises(Fault, match="two seeds of the search at least"):
-        Searches(PLACE / "networks", PLACE, 1, 20, 1)
+        Searches(Plan.read(PLAN), PLACE / "networks", PLACE, 1, 20, 1)
+
+
+def test_narrow_and_sparse_weights_have_hardware_for_them():
+    """In every design of the same space: it takes area, and no latency away from the same weights in full words."""
+    searches = Searches(Plan.read(PLAN), PLACE / "networks", PLACE, 2, 20, 1)
+    plain = searches.problem("resnet-style", "original")
+    X = plain.space.sample(30, np.random.default_rng(0))
+    before = plain.evaluate_designs(X)
+    for arm, name, value in (("W4A8", "narrow_weight_bits", 4), ("2:4", "sparse_weights", "2:4")):
+        problem = searches.problem("resnet-style", arm)
+        assert getattr(problem.space.base, name) == value and problem.space.names == plain.space.names
+        after = problem.evaluate_designs(X)
+        both = before.feasible & after.feasible
+        assert both.sum() > 10 and (after.objectives[both, 1] > before.objectives[both, 1]).all()
+        assert (after.objectives[both, 0] <= before.objectives[both, 0] * 1.001).mean() > 0.9
 
 
 def test_an_original_without_errors_has_a_depth():
@@ -123,7 +138,7 @@ def test_complete_pairs_of_equal_precision_alone_are_compared():
     pairs.loc[pairs["tuned"] == "W4A8", "seeds_done"] = 10
     pairs.loc[pairs["tuned"] == "W4A8", "capacity"] = "kept"
     (family,) = measured(plan, pairs, PLACE / "trainings")
-    assert list(family.arms) == ["groups of 4", "groups of 4, smaller", "block 1 fused"]
+    assert list(family.arms) == ["groups of 4", "groups of 4, smaller", "block 1 fused", "W4A8", "2:4"]
     assert {right.shape for right in family.right.values()} == {(10, 10_000)}
     runs = read_runs(PLACE / "trainings" / "fashion-mnist" / "mobilenet-style" / "runs.csv")
     means = runs[runs["network"].isin(family.right)].groupby("network")["accuracy"].mean()
@@ -136,7 +151,7 @@ def test_without_a_measured_network_one_line_says_what_to_run(tmp_path):
     pairs = pd.read_csv(PLACE / "pairs.csv")
     pairs["seeds_done"] = 1
     pairs.to_csv(tmp_path / "pairs.csv", index=False)
-    searches = Searches(PLACE / "networks", tmp_path / "runs", 2, 20, 1)
+    searches = Searches(Plan.read(PLAN), PLACE / "networks", tmp_path / "runs", 2, 20, 1)
     with pytest.raises(Fault, match=r"no pair of pairs\.csv has all its seeds; run measure, then compare"):
         codesign(Study.at("tune_dnn", tmp_path, quick=False), Plan.read(PLAN), searches)
     (tmp_path / "pairs.csv").unlink()
@@ -154,7 +169,7 @@ def test_an_interrupted_stage_continues_to_the_same_tables(tmp_path, monkeypatch
         place.mkdir(exist_ok=True)
         shutil.copy(PLACE / "pairs.csv", place / "pairs.csv")
         shutil.copytree(PLACE / "trainings", place / "trainings", dirs_exist_ok=True)
-        searches = Searches(PLACE / "networks", place / "runs", 2, 30, jobs)
+        searches = Searches(plan, PLACE / "networks", place / "runs", 2, 30, jobs)
         codesign(Study.at("tune_dnn", place, quick=False), plan, searches)
         return [(place / f"codesign_{table}.csv").read_bytes() for table in TABLES]
 
