@@ -246,10 +246,9 @@ def measured(results: Path) -> Iterator[Finding]:
     tests = pairs[pairs["capacity"] != "epochs"]
     done = tests[tests["seeds_done"] == tests["seeds_planned"]]
     good = done[done["no_loss"].eq(True)] if len(done) else done
-    yield Finding(
-        f"So far {len(done)} of {len(tests)} pairs have all their seeds. In {len(good)} of them a loss of the margin "
-        "is excluded.", where=both,
-    )  # fmt: skip
+    some = f"So far {len(done)} of {len(tests)}" if len(done) < len(tests) else f"All {len(tests)}"
+    yield Finding(f"{some} pairs have all their seeds. In {len(good)} of them a loss of the margin is excluded.",
+                  where=both)  # fmt: skip
     for row in good.to_dict("records"):
         mine = saved[(saved["network"] == row["network"]) & (saved["tuned"] == row["tuned"])]
         slower = " and ".join(mine[mine["gain"] < 0]["design"])

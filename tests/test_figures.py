@@ -32,6 +32,7 @@ ROOT = Path(__file__).parents[1]
 LONG = "a_network_with_a_long_name_of_its_exporter_version_12"
 SPACE = dse.DesignSpace({"rows": [4, 8, 16], "cols": [4, 8, 16], "dram_gbps": [1, 4, 16]})
 CODESIGNS = by_network(tables_of(ROOT / "results" / "tune_dnn"))
+assert CODESIGNS
 
 
 def layers(channels):
@@ -171,7 +172,7 @@ FIGURES = {
     "tuned pairs": (lambda pairs, **kw: explanation_figures.tuned_pairs(pairs, csv("tune_dnn/latencies.csv"), **kw),
                     lambda: csv("tune_dnn/pairs.csv")),
     **{
-        f"codesign of {name}": (codesign_figure, functools.partial(CODESIGNS.__getitem__, (data, name)))
+        f"codesign of {name}, {data}": (codesign_figure, functools.partial(CODESIGNS.__getitem__, (data, name)))
         for data, name in CODESIGNS
     },
     "gains": (explanation_figures.gains, lambda: csv("tune_dnn/predicted.csv").query("aim == 'most'")),
