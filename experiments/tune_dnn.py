@@ -272,8 +272,8 @@ def longer(pairs: pd.DataFrame) -> Iterator[Finding]:
         if not little:
             said = f"more than {ENOUGH:g}, so what is said of it holds for eight epochs."
         yield Finding(
-            f"Twice the epochs add {row['change_points']:+.2f} points to {row['network']} (3 seeds, 95 % interval "
-            f"{row['low_points']:+.2f} to {row['high_points']:+.2f}): {said}",
+            f"Twice the epochs add {row['change_points']:+.2f} points to {row['network']} ({row['seeds_done']} seeds, "
+            f"95 % interval {row['low_points']:+.2f} to {row['high_points']:+.2f}): {said}",
             where=("docs/why-slow.md", "results/README.md"),
         )  # fmt: skip
 

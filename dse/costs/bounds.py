@@ -180,16 +180,14 @@ class BoundEvaluator:
             n, layers = len(_TRAFFIC_COLUMNS), self._tables.layers
             bare = layers.copy()
             bare[:, _NO_TRAFFIC] = 0.0
-            of = np.frombuffer(b"".join(new)).reshape(len(new), -1)
+            second = [n + int(layer[k.FORM]) if layer[k.STATIC_WEIGHTS] else 0 for layer in layers]
             found = [
-                _traffic_of(
-                    alike.tobytes(), one[n + int(layer[k.FORM])] if layer[k.STATIC_WEIGHTS] else one[0], *one[:n]
-                )
-                for one in of
-                for layer, alike in zip(layers, bare, strict=True)
+                _traffic_of(layer.tobytes(), one[at], *one[:n])
+                for one in _rows(new)
+                for layer, at in zip(bare, second, strict=True)
             ]
             self._traffic = np.concatenate([self._traffic, np.reshape(found, (len(new), *self._traffic.shape[1:]))])
-            self._words.update(zip(new, range(len(self._words), len(self._words) + len(new)), strict=True))
+            self._words |= new
         return numbers
 
     def _known_arrays(self, rows: np.ndarray) -> np.ndarray:
@@ -204,8 +202,8 @@ class BoundEvaluator:
             arrays[:, k.N_ARRAY + form] = _fed_lanes(rows[:, form * k.N_DESIGN :], k.WEIGHT_BYTES)
         numbers, new = _numbered(arrays, self._arrays)
         if new:
-            self._add_arrays(np.frombuffer(b"".join(new)).reshape(len(new), -1), len(self._arrays))
-            self._arrays.update(zip(new, range(len(self._arrays), len(self._arrays) + len(new)), strict=True))
+            self._add_arrays(_rows(new), len(self._arrays))
+            self._arrays |= new
         return numbers
 
     def _add_arrays(self, arrays: np.ndarray, before: int) -> None:
@@ -229,14 +227,14 @@ _NO_TRAFFIC = [k.VECTOR_OPERATIONS, k.FUSED_INPUT, k.ZERO_SHARE, k.FORM, k.STATI
 """Columns of a layer that do not: layers that differ in them share what is found."""
 
 
-def _numbered(rows: np.ndarray, known: dict[bytes, int]) -> tuple[np.ndarray, list[bytes]]:
-    """Numbers of rows (n, m), those `known` or the next ones, (n,), and the new ones in order.
+def _numbered(rows: np.ndarray, known: dict[bytes, int]) -> tuple[np.ndarray, dict[bytes, int]]:
+    """Numbers of rows (n, m), those `known` or the next ones, (n,), and the new ones with theirs, in order.
 
     They become known when the caller adds them, after what it keeps of them is whole: an interruption leaves no number
     of nothing.
     """
     if len(rows) == 0:
-        return np.empty(0, np.int64), []
+        return np.empty(0, np.int64), {}
     if (rows == rows[:1]).all():
         keys, which = [rows[:1].tobytes()], np.zeros(len(rows), np.int64)
     else:
@@ -244,7 +242,12 @@ def _numbered(rows: np.ndarray, known: dict[bytes, int]) -> tuple[np.ndarray, li
         which = np.arange(len(rows))
     new: dict[bytes, int] = {}
     numbers = [known[key] if key in known else new.setdefault(key, len(known) + len(new)) for key in keys]
-    return np.array(numbers, np.int64)[which], list(new)
+    return np.array(numbers, np.int64)[which], new
+
+
+def _rows(keys: Iterable[bytes]) -> np.ndarray:
+    """The rows that `_numbered` told as keys, (n, m)."""
+    return np.array([np.frombuffer(key) for key in keys])
 
 
 @lru_cache(maxsize=2048)

@@ -151,7 +151,7 @@ def _trained(
     found = Trained(math.nan)
     try:
         given = train_and_evaluate(make(), seed)
-        if isinstance(given, bool):
+        if isinstance(given, bool | np.bool_):
             raise TypeError(f"an accuracy is a number, got {given}")
         found = given if isinstance(given, Trained) else Trained(float(given))
         if error := _nonsense(found):

@@ -6,6 +6,7 @@ Gradients pass the rounding as if it were not there (the straight-through estima
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class QuantisedModule(GraphModule):
         if unknown := [name for name in self.weight_bits if name not in weighted]:
             raise ValueError(f"the graph has no convolution or product {unknown[0]!r} with constant weights")
         for bits in (*self.weight_bits.values(), activation_bits):
-            if not isinstance(bits, int) or not 2 <= bits <= 16:
+            if not isinstance(bits, Integral) or not 2 <= bits <= 16:
                 raise ValueError(f"expected a whole number of bits from 2 to 16, got {bits!r}")
         self.activation_bits = activation_bits
         tensors = {name for node in products for name in node.input[:2] if name and name not in self.names}

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ class ImageTraining:
     ) -> None:  # fmt: skip
         if optimiser not in OPTIMISERS:
             raise ValueError(f"optimiser {optimiser!r} is unknown; choose among {', '.join(OPTIMISERS)}")
-        whole = all(isinstance(n, int) and not isinstance(n, bool) for n in (epochs, batch))
+        whole = all(isinstance(n, Integral) and not isinstance(n, bool) for n in (epochs, batch))
         if not whole or epochs < 1 or not 1 <= batch <= len(data["train"][0]):
             raise ValueError(f"expected at least one epoch and a batch of 1 to {len(data['train'][0])} images, whole "
                              f"numbers, got {epochs!r} epochs and batches of {batch!r}")  # fmt: skip

@@ -11,6 +11,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import pandas as pd
@@ -104,7 +105,7 @@ def tune(
 
     The result has passed `onnx.checker` and strict shape inference, and its evaluation is that of its file.
     """
-    if gain is not None and not (isinstance(gain, int | float) and 0 < gain < 1):
+    if gain is not None and not (isinstance(gain, Real) and 0 < gain < 1):
         raise ValueError(f"gain is a share of the latency between 0 and 1, got {gain!r}")
     if not isinstance(budget, Budget | None):
         raise ValueError(f"budget is a dse.Budget, such as dse.Budget.within(0.02), got {budget!r}")
