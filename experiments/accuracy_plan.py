@@ -117,6 +117,15 @@ class Plan:
         """An arm by its name."""
         return Arm(**({"graph": name} | dict(self.arms.get(name, {}))))
 
+    def form(self, name: str) -> str:
+        """What the cost model sees of an arm: itself, or the arm of the same graph that is not trained for longer."""
+        arm = self.arm(name)
+        return name if arm.weight_bits is not None or arm.sparse else arm.graph
+
+    def epochs(self, network: str, name: str) -> int:
+        """How long an arm of a network is trained."""
+        return self.arm(name).epochs or int(self.recipes[network]["epochs"])
+
     def seeds_of(self, pair: Pair) -> tuple[int, ...]:
         """The seeds of a pair, in order."""
         return tuple(self.seeds[: pair.seeds])
@@ -294,8 +303,9 @@ def _row(
     margin = plan.margin_points[pair.data]
     row: dict[str, Any] = {
         "data": pair.data, "network": pair.network, "original": pair.original, "tuned": pair.tuned,
-        "capacity": pair.capacity, "seeds_planned": len(plan.seeds_of(pair)), "seeds_done": done,
-        "margin_points": margin,
+        "form": plan.form(pair.tuned), "capacity": pair.capacity, "seeds_planned": len(plan.seeds_of(pair)),
+        "seeds_done": done, "margin_points": margin, "epochs": plan.epochs(pair.network, pair.original),
+        "tuned_epochs": plan.epochs(pair.network, pair.tuned),
     }  # fmt: skip
     if found is None:
         return row
@@ -335,12 +345,13 @@ def form_of(graphs: Path, network: str, arm: Arm) -> tuple[Network, dict[str, An
 
 
 def latencies(plan: Plan, graphs: Path, designs: Mapping[str, Accelerator]) -> pd.DataFrame:
-    """A row an edited graph or narrow or sparse network and design: latency saved, utilisation, shares of the original.
+    """A row a form and design, an edited graph or narrow or sparse network: latency saved, utilisation, shares.
 
     Narrow and sparse weights run on the design with hardware for them: its area, too, is a share of the original's.
     """
     rows = []
-    kinds = {(pair.network, pair.tuned): pair.capacity for pair in plan.pairs if pair.capacity != "epochs"}
+    tests = [pair for pair in plan.pairs if pair.capacity != "epochs"]
+    kinds = {(pair.network, plan.form(pair.tuned)): pair.capacity for pair in tests}
     for (network, tuned), capacity in kinds.items():
         arm = plan.arm(tuned)
         before = network_of(read_graph_of(graphs, network, "original"))

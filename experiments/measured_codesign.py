@@ -51,7 +51,7 @@ from dse.training.accuracy_study import read_runs, unpacked
 from dse.training.equivalence import ONE_SIDE, mean_of_two_way
 from dse.tuning.capacity import Budget, capacity_of
 from dse.tuning.graphs import network_of
-from experiments.accuracy_plan import Arm, Plan, file_of, form_of, read_graph_of
+from experiments.accuracy_plan import Plan, file_of, form_of, read_graph_of
 from experiments.study import Fault, Finding, Study, read_table
 from problems import SingleDNN
 
@@ -103,7 +103,7 @@ def measured(plan: Plan, pairs: pd.DataFrame, trainings: Path) -> list[Measured]
 
     `pairs` : the table of `accuracy_plan.comparisons`.
     """
-    known = {(p.data, p.network, p.tuned) for p in plan.pairs if _by_the_recipe(plan.arm(p.tuned), p.tuned)}
+    known = {(p.data, p.network, p.tuned) for p in plan.pairs if plan.form(p.tuned) == p.tuned}
     done = pairs[(pairs["capacity"] != "epochs") & (pairs["seeds_done"] == pairs["seeds_planned"])]
     keys = done[["data", "network", "tuned"]].itertuples(index=False, name=None)
     done = done[np.array([key in known for key in keys], bool)]
@@ -119,11 +119,6 @@ def measured(plan: Plan, pairs: pd.DataFrame, trainings: Path) -> list[Measured]
         raise Fault("codesign needs the accuracy of an edited network, and no pair of pairs.csv has all its seeds; "
                     "run measure, then compare")  # fmt: skip
     return found
-
-
-def _by_the_recipe(arm: Arm, name: str) -> bool:
-    """Whether an arm is a graph of its own, or the original in narrow or sparse weights."""
-    return arm.graph == name or (arm.graph == "original" and (arm.weight_bits is not None or arm.sparse))
 
 
 def accuracy_draws(right: Mapping[str, np.ndarray], draws: int = DRAWS) -> dict[str, np.ndarray]:

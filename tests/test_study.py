@@ -332,16 +332,18 @@ def test_images_that_are_made_have_the_form_of_those_that_are_read():
 def test_figures_of_a_study_show_its_numbers(tmp_path):
     names = {"data": "set", "network": "net", "capacity": "kept", "margin_points": 0.5, "seeds_planned": 10}
     done = {"tuned": "a", "seeds_done": 10, "change_points": 0.1, "low_points": -0.2, "high_points": 0.4}
-    pairs = pd.DataFrame([names | done, names | {"tuned": "b", "seeds_done": 3}])
+    longer = {"tuned": "a, longer", "seeds_done": 0, "form": "a"}
+    pairs = pd.DataFrame([names | done, names | {"tuned": "b", "seeds_done": 3}, names | longer])
+    pairs["form"] = pairs["form"].fillna(pairs["tuned"])
     gain = (("a", "chip", 0.5), ("b", "chip", 0.25), ("a", "other", 0.1))
     saved = pd.DataFrame(gain, columns=["tuned", "design", "gain"]).assign(network="net")
     bars, rows = gains(saved.assign(network=saved["tuned"])), tuned_pairs(pairs, saved)
     assert [bar.get_height() for bar in bars.axes[0].patches][:2] == [50, 25]
     left, right = rows.axes
-    assert left.lines[0].get_xdata() == pytest.approx([50, 25])
-    assert left.lines[1].get_xdata() == pytest.approx([10, math.nan], nan_ok=True)
+    assert left.lines[0].get_xdata() == pytest.approx([50, 25, 50])  # trained for longer, it runs as fast
+    assert left.lines[1].get_xdata() == pytest.approx([10, math.nan, 10], nan_ok=True)
     (interval,) = right.collections[0].get_segments()
     assert interval[:, 0] == pytest.approx([-0.2, 0.4])
-    assert [text.get_text() for text in right.texts] == ["3 of 10 seeds"]
+    assert [text.get_text() for text in right.texts] == ["3 of 10 seeds", "0 of 10 seeds"]
     for figure, name in ((bars, "gains"), (rows, "pairs")):
         assert save_figure(figure, tmp_path / f"{name}.png", "a study").is_file()

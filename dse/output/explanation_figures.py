@@ -294,8 +294,9 @@ def tuned_pairs(
 ) -> Figure:
     """Latency saved by design beside the measured change of the accuracy, a row a tuned network.
 
-    `pairs` : a row a pair, with ``change_points, low_points, high_points`` where all its seeds were trained.
-    `saved` : ``gain`` by network, tuned form and design.
+    `pairs` : a row a pair, with ``change_points, low_points, high_points`` where all its seeds were trained; its
+    ``form`` is what `saved` calls ``tuned``.
+    `saved` : ``gain`` by network, form and design.
     """
     rows = pairs[pairs["capacity"] != "epochs"].reset_index(drop=True)
     figure = Figure(figsize=(width_in, 1.1 + 0.27 * len(rows)), layout="constrained")
@@ -303,7 +304,7 @@ def tuned_pairs(
     looks = itertools.cycle(zip((BLUE, ORANGE, PURPLE, RED, GREEN), "osD^v", strict=True))
     for (design, mine), (colour, marker) in zip(saved.groupby("design", sort=False), looks, strict=False):
         gain = mine.set_index(["network", "tuned"])["gain"]
-        found = [100 * gain.get((row["network"], row["tuned"]), np.nan) for _, row in rows.iterrows()]
+        found = [100 * gain.get((row["network"], row["form"]), np.nan) for _, row in rows.iterrows()]
         left.plot(found, rows.index, ls="", marker=marker, ms=3.5, mew=0, color=colour, label=str(design))
     done = rows["seeds_done"] == rows["seeds_planned"]
     for at, row in rows.iterrows():
