@@ -102,6 +102,8 @@ class Plan:
         for pair in self.pairs:
             if pair.data not in self.margin_points or pair.network not in self.recipes:
                 raise Fault(f"{path}: no margin for {pair.data}, or no recipe for {pair.network}")
+        if untold := [name for name, recipe in self.recipes.items() if "epochs" not in recipe]:
+            raise Fault(f"{path}: the recipe of {untold[0]} does not say its epochs")
         if len(set(self.seeds)) < len(self.seeds) or len(set(self.pairs)) < len(self.pairs):
             raise Fault(f"{path}: each seed and each pair stands once in a plan")
         known = {"original", *self.arms, *(pair.tuned for pair in self.pairs)}
@@ -276,8 +278,8 @@ class Trainings:
 
 
 MEASURED = (
-    "seeds", "images", "accuracy", "tuned_accuracy", "change_points", "low_points", "high_points",
-    "seed_deviation_points", "p_loss", "p_tost", "failed", "p_loss_holm", "no_loss", "low_holm_points",
+    "seeds", "images", "accuracy", "tuned_accuracy", "held_out_change_points", "change_points", "low_points",
+    "high_points", "seed_deviation_points", "p_loss", "p_tost", "failed", "p_loss_holm", "no_loss", "low_holm_points",
 )  # fmt: skip
 """Columns of a complete pair."""
 
@@ -298,7 +300,7 @@ def comparisons(plan: Plan, tables: Path) -> pd.DataFrame:
 
 
 def _row(
-    plan: Plan, pair: Pair, done: int, found: Comparison | None, family: tuple[float, float] | None
+    plan: Plan, pair: Pair, done: int, found: Comparison | None, held_out: float, family: tuple[float, float] | None
 ) -> dict[str, Any]:
     margin = plan.margin_points[pair.data]
     row: dict[str, Any] = {
@@ -311,7 +313,8 @@ def _row(
         return row
     row |= {
         "seeds": found.seeds, "images": found.images, "accuracy": found.original, "tuned_accuracy": found.tuned,
-        "change_points": found.change_points, "low_points": found.low_points, "high_points": found.high_points,
+        "held_out_change_points": held_out, "change_points": found.change_points,
+        "low_points": found.low_points, "high_points": found.high_points,
         "seed_deviation_points": found.seed_deviation_points, "p_loss": found.p_loss(margin),
         "p_tost": found.p_tost(margin), "failed": "; ".join(found.failed),
     }  # fmt: skip
@@ -322,16 +325,21 @@ def _row(
     return row
 
 
-def _comparison(plan: Plan, pair: Pair, tables: Path) -> tuple[int, Comparison | None]:
-    """Seeds that were trained with both arms, and what they say once all were."""
+def _comparison(plan: Plan, pair: Pair, tables: Path) -> tuple[int, Comparison | None, float]:
+    """Seeds that were trained with both arms, and what they say once all were: of the test images, and the mean change
+    on the held-out ones [percentage points]."""
     path = tables / pair.data / pair.network / "runs.csv"
     if not path.is_file():
-        return 0, None
+        return 0, None, math.nan
     runs = read_runs(path)
     runs = runs[runs["seed"].isin(plan.seeds_of(pair))]
     tried = [set(runs.loc[runs["network"] == name, "seed"]) for name in (pair.original, pair.tuned)]
     done = len(set.intersection(*tried))
-    return done, compare(runs, pair.original, pair.tuned) if done == len(plan.seeds_of(pair)) else None
+    if done < len(plan.seeds_of(pair)):
+        return done, None, math.nan
+    held_out = runs[runs["error"] == ""].pivot(index="seed", columns="network", values="held_out_accuracy")
+    of = held_out.reindex(columns=[pair.original, pair.tuned])
+    return done, compare(runs, pair.original, pair.tuned), 100 * float((of[pair.tuned] - of[pair.original]).mean())
 
 
 def form_of(graphs: Path, network: str, arm: Arm) -> tuple[Network, dict[str, Any]]:

@@ -70,6 +70,7 @@ def test_committed_trainings_are_of_the_plan():
      ("seeds = [101", "seed = [101", "no plan"),
      ('data = "mnist"', 'data = "cifar"', "no margin for cifar"), ("one_side", "one_sided", "no plan"),
      ("seeds = [101", "seeds = 101 [", "no plan"), ("seeds = [101", "seeds = [102", "each seed and each pair"),
+     ("epochs = 8\n", "", "the recipe of mobilenet-style does not say its epochs"),
      ("epochs = 16", "epoch = 16", "arm '16 epochs': got an unexpected keyword argument 'epoch'"),
      ('start = "original"', 'start = "orignal"', "starts from 'orignal', which is no arm")],
 )  # fmt: skip
@@ -148,7 +149,7 @@ def table(place, arms, seeds, bad=()):
         for seed in seeds:
             correct = ~hard ^ (rng.random(3000) < rate)
             error = "ArithmeticError: the loss is nan" if (name, seed) in bad else ""
-            values = (name, seed, np.nan if error else correct.mean(), 0.9, 1.0, error, "x",
+            values = (name, seed, np.nan if error else correct.mean(), np.nan if error else 0.9 - rate, 1.0, error, "x",
                       "" if error else packed(correct))  # fmt: skip
             rows.append(dict(zip(COLUMNS, values, strict=True)))
     place.mkdir(parents=True)
@@ -156,7 +157,7 @@ def table(place, arms, seeds, bad=()):
 
 
 PAIRS = tuple(Pair("simple", "net", name, "kept") for name in ("good", "worse", "later"))
-MADE = Plan(tuple(range(8)), 0.025, {"simple": 0.5}, {"net": {}}, {}, (), PAIRS)
+MADE = Plan(tuple(range(8)), 0.025, {"simple": 0.5}, {"net": {"epochs": 8}}, {}, (), PAIRS)
 
 
 def test_pairs_are_judged_when_they_are_complete_and_all_count_in_the_family(tmp_path):
@@ -165,7 +166,8 @@ def test_pairs_are_judged_when_they_are_complete_and_all_count_in_the_family(tmp
     assert found["seeds_done"].tolist() == [8, 8, 0] and found["no_loss"].tolist()[:2] == [True, False]
     assert found.loc["good", "p_loss_holm"] == pytest.approx(3 * found.loc["good", "p_loss"])
     assert found.loc["good", "low_holm_points"] < found.loc["good", "low_points"] < found.loc["good", "change_points"]
-    assert pd.isna(found.loc["later", "change_points"])
+    assert found.loc["worse", "held_out_change_points"] == pytest.approx(-4)
+    assert found.loc["later", ["change_points", "held_out_change_points"]].isna().all()
     seven = dataclasses.replace(MADE, seeds=tuple(range(9)))
     assert comparisons(seven, tmp_path)["seeds_done"].tolist() == [8, 8, 0]
     assert comparisons(seven, tmp_path)["change_points"].isna().all()  # nobody looks before the end
@@ -175,9 +177,18 @@ def test_a_seed_that_diverged_is_kept_out_and_named_in_the_table(tmp_path):
     arms = {"original": 0.01, "good": 0.008, "worse": 0.01}
     table(tmp_path / "simple" / "net", arms, range(8), {("original", 2), ("good", 2), ("worse", 3)})
     found = comparisons(MADE, tmp_path).set_index("tuned")
+    assert found.loc["good", "held_out_change_points"] == pytest.approx(0.2)
     assert found.loc["good", "seeds"] == 7 and found.loc["good", "no_loss"]
     assert "good, seed 2: ArithmeticError" in found.loc["good", "failed"]
     assert not found.loc["worse", "no_loss"] and "worse, seed 3" in found.loc["worse", "failed"]
+
+
+def test_an_arm_that_is_trained_for_longer_is_the_same_form():
+    plan = Plan.read(PLAN)
+    assert plan.form("groups of 4, 32 epochs") == "groups of 4" and plan.form("16 epochs") == "original"
+    assert plan.form("W4A8") == "W4A8" and plan.form("groups of 4, smaller") == "groups of 4, smaller"
+    assert plan.epochs("mobilenet-style", "groups of 4, 32 epochs") == 32
+    assert plan.epochs("mobilenet-style", "original") == 8
 
 
 @needs_torch
