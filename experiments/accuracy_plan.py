@@ -94,26 +94,51 @@ class Plan:
             raise Fault(f"{path} is missing: a study is planned before it is measured") from None
         except (KeyError, TypeError, ValueError) as error:
             raise Fault(f"{path} is no plan of this study: {error}") from None
-        plan.check(path)
+        try:
+            plan.check(path)
+        except Fault:
+            raise
+        except (AttributeError, TypeError, ValueError) as error:  # a text for a number, or so
+            raise Fault(f"{path} is no plan of this study: {error}") from None
         return plan
 
     def check(self, path: Path) -> None:
         """`Fault` names what of a file's plan contradicts another part of it."""
+        if not 0 < self.one_side < 0.5 or not all(0 < points < math.inf for points in self.margin_points.values()):
+            raise Fault(f"{path}: expected one_side between 0 and 0.5, and margins above 0")
+        if not self.seeds or not all(isinstance(seed, int) for seed in self.seeds):
+            raise Fault(f"{path}: expected whole numbers as seeds, got {list(self.seeds)}")
         for pair in self.pairs:
+            if pair.original == pair.tuned:
+                raise Fault(f"{path}: pair {pair.network}, {pair.tuned}: it is compared with itself")
             if pair.data not in self.margin_points or pair.network not in self.recipes:
                 raise Fault(f"{path}: no margin for {pair.data}, or no recipe for {pair.network}")
-        if untold := [name for name, recipe in self.recipes.items() if "epochs" not in recipe]:
-            raise Fault(f"{path}: the recipe of {untold[0]} does not say its epochs")
+        if untold := [name for name, recipe in self.recipes.items() if not _is_count(recipe.get("epochs"))]:
+            raise Fault(f"{path}: the recipe of {untold[0]} does not say its epochs, a whole number from 1")
         if len(set(self.seeds)) < len(self.seeds) or len(set(self.pairs)) < len(self.pairs):
             raise Fault(f"{path}: each seed and each pair stands once in a plan")
         known = {"original", *self.arms, *(pair.tuned for pair in self.pairs)}
+        for pair in self.pairs:
+            if pair.original not in known:
+                raise Fault(f"{path}: pair {pair.network}, {pair.tuned}: {pair.original!r} is no arm")
+            if pair.seeds is not None and not (_is_count(pair.seeds) and pair.seeds <= len(self.seeds)):
+                raise Fault(f"{path}: pair {pair.network}, {pair.tuned}: {pair.seeds!r} seeds of {len(self.seeds)}")
         for name in self.arms:
             try:
-                start = self.arm(name).start
+                arm = self.arm(name)
+                start = arm.start
             except TypeError as error:
                 raise Fault(f"{path}: arm {name!r}: {str(error).partition(' ')[2]}") from None
             if start is not None and start not in known:
                 raise Fault(f"{path}: arm {name!r} starts from {start!r}, which is no arm")
+            if not all(number is None or _is_count(number) for number in (arm.epochs, arm.weight_bits)):
+                raise Fault(f"{path}: arm {name!r}: expected whole numbers from 1 as epochs and weight_bits")
+        for name in self.arms:
+            before = [name]
+            while (start := self.arm(before[-1]).start) is not None:
+                if start in before:
+                    raise Fault(f"{path}: {' starts from '.join([*before, start])}: an arm starts from itself")
+                before.append(start)
 
     def arm(self, name: str) -> Arm:
         """An arm by its name."""
@@ -125,12 +150,18 @@ class Plan:
         return name if arm.weight_bits is not None or arm.sparse else arm.graph
 
     def epochs(self, network: str, name: str) -> int:
-        """How long an arm of a network is trained."""
-        return self.arm(name).epochs or int(self.recipes[network]["epochs"])
+        """How long an arm of a network is trained, with the arm that it starts from."""
+        arm = self.arm(name)
+        before = 0 if arm.start is None else self.epochs(network, arm.start)
+        return before + (arm.epochs or int(self.recipes[network]["epochs"]))
 
     def seeds_of(self, pair: Pair) -> tuple[int, ...]:
         """The seeds of a pair, in order."""
         return tuple(self.seeds[: pair.seeds])
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def file_of(graphs: Path, network: str, graph: str) -> Path:
@@ -252,7 +283,7 @@ class Trainings:
         recipe |= {key: value for key in ("epochs", "peak_rate") if (value := getattr(arm, key)) is not None}
         if arm.start is not None:
             recipe["start"] = lambda seed: self._trained(pair, str(arm.start), seed)
-        elif any(other.get("start") == name for other in self.plan.arms.values()):
+        if any(other.get("start") == name for other in self.plan.arms.values()):
             recipe["finish"] = lambda module, seed: module.save(self._weights(pair, name, seed))
         self._recipes[key] = ImageTraining(self.data[pair.data], **recipe)
         return self._recipes[key]
@@ -294,7 +325,7 @@ def comparisons(plan: Plan, tables: Path) -> pd.DataFrame:
     for data, margin in plan.margin_points.items():
         family = [pair for pair in plan.pairs if pair.data == data and pair.capacity != "epochs"]
         p = [math.nan if (one := found[pair][1]) is None else one.p_loss(margin) for pair in family]
-        adjusted |= dict(zip(family, zip(*holm(p), strict=True), strict=True))
+        adjusted |= dict(zip(family, zip(*holm(p, plan.one_side), strict=True), strict=True))
     table = pd.DataFrame([_row(plan, pair, *found[pair], adjusted.get(pair)) for pair in plan.pairs])
     return table.reindex(columns=list(dict.fromkeys((*table.columns, *MEASURED))))  # empty until a pair is complete
 

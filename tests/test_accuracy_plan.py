@@ -54,6 +54,7 @@ def test_committed_trainings_are_of_the_plan():
     """Every row is of an arm and a seed that the plan names, and of the recipe that its fellows have."""
     plan = Plan.read(PLAN)
     tables = list((RESULTS / "tune_dnn" / "trainings").rglob("runs.csv"))
+    assert len(tables) == len({(pair.data, pair.network) for pair in plan.pairs})
     for path in tables:
         runs, network, data = read_runs(path), path.parent.name, path.parent.parent.name
         arms = {name for pair in plan.pairs if (pair.data, pair.network) == (data, network)
@@ -70,6 +71,12 @@ def test_committed_trainings_are_of_the_plan():
      ("seeds = [101", "seed = [101", "no plan"),
      ('data = "mnist"', 'data = "cifar"', "no margin for cifar"), ("one_side", "one_sided", "no plan"),
      ("seeds = [101", "seeds = 101 [", "no plan"), ("seeds = [101", "seeds = [102", "each seed and each pair"),
+     ("seeds = [101, 102,", "seeds = 5 # [101", "no plan"), ("one_side = 0.025", "one_side = 2", "between 0 and 0.5"),
+     ("epochs = 8\n", 'epochs = "8"\n', "say its epochs"),
+     ('original = "32 epochs"', 'original = "64 epochs"', "itself"),
+     ('start = "original"', 'start = "W4A8"', "an arm starts from itself"),
+     ('original = "32 epochs"', 'original = "33 epochs"', "'33 epochs' is no arm"),
+     ("seeds = 3", "seeds = 30", "30 seeds of 10"), ("seeds = 3", "seeds = 0", "0 seeds of 10"),
      ("epochs = 8\n", "", "the recipe of mobilenet-style does not say its epochs"),
      ("epochs = 16", "epoch = 16", "arm '16 epochs': got an unexpected keyword argument 'epoch'"),
      ('start = "original"', 'start = "orignal"', "starts from 'orignal', which is no arm")],
@@ -189,6 +196,7 @@ def test_an_arm_that_is_trained_for_longer_is_the_same_form():
     assert plan.form("W4A8") == "W4A8" and plan.form("groups of 4, smaller") == "groups of 4, smaller"
     assert plan.epochs("mobilenet-style", "groups of 4, 32 epochs") == 32
     assert plan.epochs("mobilenet-style", "original") == 8
+    assert plan.epochs("resnet-style", "W4A8") == plan.epochs("resnet-style", "fp32 control") == 10
 
 
 @needs_torch

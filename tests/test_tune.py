@@ -12,8 +12,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from rich.console import Console
+from typer.testing import CliRunner
 
 import dse
+from dse.commands.main import app
 from dse.costs.residency.memory import CaseMemory
 from dse.networks import network_dims
 from dse.output.explanation_tables import tuned_report
@@ -662,3 +664,10 @@ def test_a_bound_without_an_end_leaves_widths_to_solve():
                             stage_macs=(0, math.inf))  # fmt: skip
     shares = _targets(open_ended, capacity_of(network_of(stripped(residual()))))
     assert shares and set(shares.values()) == {1.1}
+
+
+def test_an_output_directory_that_cannot_be_was_told_after_the_search(tmp_path):
+    (tmp_path / "file").touch()
+    out = str(tmp_path / "file" / "x")
+    told = CliRunner().invoke(app, ["tune", "resnet50", "--design", "nvdla_large", "--out", out], standalone_mode=False)
+    assert told.return_value is None and told.stdout == "" and "is no directory that takes files" in str(told.exception)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -146,7 +147,20 @@ NoFigures = Annotated[
     typer.Option("--no-figures", envvar="DSE_NO_FIGURES", help="Tables alone."),
 ]
 
-OutDirectory = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write figures and tables there.")]
+
+def _writable(path: Path | None) -> Path | None:
+    """A directory that can be made, told before the work and not after it."""
+    if path is not None:
+        there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            raise typer.BadParameter(f"{path} cannot be written: {there} is no directory that takes files")
+    return path
+
+
+OutDirectory = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="DIR", help="Write figures and tables there.", callback=_writable),
+]
 
 
 def slack_of(text: str | None) -> float | str | None:

@@ -91,8 +91,10 @@ def study(
     Returns the table of `COLUMNS`.
     """
     seeds = list(seeds)
-    if not all(isinstance(seed, Integral) and not isinstance(seed, bool) for seed in seeds):
-        raise ValueError(f"seeds are whole numbers, got {seeds!r}")
+    if not all(isinstance(seed, Integral) and not isinstance(seed, bool) and 0 <= seed < 2**32 for seed in seeds):
+        raise ValueError(f"seeds are whole numbers from 0 to 2^32 - 1, got {seeds!r}")
+    if odd := [name for name in modules if not isinstance(name, str) or not name.isprintable()]:
+        raise ValueError(f"a network is called by a text of one line, got {odd[0]!r}")
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds {seeds}: give each once; a training that is repeated is no other sample")
     directory = Path(directory)
@@ -102,7 +104,7 @@ def study(
     if lacking := [name for name in modules if name not in texts]:
         raise ValueError(f"identity has nothing of {lacking[0]!r}: give a text, or one for each network")
     short = {name: hashlib.sha256(texts[name].encode()).hexdigest()[:12] for name in modules}
-    rows = read_runs(path).to_dict("records") if path.exists() else []
+    rows = _rows(path)
     for row in rows:
         if row["network"] in short and row["identity"] != short[row["network"]]:
             raise ValueError(f"{path} holds trainings of another network {row['network']!r}, or by another recipe; "
@@ -113,10 +115,15 @@ def study(
             if (name, seed) in done:
                 continue
             row = _trained(name, seed, make, train_and_evaluate, short[name])
-            rows = [old for old in rows if (old["network"], old["seed"]) != (name, seed)] + [row]
-            progress(f"{name}, seed {seed}: {row['error'] or format(row['accuracy'], '.4f')}")
+            rows = [old for old in _rows(path) if (old["network"], old["seed"]) != (name, seed)] + [row]
             write_whole(path, _csv(pd.DataFrame(rows, columns=list(COLUMNS))))
+            progress(f"{name}, seed {seed}: {row['error'] or format(row['accuracy'], '.4f')}")
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Those that are there: another call may have written to the same directory."""
+    return read_runs(path).to_dict("records") if path.exists() else []
 
 
 def read_runs(path: str | Path) -> pd.DataFrame:
@@ -131,14 +138,16 @@ def read_runs(path: str | Path) -> pd.DataFrame:
         raise ValueError(f"{path} is not a table of a study, or is damaged: {' '.join(str(error).split())}") from None
     if tuple(table.columns) != COLUMNS:
         raise ValueError(f"{path} is not a table of a study: its columns are not {', '.join(COLUMNS)}")
-    if table.drop(columns=[*missing]).isna().to_numpy().any():
+    if table.drop(columns=[*missing]).isna().to_numpy().any() or not path.read_bytes().endswith(b"\n"):
         raise ValueError(f"{path} is damaged: a row of it ends early")
     twice = table[table.duplicated(["network", "seed"])]
     if len(twice):
         raise ValueError(f"{path} is damaged: {twice['network'].iloc[0]}, seed {twice['seed'].iloc[0]} is in it twice")
     for row in table.itertuples():
         try:
-            unpacked(row.correct)
+            wrong = _nonsense(row.accuracy, row.held_out_accuracy, unpacked(row.correct))
+            if wrong and not row.error:
+                raise ValueError(wrong)
         except ValueError as error:
             raise ValueError(f"{path} is damaged: {row.network}, seed {row.seed}: {error}") from None
     return table
@@ -147,35 +156,49 @@ def read_runs(path: str | Path) -> pd.DataFrame:
 def _trained(
     name: str, seed: int, make: Callable, train_and_evaluate: Callable[[Any, int], float | Trained], identity: str
 ) -> dict[str, Any]:
-    start, error = time.process_time(), ""
-    found = Trained(math.nan)
+    start, found, error = time.process_time(), Trained(math.nan), ""
     try:
-        given = train_and_evaluate(make(), seed)
-        if isinstance(given, bool | np.bool_):
-            raise TypeError(f"an accuracy is a number, got {given}")
-        found = given if isinstance(given, Trained) else Trained(float(given))
-        if error := _nonsense(found):
+        found = _plain(train_and_evaluate(make(), seed))
+        if error := _nonsense(found.accuracy, found.held_out_accuracy, found.correct):
             found = Trained(math.nan)
     except Exception as raised:  # one seed must not cost the others
-        error = f"{type(raised).__name__}: {' '.join(str(raised).split())[:200]}"
+        error = _told(raised)
     took = round(time.process_time() - start, 2)
     values = (name, seed, found.accuracy, found.held_out_accuracy, took, error, identity, packed(found.correct))
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def _nonsense(found: Trained) -> str:
-    """What is wrong with what a training gave, or nothing."""
-    if not 0 <= found.accuracy <= 1:
-        return f"accuracy {found.accuracy} is not between 0 and 1"
-    if not (math.isnan(found.held_out_accuracy) or 0 <= found.held_out_accuracy <= 1):
-        return f"held-out accuracy {found.held_out_accuracy} is not between 0 and 1"
-    if found.correct is None:
+def _plain(given: Any) -> Trained:
+    """What a training gave, in plain numbers; an error where it is none."""
+    found = given if isinstance(given, Trained) else Trained(given)
+    for value in (found.accuracy, found.held_out_accuracy):
+        if isinstance(value, bool | np.bool_ | str):
+            raise TypeError(f"an accuracy is a number, got {value!r}")
+    correct = None if found.correct is None else np.asarray(found.correct)
+    return Trained(float(found.accuracy), float(found.held_out_accuracy), correct)
+
+
+def _told(error: Exception) -> str:
+    """An error as a line of text that a file can hold."""
+    try:
+        said = " ".join(str(error).split())[:200]
+    except Exception:  # of an error's own making
+        said = "it does not say what"
+    return f"{type(error).__name__}: {said}".encode(errors="backslashreplace").decode()
+
+
+def _nonsense(accuracy: float, held_out_accuracy: float, correct: np.ndarray | None) -> str:
+    """What is wrong with accuracies and right images, or nothing."""
+    if not 0 <= accuracy <= 1:
+        return f"accuracy {accuracy} is not between 0 and 1"
+    if not (math.isnan(held_out_accuracy) or 0 <= held_out_accuracy <= 1):
+        return f"held-out accuracy {held_out_accuracy} is not between 0 and 1"
+    if correct is None:
         return ""
-    correct = np.asarray(found.correct)
     if correct.ndim != 1 or correct.dtype != bool or not len(correct):
         return f"correct is no row of True and False, one a test image: {correct.dtype} {correct.shape}"
-    if abs(correct.mean() - found.accuracy) > 1e-6:
-        return f"accuracy {found.accuracy} is not that of the right images, {correct.mean()}"
+    if abs(correct.mean() - accuracy) > 1e-6:
+        return f"accuracy {accuracy} is not that of the right images, {correct.mean()}"
     return ""
 
 

@@ -160,7 +160,8 @@ def compare(runs: pd.DataFrame, original: str = "original", tuned: str = "tuned"
 def mean_of_two_way(d: np.ndarray) -> tuple[float, float, float]:
     """Mean of values d (seeds, images), its standard error in their unit, and its degrees of freedom [1].
 
-    Both rows and columns are samples: variance = (MS_seeds + max(0, MS_images - MS_rest)) / (seeds images).
+    Both rows and columns are samples: variance = (MS_seeds + max(0, MS_images - MS_rest)) / (seeds images).  MS_rest
+    stands for an MS_seeds below it, which few seeds give by chance: seeds that agree are no evidence that others would.
     """
     n, m = d.shape
     mean = float(d.mean())
@@ -170,16 +171,18 @@ def mean_of_two_way(d: np.ndarray) -> tuple[float, float, float]:
     seeds = m * rows.var(ddof=1)
     images = n * columns.var(ddof=1)
     rest = ((d - rows[:, None] - columns + mean) ** 2).sum() / ((n - 1) * (m - 1))
+    seeds = max(seeds, rest)
     whole = seeds + max(0.0, images - rest)
     degrees = whole**2 / (seeds**2 / (n - 1)) if seeds > 0 else math.inf
     return mean, math.sqrt(whole / (n * m)), float(degrees)
 
 
-def holm(p_values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def holm(p_values: Sequence[float], level: float = ONE_SIDE) -> tuple[np.ndarray, np.ndarray]:
     """Holm's step-down over a family of tests (Scandinavian Journal of Statistics 6, 1979): p values, and divisors.
 
     The p values come back adjusted (n,): compare them with the level.  The divisors (n,) are by how much the level
-    was divided for each, for intervals.  A test that has not been made is NaN: it counts in the family, last.
+    was divided for each, for intervals; behind the first test that is not below it, all keep its divisor.  A test that
+    has not been made is NaN: it counts in the family, last.
     """
     p = np.asarray(p_values, float)
     order = np.argsort(p, kind="stable")  # NaN last
@@ -187,4 +190,5 @@ def holm(p_values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     divisors[order] = np.arange(len(p), 0, -1)
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate((p * divisors)[order]))
-    return adjusted, divisors
+    stop = divisors[~(adjusted < level)].max(initial=1)
+    return adjusted, np.maximum(divisors, stop)

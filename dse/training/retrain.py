@@ -42,12 +42,15 @@ class ImageTraining:
         peak_rate: float = 0.1, decay: float = 5e-4, optimiser: str = "sgd",
         start: Callable[[int], Path] | None = None, finish: Callable[[GraphModule, int], None] | None = None,
     ) -> None:  # fmt: skip
+        _check_images(data)
         if optimiser not in OPTIMISERS:
             raise ValueError(f"optimiser {optimiser!r} is unknown; choose among {', '.join(OPTIMISERS)}")
         whole = all(isinstance(n, Integral) and not isinstance(n, bool) for n in (epochs, batch))
         if not whole or epochs < 1 or not 1 <= batch <= len(data["train"][0]):
             raise ValueError(f"expected at least one epoch and a batch of 1 to {len(data['train'][0])} images, whole "
                              f"numbers, got {epochs!r} epochs and batches of {batch!r}")  # fmt: skip
+        if not 0 < peak_rate < math.inf or not 0 <= decay < math.inf:
+            raise ValueError(f"expected a rate above 0 and a decay of 0 or more, got {peak_rate!r} and {decay!r}")
         self.data, self.epochs, self.batch, self.peak_rate, self.decay = data, epochs, batch, peak_rate, decay
         self.optimiser, self.start, self.finish = optimiser, start, finish
 
@@ -129,6 +132,27 @@ class ImageTraining:
                     raise ArithmeticError(f"scores of {part} images are not finite")
                 found.append(scores.argmax(1).numpy() == y[i : i + 500])
         return np.concatenate(found)
+
+
+def _check_images(data: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    """ValueError where the three parts are not images and labels that go together."""
+    shapes, parts = set(), dict(data.items())
+    for part in ("train", "held_out", "test"):
+        if part not in parts:
+            raise ValueError(
+                f"the data have no part {part!r}; expected train, held_out and test, such as of load_images"
+            )
+        x, y = parts[part]
+        if x.dtype != np.float32 or x.ndim != 4 or y.dtype != np.int64 or y.shape != x.shape[:1]:
+            raise ValueError(f"{part}: expected images (n, channels, height, width) of float32, labels (n,) of int64, "
+                             f"got {x.shape} of {x.dtype} and {y.shape} of {y.dtype}")  # fmt: skip
+        if y.min(initial=0) < 0:
+            raise ValueError(f"{part}: a label is {y.min()}; labels count from 0")
+        if part != "held_out" and not len(x):
+            raise ValueError(f"{part} has no images")
+        shapes |= {x.shape[1:]} if len(x) else set()
+    if len(shapes) > 1:
+        raise ValueError(f"images of different shapes: {' and '.join(map(_by, sorted(shapes)))}")
 
 
 def _by(shape: tuple[int | None, ...]) -> str:
