@@ -556,7 +556,7 @@ def test_a_damaged_gzip_file_of_images_is_named(tmp_path):
     ("part", "change", "told"),
     [("test", lambda x, y: (x[:, :, :14], y), "images of different shapes"), ("held_out", None, "no part 'held_out'"),
      ("test", lambda x, y: (x, y[:1]), "test: expected images"), ("test", lambda x, y: (x[:0], y[:0]), "has no images"),
-     ("train", lambda x, y: (x, y.astype(np.int32)), "of int32"), ("train", lambda x, y: (x.astype(float), y), "float64"),
+     ("train", lambda x, y: (x, y.astype(np.int32)), "int32"), ("train", lambda x, y: (x.astype(float), y), "float64"),
      ("train", lambda x, y: (x, y - 100), "labels count from")],
 )  # fmt: skip
 def test_images_and_labels_that_do_not_go_together_gave_an_accuracy(part, change, told):
